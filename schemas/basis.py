@@ -22,7 +22,7 @@ class BasisKind(StrEnum):
 
 
 class Basis(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How something is known, and by whom."""
+    """How something is known, and from whom."""
 
     kind: BasisKind = BasisKind.CLAIMED
     tenant: str = ""

@@ -32,7 +32,7 @@ UNREADABLE_RUN: Final = "unreadable-run"
 TOO_MANY_OUTPUTS: Final = "too-many-outputs"
 """The outputs of one record exceed what can be delivered at once."""
 NOT_DELIVERED: Final = "not-delivered"
-"""A destination did not take a notification; replayed, it is sent once more, with the same id."""
+"""A destination did not accept a notification; a replay sends it once more, with the same id."""
 
 REASONS: Final = frozenset(
     {

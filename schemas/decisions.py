@@ -30,14 +30,14 @@ class DecisionKind(StrEnum):
     """Release what a closed incident contained."""
     SHARE = "share"
     COMMENT = "comment"
-    """Say something about the incident; it changes nothing. The reason is what is said."""
+    """A comment, in the reason; it changes nothing."""
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One decision by an authenticated actor."""
 
     id: str
-    """Chosen by the decider, unique: a decision that comes again changes nothing."""
+    """Chosen by the decider, unique: a repeated decision changes nothing."""
     incident: str
     """The incident; also the key of the record."""
     actor: str

@@ -348,8 +348,8 @@ class Event(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     position: Position | None = None
     """Where its record lies; None: it came by no topic."""
     baseline: bool = False
-    """It tells of what was there before it was watched: the ledger learns it, and nobody is alerted
-    but of what is known to be malicious. An extension attribute of CloudEvents."""
+    """It reports what was there before monitoring began: the ledger learns it, and only what is
+    known to be malicious is alerted. An extension attribute of CloudEvents."""
 
 
 TYPE_REGISTRY_PUSH = "tidewatch.registry.push.v1"

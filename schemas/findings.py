@@ -114,7 +114,7 @@ class SupplyChainIoC(msgspec.Struct, frozen=True, kw_only=True):
     valid_from: datetime
     """From when it may be matched."""
     valid_until: datetime
-    """From when it must not be matched any more, unless a later revision says otherwise."""
+    """When it expires, unless a later revision says otherwise."""
     first_seen: datetime
     """The first occurrence in this tenant."""
     last_seen: datetime

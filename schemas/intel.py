@@ -49,11 +49,11 @@ class IntelFact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     sources: tuple[str, ...] = ()
     """The feeds it comes from."""
     confidence: Confidence = 0.9
-    """How sure the source is, 0 to 1."""
+    """The confidence of the source, 0 to 1."""
     modified: datetime | None = None
     """When the source changed it."""
     popular: bool = False
-    """So many use it that a warning must be sure."""
+    """It is in wide use, so that a warning needs high confidence."""
     summary: str | None = None
     """In one sentence."""
     details: dict[str, Any] | None = None

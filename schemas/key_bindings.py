@@ -16,7 +16,7 @@ Publication = Literal["policy", "intel"]
 POLICY_TYPE: Final = "tidewatch.policy.v1"
 INTEL_TYPE: Final = "tidewatch.intel.v1"
 PUBLICATION_TYPES: Final[Mapping[Publication, str]] = {"policy": POLICY_TYPE, "intel": INTEL_TYPE}
-"""The signed `ce_type` of each: a signature for one topic is none for another."""
+"""The signed `ce_type` of each: a signature for one topic does not count for another."""
 OPERATOR_TENANT: Final = "operator"
 """The `ce_tenantid` of what is for all tenants."""
 PUBLICATION_WINDOW: Final = timedelta(hours=1)
@@ -29,7 +29,7 @@ class NotAuthorisedError(InvalidSignatureError):
 
 
 class KeyBinding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whose a signing key is, and what it may sign."""
+    """The owner of a signing key, and what it may sign."""
 
     actor: str
     """Who decides with it; the `actor` of its decisions."""
@@ -135,7 +135,7 @@ def authorise_decision(decision: Decision, kid: str, binding: KeyBinding) -> Non
 
 
 def _vouches_for(binding: KeyBinding, actor: str) -> bool:
-    """Return whether an actor is a person for whom a key's owner vouches, with nobody between."""
+    """Return whether an actor is a person for whom a key's owner vouches directly."""
     person = actor.removesuffix(via(binding.actor))
     return binding.vouches and person not in {actor, ""} and via("") not in person
 

@@ -112,4 +112,4 @@ class NotificationThread(msgspec.Struct, frozen=True, kw_only=True, omit_default
     """Those that a destination has yet to take, oldest first."""
     changed_ms: int = 0
     folded: int = 0
-    """How many incidents this one stands for, of a tenant with too many for a message each."""
+    """How many incidents this one represents, for a tenant with too many for a message each."""

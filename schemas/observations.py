@@ -43,7 +43,7 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
     """Its origin: registry, index or host."""
     made_from: tuple[str, ...] = ()
     """Component keys it was built from: `<key>@<version>` where the version is known,
-    `<key>@sha256:<digest>` where the digest is and the version may be given anew, and
+    `<key>@sha256:<digest>` where the digest is and the version may be reused, and
     `sha256:<digest>` beside it: so that only what was really used taints."""
     stage: str | None = None
     exposure: str = "delivered"
@@ -75,7 +75,7 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
     attested: tuple[Basis, ...] = ()
     """By whose signatures it is known what the digest was made from; empty: the event says it."""
     baseline: bool = False
-    """It was there before it was watched: the ledger learns from it, and reports of what it learns
-    only what intelligence or a scan knows to be malicious."""
+    """It was there before monitoring began: the ledger learns from it, and reports only what
+    intelligence or a scan knows to be malicious."""
     appended: Position | None = None
     """The position of the input record; it decides who was first."""

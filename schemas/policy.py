@@ -71,9 +71,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """One tenant's policy record."""
 
     tenant: str
-    """Whose policy it is; also the key of its record."""
+    """The tenant; also the key of its record."""
     version: int = 1
-    """Counts the tenant's own changes; nothing depends on it."""
+    """Counts the tenant's changes; informational."""
     trusted: Trusted = Trusted()
     internal: Internal = Internal()
     roots: tuple[str, ...] = ()
@@ -97,7 +97,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """What must have passed before an incident closes by itself; `entry_point`: the way in is shut.
     `signature` also makes the absence of one a failure. The name of a check (`hash`: every
     `hash_…`) is passed when what replaced the component passed it, any name by an evaluation.
-    `evaluation:<name>` is no check: only a person passes it."""
+    `evaluation:<name>` is not a check: only a person passes it."""
     signing_keys: tuple[str, ...] = ()
     """PEM public keys, or references to them, that models must be signed with."""
     trust_roots: tuple[TrustRoot, ...] = ()

@@ -40,7 +40,7 @@ def read_duration(text: str, where: str) -> float:
     match = _DURATION.fullmatch(text.strip())
     if match is None:
         raise TidewatchError(
-            f"{text[:40]!r} is no duration", where=where, remedy="write it as 30s, 10m or 1h"
+            f"{text[:40]!r} is not a duration", where=where, remedy="write it as 30s, 10m or 1h"
         )
     return float(match[1]) * _SECONDS[match[2]]
 

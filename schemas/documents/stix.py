@@ -169,8 +169,8 @@ def indicator_bundle(indicators: Iterable[SharedIndicator], *, tlp: Tlp) -> byte
 def tenant_objects(ioc: SupplyChainIoC) -> list[dict[str, Any]]:
     """Return the STIX objects of a tenant's indicator, for that tenant alone.
 
-    What is withdrawn ends: its `valid_until` lies behind. It is not revoked, since a later revision
-    may bring it again, and STIX has none after that.
+    What is withdrawn ends: its `valid_until` is in the past. It is not revoked, since a later
+    revision may bring it again, and STIX has none after that.
 
     Args:
         ioc: The record of the topic `iocs`.

@@ -63,7 +63,7 @@ class CommandSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     replaces: str | None = None
     """The command that it replaces, which must no longer be carried out."""
     mode: Mode
-    """Who lets it run: the policy (automatic), or a person."""
+    """Who authorised it: the policy (automatic), or a person."""
     dry_run: bool = True
     """Only say what would be done."""
     attempt: int = 1

@@ -21,7 +21,7 @@ class ReasonState(StrEnum):
     """How far one incident's reason for one hold is."""
 
     ASKED = "asked"
-    """Proposed; nobody approved it yet."""
+    """Proposed, not yet approved."""
     AUTOMATIC = "automatic"
     APPROVED = "approved"
     REJECTED = "rejected"

@@ -68,7 +68,7 @@ class Exposure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
     advice: bool = False
     """It only advises: nothing is contained on its account."""
     via: str = ""
-    """Advice: by whose event. Sent to nobody; it keeps the advice of two apart."""
+    """Advice: by whose event. Not shown; it keeps the advice of two apart."""
     popular: bool = False
     """So many organisations hold it that a scan alone only proposes containment."""
 

@@ -288,7 +288,7 @@ def run_event(
 def _time(payload: Payload, time: datetime | None) -> datetime:
     known = time or payload.time
     if known is None:
-        raise refuse("the payload bears no time; give the time of reception",
+        raise refuse("the payload has no time; give the time of reception",
                      reasons.MISSING_IDENTITY)  # fmt: skip
     return known
 

@@ -101,7 +101,7 @@ def _judge(
     if config.is_exempt(artifact.reference):
         return Outcome.FINE, ""
     if tenant is None:
-        return Outcome.UNKNOWN, "its namespace is no tenant's"
+        return Outcome.UNKNOWN, "its namespace has no tenant"
     if content is None:
         return Outcome.UNKNOWN, "it names no digest or commit, so that it may change: pin it"
     if not known.ready:

@@ -160,7 +160,7 @@ class AdmissionServer:
                 await reference.close()
 
     async def _follow(self, stop: asyncio.Event) -> None:
-        """Keep the register up to date; one that is read anew takes over when it is whole."""
+        """Keep the register up to date; one that is read again replaces it once complete."""
         stopping = asyncio.ensure_future(stop.wait())
         try:
             while not stop.is_set():

@@ -34,7 +34,7 @@ class _Model:
 def folder_units(path: Path, origin: Origin) -> Iterator[Unit]:
     """Yield a unit for each model below a folder: each folder that has files of its own.
 
-    The cache of the hub's client is understood: its models bear their repository and commit.
+    In the cache of the hub's client, models are named by repository and commit.
 
     Raises:
         BaselineError: It can't be read, or a model has too many files.

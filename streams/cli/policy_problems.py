@@ -186,7 +186,7 @@ def _trust_roots(roots: Iterable[TrustRoot]) -> Iterator[str]:
             prefix = name.partition(":")[0]
             if prefix not in PREFIXES or name == "*":
                 yield (
-                    f"trust_roots: {name[:_SHOWN]!r} is no component's key; "
+                    f"trust_roots: {name[:_SHOWN]!r} is not a component key; "
                     "write kind:name, or kind:name/* for all below"
                 )
 
@@ -211,7 +211,7 @@ def _publishers(publishers: Iterable[str]) -> Iterator[str]:
         prefix, _, name = key.partition(":")
         if prefix != "publisher" or "/" not in name or prefix not in PREFIXES:
             yield (
-                f"trusted.publishers: {key[:_SHOWN]!r} is no publisher's key;"
+                f"trusted.publishers: {key[:_SHOWN]!r} is not a publisher key;"
                 " write publisher:<registry>/<name>"
             )
 

@@ -270,7 +270,7 @@ def _false_positive(document: IncidentDocument, tenant: str | None) -> Iterable[
         yield _named(held)
     lasting = [view for view in _in_force(document) if view.spec.action is Action.REVOKE]
     if lasting:
-        yield "What was revoked stays revoked: issue it anew by hand."
+        yield "What was revoked stays revoked: issue it again by hand."
         yield _named(lasting)
     if tenant is None:
         yield "Marks that rest on it are lifted for every tenant."

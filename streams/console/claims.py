@@ -1,4 +1,4 @@
-"""Says who somebody is to the console, by what their OpenID provider claims of them."""
+"""Maps the claims of an OpenID provider to a console user: name, roles and tenants."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class Address(Listen, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class SessionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long somebody stays signed in."""
+    """How long a session lasts."""
 
     idle_seconds: float = 8 * 3600.0
     """How long a session may be unused."""
@@ -72,7 +72,7 @@ class ConsoleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     limits: Limits = Limits(connections=512, connections_per_address=128)
     """Limits of its connections."""
     session: SessionConfig = SessionConfig()
-    """How long somebody stays signed in."""
+    """How long a session lasts."""
     oidc: OpenIdConfig | None = None
     """Where people sign in; without it a one-time link signs in this machine's user."""
     gateway: Path | None = None

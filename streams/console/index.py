@@ -237,7 +237,7 @@ def _ddl() -> Iterator[str]:
 READING: Final = 1
 """What records become in the rows: counted up where that changes and the tables do not."""
 LAYOUT: Final = int(stable_hash(str(READING), *_ddl())[:7], 16)
-"""An index of another layout is built anew."""
+"""An index of another layout is rebuilt."""
 
 
 class Index:
@@ -401,7 +401,7 @@ class Index:
             raise ConsoleIndexError(
                 f"the console's index can't be written ({error})",
                 where=str(self.path),
-                remedy="see whether the disk is full; delete the file to have it built anew",
+                remedy="see whether the disk is full; delete the file to rebuild it",
             ) from error
         for tenant in touched:
             self.revisions[tenant] = self.revisions.get(tenant, 0) + 1

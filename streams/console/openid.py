@@ -37,7 +37,7 @@ log = Logger()
 
 CALLBACK: Final = "/sign-in/callback"
 SIGN_IN_SECONDS: Final = 600
-"""How long somebody may take at the provider."""
+"""How long a sign-in at the provider may take."""
 METADATA_SECONDS: Final = 3600.0
 """How long the provider's addresses and keys are kept; an unknown key is asked for at once."""
 ANSWER_BYTES: Final = 1 << 20

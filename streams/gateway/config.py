@@ -113,13 +113,13 @@ def _contradiction(config: GatewayConfig) -> str | None:
     if problem is not None:
         return problem
     if config.public_url and not config.public_url.startswith(("https://", "http://")):
-        return "public_url is no https:// address"
+        return "public_url is not an https:// address"
     if config.pressure.in_flight_bytes < 4 * config.limits.body_bytes:
         return "pressure.in_flight_bytes is less than four of the largest bodies"
     if not config.pressure.deliver_seconds > 0:
         return "pressure.deliver_seconds is not above 0"
     if not config.endpoints:
-        return "there is no endpoint: nobody could send anything"
+        return "no endpoint is configured"
     for name, endpoint in config.endpoints.items():
         if not _NAME.fullmatch(name):
             return "names of endpoints may contain 1 to 64 of a to z, 0 to 9 and '-' only"

@@ -197,7 +197,7 @@ def _of_binary(headers: Headers, body: bytes, kind: str) -> dict[str, msgspec.Ra
         if not attribute or attribute == "data" or attribute in members:
             shown = name[:40].decode("ascii", "replace")
             raise UnreadableRecordError(
-                reasons.INVALID_ENVELOPE, f"header {shown} is no attribute, or came twice"
+                reasons.INVALID_ENVELOPE, f"header {shown} is not an attribute, or is repeated"
             )
         try:
             text = unquote_to_bytes(value).decode("utf-8")

@@ -71,7 +71,7 @@ def try_endpoint(name: str, config: GatewayConfig) -> Tried:
         with urllib.request.urlopen(  # noqa: S310 -- the same
             request, timeout=SECONDS, context=_tls(config)
         ) as answer:
-            return Tried(url=shown, status=answer.status, why="it takes what its producer sends")
+            return Tried(url=shown, status=answer.status, why="it accepts what its producer sends")
     except urllib.error.HTTPError as error:
         return Tried(url=shown, status=error.code, why=_why(error.read(ANSWER_BYTES)))
     except (OSError, ValueError) as error:
@@ -118,6 +118,6 @@ def _why(raw: bytes) -> str:
     try:
         found = msgspec.json.decode(raw, type=dict[str, object])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return "what answers is no gateway"
+        return "the answer is not from a gateway"
     said = [str(found[name]) for name in ("title", "detail", "remedy") if found.get(name)]
     return "; ".join(said)[:500]

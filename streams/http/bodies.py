@@ -24,7 +24,7 @@ def declared_size(request: Request) -> int | None:
     if value is None:
         return None if "transfer-encoding" in request.headers else 0
     if not (value.isascii() and value.isdigit() and len(value) < 20):  # noqa: PLR2004 -- an int64
-        raise HttpError(HTTPStatus.BAD_REQUEST, "the size is no number", where="content-length")
+        raise HttpError(HTTPStatus.BAD_REQUEST, "the size is not a number", where="content-length")
     return int(value)
 
 

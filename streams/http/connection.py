@@ -139,7 +139,7 @@ class GuardedProtocol(H11Protocol):
             self._cancel_unread()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP/1.1 request."""
+        """Answer what is not an HTTP/1.1 request."""
         self._door.refuse("malformed")
         self._turn_away(HTTPStatus.BAD_REQUEST, msg.rstrip("."))
 

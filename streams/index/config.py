@@ -125,7 +125,7 @@ def target_of(upstream: Upstream) -> Target:
     parts = _parts(url)
     if parts is None:
         raise TidewatchError(
-            "the upstream index is no http:// or https:// URL",
+            "the upstream index is not an http:// or https:// URL",
             where="upstream.url" if upstream.url else "pip's configuration",
             remedy="set upstream.url",
         )
@@ -177,7 +177,7 @@ def _contradiction(config: IndexConfig) -> str | None:
     if upstream.url:
         parts = _parts(upstream.url)
         if parts is None:
-            return "upstream.url is no http:// or https:// URL"
+            return "upstream.url is not an http:// or https:// URL"
         if parts.username or parts.password:
             return "upstream.url has credentials: name them as upstream.username and .password"
     if bool(upstream.username) != bool(upstream.password):

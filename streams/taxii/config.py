@@ -70,7 +70,7 @@ class TaxiiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     objects: int = DEFAULT_OBJECTS
     """Most versions of objects kept in memory for each marking; the oldest go first."""
     readers: tuple[Reader, ...]
-    """Who may read; nobody else may."""
+    """Who may read."""
     listen: Address = Address()
     """Where it listens."""
     limits: Limits = Limits()
@@ -94,7 +94,7 @@ def read_tokens(config: TaxiiConfig) -> Tokens[Reader]:
 def _contradiction(config: TaxiiConfig) -> str | None:
     """Return what is wrong in a configuration whose types are right."""
     if not config.readers:
-        return "readers: nobody may read"
+        return "readers: there is none"
     names = [reader.name for reader in config.readers]
     for name in names:
         if not NAME.fullmatch(name):

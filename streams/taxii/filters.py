@@ -57,7 +57,7 @@ def read_filters(query: Mapping[str, str], *, most: int, object_id: str | None =
         after = to_micros(_time(query["added_after"], "added_after"))
     if "next" in query:
         if not _CURSOR.fullmatch(query["next"]):
-            raise _refused("it is none that this server gave", "next")
+            raise _refused("it is not from this server", "next")
         after = max(after, int(query["next"], 36))
     ids = _values(query, "match[id]")
     return Filters(
@@ -74,7 +74,7 @@ def _limit(text: str | None, most: int) -> int:
     if text is None:
         return most
     if not (text.isascii() and text.isdigit() and len(text) <= 9) or int(text) < 1:  # noqa: PLR2004 -- digits of a number that no page needs
-        raise _refused("it is no number above 0", "limit")
+        raise _refused("it is not a number above 0", "limit")
     return min(int(text), most)
 
 
@@ -95,7 +95,7 @@ def _time(text: str, name: str) -> datetime:
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
-        raise _refused("it is no time of RFC 3339", name) from None
+        raise _refused("it is not an RFC 3339 time", name) from None
     if time.tzinfo is None:
         raise _refused("it has no time zone", name)
     return time.astimezone(UTC)

@@ -16,7 +16,7 @@ from schemas.findings import SupplyChainIoC
 from schemas.severity import Tlp
 
 TLP_ORDER: Final = tuple(Tlp)
-"""From what anybody may read to what nobody but the recipient may."""
+"""From public to restricted to the recipient."""
 DEFAULT_OBJECTS: Final = 200_000
 ID_LIMIT: Final = 256
 _NAMESPACE: Final = uuid.UUID("0b8f4d0e-8c67-5d0a-9d2b-6f6c33a9d1b4")
@@ -100,7 +100,8 @@ class Shelf:
     def add_bundle(self, raw: bytes | None, timestamp_ms: int) -> None:
         """Take the objects of a bundle that are new.
 
-        An object is in the collection of its TLP marking. What has none is shown to nobody.
+        An object is in the collection of its TLP marking. An object without one is in no
+        collection.
 
         Args:
             raw: A record's value.

@@ -99,5 +99,5 @@ def test_durations(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "m", "-1s", "1d", "1h30m", "1e9s", "\u0661s", "9" * 20])
 def test_what_is_no_duration(text: str) -> None:
-    with pytest.raises(TidewatchError, match="no duration"):
+    with pytest.raises(TidewatchError, match="not a duration"):
         read_duration(text, "--timeout")

@@ -41,7 +41,7 @@ def install_events(
     if time is None and options.received_ms is not None:
         time = datetime.fromtimestamp(options.received_ms / 1000, UTC)
     if time is None:
-        raise refuse("it bears no time: give the option `time` or `received_ms`")
+        raise refuse("it has no time: give the option `time` or `received_ms`")
     mask_found(found)
     system = options.system or found.system
     content = hashlib.sha256(raw).hexdigest()

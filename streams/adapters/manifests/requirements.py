@@ -125,7 +125,9 @@ def declare(found: Found, requirements: Iterable[str], place: str) -> None:
     parsed = read_requirements(text)
     for line in parsed.lines:
         if line.error is not None:
-            found.incomplete.append(f"{place}: {line.text[:100]!r} is no requirement: {line.error}")
+            found.incomplete.append(
+                f"{place}: {line.text[:100]!r} is not a requirement: {line.error}"
+            )
             continue
         package = package_of(line)
         if package is not None:

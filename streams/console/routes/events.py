@@ -1,4 +1,4 @@
-"""The stream of server-sent events that tells a page that something it may show has changed."""
+"""The stream of server-sent events that notifies pages of changes."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from streams.console.sessions import Session
 from streams.http.problems import HttpError
 
 LOOK_SECONDS: Final = 1.0
-"""How often it is looked for changes: a page is told of many at once."""
+"""Interval between looks for changes; several are notified at once."""
 SILENCE_SECONDS: Final = 15.0
 """After so long without a change a comment is sent: proxies close what is silent."""
 MOST_STREAMS: Final = 12
-"""Most open pages of one session that are told."""
+"""Most open pages of one session that are notified."""
 RETRY_MS: Final = 3_000
 
 

@@ -56,7 +56,7 @@ def test_the_example_is_in_order_and_shows_every_field():
         ({"roots": ["https://user@host/models"]}, "names a user"),
         ({"trusted": {"registries": ["hugginface"]}}, "did you mean huggingface?"),
         ({"internal": {"registries": ["our registry"]}}, "no adapter names a registry"),
-        ({"trusted": {"publishers": ["acme-labs"]}}, "no publisher's key"),
+        ({"trusted": {"publishers": ["acme-labs"]}}, "not a publisher key"),
         ({"tenant": ""}, "tenant:"),
         ({"tenant": " acme"}, "white space"),
         ({"tenant": "a|b"}, "between parts of keys"),
@@ -106,7 +106,7 @@ def test_a_trust_root_that_establishes_nothing_is_a_problem():
     )
     assert [one.partition(":")[0] for one in found] == ["trust_roots"] * 4
     assert "no PEM" in found[0]
-    assert "'acme/*' is no component's key" in found[1]
+    assert "'acme/*' is not a component key" in found[1]
     assert "is authorised for nothing" in found[2]
 
 

@@ -148,7 +148,7 @@ def test_the_upstream_is_what_pip_asks_and_its_password_is_never_shown(
     named = Upstream(url="http://other.example/x/", username="u", password=f"file:{secret}")
     assert target_of(named).password == "0123456789abcdef"
     monkeypatch.setenv("PIP_INDEX_URL", "file:///srv/index")
-    with pytest.raises(TidewatchError, match="no http"):
+    with pytest.raises(TidewatchError, match="not an http"):
         target_of(Upstream())
 
 

@@ -24,7 +24,7 @@ def test_without_more_it_listens_on_this_machine_alone() -> None:
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("readers = []", "nobody may read"),
+        ("readers = []", "there is none"),
         ("", "readers"),
         (READER * 2, "same name"),
         (READER.replace("isac", "a b"), "other characters"),
