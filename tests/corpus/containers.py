@@ -98,6 +98,32 @@ def patched(raw: bytes, signature: bytes, offset: int, value: bytes) -> bytes:
 
 
 LOCAL, CENTRAL = b"PK\x03\x04", b"PK\x01\x02"
+
+
+def zeros(size: int) -> tuple[bytes, bytes]:
+    """Return as many zeros deflated, and their check sum.
+
+    One part, compressed once and repeated: to compress all of a bomb takes a second.
+    """
+    part = 1 << 20
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    packed = packer.compress(bytes(part)) + packer.flush(zlib.Z_FULL_FLUSH)
+    return packed * (size // part) + packer.flush(), struct.pack("<I", zlib.crc32(bytes(size)))
+
+
+def bombs(size: int = 200 << 20) -> Iterator[Sample]:
+    """Yield small files that expand to a large one: a member of an archive, and a stream."""
+    packed, check = zeros(size)
+    expanded = struct.pack("<I", size)
+    raw = zipped({"a.bin": packed})
+    for header, method, sizes in ((LOCAL, 8, 14), (CENTRAL, 10, 16)):
+        raw = patched(raw, header, method, struct.pack("<H", zipfile.ZIP_DEFLATED))
+        raw = patched(raw, header, sizes, check)
+        raw = patched(raw, header, sizes + 8, expanded)
+    yield "zip-bomb.zip", raw
+    yield "gz-bomb.bin.gz", gzip.compress(b"", mtime=0)[:10] + packed + check + expanded
+
+
 COMPRESSORS = {
     "gz": lambda raw: gzip.compress(raw, mtime=0), "bz2": bz2.compress, "xz": lzma.compress,
     "lzma": lambda raw: lzma.compress(raw, lzma.FORMAT_ALONE), "zlib": zlib.compress,
@@ -214,8 +240,7 @@ def hostile() -> Iterator[Sample]:
     with zipfile.ZipFile(out, "w") as archive:
         archive.writestr(link, "../../../etc/passwd")
     yield "zip-link.zip", out.getvalue()
-    yield "zip-bomb.zip", zipped({"a.bin": bytes(200 << 20)}, zipfile.ZIP_DEFLATED)
-    yield "gz-bomb.bin.gz", gzip.compress(bytes(200 << 20), mtime=0)
+    yield from bombs()
     yield "objects.npy", npy(evil(2), "'|O'", "(1,)")
     yield "objects-structured.npy", npy(evil(4), "[('a', '|O')]", "(1,)")
     yield "objects.npz", zipped({"arr_0.npy": npy(evil(2), "'|O'", "(1,)")})

@@ -16,7 +16,7 @@ from schemas.channels import Channel
 from tests.e2e.chain import Chain, results
 from tests.e2e.mixed_events import events, intel, policies, write_models
 
-EVENTS = int(os.environ.get("TRIAL_EVENTS", "2000"))
+EVENTS = int(os.environ.get("TRIAL_EVENTS", "1000"))
 """Enough for every kind of output; more make the trial longer, not another."""
 BATCH = EVENTS // 20
 """A second apart, so that the kills fall into the feeding."""

@@ -93,6 +93,9 @@ def test_a_literal_list_is_found():
 
 
 def test_only_the_data_file_lists_dangerous_modules():
+    known = modules("config")
     for path in sorted(ROOM.rglob("*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        assert listed(tree, modules("config")) == [], path
+        text = path.read_text(encoding="utf-8")
+        # what has no more such words in all of it has no list of them: parsing takes long
+        if sum(name in text for name in known) > MOST:
+            assert listed(ast.parse(text), known) == [], path

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import model_signing
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -46,6 +45,8 @@ def new_key() -> ec.EllipticCurvePrivateKey:
 
 def sign_with_key(model: Path, key: ec.EllipticCurvePrivateKey, scratch: Path, **hashing) -> Path:
     """Sign a model folder with a key; the signature lies in the model as `model.sig`."""
+    import model_signing  # noqa: PLC0415 -- slow import, which every process would pay
+
     pem = scratch / "key.pem"
     pem.write_bytes(private_pem(key))
     config = model_signing.signing.Config().use_elliptic_key_signer(private_key=pem)
@@ -96,6 +97,8 @@ def pem_of(one: x509.Certificate) -> str:
 
 def sign_with_certificate(model: Path, scratch: Path) -> str:
     """Sign a model with a certificate of a new authority; return the authority's PEM."""
+    import model_signing  # noqa: PLC0415 -- slow import, which every process would pay
+
     root_key, key = new_key(), new_key()
     root = certificate("root", root_key, None, root_key, ca=True)
     leaf = certificate("signer", key, root.subject, root_key, ca=False)

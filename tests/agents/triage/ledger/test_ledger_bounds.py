@@ -70,7 +70,7 @@ def publishers() -> Iterable[object]:
 def one_file_everywhere() -> Iterable[object]:
     return [
         busy(n % 12, "pypi:x", tenant=f"{n}{LONG}", filename="x-1.whl", version="1", made_from=())
-        for n in range(500)
+        for n in range(150)
     ]
 
 
