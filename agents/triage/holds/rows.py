@@ -69,7 +69,7 @@ class Thing(msgspec.Struct, array_like=True):
     superseded: str | None = None
     """The last rollback that was abandoned because its target was found to be bad."""
     incident: str = ""
-    """The incident whose reason the last command names; the next one names it too if it remains."""
+    """The incident whose reason the command of this generation names, as long as it remains."""
     others: dict[str, CommandSpec] = msgspec.field(default_factory=dict)
     """Further commands from before holds were kept, by id: released with it."""
 

@@ -85,6 +85,8 @@ def _reconsider(hold: Hold, thing: Thing, now_ms: int, effects: Effects) -> None
 def _begin_anew(thing: Thing) -> None:
     thing.generation += 1
     thing.state = HoldState.IDLE
+    # Another command: which incident it names follows from the reasons, not from who asked first.
+    thing.incident = ""
 
 
 def _give_up(thing: Thing, spec: CommandSpec) -> None:
@@ -112,7 +114,9 @@ def warn_of_given_up(thing: Thing, following: CommandSpec | None, effects: Effec
 
 def _command(hold: Hold, thing: Thing, reasons: list[Reason]) -> CommandSpec | None:
     """Return the command that the reasons call for; None if there is nothing to roll back to."""
-    chosen = next((reason for reason in reasons if reason.incident == thing.incident), reasons[0])
+    # The evidence that a dry run waits for was not captured.
+    able = [reason for reason in reasons if not reason.spec.dry_run] or reasons
+    chosen = next((reason for reason in able if reason.incident == thing.incident), able[0])
     thing.incident, base = chosen.incident, chosen.spec
     after = base.after
     if thing.action is Action.ROLLBACK:
@@ -130,7 +134,7 @@ def _command(hold: Hold, thing: Thing, reasons: list[Reason]) -> CommandSpec | N
         hold=hold.row.component,
         after=after,
         replaces=_replaced(thing),
-        dry_run=all(reason.spec.dry_run for reason in reasons),
+        dry_run=base.dry_run,
         attempt=1,
     )
 

@@ -6,6 +6,7 @@ with a responder that carries out what it gets.
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime
 from typing import Any
 
@@ -46,7 +47,7 @@ def call(incident: str, action: str, target: str, **more: Any) -> CommandSpec:
         target=target,
         target_type=TargetType.COMPONENT,
         reason="because",
-        undo=UNDO[Action(action)],
+        undo=UNDO.get(Action(action)),
         mode=more.pop("mode", Mode.AUTOMATIC),
         dry_run=more.pop("dry_run", False),
         hold=MODEL,
@@ -78,6 +79,7 @@ class Play:
         thing: tuple[str, str] = THINGS[0],
         *,
         dry_run: bool = False,
+        after: tuple[str, ...] = (),
         **more: Any,
     ) -> None:
         self.revision += 1
@@ -85,7 +87,7 @@ class Play:
             incident=incident,
             state=state,
             revision=self.revision,
-            spec=call(incident, *thing, dry_run=dry_run),
+            spec=call(incident, *thing, dry_run=dry_run, after=after),
             goals=GOALS if thing[0] == "rollback" else (),
             **more,
         )
@@ -110,6 +112,9 @@ class Play:
             if not thing.standing() and not thing.overflowed:
                 # Whatever was answered so far, and if it was answered at all.
                 assert command is not None
+                if command.undo is None:
+                    assert thing.release is None, "nothing takes it back"
+                    continue
                 assert thing.release is not None, "the last reason ended, and nothing is released"
                 assert thing.release.undoes == command.command_id
 
@@ -195,8 +200,8 @@ class Play:
             self.answer()
 
 
-def undone(action: str) -> str:
-    return {"restore": "quarantine", "roll-forward": "rollback"}.get(action, action)
+def undone(action: Action) -> Action:
+    return next((done for done, undo in UNDO.items() if undo is action), action)
 
 
 STEPS = st.one_of(
@@ -311,10 +316,24 @@ def test_a_rollback_target_is_under_no_suspicion(steps):
                 )
 
 
+CONTAINING = (
+    *THINGS,
+    ("block", "domain:evil.example"),
+    ("hold-pipeline", "pipeline:train"),
+    ("revoke", "identity:ci"),
+)
+
+
 @settings(max_examples=examples(50), deadline=None)
 @given(
     st.lists(
-        st.tuples(st.sampled_from(INCIDENTS), st.sampled_from(list(ReasonState))), max_size=12
+        st.tuples(
+            st.sampled_from(INCIDENTS),
+            st.sampled_from(list(ReasonState)),
+            st.sampled_from(CONTAINING),
+            st.sampled_from([(), *((goal.digest,) for goal in GOALS)]),
+        ),
+        max_size=12,
     ),
     st.randoms(use_true_random=False),
 )
@@ -323,23 +342,55 @@ def test_any_order_of_incidents_leads_to_the_same_reasons_and_the_same_end(said,
     ends = []
     for mixed in (False, True):
         play = Play()
-        queues = {
-            incident: [state for who, state in said if who == incident] for incident in INCIDENTS
-        }
-        order = [who for who, _ in said]
+        queues = {incident: [one for one in said if one[0] == incident] for incident in INCIDENTS}
+        order = [one[0] for one in said]
         if mixed:
             chance.shuffle(order)
         for who in order:
-            play.say(who, queues[who].pop(0), by_person=True)
+            _, state, thing, suspected = queues[who].pop(0)
+            play.suspect(who, *suspected)
+            play.say(who, state, thing, by_person=True)
         play.rest()
-        thing = play.hold.things.get(f"quarantine {MODEL}@r2")
-        reasons = {
-            name: reason.state
-            for name, reason in (thing.reasons.items() if thing is not None else ())
-            if reason.calls
-        }
-        ends.append((reasons, bool(play.contained)))
+        ends.append(
+            {
+                key: (
+                    {name: reason.state for name, reason in sorted(thing.reasons.items())},
+                    thing.state is HoldState.HELD,
+                    thing.state is HoldState.HELD and goal_of(thing),
+                )
+                for key, thing in sorted(play.hold.things.items())
+                if any(reason.calls for reason in thing.reasons.values())
+            }
+        )
     assert ends[0] == ends[1]
+
+
+def goal_of(thing: Any) -> tuple[str | None, str | None]:
+    return thing.command.rollback_version, thing.command.rollback_digest
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(INCIDENTS)))
+def test_a_command_issued_anew_is_the_same_whoever_asked_first(order):
+    """The reasons are equal by then, so are the incident, the goal and what it waits for."""
+    play = Play()
+    for incident in order:
+        play.say(incident, ReasonState.AUTOMATIC, THINGS[1], after=(f"ev-{incident}",))
+    (first,) = play.commands
+    assert first.incident == order[0], "what is issued keeps the reason that it was issued for"
+    play.suspect("inc-9", GOALS[0].digest)
+    last = play.commands[-1]
+    assert (last.incident, last.rollback_version) == ("inc-1", "r0")
+    assert last.after == ("ev-inc-1",)
+
+
+@pytest.mark.parametrize("thing", CONTAINING)
+@pytest.mark.parametrize(("dry", "real"), [("inc-1", "inc-2"), ("inc-2", "inc-1")])
+def test_a_real_command_never_waits_for_the_evidence_of_a_dry_run(thing, dry, real):
+    play = Play()
+    play.say(dry, ReasonState.AUTOMATIC, thing, dry_run=True, after=(f"ev-{dry}",))
+    play.say(real, ReasonState.AUTOMATIC, thing, after=(f"ev-{real}",))
+    last = play.commands[-1]
+    assert (last.incident, last.after, last.dry_run) == (real, (f"ev-{real}",), False)
 
 
 @settings(max_examples=examples(60), deadline=None)
