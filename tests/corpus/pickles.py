@@ -203,6 +203,9 @@ GADGETS = [
     "copyreg add_extension",
     "threading Thread",
     "sched scheduler",
+    "apscheduler.util ref_to_obj",
+    "kombu.utils.imports symbol_by_name",
+    "click edit",
 ]
 
 
@@ -226,6 +229,7 @@ def hostile() -> Iterator[Sample]:
     yield from _elsewhere()
     yield "behind-storages.bin", _legacy() + b"\x01\x02" * 999 + evil(2)
     yield "method-of-class.pkl", call("transformers", "AutoModel.from_pretrained", "a/b")
+    yield "maps-private.pkl", call("numpy", "memmap", "/etc/passwd", "uint8", "r+")
     yield "class-that-runs.pkl", call("joblib.parallel", "Parallel", 2)
     yield "no-archive.pkl", call("torch.storage", "_load_from_bytes", b"PK\x03\x04" + bytes(60))
     yield "lists-in-lists.pkl", PROTO4 + b"]" * 20_001 + b"a" * 20_000 + b"."

@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any
 
+from tests.corpus import wire
 from tests.corpus.wire import field, message, onnx_node, saved_model, tf_graph, tf_node, tf_text
 
 Sample = tuple[str, bytes | dict[str, bytes]]
@@ -216,6 +217,7 @@ def outside() -> Iterator[Sample]:
         ):
             graph = tf_graph(tf_node(operator), tf_text("path", path))
             yield f"tf_{operator}_{case}/saved_model.pb", saved_model(graph)
+    yield from _listed_elsewhere()
     part = "flavors:\n  python_function:\n    loader_module: mlflow.pyfunc.model\n    {}: {}\n"
     for key, path in (("python_model", "../../x.pkl"), ("code", "/tmp/code"), ("data", "../../..")):
         yield f"part_{key}/MLmodel", part.format(key, path).encode()
@@ -241,7 +243,46 @@ def outside() -> Iterator[Sample]:
         yield f"beside_{loads}/modeling_x.py", f"import os, {module}\n{loads}({path})\n".encode()
 
 
+def _serving(handler: str, weights: str) -> bytes:
+    return _json({"model": {"handler": handler, "serializedFile": weights, "modelName": "m"}})
+
+
+def _layers(digest: str) -> bytes:
+    kind = "application/vnd.ollama.image.model"
+    return _json({"schemaVersion": 2, "layers": [{"mediaType": kind, "digest": digest, "size": 1}]})
+
+
+def _shards(path: str) -> bytes:
+    return _json({"format": "layers-model", "weightsManifest": [{"paths": [path], "weights": []}]})
+
+
+def _environment(path: str) -> bytes:
+    key = 'parameters: { key: "EXECUTION_ENV_PATH" value: { string_value: "%s" } }'
+    return f'name: "m"\nbackend: "python"\n{key % path}\n'.encode()
+
+
+def _compiled(path: str) -> bytes:
+    context = message((1, "ep_cache_context"), (4, path), (20, 3))
+    return wire.onnx(onnx_node("EPContext", "com.microsoft", context))
+
+
+def _listed_elsewhere() -> Iterator[Sample]:
+    """Yield indexes and configurations of servers whose files lie outside."""
+    yield "tfjs/model.json", _shards("../../../etc/passwd")
+    yield "ollama/manifests/latest", _layers("../../../../etc/passwd")
+    yield "served_handler/MANIFEST.json", _serving("../../tmp/h.py:handle", "m.pt")
+    yield "served_weights/MANIFEST.json", _serving("h.py", "/tmp/m.pt")
+    yield "triton/config.pbtxt", _environment("../../../tmp/e.tar.gz")
+    yield "triton_own/config.pbtxt", _environment("$$TRITON_MODEL_DIRECTORY/../../../e.tar.gz")
+    yield "compiled.onnx", _compiled("../../../tmp/x.so")
+
+
 def harmless() -> Iterator[Sample]:
+    yield "tfjs/model.json", _shards("group1-shard1of1.bin")
+    yield "ollama/manifests/latest", _layers("sha256:" + 64 * "a")
+    yield "served/MANIFEST.json", _serving("h.py:handle", "m.pt")
+    yield "served_default/MANIFEST.json", _serving("image_classifier", "m.pt")
+    yield "triton/config.pbtxt", _environment("$$TRITON_MODEL_DIRECTORY/../e.tar.gz")
     plot = "Jupyter.notebook.kernel.execute('from bokeh.io.state import curstate; curstate()')"
     shown = [{"data": {"application/javascript": plot}}]
     cell = {"cell_type": "code", "source": "1", "outputs": shown}

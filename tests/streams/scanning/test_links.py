@@ -8,6 +8,7 @@ from agents.checks.artifacts.dispatch import scan_source
 from agents.checks.artifacts.scanning import BytesSource
 from schemas.severity import Verdict
 from streams.scanning.targets import local_targets
+from tests.corpus.structures import openvino
 
 
 @pytest.fixture
@@ -76,6 +77,20 @@ def test_a_snapshot_of_a_hubs_cache_is_one_with_its_blobs(tmp_path):
     (snapshot / "config.json").symlink_to("../../blobs/b1")
     assert _verdicts(snapshot) == {"config.json": Verdict.CLEAN}
     assert set(_verdicts(tmp_path).values()) == {Verdict.CLEAN}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("net.bin", Verdict.CLEAN), ("other.bin", Verdict.UNSUPPORTED)],
+)
+def test_a_blob_without_a_format_is_judged_by_the_name_of_its_link(tmp_path, name, expected):
+    (tmp_path / "blobs").mkdir()
+    snapshot = tmp_path / "snapshots" / "r1"
+    snapshot.mkdir(parents=True)
+    (tmp_path / "blobs" / "b1").write_bytes(bytes(range(200, 256)) * 20)
+    (snapshot / name).symlink_to("../../blobs/b1")
+    (snapshot / "net.xml").write_bytes(openvino())
+    assert _verdicts(tmp_path)[f"snapshots/r1/{name}"] is expected
 
 
 def test_a_blob_is_scanned_under_the_names_that_snapshots_give_it(tmp_path):

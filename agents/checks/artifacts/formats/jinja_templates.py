@@ -164,14 +164,8 @@ class _Judge:
         self._loops()
         if self._folding.exhausted:
             self._add("TW-MODEL-TEMPLATE-EXHAUSTION", "puts together more than is followed", 1)
-        for told, orders, line in triggered(self._tree):
-            if not orders:
-                continue
-            self._add(
-                "TW-MODEL-TEMPLATE-TRIGGER",
-                f"tells the model {told[:80]!r} only under a condition",
-                line,
-            )
+        for what, line in triggered(self._tree):
+            self._add("TW-MODEL-TEMPLATE-TRIGGER", what, line)
         return list(self._found.values())
 
     def _add(self, rule_id: str, what: str, line: int) -> None:

@@ -54,6 +54,8 @@ _EXECUTES: Final = re.compile(
 _STRING_OPS: Final = re.compile(r"(?i)^(read|write)_?file$")
 _ATEN_FILES: Final = re.compile(r"(?i)^(aten::)?(from_file|_?save|_?load|read_file|write_file)\w*$")
 """What PyTorch's operators that name another do with files."""
+_FILE: Final = re.compile(r"[^\x00-\x1f\x7f<>\ufffd]{1,1024}")
+"""The path of a compiled graph, which may lie in the attribute itself as well (EPContext)."""
 MAX_STRING: Final = 1 << 20
 
 
@@ -197,6 +199,8 @@ def _judge_attribute(scan: Scan, window: Window, attribute: Message) -> None:
                 _EXECUTES.match(text) or _ATEN_FILES.match(text)
             ):
                 _report_operator(scan, "TW-MODEL-ONNX-EXECUTES", "org.pytorch.aten", text, "")
+            if attribute.text(1) == "ep_cache_context" and _FILE.fullmatch(text):
+                _judge_location(scan, text, "a compiled graph")
             report_text(scan, f"attribute.{attribute.text(1)[:80]}", text)
 
 

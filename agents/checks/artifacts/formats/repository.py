@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any, Final
 
 from agents.checks.artifacts.formats.targets import NameTrust, mappings, name_trust, texts
@@ -128,6 +129,10 @@ _NEVER_LOCAL: Final = frozenset(
 _PRIVATE: Final = re.compile(
     r"/etc/|\.ssh|/proc/|\.aws|\.env$|/(?:root)/|\.\./\.\.|^(file|gopher):"
 )
+_SERVED: Final = frozenset(
+    ("serializedFile", "modelFile", "extraFiles", "requirementsFile", "configFile")
+)
+"""What TorchServe's manifest names beside the handler."""
 _OWN_FOLDER: Final = re.compile(r"^\$\{(?!oc\.(env|decode))[\w.]+:?[\w.%-]*\}(/|$)")
 """What a configuration computes from itself, as Hydra names the folder of a run."""
 _KERNELS: Final = frozenset(
@@ -321,18 +326,42 @@ def _judge_code(scan: Scan, reference: str, key: str) -> None:
 
 
 def _judge_index(scan: Scan, document: dict[Any, Any]) -> None:
-    """Report shards of an index that lie elsewhere."""
-    weights = document.get("weight_map")
-    if not isinstance(weights, dict):
-        return
-    for shard in sorted({value for value in weights.values() if isinstance(value, str)})[:100_000]:
-        if escapes(shard):
+    """Report files that an index lists and that lie elsewhere."""
+    for key, what, listed in sorted(set(_listed(document)))[:100_000]:
+        if escapes(listed):
             scan.report(
                 "TW-MODEL-PATH-ESCAPES",
-                f"a shard lies at {shard[:120]!r}",
-                key="weight_map",
-                name=shard[:200],
+                f"{what} lies at {listed[:120]!r}",
+                key=key,
+                name=listed[:200],
             )
+
+
+def _listed(document: dict[Any, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield key, kind and path of the files that an index lists, of any format that has one.
+
+    Source: transformers' shards; TensorFlow.js; TorchServe's manifest; the layers of an OCI image,
+    which Ollama stores under the digest that its manifest says (CVE-2024-37032).
+    """
+    weights = document.get("weight_map")
+    for shard in weights.values() if isinstance(weights, dict) else ():
+        if isinstance(shard, str):
+            yield "weight_map", "a shard", shard
+    groups = document.get("weightsManifest")
+    for group in groups if isinstance(groups, list) else ():
+        for shard in texts(group.get("paths")) if isinstance(group, dict) else ():
+            yield "weightsManifest.paths", "a shard", shard
+    layers = document.get("layers")
+    for layer in [*(layers if isinstance(layers, list) else ()), document.get("config")]:
+        if isinstance(layer, dict) and "mediaType" in layer:
+            for digest in texts(layer.get("digest")):
+                yield "layers.digest", "a layer", digest
+    served = document.get("model")
+    if isinstance(served, dict) and _SERVED & served.keys():
+        for key in sorted((_SERVED | {"handler"}) & served.keys()):
+            for path in texts(served[key]):
+                for one in path.split(","):
+                    yield f"model.{key}", "a part", one.strip().rpartition(":")[0] or one.strip()
 
 
 def _judge_pipeline(scan: Scan, document: dict[Any, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from enum import Flag, auto
+from itertools import pairwise
 from typing import Final
 
 from jinja2 import nodes
@@ -25,6 +26,8 @@ _ORDER: Final = re.compile(
     r"|\b(recommend|insert|include|append|add|embed|output|write|say|reply|respond|answer|use"
     r"|send|always)\b"
 )
+_ADDRESS: Final = re.compile(r"(?i)https?://[^\s)\"'<>]+\?[^\s)\"'<>]*(%s\S*)?\Z")
+"""An address with a query that goes on behind the text."""
 _TEXTS: Final = frozenset(("content", "text", "messages", "message", "user_message", "query"))
 _KINDS: Final = frozenset(("string", "image", "video", "audio", "none"))
 _SAID_LIMIT: Final = 10_000
@@ -37,33 +40,48 @@ _COUNTS: Final = frozenset(("length", "count", "index", "index0"))
 _DATES: Final = frozenset(("strftime_now", "date_string", "now", "today"))
 
 
-def triggered(tree: nodes.Template) -> Iterator[tuple[str, bool, int]]:
-    """Yield the instructions that the model gets under a condition on a user's words or the date.
+def triggered(tree: nodes.Template) -> Iterator[tuple[str, int]]:
+    """Yield what a template has the model do that no person asked for.
+
+    That is what it is told under a condition on a user's words or the date, and where it is given
+    an address that those words are put into.
 
     Yields:
-        The text, whether it gives orders, and the line of the condition.
+        What the template does, and the line.
     """
     every = list(_within(tree))
     asked, texts = _learnt(every)
+    for said, line in _told(every, asked, texts):
+        yield f"tells the model {said[:80]!r} only under a condition", line
+    for node in every:
+        for address, given in _completed(node):
+            if asked[id(given)] & _Asks.CONTENT:
+                yield f"puts what a user says into the address {address[:80]!r}", given.lineno
+
+
+def _told(
+    every: list[nodes.Node], asked: dict[int, _Asks], texts: dict[str, str]
+) -> Iterator[tuple[str, int]]:
+    """Yield the instructions that the model gets under a condition, and its line."""
     for test in every:
         if isinstance(test, nodes.If):
             for met, body in ((True, test.body), (False, test.else_)):
                 orders = _orders(test.test, asked, met)
                 said = " ".join(_said(body, texts)).strip() if orders else ""
-                if orders and _SENTENCE.search(said):
-                    yield said, bool(orders.search(said)), test.lineno
+                if orders and _SENTENCE.search(said) and orders.search(said):
+                    yield said, test.lineno
     choices = [node for node in every if isinstance(node, nodes.CondExpr)]
     chosen = _chosen(choices, texts)
     for choice in choices:
         for met, said in zip((True, False), chosen[id(choice)], strict=True):
             orders = _orders(choice.test, asked, met) if _SENTENCE.search(said) else None
-            if orders:
-                yield said, bool(orders.search(said)), choice.lineno
+            if orders and orders.search(said):
+                yield said, choice.lineno
     for node in every:
         replaced = _replacement(node)
         by = " ".join(_said([replaced], texts)) if replaced is not None else ""
         if _HIDDEN.search(by):
-            yield by, True, node.lineno
+            yield by, node.lineno
 
 
 def _learnt(every: list[nodes.Node]) -> tuple[dict[int, _Asks], dict[str, str]]:
@@ -95,6 +113,31 @@ def _orders(test: nodes.Node, asked: dict[int, _Asks], met: bool) -> re.Pattern[
         return _ORDER
     late = _Asks.COMPARES | _Asks.TURN | _Asks.LATE
     return _HIDDEN if met and asked[id(test)] & late == late else None
+
+
+def _completed(node: nodes.Node) -> Iterator[tuple[str, nodes.Node]]:
+    """Yield the addresses that a text ends with, and what is written behind each.
+
+    A client that renders such a link or image sends what stands in it to the address.
+    """
+    if isinstance(node, nodes.Output | nodes.Concat):
+        parts = list(node.nodes)
+    elif isinstance(node, nodes.Add):
+        left = node.left
+        while isinstance(left, nodes.Add):
+            left = left.right
+        parts = [left, node.right]
+    elif isinstance(node, nodes.Filter) and node.name == "format" and node.node is not None:
+        parts = [node.node, *node.args]
+    elif isinstance(node, nodes.Mod):
+        parts = [node.left, node.right]
+    else:
+        return
+    for before, given in pairwise(parts):
+        text = getattr(before, "data", getattr(before, "value", None))
+        address = _ADDRESS.search(text) if isinstance(text, str) else None
+        if address:
+            yield address.group(), given
 
 
 def _replacement(node: nodes.Node) -> nodes.Node | None:

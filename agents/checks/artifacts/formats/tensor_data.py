@@ -17,20 +17,16 @@ _DESCRIBED: Final[tuple[_Beside, ...]] = (
 )
 """Of TensorFlow's checkpoints, OpenVINO, ncnn, Paddle and ONNX: the data, and what describes it."""
 
-_BLOB: Final = re.compile(r"(.*/)?blobs/[0-9a-f]+")
-"""A file of a hub's cache, which snapshots name; files with a format are read by it."""
-
 
 def is_described(name: str, siblings: frozenset[str]) -> bool:
     """Return whether a file holds the numbers of a model that a file beside it describes.
+
+    A blob of a hub's cache has no name of its own: it is read under that of its link.
 
     Args:
         name: Its path.
         siblings: The paths of the files of its folder.
     """
-    if blob := _BLOB.fullmatch(name):
-        snapshots = f"{blob[1] or ''}snapshots/"
-        return any(sibling.startswith(snapshots) for sibling in siblings)
     return any(
         describes(match) in siblings
         for pattern, describes in _DESCRIBED

@@ -148,6 +148,11 @@ _PATH: Final = re.compile(r"(?:/|~/|[A-Za-z]:\\|\.\./|(?:file|https?|ftp|hdfs|gs
 MAX_PATHS: Final = 100
 _FIELD: Final = re.compile(r"(?m)^\s*\w+\s*[:{<\[]")
 _OPERATOR: Final = re.compile(r"""\bop\s*:\s*["']([\w>]{1,200})["']""")
+_UPWARDS: Final = re.compile(
+    r"""["'](?:\$\$TRITON_MODEL_DIRECTORY/\.\./(?=\.\.))?((?:[\w.-]+/){0,8}\.\.[/\\][^"'\n]{1,500})["']"""
+)
+"""A path that leads up, as of the environment of Triton's Python backend; models may share one that
+lies beside their own folder."""
 STRING_TENSOR: Final = 7
 
 
@@ -261,6 +266,13 @@ def parse_text(scan: Scan, name: str, source: Source) -> None:
     for match in _OPERATOR.finditer(text):
         scan.budget.step(1)
         _judge_operator(scan, match.group(1), "a node", operators)
+    for path in sorted(set(_UPWARDS.findall(text)))[:MAX_PATHS]:
+        scan.report(
+            "TW-MODEL-PATH-ESCAPES",
+            f"the configuration names {path[:120]!r}",
+            key="text",
+            name=path[:200],
+        )
 
 
 def _judge_operator(scan: Scan, operator: str, node: str, seen: dict[str, str]) -> None:
@@ -336,6 +348,7 @@ TEXT: Final = Format(
     matches=matches_text,
     parse=parse_text,
     rules=(
+        "TW-MODEL-PATH-ESCAPES",
         "TW-MODEL-TF-EXECUTES",
         "TW-MODEL-TF-READS",
     ),

@@ -120,7 +120,8 @@ RUNNER: Final = re.compile(
     r"|open|opener|compile\w*|resolve\w*|locate|getattr\w*|attrgetter|methodcaller|apply|install\w*"
     r"|invoke|launch|dynamic_module|start|write\w*|remove|unlink|delete|rmtree|connect|read_pickle|from_file"
     r"|read_csv|read_\w+|save|source|script|hook|inject|pwn|payload|evil|backdoor|trigger|reverse"
-    r"|subproc\w*|interpreter\w*|parallel|make_(?:function|code)|rebuild_(?:function|code)|from_pretrained|from_hub|from_url|exploit|getoutput|fork\w*|kill|chmod|decode\w*|render|parse_expr|sympify|lambdify|query)"
+    r"|subproc\w*|interpreter\w*|parallel|make_(?:function|code)|rebuild_(?:function|code)|from_pretrained|from_hub|from_url|exploit|getoutput|fork\w*|kill|chmod|decode\w*|render|parse_expr|sympify|lambdify|query"
+    r"|edit|by_name|to_(?:obj|object|func|function|callable|class|module))"
     r"|(?<=[0-9])make_(?:function|code))(?=$|_|[A-Z0-9])"
 )
 _WRITES: Final = frozenset(

@@ -18,6 +18,7 @@ from agents.checks.artifacts.pickle.machine import BUDGET_EXHAUSTED, Machine
 from agents.checks.artifacts.pickle.pickle_file import PickleFile
 from agents.checks.artifacts.pickle.restored_states import state_fault
 from agents.checks.artifacts.pickle.symbols import End, Global, Result, Unknown, describe
+from agents.checks.artifacts.python.shell_commands import is_private_path
 from agents.checks.artifacts.scanning import BytesSource
 
 MAX_NESTED: Final = 1_000
@@ -248,12 +249,26 @@ class Stream:
         elif opcode in ("NEWOBJ", "NEWOBJ_EX") and callee.creatable:
             return Result(callee, args, offset)
         elif not (callee.quiet and isinstance(args, tuple)):
-            self.misused(callee, evidence)
+            self._misused_on(callee, args, evidence)
         elif callee.evaluate is not None:
             return callee.evaluate(args, offset)
         else:
             return callee.instance
         return None
+
+    def _misused_on(self, callee: Global, args: object, evidence: dict[str, Any]) -> None:
+        """Report a call of what models only refer to, worse if it is given a private file."""
+        given = args if isinstance(args, tuple) else ()
+        private = next((one for one in given if isinstance(one, str) and is_private_path(one)), "")
+        if not private:
+            self.misused(callee, evidence)
+        elif self.once("use", callee.module, callee.name):
+            self.dangerous_call = True
+            self.report(
+                "TW-PICKLE-HOSTILE-CALL",
+                f"the pickle calls {callee}, with the path {private[:120]!r}",
+                **evidence,
+            )
 
     def misused(self, callee: Global, evidence: dict[str, Any]) -> None:
         """Report a call of what models only refer to."""

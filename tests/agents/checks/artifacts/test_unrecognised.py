@@ -54,12 +54,15 @@ def test_an_empty_file_of_a_format_that_begins_with_something_is_corrupt(name):
         ("net.onnx_data", "net.onnx"),
         ("net.onnx.data", "net.onnx"),
         ("net.pdiparams", "net.pdmodel"),
-        ("hub/blobs/b879", "hub/snapshots/0/model.onnx_data"),
     ],
 )
 def test_numbers_that_a_file_beside_them_describes_are_clean(name, beside):
     assert verdict(name, NOISE, beside) is Verdict.CLEAN
     assert verdict(name, NOISE, f"other/{beside}") is Verdict.UNSUPPORTED
+
+
+def test_a_blob_that_no_snapshot_links_to_has_no_name_to_be_read_by():
+    assert verdict("hub/blobs/b879", NOISE, "hub/snapshots/0/m.onnx_data") is Verdict.UNSUPPORTED
 
 
 def test_what_is_recognised_and_runs_nothing_is_clean():
