@@ -104,12 +104,14 @@ def large(sample: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     for name in ("source", "subject"):
         yield name, {**sample, name: LARGE}
     data = sample["data"]
+    whole = 5_000
     for name, value in data.items():
         if isinstance(value, str):
             yield name, {**sample, "data": {**data, name: LARGE}}
         elif isinstance(value, list) and value:
             one = value[0]
-            count = min(5_000, 900_000 // (len(orjson.dumps(one)) + 40))
+            count = min(whole, 900_000 // (len(orjson.dumps(one)) + 40))
+            whole = 300  # what follows from the size is the same for each list
             many = [_numbered(one, number) for number in range(count)]
             yield f"many-{name}", {**sample, "data": {**data, name: many}}
     if "packages" in data:
