@@ -132,6 +132,7 @@ def cost(make: Callable[[int], dict[str, Any]], count: int) -> int:
     return sum(function.callcount for function in profile.getstats())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", INSTALLS)
 def test_twice_the_install_is_at_most_twice_the_work(name: str) -> None:
     make = INSTALLS[name]
@@ -151,6 +152,7 @@ PARTS = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_long_texts_are_read_at_all() -> None:
     """An expression that tries each beginning with each end would take hours."""

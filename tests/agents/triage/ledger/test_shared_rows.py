@@ -94,6 +94,7 @@ def test_hundreds_of_invented_builds_of_a_public_model_leave_the_victims_own():
     assert alert.score.band.rank >= Severity.HIGH.rank
 
 
+@pytest.mark.slow
 def test_invented_indicators_keep_no_other_from_being_taken_back():
     flow = flow_of("mallory", "victim")
     flow.saw(*held(MODEL, "victim", "gpu", version="r2", digest=GOOD))
@@ -108,6 +109,7 @@ def test_invented_indicators_keep_no_other_from_being_taken_back():
     assert {indicator.status for indicator in flow.iocs.values()} == {"withdrawn"}
 
 
+@pytest.mark.slow
 def test_a_dismissal_stands_however_many_incidents_others_close():
     flow = flow_of("mallory", "victim")
     flow.found(hostile_by_name("victim", version="r2"))

@@ -64,6 +64,7 @@ def test_libraries_of_the_system(name, of_system):
     assert bool(SYSTEM_LIBRARY.match(name)) is of_system
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     "name", ["library.py", "version_file.py", "fetches.py", "listeners.py", "fetches.sh"]
