@@ -253,7 +253,9 @@ def assessment_of(
         stage=stage,
         source=event.source,
         findings=tuple(finding.id for finding in findings),
-        severity=max((one.severity for one in findings), key=attrgetter("rank"), default=None),
+        severity=max(
+            (finding.severity for finding in findings), key=attrgetter("rank"), default=None
+        ),
         contents=contents,
         final=final,
     )

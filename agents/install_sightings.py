@@ -70,33 +70,33 @@ class InstallSightings:
         order, position = (event.time, event.id), event.position or NO_POSITION
         unknown: list[Seen] = []
         places: list[int] = []
-        for place, one in enumerate(judgement.seen):
-            known = packages.get(id(one.package)) if packages is not None else None
+        for index, seen in enumerate(judgement.seen):
+            known = packages.get(id(seen.package)) if packages is not None else None
             if (
                 known is None
-                or known.key != one.key
+                or known.key != seen.key
                 or not all(sent.holds(order, position) for sent in known.sent)
             ):
-                unknown.append(one)
-                places.append(place)
+                unknown.append(seen)
+                places.append(index)
         if not unknown:
             return
         if packages is None:
             packages = self._systems[frame] = {}
         attested = judgement.attested
         publishers = {
-            number: attested[place] for number, place in enumerate(places) if place in attested
+            number: attested[index] for number, index in enumerate(places) if index in attested
         }
         made = iter(sightings(event, unknown, publishers))
-        for number, one in enumerate(unknown):
+        for number, seen in enumerate(unknown):
             sent = []
-            for sighting in (next(made),) if one.digest is None else (next(made), next(made)):
+            for sighting in (next(made),) if seen.digest is None else (next(made), next(made)):
                 is_news, last = self._deduplicator.noted(sighting)
                 sent.append(last)
                 if is_news:
                     yield sighting
             if number not in publishers:
-                self._count += id(one.package) not in packages
-                packages[id(one.package)] = _Known(one.package, one.key, tuple(sent))
+                self._count += id(seen.package) not in packages
+                packages[id(seen.package)] = _Known(seen.package, seen.key, tuple(sent))
         while self._count > self._limit and self._systems:
             self._count -= len(self._systems.popitem(last=False)[1])

@@ -56,17 +56,21 @@ class Assessed(msgspec.Struct, frozen=True, kw_only=True):
     def last(self) -> Assessment:
         """The assessment that all checks are in, if it is final; else the latest stage."""
         found = [self.stages[name] for name in STAGES if name in self.stages]
-        return next((one for one in found if one.final), found[-1])
+        return next((assessment for assessment in found if assessment.final), found[-1])
 
     @property
     def final(self) -> bool:
         """Whether nothing more follows."""
-        return any(one.final for one in self.stages.values())
+        return any(assessment.final for assessment in self.stages.values())
 
     @property
     def severity(self) -> Severity | None:
         """The severity of the most severe finding of any stage."""
-        found = [one.severity for one in self.stages.values() if one.severity is not None]
+        found = [
+            assessment.severity
+            for assessment in self.stages.values()
+            if assessment.severity is not None
+        ]
         return max(found, key=lambda one: one.rank, default=None)
 
     @property
@@ -142,7 +146,7 @@ class Follower:
         fetched = await self._consumer.getmany(timeout_ms=POLL_MS)
         records = [record for records in fetched.values() for record in records]
         found = (decode_assessment(record) for record in records)
-        return [one for one in found if one is not None]
+        return [assessment for assessment in found if assessment is not None]
 
     async def caught_up(self) -> bool:
         """Return whether all that was there when it was opened is read."""

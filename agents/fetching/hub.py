@@ -190,9 +190,9 @@ class Hub:
         answer = self._asked(self._at(f"{base}/refs"))
         found = _decoded(answer, _Refs, reference)
         tips = dict.fromkeys(
-            one.target_commit
-            for one in (*found.branches, *found.tags)
-            if one.ref.startswith(_OWN_REFS) and _COMMIT.fullmatch(one.target_commit)
+            branch.target_commit
+            for branch in (*found.branches, *found.tags)
+            if branch.ref.startswith(_OWN_REFS) and _COMMIT.fullmatch(branch.target_commit)
         )
         return commit in tips or self._leads_to(commit, list(tips), base, reference)
 
@@ -209,7 +209,7 @@ class Hub:
                     return False
                 pages += 1
                 answer = self._asked(page)
-                commits = [one.id for one in _decoded(answer, list[_Commit], reference)]
+                commits = [entry.id for entry in _decoded(answer, list[_Commit], reference)]
                 if commit in commits:
                     return True
                 # Elsewhere begins the history of something else.

@@ -67,8 +67,8 @@ class Snapshot:
         raw = source.read(start, end - start)
         if len(raw) != end - start:
             raise FetchError(f"ends at byte {start + len(raw)}, {self._size} were announced")
-        for place in range(0, len(raw), BLOCK):
-            self._note((start + place) // BLOCK, raw[place : place + BLOCK])
+        for offset in range(0, len(raw), BLOCK):
+            self._note((start + offset) // BLOCK, raw[offset : offset + BLOCK])
         return raw
 
     def sha256(self, source: _Readable) -> str:

@@ -70,8 +70,8 @@ def inventory(path: Path) -> tuple[FileEntry, ...]:
                 return (_entry(path.name, held.name, folder),)
         found: list[tuple[list[str], FileEntry]] = []
         # each folder is held open while it is read, and is the one that was seen
-        for place, folders, files, folder in os.fwalk(held, follow_symlinks=False):
-            below = os.path.relpath(place, held)
+        for root, folders, files, folder in os.fwalk(held, follow_symlinks=False):
+            below = os.path.relpath(root, held)
             links = [name for name in folders if _is_link(name, folder)]
             for name in (*files, *links):
                 if len(found) >= MAX_FILES:

@@ -223,8 +223,8 @@ def _addresses(body: dict[str, Any]) -> list[DataSource]:
         calls += items(template, "dag", "tasks")
         places += [at(call, "arguments") for call in calls[:MAX_ITEMS]]
     found: dict[str, DataSource] = {}
-    for place in places:
-        for artifact in items(place, "artifacts"):
+    for node in places:
+        for artifact in items(node, "artifacts"):
             url = _address(artifact)
             if url is not None and len(found) < MAX_ITEMS:
                 found.setdefault(url, DataSource(url=url, name=text(artifact, "name")))

@@ -61,7 +61,7 @@ def resource_name(source: str | None, kind: str) -> str | None:
         kind: The name before it, in any case: `registries`, `workspaces`.
     """
     parts = (source or "").split("/")
-    for place, part in enumerate(parts[:-1]):
+    for index, part in enumerate(parts[:-1]):
         if part.lower() == kind:
-            return parts[place + 1] or None
+            return parts[index + 1] or None
     return None

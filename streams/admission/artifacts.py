@@ -81,13 +81,13 @@ def _walk(document: Any) -> Iterator[Artifact | None]:  # noqa: ANN401 -- any JS
             yield None
             return
         if isinstance(value, list):
-            left += [(f"{path}[{at}]", name, one) for at, one in reversed([*enumerate(value)])]
+            left += [(f"{path}[{at}]", name, child) for at, child in reversed([*enumerate(value)])]
         elif isinstance(value, dict):
             yield from _of_object(path, name, value, serving=serving)
             left += [
-                (f"{path}.{key}" if path else key, key, one)
-                for key, one in reversed(value.items())
-                if key not in _UNREAD and isinstance(one, dict | list)
+                (f"{path}.{key}" if path else key, key, child)
+                for key, child in reversed(value.items())
+                if key not in _UNREAD and isinstance(child, dict | list)
             ]
 
 

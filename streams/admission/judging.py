@@ -95,9 +95,9 @@ def _judge(
     if content is not None and tenant is not None and known.held.holds(tenant, content):
         return Outcome.BAD, "it is contained; see: tidewatch holds list"
     judged = known.contents.known(tenant, content) if tenant and content else ()
-    for one in judged:
-        if one.code == FINDINGS:
-            return Outcome.BAD, one.why
+    for judgement in judged:
+        if judgement.code == FINDINGS:
+            return Outcome.BAD, judgement.why
     if config.is_exempt(artifact.reference):
         return Outcome.FINE, ""
     if tenant is None:
@@ -112,10 +112,10 @@ def _judge(
 def _assessed(judged: Sequence[Judged], config: AdmissionConfig) -> tuple[Outcome, str]:
     if not judged:
         return Outcome.UNKNOWN, "it is not assessed: report its push, and wait for the scan"
-    done = [one for one in judged if one.code == 0]
+    done = [judgement for judgement in judged if judgement.code == 0]
     if not done:
         return Outcome.UNKNOWN, judged[-1].why
-    if config.require_signature and not any(one.signed for one in done):
+    if config.require_signature and not any(judgement.signed for judgement in done):
         return Outcome.BAD, "it has no signature by a key of the tenant's policy"
     return Outcome.FINE, ""
 

@@ -70,14 +70,14 @@ class Register:
 
     def _judged(self, assessment: Assessment) -> Judged:
         code = verdict(Assessed(stages={assessment.stage: assessment}, newest=0), self._fail_on)
-        worst = [one for one in assessment.checks if one.status is assessment.overall_status]
-        parts = [f"{one.name}: {one.detail or one.status}" for one in worst[:3]]
+        worst = [check for check in assessment.checks if check.status is assessment.overall_status]
+        parts = [f"{check.name}: {check.detail or check.status}" for check in worst[:3]]
         severity = f"{assessment.severity} finding; " if assessment.severity else ""
         return Judged(
             code=code,
             signed=any(
-                one.name.startswith("signature") and one.status is Status.PASS
-                for one in assessment.checks
+                check.name.startswith("signature") and check.status is Status.PASS
+                for check in assessment.checks
             ),
             why=f"event {assessment.event_id}: {severity}{'; '.join(parts)}"[:SHOWN]
             if code
@@ -91,9 +91,11 @@ class Register:
         events[event] = judged
         if len(events) > PER_CONTENT:
             # what is bad goes last
-            oldest = next((name for name, one in events.items() if one.code != FINDINGS), None)
+            oldest = next(
+                (name for name, judgement in events.items() if judgement.code != FINDINGS), None
+            )
             del events[oldest if oldest is not None else next(iter(events))]
-        shelf = bad if any(one.code == FINDINGS for one in events.values()) else fine
+        shelf = bad if any(judgement.code == FINDINGS for judgement in events.values()) else fine
         shelf[content] = events
         if len(shelf) > PER_TENANT:
             shelf.popitem(last=False)

@@ -106,7 +106,9 @@ def named_anew(request: Request) -> Named:
     before = artifacts_of(request.old_object)
     known = {artifact.reference for artifact in before.artifacts}
     return Named(
-        artifacts=tuple(one for one in named.artifacts if one.reference not in known),
+        artifacts=tuple(
+            artifact for artifact in named.artifacts if artifact.reference not in known
+        ),
         whole=named.whole,
     )
 

@@ -485,11 +485,11 @@ class KafkaNotifier:
             if offsets:
                 await self._producer.send_offsets_to_transaction(offsets, self._group)
             places = {key: await row for key, row in written.items()}
-        for key, place in places.items():
+        for key, position in places.items():
             if changes[key] is None:
                 self._places.pop(key, None)
             else:
-                self._places[key] = (place.partition, place.offset)
+                self._places[key] = (position.partition, position.offset)
 
     def _give_up(self, lost: Lost) -> None:
         """Write a message that is given up to the dead letters.

@@ -176,7 +176,7 @@ class Supervisor:
 
     def _ports(self, child: _Child) -> list[int]:
         """Return a child's port; the first answers probes for all."""
-        ports = [one.port for one in self._children if one.port is not None]
+        ports = [other.port for other in self._children if other.port is not None]
         return ports if child is self._children[0] else ports[self._children.index(child) :][:1]
 
     def _reap(self) -> int:

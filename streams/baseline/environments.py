@@ -55,12 +55,14 @@ def environment_unit(path: Path, origin: Origin) -> Unit:
     Raises:
         BaselineError: It can't be read, or holds too much.
     """
-    places = [place for folder in site_folders(path) for place in _distributions(folder)]
+    places = [
+        distribution for folder in site_folders(path) for distribution in _distributions(folder)
+    ]
     if len(places) > MAX_PACKAGES:
         raise BaselineError(f"more than {MAX_PACKAGES:,} packages", where=str(path))
     try:
-        stamps = [f"{place}|{place.stat().st_mtime_ns}" for place in places]
-        since = max((place.stat().st_mtime for place in places), default=0.0)
+        stamps = [f"{distribution}|{distribution.stat().st_mtime_ns}" for distribution in places]
+        since = max((distribution.stat().st_mtime for distribution in places), default=0.0)
     except OSError as error:
         raise unreadable(path, error) from error
     return Unit(
@@ -72,16 +74,20 @@ def environment_unit(path: Path, origin: Origin) -> Unit:
 
 def _distributions(folder: Path) -> Iterator[Path]:
     try:
-        found = sorted(one for one in folder.iterdir() if one.name.endswith(_SUFFIXES))
+        found = sorted(entry for entry in folder.iterdir() if entry.name.endswith(_SUFFIXES))
     except OSError as error:
         raise unreadable(folder, error) from error
-    yield from (one for one in found if one.is_dir())
+    yield from (entry for entry in found if entry.is_dir())
 
 
 def _events(places: list[Path], path: Path, origin: Origin, since: datetime) -> list[Event[Any]]:
-    packages = [package for place in places if (package := _package(place)) is not None]
+    packages = [
+        package for distribution in places if (package := _package(distribution)) is not None
+    ]
     parts = [packages[at : at + PER_EVENT] for at in range(0, len(packages), PER_EVENT)]
-    batch = fingerprint(str(path), *(f"{one.name}=={one.version}" for one in packages))[:32]
+    batch = fingerprint(str(path), *(f"{package.name}=={package.version}" for package in packages))[
+        :32
+    ]
     subject = f"host:{origin.system}"
     return [
         event_of(
@@ -132,7 +138,9 @@ def _package(place: Path) -> Package | None:
     if not named:
         return None
     version = str(headers.get("Version", "")).strip()[:200] or None
-    requires = tuple(str(one)[:2000] for one in headers.get_all("Requires-Dist", []))
+    requires = tuple(
+        str(requirement)[:2000] for requirement in headers.get_all("Requires-Dist", [])
+    )
     direct = _direct(place)
     return Package(
         name=named,
@@ -155,7 +163,7 @@ def _direct(place: Path) -> dict[str, Any]:
     if not isinstance(said, dict):
         return {"direct": True}
     found: dict[str, Any] = {"direct": True, "url": _text(said, "url")}
-    vcs, folder, archive = (said.get(f"{one}_info") for one in ("vcs", "dir", "archive"))
+    vcs, folder, archive = (said.get(f"{form}_info") for form in ("vcs", "dir", "archive"))
     if isinstance(vcs, dict):
         found["vcs"] = Vcs(
             vcs=_text(vcs, "vcs") or "git",

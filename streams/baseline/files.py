@@ -77,7 +77,11 @@ def file_units(path: Path, origin: Origin, kind: str | None) -> Iterator[Unit]:
 
 
 def _kind_of(path: Path, head: bytes) -> str | None:
-    found = [one for one in kinds_of(path.name, Content(head)) if one.family is Family.PACKAGES]
+    found = [
+        candidate
+        for candidate in kinds_of(path.name, Content(head))
+        if candidate.family is Family.PACKAGES
+    ]
     if found:
         return found[0].name
     first = head.lstrip()[:1]
@@ -179,10 +183,10 @@ def _listing(path: Path, raw: bytes, origin: Origin, _kind: str) -> list[Event[A
         raise BaselineError("it is no JSON", where=str(path), remedy=str(error)[:200]) from error
     since = modified(path)
     if isinstance(document, dict) and "model_versions" in document:
-        found = [_mlflow(one, origin, since) for one in items(document, "model_versions")]
+        found = [_mlflow(entry, origin, since) for entry in items(document, "model_versions")]
     else:
         entries = document if isinstance(document, list) else [document]
-        found = [_hub(one, origin, since) for one in entries]
+        found = [_hub(entry, origin, since) for entry in entries]
     events = [event for event in found if event is not None]
     if not events:
         raise BaselineError("it lists no version of a model", where=str(path))

@@ -79,7 +79,7 @@ def _fail(error: OSError) -> None:
 def _is_cache(root: Path) -> bool:
     if _CACHED.fullmatch(root.name):
         return True
-    return any(_CACHED.fullmatch(one.name) for one in root.iterdir() if one.is_dir())
+    return any(_CACHED.fullmatch(entry.name) for entry in root.iterdir() if entry.is_dir())
 
 
 def _collect(model: _Model, *, whole: bool) -> None:

@@ -66,7 +66,9 @@ class Journal:
         if len(self._done) + len(fingerprints) > MAX_UNITS:
             return
         # start a new line after one that a crash truncated
-        self._file.write(b"".join(b"\n" + one.encode() + b"\n" for one in fingerprints))
+        self._file.write(
+            b"".join(b"\n" + fingerprint.encode() + b"\n" for fingerprint in fingerprints)
+        )
         self._file.flush()
         os.fsync(self._file.fileno())
         self._done.update(map(bytes.fromhex, fingerprints))

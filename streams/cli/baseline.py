@@ -104,8 +104,8 @@ class Summary:
         except TidewatchError as error:
             self.problems.append(error.explain())
             return []
-        self.problems += [one.explain() for one in read if isinstance(one, TidewatchError)]
-        found = [one for one in read if not isinstance(one, TidewatchError)]
+        self.problems += [event.explain() for event in read if isinstance(event, TidewatchError)]
+        found = [event for event in read if not isinstance(event, TidewatchError)]
         self.by_type.update(event.type for event in found)
         return found
 
@@ -193,11 +193,13 @@ async def _deliver(
             before = len(summary.problems)
             events = summary.read(unit)
             records = [written(event) for event in events]
-            too_large = [one for one in records if len(one.value) > settings.max_event_bytes]
+            too_large = [
+                record for record in records if len(record.value) > settings.max_event_bytes
+            ]
             if too_large:
                 summary.problems.append(f"{unit.place}: an event is larger than max_event_bytes")
-                summary.by_type.subtract(one.event.type for one in too_large)
-                records = [one for one in records if one not in too_large]
+                summary.by_type.subtract(record.event.type for record in too_large)
+                records = [record for record in records if record not in too_large]
             held += records
             if len(summary.problems) == before:
                 units.append(unit.fingerprint)

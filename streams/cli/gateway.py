@@ -66,15 +66,15 @@ def _test(config: GatewayConfig, names: list[str], form: Format) -> None:
     if form is Format.JSON:
         print_json(
             {
-                name: {"url": one.url, "status": one.status or None, "well": one.well}
-                for name, one in tried.items()
+                name: {"url": outcome.url, "status": outcome.status or None, "well": outcome.well}
+                for name, outcome in tried.items()
             }
         )
     else:
-        for name, one in tried.items():
-            answer = str(one.status) if one.status else "-"
-            print_line(f"{plain(name)}  {answer}  {plain(one.url)}  {plain(one.why)}")
-    if not all(one.well for one in tried.values()):
+        for name, outcome in tried.items():
+            answer = str(outcome.status) if outcome.status else "-"
+            print_line(f"{plain(name)}  {answer}  {plain(outcome.url)}  {plain(outcome.why)}")
+    if not all(outcome.well for outcome in tried.values()):
         raise typer.Exit(1)
 
 
@@ -100,12 +100,12 @@ def _check(config: GatewayConfig, form: Format) -> None:
             [
                 [
                     name,
-                    one["tenant"],
-                    one["producer"],
-                    f"{one['proof']} {one['header'] or ''}".strip(),
-                    one["url"],
+                    endpoint["tenant"],
+                    endpoint["producer"],
+                    f"{endpoint['proof']} {endpoint['header'] or ''}".strip(),
+                    endpoint["url"],
                 ]
-                for name, one in shown["endpoints"].items()
+                for name, endpoint in shown["endpoints"].items()
             ],
         )
         for problem in problems:

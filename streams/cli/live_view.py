@@ -284,7 +284,7 @@ class Follower:
     async def _measure(self, admin: AIOKafkaAdminClient, reader: aiokafka.AIOKafkaConsumer) -> None:
         view = self.view
         progress = await application_progress(self._settings, admin, reader)
-        view.lag.update({name: one.lag for name, one in progress.items()})
+        view.lag.update({name: application.lag for name, application in progress.items()})
         view.events = progress["checks"].written
         self._note(progress["checks"].finished)
 

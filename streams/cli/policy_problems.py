@@ -136,13 +136,13 @@ def _near(name: str, known: Iterable[str]) -> str:
 
 def _actions(policy: Policy) -> Iterator[str]:
     undoing: dict[str, str] = {undo: action for action, undo in UNDO.items()}
-    for place, actions in (("automatic", policy.automatic), ("advised", policy.advised)):
+    for field, actions in (("automatic", policy.automatic), ("advised", policy.advised)):
         for action in actions:
             if action in undoing:
-                yield f"{place}: {action} follows {undoing[action]} by itself and is not named"
+                yield f"{field}: {action} follows {undoing[action]} by itself and is not named"
             elif action not in COMMANDED:
                 near = _near(action, COMMANDED)
-                yield f"{place}: there is no action {action[:_SHOWN]!r}{near}"
+                yield f"{field}: there is no action {action[:_SHOWN]!r}{near}"
     if policy.automatic and policy.dry_run:
         yield "automatic: nothing happens while dry_run is on"
     both = sorted(set(policy.automatic) & set(policy.advised))
@@ -192,7 +192,7 @@ def _trust_roots(roots: Iterable[TrustRoot]) -> Iterator[str]:
 
 
 def _registries(policy: Policy) -> Iterator[str]:
-    for place, names in (
+    for field, names in (
         ("trusted.registries", policy.trusted.registries),
         ("internal.registries", policy.internal.registries),
     ):
@@ -200,7 +200,7 @@ def _registries(policy: Policy) -> Iterator[str]:
             if not is_known_registry(name):
                 near = _near(registry_name(name), REGISTRIES)
                 yield (
-                    f"{place}: no adapter names a registry {name[:_SHOWN]!r}{near or ';'}"
+                    f"{field}: no adapter names a registry {name[:_SHOWN]!r}{near or ';'}"
                     " write its host, or one of "
                     f"{', '.join(sorted(REGISTRIES - set(REGISTRY_ALIASES)))}"
                 )
@@ -217,18 +217,18 @@ def _publishers(publishers: Iterable[str]) -> Iterator[str]:
 
 
 def _indexes(policy: Policy) -> Iterator[str]:
-    for place, urls in (
+    for field, urls in (
         ("trusted.indexes", policy.trusted.indexes),
         ("internal.indexes", policy.internal.indexes),
     ):
         for url in urls:
             origin = read_origin(url if "://" in url else f"https://{url}")
             if origin is None:
-                yield f"{place}: {url[:_SHOWN]!r} can't be read, so it allows nothing"
+                yield f"{field}: {url[:_SHOWN]!r} can't be read, so it allows nothing"
             elif origin.userinfo:
-                yield f"{place}: an index with credentials in it; use `credentials`"
+                yield f"{field}: an index with credentials in it; use `credentials`"
             elif origin.scheme == "http" and not origin.is_local:
-                yield f"{place}: {origin.url} does not use TLS"
+                yield f"{field}: {origin.url} does not use TLS"
     if (policy.internal.names or policy.internal.prefixes) and not policy.internal.indexes:
         yield "internal: names without indexes, so dependency confusion is not detected"
     for prefix in policy.internal.prefixes:

@@ -124,7 +124,8 @@ def _tell(
     counts = Counter(record.event.type for record in records)
     if form is Format.JSON:
         codes = {
-            name: NOT_DONE if one is None else verdict(one, fail_on) for name, one in found.items()
+            name: NOT_DONE if assessed is None else verdict(assessed, fail_on)
+            for name, assessed in found.items()
         }
         print_json(
             {
@@ -145,9 +146,9 @@ def _tell(
                     {
                         "assessed": [
                             {"event_id": name[2], "code": codes[name], "final": False}
-                            if one is None
-                            else {"event_id": name[2], **shown(one, codes[name])}
-                            for name, one in found.items()
+                            if assessed is None
+                            else {"event_id": name[2], **shown(assessed, codes[name])}
+                            for name, assessed in found.items()
                         ]
                     }
                     if wait
@@ -179,7 +180,9 @@ async def _publish_and_wait(
     # opened first: no assessment of what is sent is missed
     async with following(settings) as follower:
         await publish(settings, records)
-        names = [(one.event.tenantid, one.event.source, one.event.id) for one in records]
+        names = [
+            (record.event.tenantid, record.event.source, record.event.id) for record in records
+        ]
         return await wait_for_events(follower, names, seconds=seconds)
 
 
@@ -206,7 +209,7 @@ def read_records(
     now_ms = time.time_ns() // 1_000_000
     records: list[EventRecord] = []
     options = {**_beside(file, kind), **(options or {})}
-    for place, raw in _documents(file, kind):
+    for location, raw in _documents(file, kind):
         try:
             if kind is None:
                 event = read_event(raw, (), timestamp_ms=now_ms, max_bytes=max_bytes)
@@ -216,7 +219,7 @@ def read_records(
         except UnreadableRecordError as error:
             raise TidewatchError(
                 f"not an event ({error.reason})",
-                where=f"{place}: {error.where}",
+                where=f"{location}: {error.where}",
                 remedy="correct it, or name the producer of the payload with --as"
                 if kind is None
                 else f"correct it, or name another producer than {kind} with --as",

@@ -311,6 +311,9 @@ def _in_force(document: IncidentDocument) -> Iterable[CommandView]:
 
 
 def _named(held: list[CommandView]) -> tuple[str, ...]:
-    named = [f"{one.spec.action} {one.spec.target} of {one.spec.tenant}" for one in held[:LISTED]]
+    named = [
+        f"{command.spec.action} {command.spec.target} of {command.spec.tenant}"
+        for command in held[:LISTED]
+    ]
     more = len(held) - LISTED
     return (*named, f"and {more} more") if more > 0 else tuple(named)

@@ -78,7 +78,7 @@ def _values(claims: Mapping[str, Any], claim: str) -> list[str]:
     if isinstance(value, str):
         return [value]
     if isinstance(value, list):
-        return [one for one in value[:MOST_VALUES] if isinstance(one, str)]
+        return [item for item in value[:MOST_VALUES] if isinstance(item, str)]
     return []
 
 

@@ -152,9 +152,9 @@ class Feeder:
     ) -> None:
         """Put records into the index, in one change."""
         bound = {
-            topic: one.tenant
-            for topic, one in self._settings.bound_topics.items()
-            if one.tenant is not None
+            topic: binding.tenant
+            for topic, binding in self._settings.bound_topics.items()
+            if binding.tenant is not None
         }
         made: list[Change] = []
         offsets: dict[Position, int] = {}

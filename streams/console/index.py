@@ -434,8 +434,8 @@ class Index:
             writer.executemany(
                 f"INSERT INTO parts VALUES ({', '.join('?' * len(_PART_COLUMNS))})",
                 [
-                    (number, row.tenant, row.ended, *msgspec.structs.astuple(one))
-                    for one in row.parts
+                    (number, row.tenant, row.ended, *msgspec.structs.astuple(tenant_part))
+                    for tenant_part in row.parts
                 ],
             )
 

@@ -283,9 +283,9 @@ class OpenId:
                 provider.jwks_uri,
                 *filter(None, [provider.end_session_endpoint]),
             )
-            for one in addresses:
-                if not reached_safely(one):
-                    raise _away(f"it names {one[:200]}, which is not https", address)
+            for url in addresses:
+                if not reached_safely(url):
+                    raise _away(f"it names {url[:200]}, which is not https", address)
             status, listed = self._ask("GET", provider.jwks_uri)
             if status != HTTPStatus.OK:
                 raise _away(f"it answered {status}", provider.jwks_uri)

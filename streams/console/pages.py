@@ -123,12 +123,12 @@ def link(path: str, **parameters: object) -> str:
         parameters: The query; what is None or empty is left out.
     """
     given = [
-        (name.rstrip("_"), one)
+        (name.rstrip("_"), item)
         for name, value in parameters.items()
-        for one in (value if isinstance(value, list | tuple) else [value])
-        if one not in (None, "", False)
+        for item in (value if isinstance(value, list | tuple) else [value])
+        if item not in (None, "", False)
     ]
-    query = urlencode([(name, "1" if one is True else str(one)) for name, one in given])
+    query = urlencode([(name, "1" if item is True else str(item)) for name, item in given])
     return f"{path}?{query}" if query else path
 
 

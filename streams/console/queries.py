@@ -205,7 +205,9 @@ class Reader:
         """A number that grows whenever something changes that the viewer may read."""
         viewer = self.viewer
         return self._index.revision(
-            None if viewer.everything else [one for one in viewer.tenants if one != OPERATOR]
+            None
+            if viewer.everything
+            else [tenant for tenant in viewer.tenants if tenant != OPERATOR]
         )
 
     def _rows(
@@ -381,12 +383,13 @@ class Reader:
             "cases", "severity, count(*)", where=[("cases.ended = 0", [])], tail="GROUP BY severity"
         )
         counts = {row[0]: row[1] for row in rows}
-        return {one.value: counts.get(one.rank, 0) for one in reversed(Severity)}
+        return {severity.value: counts.get(severity.rank, 0) for severity in reversed(Severity)}
 
     def open_by_tenant(self, most: int = 20) -> list[dict[str, Any]]:
         """Return how many incidents are open in each tenant, by severity, the worst first."""
         sums = ", ".join(
-            f"sum(parts.severity = {one.rank}) AS {one.value}" for one in reversed(Severity)
+            f"sum(parts.severity = {severity.rank}) AS {severity.value}"
+            for severity in reversed(Severity)
         )
         rows = self._rows(
             "parts",

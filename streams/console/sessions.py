@@ -72,7 +72,9 @@ class Sessions:
             viewer=viewer, csrf=secrets.token_urlsafe(TOKEN_BYTES), began=now, used=now
         )
         with self._lock:
-            own = [key for key, one in self._sessions.items() if one.viewer.name == viewer.name]
+            own = [
+                key for key, opened in self._sessions.items() if opened.viewer.name == viewer.name
+            ]
             for key in own[: max(0, len(own) - MOST_OF_ONE + 1)]:
                 del self._sessions[key]
             while len(self._sessions) >= MOST_SESSIONS:

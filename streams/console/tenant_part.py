@@ -316,21 +316,21 @@ def _commands(alert: TenantAlert, whole: IncidentDocument | None) -> list[Comman
         if view.spec.tenant == alert.tenant
     }
     return [
-        known.get(one.command_id)
+        known.get(command.command_id)
         or CommandView(
             spec=CommandSpec(
-                command_id=one.command_id,
+                command_id=command.command_id,
                 incident=alert.incident,
                 tenant=alert.tenant,
-                action=one.action,
-                target=one.target,
+                action=command.action,
+                target=command.target,
                 target_type=TargetType.COMPONENT,
                 reason="",
-                mode=one.mode,
+                mode=command.mode,
             ),
-            state=one.state,
+            state=command.state,
         )
-        for one in alert.unmapped.commands
+        for command in alert.unmapped.commands
     ]
 
 
@@ -341,17 +341,17 @@ def _tasks(alert: TenantAlert, whole: IncidentDocument | None) -> list[TaskView]
         if view.tenant == alert.tenant
     }
     return [
-        known.get(one.id)
+        known.get(task.id)
         or TaskView(
-            id=one.id,
+            id=task.id,
             tenant=alert.tenant,
-            system=one.system,
+            system=task.system,
             component="",
-            kind=one.kind,
-            state=one.state,
-            text=f"{one.kind} on {one.system}",
+            kind=task.kind,
+            state=task.state,
+            text=f"{task.kind} on {task.system}",
         )
-        for one in alert.unmapped.tasks
+        for task in alert.unmapped.tasks
     ]
 
 

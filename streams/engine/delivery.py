@@ -72,9 +72,9 @@ class BatchDelivery:
     def offsets(self) -> list[int]:
         """Return the offset of each record in order; -1 if the broker gave none."""
         found = []
-        for batch, place in self._places:
+        for batch, index in self._places:
             base = batch.result().offset
-            found.append(base + place if base >= 0 else -1)
+            found.append(base + index if base >= 0 else -1)
         return found
 
 

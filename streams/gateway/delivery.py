@@ -197,7 +197,7 @@ def _is_brokers(error: BaseException | None) -> bool:
 
 
 async def _first(*waits: Any) -> None:  # noqa: ANN401 -- coroutines of any result
-    tasks = [asyncio.ensure_future(one) for one in waits]
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:

@@ -117,7 +117,7 @@ class Gateway:
             config.limits.body_bytes,
         )
         self.index = AssessmentIndex(
-            {one.tenant for one in config.endpoints.values() if one.producer == CLOUDEVENTS}
+            {bound.tenant for bound in config.endpoints.values() if bound.producer == CLOUDEVENTS}
         )
         self._openapi = document()
 

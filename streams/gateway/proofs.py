@@ -85,8 +85,8 @@ class Prover:
         return any_equal(
             given,
             [
-                self.rule.prefix + hmac.new(one.encode(), body, hashlib.sha256).hexdigest()
-                for one in self.secrets
+                self.rule.prefix + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+                for secret in self.secrets
             ],
         )
 

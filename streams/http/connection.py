@@ -175,7 +175,7 @@ class GuardedProtocol(H11Protocol):
             }
             event = h11.Response(status_code=status, headers=list(headers.items()))
             written: list[Any] = [event, h11.Data(data=body), h11.EndOfMessage()]
-            self.transport.write(b"".join(self.conn.send(one) or b"" for one in written))
+            self.transport.write(b"".join(self.conn.send(part) or b"" for part in written))
         if self.cycle is not None and not self.cycle.response_complete:
             # whoever handles the request learns that the client is gone
             self.cycle.disconnected = True

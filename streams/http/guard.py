@@ -181,7 +181,10 @@ class _Exchange:
             self.started = True
             self.status = int(message["status"])
             given = {name.lower() for name, _ in message["headers"]}
-            headers = [*message["headers"], *(one for one in HEADERS if one[0] not in given)]
+            headers = [
+                *message["headers"],
+                *(header for header in HEADERS if header[0] not in given),
+            ]
             if self.last or not self._whole:
                 # what is left of the body must not be read as the next request
                 headers.append((b"connection", b"close"))

@@ -53,7 +53,7 @@ def read_secrets(reference: str, where: str) -> tuple[str, ...]:
                 f"file {rest} can't be read ({reason})", where=where, remedy="name a readable file"
             ) from error
         found = tuple(line.strip() for line in lines if line.strip())
-    if not found or any(len(one) < MIN_SECRET for one in found):
+    if not found or any(len(secret) < MIN_SECRET for secret in found):
         raise TidewatchError(
             f"the secret is shorter than {MIN_SECRET} characters",
             where=where,
@@ -72,8 +72,8 @@ def equal(given: str, expected: str) -> bool:
 def any_equal(given: str, expected: Iterable[str]) -> bool:
     """Return whether one of several secrets is the given one; all of them are compared."""
     found = False
-    for one in expected:
-        found |= equal(given, one)
+    for secret in expected:
+        found |= equal(given, secret)
     return found
 
 

@@ -151,10 +151,10 @@ class _Server(Server):
         self.servers = [
             await loop.create_server(
                 lambda: GuardedProtocol(self.config, self.server_state, self._door, loop),
-                sock=one,
+                sock=sock,
                 ssl=self._tls,
                 ssl_handshake_timeout=handshake,
             )
-            for one in sockets or ()
+            for sock in sockets or ()
         ]
         self.started = True

@@ -94,7 +94,7 @@ def read_page(raw: bytes, content_type: str, base: str) -> tuple[IndexFile, ...]
         raise PageError("the index answers no page of a simple index", where=kind[:100])
     if len(found) > MAX_FILES:
         raise PageError(f"the project has more than {MAX_FILES} files")
-    return tuple(one for one in found if _is_plain(one))
+    return tuple(file for file in found if _is_plain(file))
 
 
 def _is_plain(file: IndexFile) -> bool:
@@ -117,24 +117,24 @@ def _read_json(raw: bytes, base: str) -> list[IndexFile]:
     if page.meta.api_version.partition(".")[0] != "1":
         raise PageError("the index's JSON is of another version", where=page.meta.api_version[:20])
     found: list[IndexFile] = []
-    for one in page.files[: MAX_FILES + 1]:
-        offered = one.core_metadata
+    for entry in page.files[: MAX_FILES + 1]:
+        offered = entry.core_metadata
         if offered is None:
-            offered = one.dist_info_metadata
+            offered = entry.dist_info_metadata
         if offered is None:
-            offered = one.data_dist_info_metadata
+            offered = entry.data_dist_info_metadata
         metadata: bool | str = bool(offered)
         if isinstance(offered, dict):
             metadata = _sha256(offered.get("sha256")) or True
         found.append(
             IndexFile(
-                filename=one.filename,
-                url=_absolute(base, one.url),
-                sha256=_sha256(one.hashes.get("sha256")),
-                requires_python=one.requires_python,
-                size=one.size if one.size is not None and one.size >= 0 else None,
-                uploaded=_moment(one.upload_time),
-                yanked=one.yanked,
+                filename=entry.filename,
+                url=_absolute(base, entry.url),
+                sha256=_sha256(entry.hashes.get("sha256")),
+                requires_python=entry.requires_python,
+                size=entry.size if entry.size is not None and entry.size >= 0 else None,
+                uploaded=_moment(entry.upload_time),
+                yanked=entry.yanked,
                 metadata=metadata,
             )
         )

@@ -170,7 +170,7 @@ class IndexServer:
         name, filename = request.path_params["project"], request.path_params["filename"]
         asked = filename.removesuffix(_METADATA)
         files = await self._files(name) if canonical_package(name) == name else None
-        file = next((one for one in files or () if one.filename == asked), None)
+        file = next((candidate for candidate in files or () if candidate.filename == asked), None)
         if file is None:
             metrics.INDEX_FILES.labels("absent").inc()
             raise _absent()
@@ -220,7 +220,9 @@ class IndexServer:
         name, filename = request.path_params["project"], request.path_params["filename"]
         refusal = judge_project(name, self._config, self._knowledge)
         files = await self._files(name) if canonical_package(name) == name else None
-        file = next((one for one in files or () if one.filename == filename), None)
+        file = next(
+            (candidate for candidate in files or () if candidate.filename == filename), None
+        )
         if file is None:
             raise _absent()
         if refusal is None:

@@ -105,13 +105,13 @@ def struct_fields(kind: Any, path: str = "") -> Iterator[Documented]:  # noqa: A
 
 
 def _fields(shape: shapes.Type, path: str, above: tuple[type, ...]) -> Iterator[Documented]:
-    for inner, place in _structs(shape, path):
+    for inner, inner_path in _structs(shape, path):
         if inner.cls in above or len(above) >= _DEEPEST:
             continue
         meanings = field_meanings(inner.cls)
         if isinstance(inner.tag, str) and inner.tag_field is not None:
             yield Documented(
-                path=_join(place, inner.tag_field),
+                path=_join(inner_path, inner.tag_field),
                 type=f"`{inner.tag}`",
                 unit="",
                 required=True,
@@ -119,7 +119,7 @@ def _fields(shape: shapes.Type, path: str, above: tuple[type, ...]) -> Iterator[
                 meaning=_first_line(inner.cls),
             )
         for field in inner.fields:
-            here = _join(place, field.encode_name)
+            here = _join(inner_path, field.encode_name)
             nested = next(_structs(field.type, here), None)
             meaning = meanings.get(field.name, "")
             if not meaning and nested is not None:

@@ -112,7 +112,9 @@ def failed_controls(incident: IncidentDocument) -> list[tuple[Control, str]]:
     """Return the controls that the findings concern, and the exposure that each allowed."""
     kinds = {finding.ioc_type for finding in incident.findings if finding.active}
     on = {(system.tenant, system.system) for system in incident.systems}
-    ran = len({(one.tenant, one.system) for one in incident.systems if one.exposure in _RAN})
+    ran = len(
+        {(system.tenant, system.system) for system in incident.systems if system.exposure in _RAN}
+    )
     came = len(on) - ran
     if ran:
         how = f"failed: it ran or served on {counted(ran, 'system')} before it was found"

@@ -55,11 +55,16 @@ class _Said(msgspec.Struct):
         secret to that of pipelines.
         """
         found = list(self.detections.values())
-        hosts = {one.evidence.get("host") for one in found if one.rule_id == "TW-PKG-CREDENTIAL"}
+        hosts = {
+            detection.evidence.get("host")
+            for detection in found
+            if detection.rule_id == "TW-PKG-CREDENTIAL"
+        }
         return [
-            one
-            for one in found
-            if one.rule_id != "TW-PIPE-SECRET" or one.evidence.get("host") not in hosts - {None}
+            detection
+            for detection in found
+            if detection.rule_id != "TW-PIPE-SECRET"
+            or detection.evidence.get("host") not in hosts - {None}
         ]
 
 

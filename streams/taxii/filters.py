@@ -87,7 +87,7 @@ def _values(query: Mapping[str, str], name: str) -> frozenset[str]:
 
 def _versions(query: Mapping[str, str]) -> frozenset[str]:
     found = _values(query, "match[version]")
-    times = {_canonical(_time(one, "match[version]")) for one in found - _VERSION_WORDS}
+    times = {_canonical(_time(value, "match[version]")) for value in found - _VERSION_WORDS}
     return (found & _VERSION_WORDS) | times or frozenset({"last"})
 
 
@@ -132,7 +132,7 @@ def matching(shelf: Shelf, collection: Collection, filters: Filters) -> Page:
 def versions_of(shelf: Shelf, collection: Collection, uid: str, filters: Filters) -> Page:
     """Return a page of the versions of an object, in the order in which they were added."""
     known = sorted(shelf.versions(collection, uid), key=lambda one: one.added)
-    later = (one for one in known if one.added > filters.after)
+    later = (entry for entry in known if entry.added > filters.after)
     specs = filters.spec_versions
     return _paged(later, filters, lambda one: not specs or one.spec_version in specs)
 

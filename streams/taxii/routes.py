@@ -164,28 +164,28 @@ class TaxiiServer:
         }
 
     def _collections(self, asked: Asked) -> dict[str, Any]:
-        return {"collections": [_described(one) for one in asked.reader.collections]}
+        return {"collections": [_described(collection) for collection in asked.reader.collections]}
 
     def _collection(self, asked: Asked) -> dict[str, Any]:
         return _described(_chosen(asked))
 
     def _manifest(self, asked: Asked) -> Response:
         page = matching(self._shelf, _chosen(asked), self._filters(asked))
-        return _paged(page, {"objects": [_manifest_entry(one) for one in page.entries]})
+        return _paged(page, {"objects": [_manifest_entry(entry) for entry in page.entries]})
 
     def _objects(self, asked: Asked) -> Response:
         page = matching(self._shelf, _chosen(asked), self._filters(asked))
-        return _paged(page, {"objects": [one.body for one in page.entries]})
+        return _paged(page, {"objects": [entry.body for entry in page.entries]})
 
     def _object(self, asked: Asked) -> Response:
         collection, uid = _chosen(asked), self._known(asked)
         page = matching(self._shelf, collection, self._filters(asked, uid))
-        return _paged(page, {"objects": [one.body for one in page.entries]})
+        return _paged(page, {"objects": [entry.body for entry in page.entries]})
 
     def _versions(self, asked: Asked) -> Response:
         collection, uid = _chosen(asked), self._known(asked)
         page = versions_of(self._shelf, collection, uid, self._filters(asked, uid))
-        return _paged(page, {"versions": [one.version for one in page.entries]})
+        return _paged(page, {"versions": [entry.version for entry in page.entries]})
 
     def _known(self, asked: Asked) -> str:
         """Return the id of the object that the path names; 404 if there is none."""
@@ -297,7 +297,11 @@ def _check_accept(accept: str | None) -> None:
     """
     for part in (accept or "*/*").split(","):
         kind, *parameters = (piece.strip().lower() for piece in part.split(";"))
-        versions = [one[8:].strip('" ') for one in parameters if one.startswith("version=")]
+        versions = [
+            parameter[8:].strip('" ')
+            for parameter in parameters
+            if parameter.startswith("version=")
+        ]
         if kind in {"*/*", "application/*"} or (kind == TAXII and versions in ([], ["2.1"])):
             return
     raise HttpError(

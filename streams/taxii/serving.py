@@ -85,8 +85,8 @@ class KafkaTaxii:
         try:
             await asyncio.gather(*following)
         finally:
-            for one in following:
-                one.cancel()
+            for task in following:
+                task.cancel()
             await asyncio.gather(*following, return_exceptions=True)
 
     async def _follow(self, topic: str) -> None:

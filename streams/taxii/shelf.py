@@ -89,8 +89,12 @@ class Shelf:
         self._most = most
         self._tenants = frozenset(tenants)
         collections = [Collection(tlp, of) for of in ("", *self._tenants) for tlp in TLP_ORDER]
-        self._entries: dict[Collection, list[Entry]] = {one: [] for one in collections}
-        self._versions: dict[Collection, dict[str, list[Entry]]] = {one: {} for one in collections}
+        self._entries: dict[Collection, list[Entry]] = {
+            collection: [] for collection in collections
+        }
+        self._versions: dict[Collection, dict[str, list[Entry]]] = {
+            collection: {} for collection in collections
+        }
         self._last = 0
         self.dropped = 0
         """Entries that went for room."""
@@ -199,4 +203,4 @@ def _marking(item: object) -> Tlp | None:
 
 
 def _texts(values: object) -> Iterable[str]:
-    return [one for one in values if isinstance(one, str)] if isinstance(values, list) else []
+    return [value for value in values if isinstance(value, str)] if isinstance(values, list) else []

@@ -76,7 +76,9 @@ class Judgements:
             return known.judgement
         judgement = judge(event, self._knowledge, policy)
         if self._limit and not judgement.found and not any(map(_depends, data.packages)):
-            tenant = event.tenantid if any(":@" in one.key for one in judgement.seen) else None
+            tenant = (
+                event.tenantid if any(":@" in sighting.key for sighting in judgement.seen) else None
+            )
             self._remember(
                 key, _Remembered(judgement, data.packages, self._knowledge.revision, tenant)
             )

@@ -156,12 +156,12 @@ def check_pinning(
         The check, None if the event has no requirements; and the findings.
     """
     found: list[Detection] = []
-    for place, url in (
+    for field, url in (
         ("index_url", data.index_url),
         *(("extra", u) for u in data.extra_index_urls),
     ):
         if url and url[:6] != "https:":
-            detection = check_index(url, place)
+            detection = check_index(url, field)
             if detection is not None:
                 found.append(detection)
     unpinned = refused = 0

@@ -69,15 +69,15 @@ def _is_plain(text: str) -> bool:
 
 def _texts(value: Any) -> Iterator[str]:  # noqa: ANN401 -- any YAML value
     values = value if isinstance(value, list) else [value]
-    for one in values[:MAX_ITEMS]:
-        if isinstance(one, str) and one.strip() not in _NOTHING:
-            yield one.strip()[:_NAME]
+    for item in values[:MAX_ITEMS]:
+        if isinstance(item, str) and item.strip() not in _NOTHING:
+            yield item.strip()[:_NAME]
 
 
 def _dicts(value: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 -- any YAML value
-    for one in (value if isinstance(value, list) else [])[:MAX_ITEMS]:
-        if isinstance(one, dict):
-            yield one
+    for item in (value if isinstance(value, list) else [])[:MAX_ITEMS]:
+        if isinstance(item, dict):
+            yield item
 
 
 def _text(value: Any) -> str | None:  # noqa: ANN401 -- any YAML value

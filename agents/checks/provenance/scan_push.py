@@ -229,13 +229,17 @@ async def scan_push(
         *scan_checks(scanned, retry),
     ]
     use = use_of(subject.component) or use_of(f"{event.data.kind}:")
-    found = [bound_to_file(one, digests, file, use) for file in scanned for one in file.detections]
+    found = [
+        bound_to_file(detection, digests, file, use)
+        for file in scanned
+        for detection in file.detections
+    ]
     if len(files) == 1:
         # The digest is the version's: the same version with another one is something else.
-        found = [_sole(one) for one in found]
+        found = [_sole(detection) for detection in found]
     if subject.publisher is not None and attested.signed:
         publishers = knowledge.signers(subject.publisher)
-        found = [with_publisher(one, attested, publishers) for one in found]
+        found = [with_publisher(detection, attested, publishers) for detection in found]
     last = retry is None and any(file.again for file in scanned)
     return ScanOutcome(
         checks=tuple(_worst_by_name(checks)),
@@ -372,7 +376,9 @@ def _digest(
     for file in scanned:
         size = sizes.get(file.path)
         small = size is not None and size <= FREE_DIGEST_BYTES
-        serious = any(severity_of(one).rank >= Severity.MEDIUM.rank for one in file.detections)
+        serious = any(
+            severity_of(detection).rank >= Severity.MEDIUM.rank for detection in file.detections
+        )
         if by_manifest or has_signature or serious or file.path not in declared or small:
             model.try_sha256(file.path)
 

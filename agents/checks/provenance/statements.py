@@ -121,9 +121,9 @@ def _by_key(raw: bytes, pem: str) -> tuple[str, bytes]:
     # DSSE's pre-authentication encoding: what is signed is the payload and its type.
     encoded = b"DSSEv1 %d %s %d " % (len(kind.encode()), kind.encode(), len(payload)) + payload
     key = serialization.load_pem_public_key(pem.encode())
-    for one in envelope["signatures"][:8]:
+    for entry in envelope["signatures"][:8]:
         try:
-            signature = base64.b64decode(one["sig"], validate=True)
+            signature = base64.b64decode(entry["sig"], validate=True)
             if isinstance(key, ec.EllipticCurvePublicKey):
                 key.verify(signature, encoded, ec.ECDSA(_hash_of(key)))
             elif isinstance(key, ed25519.Ed25519PublicKey):
@@ -194,18 +194,18 @@ def read_statement(payload: bytes) -> Statement:
 
 
 def _subjects(given: Iterable[Any]) -> Iterator[Subject]:
-    for one in given:
-        digest = str(one["digest"].get("sha256", "")).lower()
+    for subject in given:
+        digest = str(subject["digest"].get("sha256", "")).lower()
         if is_sha256(digest):
-            yield Subject(digest, *named(str(one.get("name", ""))))
+            yield Subject(digest, *named(str(subject.get("name", ""))))
 
 
 def _entries(materials: Iterable[Any]) -> Iterator[str]:
-    for one in materials:
-        digest = str((one.get("digest") or {}).get("sha256", "")).lower()
+    for material in materials:
+        digest = str((material.get("digest") or {}).get("sha256", "")).lower()
         if is_sha256(digest):
             yield f"sha256:{digest}"
-        key, version = named(str(one.get("uri") or one.get("name") or ""))
+        key, version = named(str(material.get("uri") or material.get("name") or ""))
         # What some tenant calls its own means nothing to others.
         if key is not None and not key.partition(":")[2].startswith("@"):
             if version is not None:

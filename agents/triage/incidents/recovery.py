@@ -87,8 +87,8 @@ def recovery_tasks(part: Recovery) -> list[TaskView]:
     for entry in part.entries:
         places.setdefault((entry.system, entry.component), []).append(entry)
     tasks = [
-        _replacement(part, place, held)
-        for place, held in sorted(
+        _replacement(part, holding, held)
+        for holding, held in sorted(
             places.items(), key=lambda item: (min(entry.first_ms for entry in item[1]), item[0])
         )
     ]

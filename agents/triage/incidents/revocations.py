@@ -36,7 +36,8 @@ def with_generations(case: IncidentRows, document: IncidentDocument) -> Incident
             generation, revoked = known
             generations[place] = generation + (revoked and not shared.revoked)
     return msgspec.structs.replace(
-        document, generations={place: count for place, count in generations.items() if count}
+        document,
+        generations={indicator: count for indicator, count in generations.items() if count},
     )
 
 

@@ -57,7 +57,7 @@ def _part_of(asked: Asked, case: Case, chosen: str) -> str | None:
         return case.tenant
     if chosen in {"", WHOLE}:
         return None
-    if chosen not in {one.tenant for one in case.document.tenants}:
+    if chosen not in {tenant_part.tenant for tenant_part in case.document.tenants}:
         raise HttpError(HTTPStatus.BAD_REQUEST, "this tenant has no part in the incident")
     return chosen
 
@@ -91,7 +91,7 @@ def _form(asked: Asked, case: Case, plan: Plan, *, reason: str = "", problem: st
             "of_tenant": case.tenant,
             "back": link(f"/incidents/{part(document.id)}", tenant=case.tenant),
             "action": link(f"/incidents/{part(document.id)}/decide", tenant=case.tenant),
-            "choices": [one.tenant for one in document.tenants]
+            "choices": [tenant_part.tenant for tenant_part in document.tenants]
             if asked.viewer.everything
             and plan.act.target in {"", "days"}
             and document.tenant_count > 1

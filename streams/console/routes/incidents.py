@@ -58,7 +58,9 @@ def routes(services: Services) -> list[BaseRoute]:
 def selection(asked: Asked) -> CaseSelection:
     """Return which incidents a request asks for; what is no such choice is left out."""
     statuses = tuple(
-        one for one in asked.request.query_params.getlist("status") if one in set(IncidentStatus)
+        status
+        for status in asked.request.query_params.getlist("status")
+        if status in set(IncidentStatus)
     )
     severity = asked.text("severity")
     sort = asked.text("sort")
@@ -175,7 +177,9 @@ def incident_values(asked: Asked, case: Case) -> dict[str, Any]:
         "defanged": defanged,
         "told": summary(document),
         "steps": next_steps(document),
-        "assigned": sorted({one.assignee for one in document.tenants if one.assignee}),
+        "assigned": sorted(
+            {tenant_part.assignee for tenant_part in document.tenants if tenant_part.assignee}
+        ),
         "shown": SHOWN,
         "findings": [_finding(view) for view in document.findings],
         "impact": impact(document),
@@ -190,7 +194,7 @@ def incident_values(asked: Asked, case: Case) -> dict[str, Any]:
         "timeline": sorted(document.timeline, key=lambda entry: entry.at, reverse=True),
         "decided": [entry for entry in document.timeline if entry.what is Occurrence.DECIDED],
         "of_tenants": parts,
-        "related": [related[one] for one in document.related if one in related],
+        "related": [related[other] for other in document.related if other in related],
         "attacks": attacks(document.techniques),
         "own": f"/incidents/{part(document.id)}",
         "of_tenant": case.tenant,

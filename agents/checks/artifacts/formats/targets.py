@@ -143,7 +143,7 @@ def _is_beside(scan: Scan, name: str) -> bool:
     counts = (1, 2) if parts[-2:-1] and parts[-2][:1].isupper() else (1,)
     modules_of = ["/".join(parts[:-count]) for count in counts if len(parts) > count]
     folders = scan.path.split("/")[:-1][:MAX_DEPTH]
-    roots = ["".join(f"{one}/" for one in folders[:size]) for size in range(len(folders) + 1)]
+    roots = ["".join(f"{folder}/" for folder in folders[:size]) for size in range(len(folders) + 1)]
     return any(
         f"{root}{source}{module}{end}" in scan.siblings
         for root in roots
@@ -305,14 +305,14 @@ def judge_size(scan: Scan, document: object) -> None:
             stack.pop()
             continue
         held = _held(value)
-        inner = [one for one in held if isinstance(one, dict | list)]
+        inner = [child for child in held if isinstance(child, dict | list)]
         if id(value) not in opened:
             opened.add(id(value))
             scan.budget.step(1)
-            stack.extend(one for one in inner if id(one) not in opened)
+            stack.extend(child for child in inner if id(child) not in opened)
             continue
         stack.pop()
-        known = [sizes.get(id(one), (1, 1)) for one in inner]
+        known = [sizes.get(id(child), (1, 1)) for child in inner]
         sizes[id(value)] = (
             min(1 + len(held) + sum(values for values, _ in known), 2 * MAX_TREE),
             min(1 + sum(collections for _, collections in known), 2 * MAX_MAPPINGS),

@@ -133,7 +133,7 @@ class Stream:
             more = f" and {len(others)} more of {package}" if others else ""
             evidence = first.evidence()
             if others:
-                evidence["names"] = [str(one) for one in all_found[:MAX_NAMES]]
+                evidence["names"] = [str(imported) for imported in all_found[:MAX_NAMES]]
             self.file.scan.report(
                 "TW-PICKLE-UNKNOWN-IMPORT",
                 f"the pickle {'calls' if called else 'imports'} {first}{more}: {reason}",

@@ -51,7 +51,7 @@ def product_roots() -> list[str]:
     that came about.
     """
     places = (*agents.__path__, *schemas.__path__)
-    return list(dict.fromkeys(str(Path(place).absolute().parent) for place in places))
+    return list(dict.fromkeys(str(Path(path).absolute().parent) for path in places))
 
 
 def printable(said: bytes) -> str:

@@ -112,7 +112,7 @@ def _deny(event: str, arguments: tuple[Any, ...]) -> None:
 def _product() -> list[str]:
     """Return where this product's packages lie, and what they are links to."""
     packages = (agents, schemas)
-    places = [place for package in packages for place in package.__path__]
+    places = [folder for package in packages for folder in package.__path__]
     files = [package.__file__ for package in packages if package.__file__]
     return [*places, *(os.path.dirname(os.path.realpath(file)) for file in files)]  # noqa: PTH120 -- of a text
 
