@@ -45,6 +45,9 @@ _NO_TIME: Final = datetime.min.replace(tzinfo=UTC)
 NO_POSITION: Final[Position] = (0, "", 0, 0)
 """Of an event that came by no topic."""
 _HOUR_MS: Final = 3_600_000
+_DAY_MS: Final = 24 * _HOUR_MS
+BASELINE_SOURCES: Final = 16
+"""The most sources of one tenant whose baseline an agent reports each day."""
 _SAID: Final = attrgetter(
     *(
         name
@@ -174,6 +177,17 @@ class SightingDeduplicator:
     def is_new_tenant(self, tenant: str) -> bool:
         """Return whether nothing of the tenant was noted yet."""
         return self._note((tenant,), (_NO_TIME, ""), NO_POSITION)
+
+    def is_new_baseline(self, event: Event[Any]) -> bool:
+        """Return whether the source marked nothing else as a baseline on the day of its arrival.
+
+        A tenant that makes up sources has at most `BASELINE_SOURCES` of them noted each day.
+        """
+        day = ("baseline", event.tenantid, event.received_ms // _DAY_MS)
+        return self._note((*day, event.source), (_NO_TIME, ""), NO_POSITION) and any(
+            self._note((*day, number), (_NO_TIME, ""), NO_POSITION)
+            for number in range(BASELINE_SOURCES)
+        )
 
     def _note(self, key: Any, order: _Order, position: Position) -> bool:  # noqa: ANN401 -- hashable
         known = self._seen.get(key)
@@ -337,6 +351,34 @@ def policy_notice(
     )
 
 
+def with_allowed_baseline(event: Event[T], policy: Policy) -> Event[T]:
+    """Return an event without a mark as baseline that its tenant's policy does not allow."""
+    if not event.baseline or policy.baseline:
+        return event
+    return msgspec.structs.replace(event, baseline=False)
+
+
+def _baseline_notice(event: Event[Any], deduplicator: SightingDeduplicator) -> Iterator[Message]:
+    """Yield the notice of a source whose findings are not alerted, once a day."""
+    if not deduplicator.is_new_baseline(event):
+        return
+    day_ms = event.received_ms // _DAY_MS * _DAY_MS
+    yield operator_message(
+        OperatorAlert(
+            id=stable_id("opa", "baseline-recorded", event.tenantid, event.source, str(day_ms)),
+            kind="baseline-recorded",
+            subject=event.source,
+            tenant=event.tenantid,
+            detail="it marks events as a baseline: what they name counts as usual from now on, and "
+            "their findings are not alerted unless they are known to be malicious",
+            since=datetime.fromtimestamp(day_ms / 1000, tz=UTC),
+            runbook="If nobody records a baseline, find out who writes as this source, set "
+            "`baseline = false` in the tenant's policy, and read the assessments of that day.",
+        ),
+        "//tidewatch/checks",
+    )
+
+
 def _as_baseline(sighting: Sighting) -> Sighting:
     return msgspec.structs.replace(sighting, baseline=True)
 
@@ -377,6 +419,8 @@ def outcome_messages(
     for finding in _bind(event, outcome.withheld, context):
         yield from withheld_messages(finding)
     if event.baseline:
+        if stage == "event":
+            yield from _baseline_notice(event, deduplicator)
         # its source is heard once, and not missed then
         yield assessment_message(assessment, event.time)
         return

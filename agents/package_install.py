@@ -13,6 +13,7 @@ from agents.checking import (
     checking_agent,
     outcome_messages,
     policy_notice,
+    with_allowed_baseline,
 )
 from agents.checks.packages.check import outcome_of
 from agents.checks.packages.judgements import Judgements
@@ -60,6 +61,7 @@ def install_check(
 
     def check(event: Event[PackageInstall]) -> Iterator[Message]:
         policy = knowledge.policy(event.tenantid)
+        event = with_allowed_baseline(event, policy)
         judgement = judgements.of(event, policy)
         outcome = outcome_of(event, judgement, policy)
         context = install_context(event)

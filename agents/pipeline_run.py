@@ -11,6 +11,7 @@ from agents.checking import (
     checking_agent,
     outcome_messages,
     policy_notice,
+    with_allowed_baseline,
 )
 from agents.checks.pipelines.check import check_run
 from agents.checks.pipelines.subject import RunSubject, run_subject
@@ -36,6 +37,7 @@ def pipeline_run_agent(knowledge: Knowledge) -> CheckingAgent[PipelineRun]:
 
     def check(event: Event[PipelineRun]) -> Iterator[Message]:
         policy = knowledge.policy(event.tenantid)
+        event = with_allowed_baseline(event, policy)
         subject = run_subject(event, policy)
         outcome = with_required(check_run(subject, knowledge), policy, "", final=True)
         yield from policy_notice(event.tenantid, policy, deduplicator)

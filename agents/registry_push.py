@@ -13,6 +13,7 @@ from agents.checking import (
     checking_agent,
     outcome_messages,
     policy_notice,
+    with_allowed_baseline,
 )
 from agents.checks.provenance.push import check_push
 from agents.checks.provenance.subject import PushSubject, push_subject
@@ -49,6 +50,7 @@ def registry_push_agent(knowledge: Knowledge) -> CheckingAgent[RegistryPush]:
 
     def check(event: Event[RegistryPush]) -> Iterator[Message]:
         policy = knowledge.policy(event.tenantid)
+        event = with_allowed_baseline(event, policy)
         subject = push_subject(event, policy)
         request = subject.request
         context = push_context(subject)

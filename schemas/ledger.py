@@ -188,7 +188,7 @@ class OperatorAlert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     kind: str
     """source-silent, source-recovered, incomplete-share, dead-letters, over-correlating,
     bound-reached, records-gone, foreign-key, topic-paused, topic-unreadable, escalation,
-    tenant-without-policy."""
+    tenant-without-policy, baseline-recorded."""
     subject: str
     """The source, component key or incident it is about."""
     detail: str

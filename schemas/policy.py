@@ -106,6 +106,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     suppressions: tuple[Suppression, ...] = ()
     advice: bool = True
     """Whether to report what rests on other organisations' claims alone."""
+    baseline: bool = True
+    """Whether events may be marked as a baseline, of which only known malice is alerted; false: a
+    mark is ignored. Turn it off once the baseline is recorded."""
 
 
 def default_policy(tenant: str) -> Policy:

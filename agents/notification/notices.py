@@ -31,6 +31,7 @@ _OPERATOR: Final = {
     "incomplete-share": Severity.MEDIUM,
     "dead-letters": Severity.MEDIUM,
     "over-correlating": Severity.LOW,
+    "baseline-recorded": Severity.LOW,
     "bound-reached": Severity.MEDIUM,
     "records-gone": Severity.HIGH,
     "foreign-key": Severity.HIGH,

@@ -33,7 +33,7 @@ NAME_LIMIT: Final = 512
 PREVIEW_BYTES: Final = 4_096
 """Bytes of a dead letter that are kept to be looked at."""
 _OF_A_SOURCE: Final = frozenset(
-    {"source-silent", "source-recovered", "incomplete-share", "dead-letters"}
+    {"source-silent", "source-recovered", "incomplete-share", "dead-letters", "baseline-recorded"}
 )
 """Operator alerts about one tenant's source: the tenant may read them."""
 _WORDS: Final = re.compile(r"\s+")

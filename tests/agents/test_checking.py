@@ -9,7 +9,13 @@ import msgspec
 import orjson
 import pytest
 
-from agents.checking import Context, SightingDeduplicator, checking_agent, outcome_messages
+from agents.checking import (
+    BASELINE_SOURCES,
+    Context,
+    SightingDeduplicator,
+    checking_agent,
+    outcome_messages,
+)
 from agents.domain.detection import Detection, Outcome
 from agents.domain.knowledge import MemoryKnowledge
 from agents.messages import refusal_message
@@ -233,14 +239,14 @@ def test_a_withheld_detection_reaches_the_row_of_the_bytes_alone(severity):
     assert not [one for one in sent if one.channel is Channel.INCIDENT_UPDATES]
 
 
-@pytest.mark.parametrize(
-    ("make", "sample"),
-    [
-        (package_install_agent, PACKAGE_INSTALL),
-        (registry_push_agent, REGISTRY_PUSH),
-        (pipeline_run_agent, PIPELINE_RUN),
-    ],
-)
+AGENTS = [
+    (package_install_agent, PACKAGE_INSTALL),
+    (registry_push_agent, REGISTRY_PUSH),
+    (pipeline_run_agent, PIPELINE_RUN),
+]
+
+
+@pytest.mark.parametrize(("make", "sample"), AGENTS)
 def test_the_first_event_of_a_tenant_without_a_policy_is_not_passed_over(make, sample):
     event = read_event(orjson.dumps(sample), (), timestamp_ms=0, max_bytes=1 << 20)
     knowledge = MemoryKnowledge()
@@ -304,3 +310,58 @@ def test_of_a_baseline_only_what_is_known_to_be_malicious_is_reported():
     (said,) = [one for one in sent if one.channel is Channel.ASSESSMENTS]
     assessment = msgspec.json.decode(said.value, type=Assessment)
     assert len(assessment.findings) == 3, "a gate sees all of them"
+
+
+def baseline_told(knowledge, make, *events):
+    """Return the operator alerts on baselines that an agent publishes, and all its records."""
+    agent, published = make(knowledge), Published()
+    for event in events:
+
+        class Batch:
+            deliveries = (Delivery(record=record(b""), value=event),)
+
+        asyncio.run(agent(Batch(), published))
+    alerts = [
+        orjson.loads(one.value) for one in published if one.channel is Channel.OPERATOR_ALERTS
+    ]
+    return [one for one in alerts if one["kind"] == "baseline-recorded"], published
+
+
+@pytest.mark.parametrize(("make", "sample"), AGENTS)
+def test_a_baseline_is_reported_once_for_each_source_and_day(make, sample):
+    marked = read_event(
+        orjson.dumps({**sample, "baseline": True}), (), timestamp_ms=0, max_bytes=1 << 20
+    )
+
+    def of(source, day, baseline=True):
+        return msgspec.structs.replace(
+            marked, source=source, received_ms=day * 86_400_000 + 5, baseline=baseline
+        )
+
+    events = [of("//a", 1), of("//a", 1), of("//b", 1, False), of("//a", 2), of("//c", 2)]
+    told, _ = baseline_told(MemoryKnowledge(), make, *events)
+    assert [(one["subject"], one["since"][:10]) for one in told] == [
+        ("//a", "1970-01-02"),
+        ("//a", "1970-01-03"),
+        ("//c", "1970-01-03"),
+    ]
+    assert {one["tenant"] for one in told} == {marked.tenantid}
+    again, _ = baseline_told(MemoryKnowledge(), make, *events)
+    assert [one["id"] for one in again] == [one["id"] for one in told], "a replay adds nothing"
+    assert len({one["id"] for one in told}) == 3
+    many, _ = baseline_told(MemoryKnowledge(), make, *(of(f"//{n}", 1) for n in range(40)))
+    assert len(many) == BASELINE_SOURCES
+
+
+@pytest.mark.parametrize(("make", "sample"), AGENTS)
+def test_a_mark_as_baseline_changes_nothing_where_the_policy_does_not_allow_it(make, sample):
+    plain = read_event(orjson.dumps(sample), (), timestamp_ms=0, max_bytes=1 << 20)
+    knowledge = MemoryKnowledge()
+    knowledge.set_policy(plain.tenantid, Policy(tenant=plain.tenantid, baseline=False))
+    ends = []
+    for baseline in (False, True):
+        event = msgspec.structs.replace(plain, baseline=baseline)
+        told, published = baseline_told(knowledge, make, event)
+        assert told == []
+        ends.append([(one.channel, one.key, one.value) for one in published])
+    assert ends[0] == ends[1]
