@@ -7,7 +7,10 @@ Run it again on the next release of a library:
 
 Nothing is installed or imported: the wheels' sources are parsed. A class counts if unpickling an
 instance runs no code but what is read here: neither it nor an ancestor has a finaliser, and what
-they run on restoring a state calls nothing but what sets attributes. Of SymPy, whose classes
+they run on restoring a state calls nothing but what sets attributes. Of Cython's sources, a class
+counts that defines none of what runs then, with the function that Cython makes to restore it. Of
+spaCy and thinc, whose layers are made of functions, those count, to be referred to, that call
+nothing by whose name it runs, loads or looks up. Of SymPy, whose classes
 evaluate text that they are given, expressions count, to be made of numbers and expressions only.
 What is written goes to `library_globals.json`, in place of what it holds of the same packages; what
 a person decided stays in `allowed_globals.json`.
@@ -86,12 +89,34 @@ _EXPRESSIONS: Final = frozenset(
 """The roots of SymPy's classes of expressions, and of what polynomials and matrices are made of."""
 
 
+_FUNCTIONAL: Final = ("spacy", "thinc")
+"""Packages whose saved objects refer to functions, which are the layers of their networks."""
+_KEPT: Final = re.compile(r"^thinc/backends/(ops|numpy_ops|_param_server)\.")
+"""Modules with the name of such as are left out, which saved layers refer to."""
+_CYTHON: Final = re.compile(
+    r"^(cdef )?class (\w+)(?:\(([^)]*)\))?:[^\n]*\n((?:[ \t#][^\n]*\n|\n)*)", re.MULTILINE
+)
+_CYTHON_METHOD: Final = re.compile(r"^[ \t]+c?p?def [^\n(=]*?(\w+)\(", re.MULTILINE)
+_CYTHON_FUNCTION: Final = re.compile(
+    r"^c?p?def (?!class )[^\n(=]*?(\w+)(\([^\n]*\n(?:[ \t#)][^\n]*\n|\n)*)", re.MULTILINE
+)
+_CYTHON_CALL: Final = re.compile(r"(\w+)\(")
+_ORDINARY: Final = frozenset(("reversed", "callback", "callbacks"))
+"""Names of what layers call that are like names of what runs."""
+_CYTHON_RUNS: Final = _RESTORES - {"__hash__", "__eq__"} | {"__del__", "__dealloc__", "__cinit__"}
+"""Methods that unpickling may call; those of Cython's classes are not read further."""
+
+
 class Class(msgspec.Struct):
-    """A class as its source defines it."""
+    """A class, or a function that is referred to, as its source defines it."""
 
     bases: list[str]
     restores: bool
     """Whether what it runs on restoring a state only sets attributes."""
+    use: str = "new"
+    """What it is for, if it counts."""
+    restorer: bool = False
+    """Whether Cython makes a function that restores it."""
 
 
 Known = dict[str, dict[str, Class]]
@@ -103,10 +128,17 @@ def read_wheel(path: Path) -> Known:
     found: Known = {}
     with zipfile.ZipFile(path) as wheel:
         for entry in sorted(wheel.namelist()):
-            if not entry.endswith(".py") or _LEFT_OUT.search(entry) or ".data/" in entry:
+            stem, dot, ending = entry.rpartition(".")
+            left_out = _LEFT_OUT.search(f"{stem}.py") and not _KEPT.match(entry)
+            if dot + ending not in (".py", ".pyx") or left_out or ".data/" in entry:
                 continue
-            module = entry.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
-            classes = dict(_classes(wheel.read(entry)))
+            module = stem.replace("/", ".").removesuffix(".__init__")
+            source = wheel.read(entry)
+            python = ending == "py"
+            classes = dict(_classes(source) if python else _cython(source.decode()))
+            if module.split(".")[0] in _FUNCTIONAL:
+                found_here = _functions(source) if python else _cython_functions(source.decode())
+                classes.update(found_here)
             if classes:
                 found[module] = classes
     return found
@@ -125,6 +157,35 @@ def _classes(source: bytes) -> Iterator[tuple[str, Class]]:
         if isinstance(node, ast.ClassDef):
             bases = [_last(base) for base in node.bases]
             yield node.name, Class(bases, all(_only_sets(one) for one in node.body))
+
+
+def _cython(source: str) -> Iterator[tuple[str, Class]]:
+    for made, name, bases, body in _CYTHON.findall(source):
+        methods = set(_CYTHON_METHOD.findall(body))
+        own = [base.strip().rpartition(".")[2] for base in bases.split(",") if base.strip()]
+        restorer = bool(made) and not methods & {"__reduce__", "__reduce_ex__"}
+        yield name, Class(own, not methods & _CYTHON_RUNS, restorer=restorer)
+
+
+def _cython_functions(source: str) -> Iterator[tuple[str, Class]]:
+    for name, body in _CYTHON_FUNCTION.findall(source):
+        if not _runs(name):
+            safe = " import " not in body and not any(map(_runs, _CYTHON_CALL.findall(body)))
+            yield name, Class([], safe, use="ref")
+
+
+def _functions(source: bytes) -> Iterator[tuple[str, Class]]:
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef) and not _runs(node.name):
+            calls = [inner.func for inner in ast.walk(node) if isinstance(inner, ast.Call)]
+            fetches = any(isinstance(one, ast.Import | ast.ImportFrom) for one in ast.walk(node))
+            safe = not fetches and not any(_runs(_last(call)) for call in calls)
+            yield node.name, Class([], safe, use="ref")
+
+
+def _runs(name: str) -> bool:
+    """Tell whether a name says that it runs, loads or looks up."""
+    return name not in _ORDINARY and imports.RUNNER.search(name) is not None
 
 
 def _makes_tuple(node: ast.Assign) -> bool:
@@ -179,6 +240,10 @@ def judge(known: Known) -> Iterator[tuple[str, str, str]]:
         if module.split(".")[0] in bad:
             continue
         for name, one in classes.items():
+            if one.use == "ref":
+                if one.restores:
+                    yield module, name, "ref"
+                continue
             if imports.RUNNER.search(name) or not name.lstrip("_")[:1].isupper():
                 continue
             if imports.judge_unlisted(module, name).level is imports.Level.DANGEROUS:
@@ -187,6 +252,8 @@ def judge(known: Known) -> Iterator[tuple[str, str, str]]:
                 yield module, name, "call"
             elif _is_plain(one, named, 0):
                 yield module, name, "new"
+                if one.restorer:
+                    yield module, f"__pyx_unpickle_{name}", "call"
 
 
 @cache

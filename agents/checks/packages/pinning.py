@@ -24,6 +24,8 @@ from schemas.severity import Disposition, Status
 SHOWN_LIMIT: Final = 500
 """Findings of one kind in one event; the check says how many more there were."""
 _UNREAD_SHOWN: Final = 5
+_PLAIN: Final = frozenset(("http", "ftp"))
+"""Schemes of addresses that anybody on the way can answer."""
 _STRONG: Final = ("sha256:", "sha384:", "sha512:")
 _PASS: Final = Check(name="pinning", status=Status.PASS)
 
@@ -83,7 +85,7 @@ def check_reference(line: RequirementLine) -> Detection | None:
     url = line.url or ""
     name = line.name or "A package"
     origin = read_origin(url) if "://" in url else None
-    if origin is not None and origin.scheme in {"http", "git"} and not origin.is_local:
+    if origin is not None and origin.scheme in {*_PLAIN, "git"} and not origin.is_local:
         return detect_line("TW-PKG-HTTP", line, f"{name} is fetched without TLS", url=origin.url)
     if line.vcs is not None:
         if line.commit is not None:
@@ -127,7 +129,7 @@ def check_option(line: RequirementLine) -> Detection | None:
 def check_index(url: str, place: str) -> Detection | None:
     """Return the finding on an index without TLS, None for one with it."""
     origin = read_origin(url)
-    if origin is None or origin.scheme != "http" or origin.is_local:
+    if origin is None or origin.scheme not in _PLAIN or origin.is_local:
         return None
     return Detection(
         rule_id="TW-PKG-HTTP",

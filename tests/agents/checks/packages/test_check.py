@@ -75,6 +75,7 @@ def package(**fields):
         ("allowed host as userinfo", package(index_url="https://packages.acme.example@evil.example/simple")),
         ("allowed host in the path", package(index_url="https://evil.example/packages.acme.example/simple")),
         ("without TLS", package(index_url="http://packages.acme.example/simple")),
+        ("without TLS", package(index_url="ftp://packages.acme.example/simple")),
         ("other port", package(index_url="https://packages.acme.example:8443/simple")),
         ("other path on the host", package(index_url="https://packages.acme.example/public/simple")),
         ("climbing path", package(index_url="https://packages.acme.example/simple/../public")),

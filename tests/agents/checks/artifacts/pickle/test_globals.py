@@ -110,3 +110,29 @@ def test_templates_are_judged_under_each_ending(ending):
     hostile = scan_source(f"chat.{ending}", BytesSource(escape), frozenset())
     harmless = scan_source(f"mail.{ending}", BytesSource(b"Hello {{ name }}"), frozenset())
     assert (hostile.verdict, harmless.verdict) == (Verdict.MALICIOUS, Verdict.CLEAN)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("spacy.pipeline._edit_tree_internals.edit_trees", "unpickle_edittrees"),
+        ("spacy.pipeline.ner", "__pyx_unpickle_EntityRecognizer"),
+        ("spacy.pipeline.tagger", "Tagger"),
+        ("spacy.pipeline.senter", "senter_score"),
+        ("thinc.layers.chain", "forward"),
+        ("thinc.backends.numpy_ops", "NumpyOps"),
+        ("confection._config", "Config"),
+    ],
+)
+def test_what_pipelines_of_spacy_are_made_of_is_known(module, name):
+    assert judge(module, name, 4).level is Level.ALLOWED
+
+
+def test_what_of_spacy_and_thinc_loads_or_looks_up_is_not_known():
+    for module, name in (
+        ("spacy.util", "load_model_from_init_py"),
+        ("spacy.util", "import_file"),
+        ("thinc.backends", "use_ops"),
+        ("spacy.cli.download", "download"),
+    ):
+        assert judge(module, name, 4).level is not Level.ALLOWED

@@ -51,6 +51,48 @@ Pair = namedtuple("Pair", ["a", "b"])
 Other = namedtuple("Named", ["a"])
 """
 
+CYTHON = """
+cimport numpy as np
+from .x import y
+
+cdef class Pipe:
+    cdef object name
+
+    def __init__(self, name):
+        self.name = name
+
+    cpdef int size(self) except -1:
+        return 1
+
+cdef class Parser(Pipe):
+    def __call__(self, doc): return doc
+
+cdef class Opens:
+    def __cinit__(self, path):
+        self.file = fopen(path)
+
+class Plain(base.Pipe):
+    pass
+
+cdef class Reduced:
+    def __reduce__(self):
+        return (restore, (self.a,))
+"""
+FUNCTIONS = """
+def forward(model, x):
+    return [model.ops.gemm(one, model.w) for one in reversed(x)]
+
+def loads(model):
+    return model
+
+def indirect(model):
+    return model.eval_text("x")
+
+def fetching(model):
+    import os
+    return os.getcwd()
+"""
+
 
 @pytest.fixture
 def wheel(tmp_path):
@@ -65,6 +107,34 @@ def wheel(tmp_path):
 def test_a_class_counts_when_restoring_it_only_sets_attributes(wheel):
     found = {name: use for _, name, use in libraries.judge(libraries.read_wheel(wheel))}
     assert found == {"Plain": "new", "Restored": "new", "Mode": "call", "Pair": "new"}
+
+
+def test_a_class_of_cython_counts_with_its_restorer_unless_it_runs_something(tmp_path):
+    wheel = tmp_path / "lib-1-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("lib/base.pyx", CYTHON)
+        archive.writestr("lib/pipes.py", "class Tagger(Pipe): ...\nclass Opener(Opens): ...\n")
+    assert set(libraries.judge(libraries.read_wheel(wheel))) == {
+        ("lib.base", "Pipe", "new"),
+        ("lib.base", "__pyx_unpickle_Pipe", "call"),
+        ("lib.base", "Parser", "new"),
+        ("lib.base", "__pyx_unpickle_Parser", "call"),
+        ("lib.base", "Plain", "new"),
+        ("lib.base", "Reduced", "new"),
+        ("lib.pipes", "Tagger", "new"),
+    }
+
+
+def test_functions_of_layers_may_be_referred_to_unless_they_run_something(tmp_path):
+    wheel = tmp_path / "thinc-1-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for module in ("thinc/layers/a.py", "lib/layers/a.py"):
+            archive.writestr(module, FUNCTIONS)
+        archive.writestr("thinc/layers/b.pyx", f"cimport numpy\n{FUNCTIONS}")
+    assert set(libraries.judge(libraries.read_wheel(wheel))) == {
+        ("thinc.layers.a", "forward", "ref"),
+        ("thinc.layers.b", "forward", "ref"),
+    }
 
 
 def test_tests_of_a_library_are_left_out(wheel):
