@@ -13,7 +13,7 @@ from schemas.incidents.views import IncidentDocument, TenantPart
 from schemas.intel import IntelKind
 from schemas.severity import Severity, Tlp
 from schemas.sharing import shared_indicators, shared_title
-from streams.cli.incident_metrics import incident_metrics
+from streams.cli.incident_metrics import figure_rows, incident_metrics
 from streams.reports import incident_graph
 from streams.reports.impact import attribution, impact
 from streams.reports.incident import markdown, to_html
@@ -179,6 +179,11 @@ def test_the_report_says_what_failed_and_what_to_do_about_it():
     for head in ("Controls", "Proposed policy changes", "Proposed detection rules", "Published"):
         assert head in text
         assert head in to_html(incident())
+
+
+def test_figures_for_people_name_their_units():
+    figures = {"incidents": 5, "contain_count": 2, "contain_mean": 1182253.785, "contain_p95": 20.2}
+    assert [text for _, text in figure_rows(figures)] == ["5", "2", "13 days 16 h", "20 s"]
 
 
 def test_metrics_keep_retro_hunts_apart():
