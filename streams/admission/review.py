@@ -15,6 +15,7 @@ from schemas.cloudevents import nesting
 from schemas.errors import UnreadableRecordError
 from streams.admission.artifacts import Named, artifacts_of
 from streams.admission.judging import Ruling
+from streams.cli.output import plain
 
 API_VERSION: Final = "admission.k8s.io/v1"
 KIND: Final = "AdmissionReview"
@@ -24,6 +25,8 @@ MESSAGE: Final = 3000
 WARNINGS: Final = 16
 WARNING: Final = 256
 """Characters of a warning; the API server cuts longer ones."""
+SHOWN: Final = 60
+"""Characters that are shown of a kind or version that is not the right one."""
 JUDGED: Final = frozenset({"CREATE", "UPDATE"})
 """The operations that bring something into the cluster."""
 
@@ -80,7 +83,11 @@ def read_review(raw: bytes) -> Request:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadableRecordError(reasons.INVALID_JSON, str(error)) from error
     if (review.api_version, review.kind) != (API_VERSION, KIND):
-        raise UnreadableRecordError(reasons.INVALID_ENVELOPE, f"it is no {KIND} of {API_VERSION}")
+        raise UnreadableRecordError(
+            reasons.INVALID_ENVELOPE,
+            f"it is {plain(review.kind, SHOWN)} of {plain(review.api_version, SHOWN)}, not {KIND}"
+            f" of {API_VERSION}: set admissionReviewVersions: [v1] in the webhook's configuration",
+        )
     return review.request
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 from schemas.incidents.states import IncidentStatus
 from schemas.incidents.views import IncidentDocument
+from streams.reports.incident_words import duration
+
+_TIMES: Final = ("_mean", "_median", "_p95")
+"""The ends of the names of figures that are seconds."""
 
 
 def incident_metrics(incidents: Sequence[IncidentDocument]) -> dict[str, Any]:
@@ -30,6 +34,18 @@ def incident_metrics(incidents: Sequence[IncidentDocument]) -> dict[str, Any]:
         **_figures("detect_retro_hunt", (time.seconds_to_detect for time in times if time.retro)),
         **_figures("contain", (time.seconds_to_contain for time in times)),
     }
+
+
+def figure_rows(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return figures for people: times with their units, in the order that they have.
+
+    Args:
+        figures: As `incident_metrics` returns them.
+    """
+    return [
+        (name, duration(value) if name.endswith(_TIMES) else str(value))
+        for name, value in figures.items()
+    ]
 
 
 def _figures(name: str, seconds: Iterable[float | None]) -> dict[str, Any]:

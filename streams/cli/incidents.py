@@ -322,13 +322,16 @@ async def _feed_back(
 @app.command(epilog=example("tidewatch incidents metrics --format json"))
 def metrics(*, form: FormatOption = Format.TEXT) -> None:
     """Show times to detect and to contain, and the number of false positives."""
-    from streams.cli.incident_metrics import incident_metrics  # noqa: PLC0415 -- only here
+    from streams.cli.incident_metrics import (  # noqa: PLC0415 -- only here
+        figure_rows,
+        incident_metrics,
+    )
 
     figures = incident_metrics(list(all_incidents().values()))
     if form is Format.JSON:
         print_json(figures)
         return
-    print_table(("figure", "value"), [(name, value) for name, value in figures.items()])
+    print_table(("figure", "value"), figure_rows(figures))
 
 
 add_decisions(app)

@@ -10,6 +10,7 @@ import orjson
 import typer
 
 from schemas.channels import Channel
+from schemas.counting import counted
 from schemas.errors import TidewatchError
 from schemas.export import all_schemas, topic_schema
 from streams.cli.frame import example, new_app
@@ -48,7 +49,7 @@ def schema(
             where=str(error.filename or directory),
             remedy="name a folder that can be written",
         ) from error
-    print_line(f"{len(chosen)} schemas in {directory}")
+    print_line(f"{counted(len(chosen), 'schema')} in {directory}")
 
 
 def _pretty(document: object) -> bytes:

@@ -167,7 +167,10 @@ def summary(incident: IncidentDocument) -> Summary:
 
 def _sentence(text: str) -> str:
     text = text.strip()
-    text = text[:1].upper() + text[1:]
+    first = text.partition(" ")[0].rstrip(":,;")
+    if first.isalpha():
+        # a file or module keeps its name: another case is another file
+        text = text[:1].upper() + text[1:]
     return text if text.endswith((".", "!", "?", ".)")) else f"{text}."
 
 

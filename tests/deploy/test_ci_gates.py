@@ -125,3 +125,22 @@ def test_the_pre_commit_hook_stops_a_malicious_model(tmp_path: Path) -> None:
             capture_output=True,
         )
         assert done.returncode == code, done.stdout
+
+
+def test_the_page_uses_the_templates_as_they_are() -> None:
+    page = (ROOT / "docs" / "gates.md").read_text()
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    steps, pipeline = (yaml.safe_load(block) for block in blocks[:2])
+    action = yaml.safe_load((CI / "github" / "action.yml").read_text())
+    (used,) = [step for step in steps if "uses" in step]
+    assert (ROOT / used["uses"] / "action.yml").samefile(CI / "github" / "action.yml")
+    required = {name for name, one in action["inputs"].items() if one.get("required")}
+    assert required <= used["with"].keys() <= action["inputs"].keys()
+    assert used["with"]["file"] in steps[0]["run"]
+    template = yaml.safe_load((CI / "gitlab.yml").read_text())
+    job = pipeline["gate"]
+    assert job["variables"].keys() <= template[job["extends"]]["variables"].keys()
+    (needed,) = job["needs"]
+    file = job["variables"]["TIDEWATCH_GATE_FILE"]
+    assert pipeline[needed]["artifacts"]["paths"] == [file]
+    assert any(file in line for line in pipeline[needed]["script"])

@@ -63,6 +63,20 @@ def test_of_an_update_counts_what_was_not_there_before() -> None:
     }
 
 
+def test_of_a_rollout_counts_the_new_image() -> None:
+    document = json.loads(recorded("deployment-scaled"))
+    (container,) = document["request"]["object"]["spec"]["template"]["spec"]["containers"]
+    container["image"] = "registry.example/acme/serve:1.3"
+    (named,) = named_anew(read_review(json.dumps(document).encode())).artifacts
+    assert named.where == "spec.template.spec.containers[0].image"
+    assert (named.reference, named.content) == (container["image"], None)
+
+
+def test_a_debugging_container_is_asked_for_by_its_subresource() -> None:
+    asked = read_review(recorded("pod-debugged"))
+    assert (asked.operation, asked.sub_resource) == ("UPDATE", "ephemeralcontainers")
+
+
 def changed(name: str, **fields: Any) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(recorded(name))
     document["request"].update(fields)
@@ -132,6 +146,18 @@ def test_more_than_is_looked_at_is_said() -> None:
 def test_what_is_no_review_is_refused(raw: bytes) -> None:
     with pytest.raises(UnreadableRecordError):
         read_review(raw)
+
+
+def test_a_review_of_another_version_is_told_which_one_is_spoken() -> None:
+    old = {**changed("pod"), "apiVersion": "admission.k8s.io/v1beta1"}
+    with pytest.raises(UnreadableRecordError) as caught:
+        read_review(json.dumps(old).encode())
+    assert "v1beta1" in caught.value.error
+    assert "admissionReviewVersions: [v1]" in caught.value.error
+    for hostile in ("\x1b[2J", "x" * 10_000):
+        with pytest.raises(UnreadableRecordError) as caught:
+            read_review(json.dumps({**old, "apiVersion": hostile}).encode())
+        assert hostile not in caught.value.error
 
 
 def test_an_operation_with_an_object_needs_one() -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -447,3 +451,125 @@ def test_what_is_acknowledged_survives_the_broker_and_meanwhile_the_answer_is_50
     assert gateway.end() == 0, gateway.log.read_text()
     assert set(acknowledged) <= set(gateway.ids(Channel.PACKAGE_INSTALL))
     assert not [one for one in gateway.ids(Channel.PACKAGE_INSTALL) if "refused" in one]
+
+
+class Crowd:
+    """Connections that never finish a request, from addresses that the good clients do not use."""
+
+    STARTS: tuple[bytes, ...] = (
+        b"",
+        b"POST /v1/events HTTP/1.1\r\nHost: gateway\r\nX-Slow: ",
+        b"POST /v1/events HTTP/1.1\r\nHost: gateway\r\nContent-Length: 1000\r\n"
+        b"Content-Type: application/cloudevents+json\r\n"
+        b"Authorization: Bearer " + SECRET.encode() + b"\r\n\r\n"
+        b'{"specversion": "1.0", "id": "half-open", ',
+    )
+    ADDRESSES = ("127.0.0.2", "127.0.0.3", "127.0.0.4")
+
+    def __init__(self, port: int, each: int) -> None:
+        self._links = [
+            socket.create_connection(("127.0.0.1", port), SECONDS, (address, 0))
+            for address in self.ADDRESSES
+            for _ in range(each)
+        ]
+        for number, link in enumerate(self._links):
+            link.sendall(self.STARTS[number % len(self.STARTS)])
+
+    def trickle(self) -> None:
+        """Send one byte more on each that has begun and is still open."""
+        for number, link in enumerate(self._links):
+            if number % len(self.STARTS):
+                with contextlib.suppress(OSError):
+                    link.send(b"x")
+
+    def close(self) -> None:
+        for link in self._links:
+            link.close()
+
+
+class Senders:
+    """Clients that send at the same time, until each has had its number of answers."""
+
+    def __init__(self, gateway: Running) -> None:
+        self._gateway = gateway
+        self.acknowledged: dict[str, int] = {}
+        """How often each event was sent until it was acknowledged."""
+        self.letters: dict[str, bytes] = {}
+        """By the key of a dead letter, what was sent."""
+        self.refused: Counter[tuple[str, int]] = Counter()
+
+    def good(self, name: str, number: int) -> None:
+        """Send events, each until it is acknowledged."""
+        for at in range(number):
+            sent, tries = event(id=f"{name}-{at}"), 0
+            deadline = time.monotonic() + 2 * SECONDS
+            while sent["id"] not in self.acknowledged:
+                assert time.monotonic() < deadline, sent["id"]
+                tries += 1
+                answer = self._gateway.post("/v1/events", sent, STRUCTURED)
+                if answer.status == 202:
+                    self.acknowledged[sent["id"]] = tries
+                else:
+                    assert answer.status == 503, answer
+                    time.sleep(0.3)
+
+    def bad(self, number: int) -> None:
+        """Send what is too large, broken, without proof or of another tenant."""
+        batch = {**STRUCTURED, "Content-Type": "application/cloudevents-batch+json"}
+        wrong = {"X-Hub-Signature-256": hub_signature(b"other"), "X-GitHub-Event": "push"}
+        for at in range(number):
+            half = orjson.dumps([event(id=f"bad-half-{at}"), event(id=f"bad-{at}", time=None)])
+            broken = orjson.dumps(event(id=f"bad-broken-{at}"))[:-1]
+            foreign = event(id=f"bad-foreign-{at}", tenantid="globex")
+            for path, body, headers in (
+                ("/v1/events", half, batch),
+                ("/v1/events", broken, STRUCTURED),
+                ("/v1/events", bytes(200_001), STRUCTURED),
+                ("/v1/events", orjson.dumps(foreign), STRUCTURED),
+                ("/v1/events", orjson.dumps(event(id=f"bad-bare-{at}")), {}),
+                ("/v1/hooks/github", b'{"ref": "bad"}', wrong),
+            ):
+                answer = self._gateway.post(path, body, headers)
+                self.refused[path, answer.status] += 1
+                if key := answer.document.get("dead_letter"):
+                    self.letters[key] = body
+
+
+@pytest.mark.fault
+@pytest.mark.timeout(300)
+def test_slow_and_bad_clients_and_a_restart_lose_and_add_nothing(
+    own_kafka: OwnKafka, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    broker = own_kafka()
+    gateway = Running(broker.bootstrap, tmp_path, deliver=2)
+    request.addfinalizer(gateway.process.kill)
+    until(gateway.ready, "not ready")
+    crowd = Crowd(gateway.port, each=100)
+    request.addfinalizer(crowd.close)
+    senders = Senders(gateway)
+    with ThreadPoolExecutor(6) as pool:
+        jobs = [pool.submit(senders.good, f"good-{one}", 25) for one in range(4)]
+        jobs += [pool.submit(senders.bad, 6) for _ in range(2)]
+        until(lambda: len(senders.acknowledged) >= 20, "nothing is taken beside the crowd")
+        crowd.trickle()
+        broker.kill()
+        until(lambda: not gateway.ready(), "ready without a broker")
+        crowd.trickle()
+        broker.start()
+        for job in jobs:
+            job.result(3 * SECONDS)
+    assert gateway.end() == 0, gateway.log.read_text()
+    assert len(senders.acknowledged) == 100
+    assert {status for _, status in senders.refused} <= {400, 401, 403, 413, 503}
+    written = Counter(gateway.ids(Channel.PACKAGE_INSTALL))
+    # an answer of 503 leaves open whether the broker has the event: sent again, it is the same one
+    assert set(written) == set(senders.acknowledged)
+    assert all(written[name] == 1 for name, tries in senders.acknowledged.items() if tries == 1)
+    assert all(written[name] <= tries for name, tries in senders.acknowledged.items())
+    assert gateway.ids(Channel.PIPELINE_RUN) == []
+    letters = {letter.key: letter for letter in gateway.letters()}
+    assert senders.letters
+    assert senders.letters.items() <= {key: one.value for key, one in letters.items()}.items()
+    text = gateway.log.read_text()
+    assert "Traceback" not in text
+    assert SECRET not in text

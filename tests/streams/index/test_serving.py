@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -178,14 +178,14 @@ Installer = Callable[..., subprocess.CompletedProcess[str]]
 def install(request: pytest.FixtureRequest, place: Place, tmp_path: Path) -> Installer:
     """Install with pip, or uv, from the index alone: `install("demo==1.0")`."""
 
-    def run(*requirements: str) -> subprocess.CompletedProcess[str]:
+    def run(*requirements: str, url: str = place.url) -> subprocess.CompletedProcess[str]:
         environment = {
             name: value
             for name, value in os.environ.items()
             if not name.startswith(("PIP_", "UV_", "TIDEWATCH_"))
         }
         environment |= {"PIP_CONFIG_FILE": os.devnull, "HOME": str(tmp_path), "COLUMNS": "400"}
-        index = f"{place.url}/simple/"
+        index = f"{url}/simple/"
         target = str(tmp_path / "installed")
         if request.param == "pip":
             command = [
@@ -248,11 +248,13 @@ def test_an_installer_shows_why_it_gets_nothing(
     assert not list(tmp_path.glob("installed/*.py"))
 
 
-def get(url: str, path: str, accept: str = JSON_TYPE) -> tuple[int, http.client.HTTPMessage, bytes]:
+def get(
+    url: str, path: str, accept: str = JSON_TYPE, more: dict[str, str] | None = None
+) -> tuple[int, http.client.HTTPMessage, bytes]:
     """Return an answer as it came, cut or not."""
     link = http.client.HTTPConnection(urlsplit(url).netloc, timeout=SECONDS)
     try:
-        link.request("GET", path, headers={"Accept": accept})
+        link.request("GET", path, headers={"Accept": accept, **(more or {})})
         answer = link.getresponse()
         try:
             body = answer.read()
@@ -261,6 +263,81 @@ def get(url: str, path: str, accept: str = JSON_TYPE) -> tuple[int, http.client.
         return answer.status, answer.headers, body
     finally:
         link.close()
+
+
+@contextmanager
+def proxied(inner: str, prefix: str) -> Iterator[str]:
+    """Stand a reverse proxy in front of an address, which strips a prefix of its own."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if not self.path.startswith(f"{prefix}/"):
+                self.send_error(404)
+                return
+            forwarded = {
+                "Accept": self.headers.get("Accept", "*/*"),
+                "X-Forwarded-Host": "packages.example",
+                "X-Forwarded-Prefix": prefix,
+                "X-Forwarded-Proto": "https",
+            }
+            link = http.client.HTTPConnection(urlsplit(inner).netloc, timeout=SECONDS)
+            try:
+                link.request("GET", self.path.removeprefix(prefix), headers=forwarded)
+                answer = link.getresponse()
+                body = answer.read()
+            finally:
+                link.close()
+            self.send_response(answer.status)
+            for name in ("Content-Type", "Content-Length", "Location"):
+                if value := answer.headers.get(name):
+                    self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: object) -> None:
+            del args
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}{prefix}"
+        server.shutdown()
+        thread.join(SECONDS)
+
+
+@pytest.mark.parametrize("install", ["pip", "uv"], indirect=True)
+def test_an_installer_gets_files_through_a_proxy_with_a_prefix(
+    install: Installer, place: Place, tmp_path: Path
+) -> None:
+    with proxied(place.url, "/team/pypi") as url:
+        done = install("Demo", url=url)
+        assert done.returncode == 0, done.stderr
+        assert version_of(tmp_path, "demo") == "1.0"
+        status, _, body = get(url, "/team/pypi/refused/x/demo/demo-2.0-py3-none-any.whl")
+        assert (status, json.loads(body)["reason"]) == (403, "younger-than-3-days")
+
+
+def test_no_address_of_an_answer_rests_on_what_a_client_says(place: Place) -> None:
+    forged = {
+        "Host": "evil.example",
+        "Forwarded": "host=evil.example;proto=https",
+        "X-Forwarded-Host": "evil.example",
+        "X-Forwarded-Prefix": "/evil",
+        "X-Forwarded-Proto": "evil",
+        "X-Script-Name": "/evil",
+    }
+    for path in (
+        "/simple/demo",
+        "/simple/Demo/",
+        "/simple/demo/",
+        "/files/demo/demo-1.1-py3-none-any.whl",
+        "/refused/x/demo/demo-1.0-py3-none-any.whl",
+    ):
+        plainly = get(place.url, path)
+        status, headers, body = get(place.url, path, more=forged)
+        assert (status, body) == (plainly[0], plainly[2])
+        assert headers["location"] == plainly[1]["location"]
+        assert not (headers["location"] or "").startswith(("/", "http"))
 
 
 def test_a_file_that_is_not_what_the_index_says_is_never_whole(place: Place) -> None:

@@ -13,10 +13,11 @@ from schemas.incidents.views import IncidentDocument, TenantPart
 from schemas.intel import IntelKind
 from schemas.severity import Severity, Tlp
 from schemas.sharing import shared_indicators, shared_title
-from streams.cli.incident_metrics import incident_metrics
+from streams.cli.incident_metrics import figure_rows, incident_metrics
 from streams.reports import incident_graph
 from streams.reports.impact import attribution, impact
 from streams.reports.incident import markdown, to_html
+from streams.reports.incident_words import summary
 from streams.reports.lessons import (
     failed_controls,
     learned_facts,
@@ -180,6 +181,11 @@ def test_the_report_says_what_failed_and_what_to_do_about_it():
         assert head in to_html(incident())
 
 
+def test_figures_for_people_name_their_units():
+    figures = {"incidents": 5, "contain_count": 2, "contain_mean": 1182253.785, "contain_p95": 20.2}
+    assert [text for _, text in figure_rows(figures)] == ["5", "2", "13 days 16 h", "20 s"]
+
+
 def test_metrics_keep_retro_hunts_apart():
     def timed(seconds, *, retro):
         return incident(
@@ -256,6 +262,19 @@ def test_a_report_is_a_hand_over_summary_first_then_each_part():
     assert "TLP:AMBER+STRICT" in text.splitlines()[2]
     assert "TLP:RED" in to_html(incident(), Tlp.RED)
     assert "<svg" in to_html(incident())
+
+
+def test_a_sentence_keeps_the_case_of_a_file_that_it_begins_with():
+    texts = {
+        "archive/data.pkl imports posix.system": "archive/data.pkl imports posix.system",
+        "setup.py: it runs at install": "setup.py: it runs at install",
+        "fetches a payload": "Fetches a payload",
+        "fetches: a payload": "Fetches: a payload",
+    }
+    for description, said in texts.items():
+        finding = msgspec.structs.replace(examples.finding(), description=description)
+        happened = summary(incident(findings=(finding,), title="malware in a model")).happened
+        assert happened.startswith(f"Malware in a model. {said} (")
 
 
 def test_a_report_has_no_link_to_what_is_hostile():
