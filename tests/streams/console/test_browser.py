@@ -174,6 +174,41 @@ def test_a_graph_is_read_and_followed_by_keyboard(browser, console):
     visitor.close()
 
 
+def test_a_graph_is_panned_zoomed_and_expanded_by_mouse_and_keys(browser, console):
+    visitor = Visitor(browser, console, OPERATOR)
+    page = visitor.see("/incidents?q=litellm")
+    page.locator("tbody a").first.click()
+    graph = page.locator("#graph")
+    graph.focus()
+    for zoomed in ("150", "200", "300"):
+        page.keyboard.press("+")
+        expect(graph).to_have_attribute("data-zoom", zoomed)
+    page.keyboard.press("-")
+    expect(graph).to_have_attribute("data-zoom", "200")
+    graph.hover()
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -100)
+    page.keyboard.up("Control")
+    expect(graph).to_have_attribute("data-zoom", "300")
+    here, box = page.url, graph.bounding_box()
+    graph.evaluate("one => one.scrollTo(0, 0)")
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 60, y, steps=4)
+    page.mouse.up()
+    assert graph.evaluate("one => one.scrollLeft") == 60
+    assert page.url == here, "a drag follows no link"
+    graph.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("() => document.getElementById('graph').scrollLeft > 60")
+    whole = page.get_by_role("button", name="Whole height")
+    whole.click()
+    expect(whole).to_have_attribute("aria-expanded", "true")
+    assert graph.evaluate("one => one.scrollHeight <= one.clientHeight + 1")
+    visitor.close()
+
+
 def test_a_list_renews_itself_without_being_loaded_again(browser, played, tmp_path):
     made = indexed(tmp_path, [])
     with site(made) as own:
