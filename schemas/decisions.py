@@ -8,6 +8,8 @@ from typing import Final
 
 import msgspec
 
+from schemas.severity import Severity
+
 DECISION_TYPE: Final = "tidewatch.decision.v1"
 """The `ce_type` of a decision."""
 
@@ -31,6 +33,14 @@ class DecisionKind(StrEnum):
     SHARE = "share"
     COMMENT = "comment"
     """A comment, in the reason; it changes nothing."""
+    SEVERITY = "severity"
+    """Set the severity, whatever is computed, until the next such decision."""
+
+
+COMPUTED: Final = "computed"
+"""The target of a severity decision that ends those before it."""
+SEVERITY_TARGETS: Final = frozenset({*(one.value for one in Severity), COMPUTED})
+"""What a severity decision may set."""
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -52,7 +62,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """None: the operator, for all tenants of the incident."""
     target: str | None = None
     """A command id (approve, reject, retry, release), an assignee (assign), an indicator key
-    (suppress), a task."""
+    (suppress), a task, or for a severity one of informational, low, medium, high and critical, or
+    `computed`."""
     expires: datetime | None = None
     """For a suppression: until when it holds."""
     passed: bool | None = None

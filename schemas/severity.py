@@ -89,6 +89,16 @@ def band(score: float) -> Severity:
     return _BANDS[min(int(max(score, 0.0) // BAND_WIDTH), len(_BANDS) - 1)]
 
 
+def band_limits(severity: Severity) -> tuple[int, int]:
+    """Return the least and the greatest whole score of a band.
+
+    Args:
+        severity: The band.
+    """
+    low = severity.rank * BAND_WIDTH
+    return low, 100 if severity is _BANDS[-1] else low + BAND_WIDTH - 1
+
+
 def worst(statuses: Iterable[Status]) -> Status:
     """Return the worst of an iterable of statuses, PASS for none."""
     return max(statuses, key=attrgetter("rank"), default=Status.PASS)

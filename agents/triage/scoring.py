@@ -19,7 +19,7 @@ import msgspec
 from schemas.counting import counted
 from schemas.findings import Finding
 from schemas.incidents.views import Score, ScoreTerm
-from schemas.severity import Severity, band
+from schemas.severity import Severity, band, band_limits
 from schemas.taxonomy import taxonomy
 
 REMEMBERED: Final = 1_024
@@ -186,6 +186,29 @@ def _score(
         total = float(floor)
     value = min(100, math.floor(total + 0.5))
     return Score(value=value, band=band(value), terms=tuple(terms))
+
+
+def decided_score(computed: Score, severity: Severity, why: str) -> Score:
+    """Return a score in the band that a person decided: the nearest to the computed one.
+
+    A last term says what the decision adds, so that the terms still sum up to the score.
+
+    Args:
+        computed: The score as it is computed.
+        severity: The band that was decided.
+        why: Whose decision it is; every reader of the score reads it.
+    """
+    low, high = band_limits(severity)
+    value = min(max(computed.value, low), high)
+    term = ScoreTerm(
+        name="decision",
+        value=float(value),
+        points=0.0
+        if value == computed.value
+        else round(value - sum(term.points for term in computed.terms), 2),
+        why=f"{why}; {computed.value} ({computed.band}) as computed",
+    )
+    return Score(value=value, band=severity, terms=(*computed.terms, term))
 
 
 _WHY: Final = {

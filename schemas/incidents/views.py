@@ -27,11 +27,12 @@ class ScoreTerm(msgspec.Struct, frozen=True, kw_only=True):
     """One term of the severity score, in words and figures."""
 
     name: str
-    """indicators, blast_radius, exposure, tenants, criticality, recoverability, floor."""
+    """indicators, blast_radius, exposure, tenants, criticality, recoverability, floor,
+    advice, decision."""
     value: float
-    """0 to 1; for a floor, points."""
+    """0 to 1; for a floor or a decision, points."""
     points: float
-    """What it adds to the score."""
+    """What it adds to the score; a decision may subtract."""
     why: str
 
 

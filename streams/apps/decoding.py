@@ -12,7 +12,7 @@ from agents.ports import Record
 from schemas import dead_letters as reasons
 from schemas.channels import Channel
 from schemas.cloudevents import read_event
-from schemas.decisions import DECISION_TYPE, Decision
+from schemas.decisions import DECISION_TYPE, SEVERITY_TARGETS, Decision, DecisionKind
 from schemas.documents.openc2 import InvalidCommandError
 from schemas.errors import UnreadableRecordError
 from schemas.events import PackageInstall, PipelineRun, RegistryPush
@@ -107,6 +107,7 @@ def incidents_decoder(ring: Mapping[str, TrustedKey]) -> Decode:
         if origin.channel is not Channel.DECISIONS:
             return read_update(record.value)
         decision = read_decision(record.value)
+        _require_target(decision)
         require_bound_tenant(origin, decision.tenant)
         require_broker_time(record)
         with refusing_signatures():
@@ -118,6 +119,15 @@ def incidents_decoder(ring: Mapping[str, TrustedKey]) -> Decode:
         return msgspec.structs.replace(decision, key=kid)
 
     return decode
+
+
+def _require_target(decision: Decision) -> None:
+    """Refuse a severity decision that sets no severity."""
+    if decision.decision is DecisionKind.SEVERITY and decision.target not in SEVERITY_TARGETS:
+        raise UnreadableRecordError(
+            reasons.INVALID_EVENT,
+            f"a severity decision whose target is none of {', '.join(sorted(SEVERITY_TARGETS))}",
+        )
 
 
 def require_bound_tenant(origin: Origin, tenant: str | None) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 import typer
 
-from schemas.decisions import DecisionKind
+from schemas.decisions import COMPUTED, DecisionKind
 from schemas.errors import TidewatchError
 from schemas.incidents.views import IncidentDocument
+from schemas.severity import Severity
 from streams.cli.choices import chosen_command, chosen_task
 from streams.cli.frame import connected_settings, example
 from streams.cli.incident_records import IncidentArgument, all_incidents, one_incident
@@ -209,6 +211,32 @@ def suppress(
     decide(DecisionKind.SUPPRESS, incident, reason, tenant=tenant, days=days, form=form)
 
 
+class SeverityChoice(StrEnum):
+    """What the severity of an incident may be set to."""
+
+    INFORMATIONAL = Severity.INFORMATIONAL.value
+    LOW = Severity.LOW.value
+    MEDIUM = Severity.MEDIUM.value
+    HIGH = Severity.HIGH.value
+    CRITICAL = Severity.CRITICAL.value
+    COMPUTED = COMPUTED
+
+
+def severity(
+    incident: IncidentArgument,
+    to: Annotated[SeverityChoice, typer.Argument(help="the severity, or computed")],
+    *,
+    reason: ReasonOption,
+    tenant: TenantOption = None,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Set the severity, until it is set again; `computed` takes the score's.
+
+    Alerts, their documents and notifications have it. Containment is not changed.
+    """
+    decide(DecisionKind.SEVERITY, incident, reason, tenant=tenant, target=to.value, form=form)
+
+
 def evaluation(
     incident: IncidentArgument,
     system: Annotated[str, typer.Argument(help="the system that was evaluated")],
@@ -255,6 +283,7 @@ def add_decisions(app: typer.Typer) -> None:
     for command, line in (
         (complete, 'complete inc-3f2a 1 --reason "key rotated"'),
         (suppress, 'suppress inc-3f2a --days 30 --reason "known"'),
+        (severity, 'severity inc-3f2a low --reason "a test host"'),
         (evaluation, 'evaluation inc-3f2a host-1 --passed --reason "suite 4"'),
     ):
         app.command(epilog=example(f"tidewatch incidents {line}"))(command)

@@ -29,7 +29,8 @@ class Act(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     role: Role
     target: str = ""
-    """What it takes besides the reason: a `command`, a `task`, a `person`, a number of `days`."""
+    """What it takes besides the reason: a `command`, a `task`, a `person`, a number of `days`, a
+    `severity`."""
     operator: bool = False
     """Whether only the operator may."""
     danger: bool = False
@@ -57,6 +58,12 @@ ACTS: Final = {
             role=Role.APPROVER,
             target="command",
             danger=True,
+        ),
+        Act(
+            kind=DecisionKind.SEVERITY,
+            title="Set severity",
+            role=Role.APPROVER,
+            target="severity",
         ),
         Act(kind=DecisionKind.SUPPRESS, title="Suppress", role=Role.APPROVER, target="days"),
         Act(kind=DecisionKind.CLOSE, title="Close", role=Role.APPROVER),
@@ -118,6 +125,7 @@ def offered(viewer: Viewer, document: IncidentDocument) -> list[Act]:
         DecisionKind.ACKNOWLEDGE: document.status == "new",
         DecisionKind.ASSIGN: not ended,
         DecisionKind.COMMENT: True,
+        DecisionKind.SEVERITY: not ended,
         DecisionKind.SUPPRESS: not ended and document.status != "suppressed",
         DecisionKind.CLOSE: not ended,
         DecisionKind.FALSE_POSITIVE: not document.status.refuted,
@@ -154,7 +162,7 @@ def planned(document: IncidentDocument, act: Act, *, target: str, tenant: str | 
     Args:
         document: The incident, as the viewer reads it.
         act: The decision.
-        target: The command, task or person that it is about; empty where it is about none.
+        target: The command, task, person or severity that it is about; empty where there is none.
         tenant: Whose part; None: all of the incident.
 
     Raises:
@@ -191,7 +199,13 @@ def planned(document: IncidentDocument, act: Act, *, target: str, tenant: str | 
             ),
         )
     effects = _EFFECTS[act.kind](document, tenant)
-    return Plan(act=act, tenant=tenant, target=None, about=document.title, effects=tuple(effects))
+    return Plan(
+        act=act,
+        tenant=tenant,
+        target=target if act.target == "severity" and target else None,
+        about=document.title,
+        effects=tuple(effects),
+    )
 
 
 def _whose(document: IncidentDocument, tenant: str | None) -> str:
@@ -244,6 +258,17 @@ def _comment(document: IncidentDocument, tenant: str | None) -> Iterable[Effect]
         yield "Only the operator reads what it says: it is about several tenants."
 
 
+def _severity(document: IncidentDocument, tenant: str | None) -> Iterable[Effect]:
+    yield f"{_whose(document, tenant)} has the severity that you choose, until it is set again."
+    yield f"It is {document.score.band} now, by a score of {document.score.value} of 100."
+    yield "The score moves into the band of that severity, by a term that says so."
+    yield "The alert is published again with it, and notifications follow it."
+    yield "What is contained, proposed or carried out by itself does not change."
+    yield "Choose computed to have the score's own severity again."
+    if tenant is None and document.tenant_count > 1:
+        yield "It replaces what tenants set for their parts before."
+
+
 def _suppress(document: IncidentDocument, tenant: str | None) -> Iterable[Effect]:
     yield f"{_whose(document, tenant)} is suppressed for as many days as you say."
     yield "Only a reopening ends it sooner."
@@ -294,6 +319,7 @@ def _share(document: IncidentDocument, _tenant: str | None) -> Iterable[Effect]:
 _EFFECTS: Final[dict[DecisionKind, Callable[[IncidentDocument, str | None], Iterable[Effect]]]] = {
     DecisionKind.ACKNOWLEDGE: _acknowledge,
     DecisionKind.COMMENT: _comment,
+    DecisionKind.SEVERITY: _severity,
     DecisionKind.SUPPRESS: _suppress,
     DecisionKind.CLOSE: _close,
     DecisionKind.FALSE_POSITIVE: _false_positive,

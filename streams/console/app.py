@@ -25,6 +25,7 @@ from streams.console.routes import (
     producers,
     session,
     static,
+    views,
 )
 
 
@@ -44,6 +45,7 @@ def routes(services: Services) -> list[BaseRoute]:
         *events.routes(services),
         *overview.routes(services),
         *incidents.routes(services),
+        *views.routes(services),
         *decisions.routes(services),
         *components.routes(services),
         *indicators.routes(services),

@@ -23,6 +23,7 @@ from streams.console.index import Index
 from streams.console.openid import OpenId
 from streams.console.pages import link, page, secured
 from streams.console.queries import Reader, SlowQueryError
+from streams.console.saved_views import SavedViews
 from streams.console.sessions import Session, Sessions, same
 from streams.console.viewer import Role, Viewer
 from streams.http.bodies import read_body
@@ -77,6 +78,7 @@ class Services(msgspec.Struct, kw_only=True):
     config: ConsoleConfig
     index: Index
     sessions: Sessions
+    saved: SavedViews
     status: Status
     decide: Decide
     """Writes decisions."""

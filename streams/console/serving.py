@@ -20,6 +20,7 @@ from streams.console.deciding import KafkaDecide
 from streams.console.feeding import Feeder
 from streams.console.index import Index, IndexInUseError
 from streams.console.openid import OpenId
+from streams.console.saved_views import SavedViews
 from streams.console.sessions import Sessions
 from streams.console.viewer import Role, Viewer
 from streams.http.listening import LOOPBACK
@@ -91,6 +92,7 @@ class KafkaConsole:
             config=config,
             index=self.index,
             sessions=self.sessions,
+            saved=SavedViews(folder),
             status=self.feeder,
             decide=KafkaDecide(settings),
             change=KafkaChange(settings),

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import Final
 
 from agents.triage.incidents.command_views import LISTED, command_views, most_important
 from agents.triage.incidents.incident_rows import IncidentRows
 from agents.triage.incidents.naming import title_of
-from agents.triage.incidents.tenant_state import TenantState, bucket, phase_of
+from agents.triage.incidents.tenant_state import (
+    TenantState,
+    bucket,
+    phase_of,
+    severity_decision,
+)
 from agents.triage.incidents.timeline import TIMELINE, bounded, names_in, timeline_entries
 from agents.triage.incidents.views import (
     assignee_of,
@@ -21,7 +27,7 @@ from agents.triage.incidents.views import (
     worst_of,
 )
 from agents.triage.ledger.rows import EXPOSURE_RANK, from_ms, to_ms
-from agents.triage.scoring import evidence_of, score
+from agents.triage.scoring import decided_score, evidence_of, score
 from schemas.counting import counted
 from schemas.decisions import DecisionKind
 from schemas.incidents.states import IncidentStatus, Pattern, Phase
@@ -48,7 +54,7 @@ def incident_document(case: IncidentRows, tenant_states: Sequence[TenantState]) 
     """
     concerned = [part for part in tenant_states if not part.advisory] or tenant_states
     count = max(case.core.tenant_tally.count(), len(concerned))
-    total = _operator_score(concerned, count)
+    total = _decided(case, concerned, _operator_score(concerned, count))
     findings = _distinct(
         finding_view(group.finding, active=holds, operator=True)
         for tenant_state in concerned
@@ -192,6 +198,27 @@ def _operator_score(tenant_states: Sequence[TenantState], tenants: int) -> Score
         criticality=max(stated, default=None),
         recovery=max(recovery, key=order.index, default="none"),
     )
+
+
+def _decided(case: IncidentRows, tenant_states: Sequence[TenantState], computed: Score) -> Score:
+    """Return the score of the whole: the operator's decision, else the worst of the parts.
+
+    Parts whose severity nobody decided count by the computed score of the whole, which may be worse
+    than each of them: no tenant's decision hides what others have.
+    """
+    decisions = (decision for decision, _ in case.core.decisions.values())
+    own = severity_decision(sorted(decisions, key=lambda one: (one.time, one.id)))
+    if own is not None:
+        return decided_score(computed, *own)
+    decided = [part.score.band for part in tenant_states if part.score is not part.computed]
+    if not decided:
+        return computed
+    if len(decided) < len(tenant_states):
+        decided.append(computed.band)
+    severity = max(decided, key=attrgetter("rank"))
+    if severity is computed.band:
+        return computed
+    return decided_score(computed, severity, "the worst that its tenants set")
 
 
 def _operator_pattern(case: IncidentRows, count: int, related: tuple[str, ...]) -> str:

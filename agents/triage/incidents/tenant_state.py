@@ -20,11 +20,11 @@ from agents.triage.incidents.recovery import ON_SYSTEMS, Recovery, recovered, re
 from agents.triage.incidents.rows import ActionsRow, Entry, FindingsRow, Group, SystemsRow
 from agents.triage.ledger.rows import EXPOSURE_RANK, from_ms, to_ms
 from agents.triage.routing import split_version
-from agents.triage.scoring import Evidence, evidence_of, score
+from agents.triage.scoring import Evidence, decided_score, evidence_of, score
 from schemas.basis import BareFinding, BasisKind
 from schemas.canonical import stable_id
 from schemas.components import tenant_part
-from schemas.decisions import Decision, DecisionKind
+from schemas.decisions import COMPUTED, SEVERITY_TARGETS, Decision, DecisionKind
 from schemas.findings import Finding, Indicator
 from schemas.incidents.commands import CommandSpec, CommandView
 from schemas.incidents.states import Action, CommandStatus, IncidentStatus, Phase, TaskState
@@ -88,7 +88,10 @@ class TenantState(msgspec.Struct, kw_only=True):
     entries: list[Entry]
     """The active entries of systems."""
     systems: list[SystemView]
+    computed: Score
+    """The score that its findings and systems give."""
     score: Score
+    """The score that counts: the computed one, unless a person decided the severity."""
     tasks: list[TaskView]
     status: IncidentStatus
     good: list[KnownGood]
@@ -237,7 +240,33 @@ def tenant_state_of(
         known, actions=actions, decisions=decisions, tasks=tasks, views=None
     )
     tenant_state.status = _status(tenant_state, now_ms)
+    tenant_state.score = known.computed
+    decided = severity_decision(
+        # advice is medium for whoever did not say otherwise of their own part
+        decision
+        for decision, _ in decisions
+        if decision.tenant is not None or not known.advisory
+    )
+    if decided is not None:
+        severity, whose = decided
+        tenant_state.score = decided_score(known.computed, severity, whose)
     return tenant_state
+
+
+def severity_decision(decisions: Iterable[Decision]) -> tuple[Severity, str] | None:
+    """Return the severity that a person set last and who, None if it is as computed.
+
+    Args:
+        decisions: Decisions in order of time.
+    """
+    last: tuple[Severity, str] | None = None
+    for decision in decisions:
+        target = decision.target
+        if decision.decision is not DecisionKind.SEVERITY or target not in SEVERITY_TARGETS:
+            continue
+        whose = "operator" if decision.tenant is None else "tenant"
+        last = None if target == COMPUTED else (Severity(target), f"set by the {whose}")
+    return last
 
 
 def _undecided(case: IncidentRows, tenant: str, policy: Policy) -> TenantState:
@@ -275,6 +304,18 @@ def _undecided(case: IncidentRows, tenant: str, policy: Policy) -> TenantState:
     shared = _shared_findings(case, tenant, shown_grounds, entries, full)
     systems = _systems(case, tenant, entries)
     counted = [] if advisory else [*full, *shared]
+    computed = (
+        advice_score()
+        if advisory
+        else _score(
+            [evidence_of(finding) for finding in counted],
+            systems,
+            systems_row,
+            policy,
+            known_tenants(case, tenant),
+            good,
+        )
+    )
     tenant_state = TenantState(
         tenant=tenant,
         findings=findings,
@@ -290,16 +331,8 @@ def _undecided(case: IncidentRows, tenant: str, policy: Policy) -> TenantState:
         shared=shared,
         entries=entries,
         systems=systems,
-        score=advice_score()
-        if advisory
-        else _score(
-            [evidence_of(finding) for finding in counted],
-            systems,
-            systems_row,
-            policy,
-            known_tenants(case, tenant),
-            good,
-        ),
+        computed=computed,
+        score=computed,
         tasks=[],
         status=IncidentStatus.NEW,
         good=good,

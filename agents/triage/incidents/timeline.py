@@ -11,7 +11,7 @@ from agents.triage.incidents.command_views import LISTED, VERBS
 from agents.triage.incidents.recovery import ON_SYSTEMS
 from agents.triage.incidents.tenant_state import TenantState
 from agents.triage.ledger.rows import from_ms
-from schemas.decisions import Decision, DecisionKind
+from schemas.decisions import SEVERITY_TARGETS, Decision, DecisionKind
 from schemas.incidents.commands import CommandView
 from schemas.incidents.states import Occurrence, TaskState
 from schemas.incidents.updates import CHECKED
@@ -170,6 +170,8 @@ def _announced(decision: Decision, names: Mapping[str, str]) -> str:
         return decision.decision.value
     if decision.decision is DecisionKind.ASSIGN:
         return f"assign to {decision.target}"
+    if decision.decision is DecisionKind.SEVERITY:
+        return f"severity {decision.target}" if decision.target in SEVERITY_TARGETS else "severity"
     # An unlisted id may be another tenant's, and is useless to the reader.
     return f"{decision.decision.value} {names.get(decision.target, '')}".rstrip()
 

@@ -9,9 +9,10 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from agents.triage.incidents.rows import TEXT_BYTES
-from schemas.decisions import DecisionKind
+from schemas.decisions import COMPUTED, SEVERITY_TARGETS, DecisionKind
 from schemas.errors import TidewatchError
 from schemas.incidents.views import IncidentDocument
+from schemas.severity import Severity
 from streams.console.actions import ABOUT_COMMANDS, ACTS, Act, Plan, allowed, planned
 from streams.console.asked import Asked, Services, signed_in
 from streams.console.pages import link, part, secured
@@ -93,11 +94,12 @@ def _form(asked: Asked, case: Case, plan: Plan, *, reason: str = "", problem: st
             "action": link(f"/incidents/{part(document.id)}/decide", tenant=case.tenant),
             "choices": [tenant_part.tenant for tenant_part in document.tenants]
             if asked.viewer.everything
-            and plan.act.target in {"", "days"}
+            and plan.act.target in {"", "days", "severity"}
             and document.tenant_count > 1
             else [],
             "people": asked.reader.assignees(),
             "most": MOST_REASON,
+            "severities": [*(one.value for one in reversed(Severity)), COMPUTED],
             "days": asked.form.get("days", "7"),
             "most_days": MOST_DAYS,
         },
@@ -118,6 +120,8 @@ def _decide(asked: Asked) -> Response:
         problem = "say why" if not reason else f"say it in at most {MOST_REASON} bytes"
     elif act.target == "person" and not 0 < len(target) <= MOST_NAME:
         problem = "say to whom"
+    elif act.target == "severity" and target not in SEVERITY_TARGETS:
+        problem = "choose a severity"
     elif act.target == "days" and (days := _days(form.get("days", ""))) is None:
         problem = f"say for how many days, 1 to {MOST_DAYS}"
     if problem:

@@ -24,6 +24,7 @@ from streams.console.actions import ACTS, allowed, offered, offered_for
 from streams.console.asked import Asked, Services, not_found, signed_in
 from streams.console.pages import link, part, secured
 from streams.console.queries import Case, CaseSelection
+from streams.console.saved_views import NAME
 from streams.http.problems import HttpError
 from streams.reports.impact import impact
 from streams.reports.incident import markdown, to_html
@@ -112,6 +113,11 @@ def _list(asked: Asked) -> Response:
             "query": query,
             "again": again,
             "views": _views(),
+            "saved": [
+                (one.name, f"/incidents?{one.query}" if one.query else "/incidents")
+                for one in asked.services.saved.of(asked.viewer.name)
+            ],
+            "name_length": NAME,
             "statuses": list(IncidentStatus),
             "severities": list(reversed(Severity)),
             "sorts": list(SortKey),

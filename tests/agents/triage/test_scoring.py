@@ -12,10 +12,11 @@ from agents.triage.scoring import (
     RECOVERY,
     Evidence,
     confirmed,
+    decided_score,
     evidence_of,
     score,
 )
-from schemas.severity import Severity, band
+from schemas.severity import Severity, band, band_limits
 from schemas.taxonomy import taxonomy
 from tests.agents.triage.stories import finding
 
@@ -42,7 +43,7 @@ inputs = st.fixed_dictionaries(
 )
 
 
-def value(one):
+def computed(one):
     return score(
         one["evidence"],
         affected=one["affected"],
@@ -50,7 +51,11 @@ def value(one):
         tenants=one["tenants"],
         criticality=one["criticality"],
         recovery=RECOVERED[one["recovery"]],
-    ).value
+    )
+
+
+def value(one):
+    return computed(one).value
 
 
 @given(inputs, st.data())
@@ -137,3 +142,23 @@ def test_a_severe_finding_that_is_sure_never_reads_as_low():
     doubtful = evidence_of(finding("publisher_change", "a", severity=Severity.HIGH, confidence=0.6))
     assert score([sure], recovery="clean rollback", **alone).band is Severity.MEDIUM
     assert score([doubtful], recovery="clean rollback", **alone).value < FLOOR_SEVERE
+
+
+@given(inputs, st.sampled_from(list(Severity)))
+def test_a_decided_score_is_in_its_band_and_the_nearest_to_the_computed_one(one, severity):
+    before = computed(one)
+    after = decided_score(before, severity, "set by the tenant")
+    low, high = band_limits(severity)
+    assert low <= after.value <= high
+    assert band(after.value) is after.band is severity
+    assert (after.value == before.value) == (before.band is severity)
+    assert after.value in {before.value, low, high}
+    assert after.terms[:-1] == before.terms
+    rounding = 0.5 + 0.01 * len(after.terms)
+    assert abs(sum(term.points for term in after.terms) - after.value) <= rounding
+
+
+def test_the_limits_of_the_bands_meet():
+    limits = [band_limits(severity) for severity in Severity]
+    assert [low for low, _ in limits] == [0, *(high + 1 for _, high in limits[:-1])]
+    assert limits[-1][1] == 100

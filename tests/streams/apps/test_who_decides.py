@@ -13,8 +13,8 @@ import pytest
 from agents.ports import Headers, Record
 from schemas.channels import Channel
 from schemas.cloudevents import binary_headers
-from schemas.dead_letters import INVALID_SIGNATURE, NOT_AUTHORISED, PRODUCER_TIME
-from schemas.decisions import DECISION_TYPE, Decision, DecisionKind
+from schemas.dead_letters import INVALID_EVENT, INVALID_SIGNATURE, NOT_AUTHORISED, PRODUCER_TIME
+from schemas.decisions import DECISION_TYPE, SEVERITY_TARGETS, Decision, DecisionKind
 from schemas.errors import UnreadableRecordError
 from schemas.key_bindings import KeyBinding, TrustedKey
 from schemas.signing import SigningKey, new_signing_key
@@ -63,6 +63,7 @@ def record(
     appended: bool = True,
     type_: str = DECISION_TYPE,
     claims: str | None = None,
+    target: str | None = None,
 ) -> Record:
     value = msgspec.json.encode(
         Decision(
@@ -74,6 +75,7 @@ def record(
             time=signed,
             tenant=tenant,
             key=claims,
+            target=target,
         )
     )
     headers: Headers = binary_headers(
@@ -166,3 +168,15 @@ def test_what_it_vouches_for_goes_no_further_than_its_own_rights():
     assert reason(record(CONSOLE, actor, tenant=None)) == NOT_AUTHORISED
     assert reason(record(CONSOLE, actor, kind=DecisionKind.CLOSE)) == NOT_AUTHORISED
     assert reason(record(INTERN, "x via ida@acme.example")) == NOT_AUTHORISED
+
+
+@pytest.mark.parametrize("target", sorted(SEVERITY_TARGETS))
+def test_a_severity_is_decided_by_its_name(target):
+    made = decide(record(BOSS, "bea@op.example", kind=DecisionKind.SEVERITY, target=target))
+    assert made.target == target
+
+
+@pytest.mark.parametrize("target", [None, "", "HIGH", "severe", "high ", "<b>high</b>"])
+def test_a_severity_that_does_not_exist_is_refused(target):
+    given = record(BOSS, "bea@op.example", kind=DecisionKind.SEVERITY, target=target)
+    assert reason(given) == INVALID_EVENT

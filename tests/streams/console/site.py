@@ -18,6 +18,7 @@ from streams.console.app import routes
 from streams.console.asked import Services
 from streams.console.config import ConsoleConfig
 from streams.console.index import Index
+from streams.console.saved_views import SavedViews
 from streams.console.sessions import Sessions
 from streams.console.viewer import Role, Viewer
 from streams.decisions import new_decision
@@ -157,6 +158,7 @@ def site(
         config=config or ConsoleConfig(),
         index=index,
         sessions=sessions or Sessions(),
+        saved=SavedViews(index.path.parent),
         status=status,
         decide=decide or Decided(),
         change=change or Changed(),

@@ -9,9 +9,13 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from schemas.channels import Channel
+from streams.console.config import ConsoleConfig
+from streams.console.pages import link
 from tests.streams.console.chromium import PHONE, WALL, Visitor, chromium
 from tests.streams.console.played import Played, fill, indexed
 from tests.streams.console.site import OPERATOR, Site, links, site
+from tests.streams.console.test_hold_release import FIRST, HELD, SECOND, held_by
+from tests.streams.gateway.requests import SECRET
 
 pytestmark = pytest.mark.slow
 LEAST_PAGES = 15
@@ -68,6 +72,41 @@ def test_no_page_keeps_anybody_out(browser, console, paths):
         wrong += [f"{path} light: {one}" for one in visitor.barriers(*LOOKS)]
     assert not wrong, "\n".join(wrong)
     visitor.close()
+
+
+def test_forms_of_decisions_keep_nobody_out(browser, played, tmp_path):
+    made = indexed(tmp_path, [*played.records, held_by(HELD)])
+    incident = next(one for one in played.flow.incidents.values() if one.tenant_count > 1)
+    hold = {"tenant": HELD.tenant, "component": HELD.component}
+    secret, gateway = tmp_path / "secret", tmp_path / "gateway.toml"
+    secret.write_text(SECRET)
+    gateway.write_text(
+        f'[endpoints.hub]\ntenant = "acme"\nproducer = "huggingface"\nsecret = "file:{secret}"\n'
+    )
+    with site(made, config=ConsoleConfig(gateway=gateway)) as own:
+        visitor = Visitor(browser, own, OPERATOR, viewport=PHONE, color_scheme="dark")
+        for path in (
+            link("/hold", **hold),
+            link("/hold/release", **hold),
+            link("/hold/released", **hold, id=[f"{FIRST}.dec-one", f"{SECOND}.dec-two"]),
+            f"/incidents/{incident.id}/decide?kind=suppress",
+            f"/incidents/{incident.id}/decide?kind=severity",
+            "/producers",
+            "/producer?name=hub",
+        ):
+            page = visitor.see(path)
+            name = path.replace("decide?kind=", "").partition("?")[0].rpartition("/")[2]
+            visitor.picture(f"form-{name}-dark-375")
+            assert not visitor.barriers(), path
+            assert not visitor.overflow(), path
+            page.set_viewport_size(WALL)
+            page.emulate_media(color_scheme="light")
+            visitor.picture(f"form-{name}-light-2560")
+            assert not visitor.barriers(*LOOKS), path
+            page.set_viewport_size(PHONE)
+            page.emulate_media(color_scheme="dark")
+        visitor.close()
+    made.close()
 
 
 def test_errors_and_what_is_outside_keep_nobody_out(browser, console):
@@ -171,6 +210,41 @@ def test_a_graph_is_read_and_followed_by_keyboard(browser, console):
     assert focused
     page.keyboard.press("Enter")
     page.wait_for_url("**/component?**")
+    visitor.close()
+
+
+def test_a_graph_is_panned_zoomed_and_expanded_by_mouse_and_keys(browser, console):
+    visitor = Visitor(browser, console, OPERATOR)
+    page = visitor.see("/incidents?q=litellm")
+    page.locator("tbody a").first.click()
+    graph = page.locator("#graph")
+    graph.focus()
+    for zoomed in ("150", "200", "300"):
+        page.keyboard.press("+")
+        expect(graph).to_have_attribute("data-zoom", zoomed)
+    page.keyboard.press("-")
+    expect(graph).to_have_attribute("data-zoom", "200")
+    graph.hover()
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -100)
+    page.keyboard.up("Control")
+    expect(graph).to_have_attribute("data-zoom", "300")
+    here, box = page.url, graph.bounding_box()
+    graph.evaluate("one => one.scrollTo(0, 0)")
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 60, y, steps=4)
+    page.mouse.up()
+    assert graph.evaluate("one => one.scrollLeft") == 60
+    assert page.url == here, "a drag follows no link"
+    graph.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("() => document.getElementById('graph').scrollLeft > 60")
+    whole = page.get_by_role("button", name="Whole height")
+    whole.click()
+    expect(whole).to_have_attribute("aria-expanded", "true")
+    assert graph.evaluate("one => one.scrollHeight <= one.clientHeight + 1")
     visitor.close()
 
 

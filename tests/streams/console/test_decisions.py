@@ -174,6 +174,7 @@ def test_nobody_decides_about_what_they_may_not_read(desk, decided, played):
         (OPERATOR, "no-such-decision", 404),
         (OPERATOR, "release", 404),
         (ANALYST, "suppress", 403),
+        (ANALYST, "severity", 403),
     ],
 )
 def test_a_role_decides_what_it_may(desk, decided, played, viewer, kind, status):
@@ -205,6 +206,8 @@ def test_a_viewer_is_offered_nothing_to_decide(desk, played):
         ({"kind": "comment", "reason": "  "}, "Say why"),
         ({"kind": "comment", "reason": "\u00e9" * 151}, "300 bytes"),
         ({"kind": "assign", "reason": "x", "target": ""}, "Say to whom"),
+        ({"kind": "severity", "reason": "x"}, "Choose a severity"),
+        ({"kind": "severity", "reason": "x", "target": "severe"}, "Choose a severity"),
         ({"kind": "suppress", "reason": "x"}, "1 to 365"),
         ({"kind": "suppress", "reason": "x", "days": "0"}, "1 to 365"),
         ({"kind": "suppress", "reason": "x", "days": "366"}, "1 to 365"),
@@ -286,6 +289,22 @@ def test_a_suppression_lasts_as_many_days_as_the_form_says(desk, decided, played
         (OPERATOR.name, DecisionKind.SUPPRESS, document.id, "known", tenant, None, None),
     ]  # fmt: skip
     assert decided.days == [30]
+
+
+@pytest.mark.parametrize("target", ["low", "computed"])
+def test_a_severity_is_set_as_the_form_says(desk, decided, played, target):
+    document = shared_incident(played.flow)
+    browser = desk.browser(APPROVER)
+    asked = browser.get(f"/incidents/{document.id}/decide?kind=severity")
+    check_page("severity", asked.text)
+    assert "What is contained, proposed or carried out by itself does not change" in asked.text
+    fields = {**form_of(asked.text), "reason": "a test host", "target": target}
+    answer = browser.post(f"/incidents/{document.id}/decide", fields)
+    assert answer.status_code == 303
+    assert decided.calls == [
+        (APPROVER.name, DecisionKind.SEVERITY, document.id, "a test host", "globex", target, None),
+    ]
+    assert "Its severity now" in browser.get(answer.headers["location"]).text
 
 
 def test_what_is_in_force_is_named_where_it_is_released_or_stays(played):
