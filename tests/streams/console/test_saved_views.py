@@ -92,6 +92,16 @@ def test_limits_are_each_persons_own(tmp_path):
     assert len(SavedViews(tmp_path).of("bob")) == 1
 
 
+def test_views_outlive_an_index_that_is_built_anew(tmp_path):
+    first = indexed(tmp_path, [])
+    SavedViews(first.path.parent).save("ann", "Night shift", "severity=high")
+    first.close()
+    first.path.unlink()
+    second = indexed(tmp_path, [])
+    second.close()
+    assert [one.name for one in SavedViews(second.path.parent).of("ann")] == ["Night shift"]
+
+
 def test_a_damaged_file_loses_the_views_and_no_page(desk):
     path = desk.services.index.path.parent / "saved.sqlite"
     path.write_bytes(b"no database, but longer than a header" * 100)
