@@ -50,9 +50,9 @@ docs: setup-dev ## write the generated pages of the documentation anew
 bench: setup-dev $(VENV)/bench.stamp $(VENV)/scanners.stamp ## throughput, latency and detection, beside other engines and scanners
 	$(BIN)/python -m tests.bench.before
 	$(BIN)/python -m tests.bench $(ARGS)
-	$(BIN)/python -m tests.bench.packages
-	$(BIN)/python -m tests.bench.event_path
-	$(BIN)/python -m tests.bench.scanners
+	$(if $(ARGS),,$(BIN)/python -m tests.bench.packages)
+	$(if $(ARGS),,$(BIN)/python -m tests.bench.event_path)
+	$(if $(ARGS),,$(BIN)/python -m tests.bench.scanners)
 
 bench-scale: setup-dev ## the ledger with ten million sightings of a million components (ARGS="--sightings 1000000")
 	$(BIN)/python -m tests.bench.scale $(ARGS)

@@ -61,7 +61,7 @@ def scan_targets(
         finally:
             done()
 
-    return list(pool.map(one, targets))
+    return pool.gather(one, targets)
 
 
 def _scan(

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from functools import partial
 from pathlib import Path
 from typing import Self
 
 import msgspec
 
-from agents.checks.artifacts.opening import escapes, link_text
+from agents.checks.artifacts.opening import lies_outside, link_text, resolved
 from agents.fetching.errors import FetchError
 from agents.fetching.sources import DescriptorSource, OpenSource
 
@@ -77,7 +78,8 @@ class _LinkText:
 
 def shown_path(path: Path | str) -> str:
     """Return a path as text for reports: bytes that are not UTF-8 are escaped."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    text = os.fspath(path)
+    return text if text.isascii() else os.fsencode(text).decode("utf-8", "backslashreplace")
 
 
 def local_targets(path: Path, root: Path | None = None) -> Iterator[Target]:
@@ -101,47 +103,77 @@ def local_targets(path: Path, root: Path | None = None) -> Iterator[Target]:
             root=root or path.parent,
         )
         return
-    found: list[Path] = []
-    away: set[Path] = set()
-    refused: dict[Path, FetchError] = {}
+    found: list[str] = []
+    leads: dict[str, Path | None] = {}
+    """Of each link, where it leads."""
+    refused: dict[str, FetchError] = {}
 
     def refuse(error: OSError) -> None:
-        folder = Path(os.fsdecode(error.filename))
+        folder = str(Path(os.fsdecode(error.filename)))
         refused[folder] = FetchError(
             f"the folder can't be read ({error.strerror})", where=shown_path(folder)
         )
 
     for folder, folders, names in os.walk(path, onerror=refuse):
         folders.sort()
-        found += [Path(folder, name) for name in names]
-        links = [Path(folder, name) for name in (*folders, *names)]
-        away.update(link for link in links if link.is_symlink() and escapes(link, path))
-    siblings = frozenset(
-        shown_path(target.relative_to(path).as_posix()) for target in {*found, *away}
-    )
-    for target in sorted({*found, *away, *refused} - _named_blobs(found, away)):
+        start = _start(Path(folder))
+        files = [start + name for name in names]
+        found += files
+        for entry in (*(start + name for name in folders), *files):
+            if os.path.islink(entry):  # noqa: PTH114 -- texts: a path object for each takes longer
+                leads[entry] = resolved(Path(entry))
+    base = resolved(path)
+    away = {
+        link
+        for link, real in leads.items()
+        if real is not None and base is not None and lies_outside(real, base)
+    }
+    skipped = len(_start(path))
+    siblings = frozenset(shown_path(text[skipped:]) for text in {*found, *away})
+    targets = {*found, *away, *refused} - _named_blobs(found, away, leads)
+    ordered = sorted(targets, key=lambda text: text.split(os.sep))  # noqa: PTH206 -- the same
+    for text in ordered:
+        target = Path(text)
         opened: Callable[[], OpenSource] = partial(open_local, target)
-        if target in refused:
-            opened = partial(_fail, refused[target])
-        elif target in away:
+        if text in refused:
+            opened = partial(_fail, refused[text])
+        elif text in away:
             opened = partial(_LinkText, link_text(target))
         yield Target(
-            path=shown_path(target),
-            name=shown_path(target.relative_to(path).as_posix()),
+            path=shown_path(text),
+            name=shown_path(text[skipped:]) or ".",
             open=opened,
             siblings=siblings,
-            file=None if target in away or target in refused else target,
+            file=None if text in away or text in refused else target,
             root=path,
         )
 
 
-def _named_blobs(found: list[Path], away: set[Path]) -> set[Path]:
+def _start(folder: Path) -> str:
+    """Return what the paths of a folder's files begin with."""
+    return "" if folder == Path() else os.path.join(folder, "")  # noqa: PTH118 -- a path object has no last slash
+
+
+def _named_blobs(
+    found: Iterable[str], away: AbstractSet[str], leads: Mapping[str, Path | None]
+) -> set[str]:
     """Return the blobs of a hub's cache that a link of a snapshot names."""
-    blobs = {path.resolve(): path for path in found if path.parent.name == "blobs"}
-    if not blobs:
-        return set()
-    linked = (link.resolve() for link in found if link.is_symlink() and link not in away)
-    return {blobs[target] for target in linked if target in blobs}
+    folders: dict[str, Path | None] = {}
+    blobs: dict[Path | None, str] = {}
+    for text in found:
+        folder, _, name = text.rpartition(os.sep)
+        if folder.rpartition(os.sep)[2] != "blobs":
+            continue
+        if text in leads:
+            blobs[leads[text]] = text
+            continue
+        if folder not in folders:  # resolved once for all that it holds
+            folders[folder] = resolved(Path(folder))
+        real = folders[folder]
+        if real is not None:
+            blobs[real / name] = text
+    linked = {real for link, real in leads.items() if link not in away}
+    return {text for real, text in blobs.items() if real is not None and real in linked}
 
 
 def _fail(error: FetchError) -> OpenSource:

@@ -51,13 +51,25 @@ def _leads_out(path: Path, root: Path) -> bool:
 def escapes(path: Path, root: Path) -> bool:
     """Return whether a path, its links followed, leaves `root`.
 
-    A snapshot of a hub's cache is one with the `blobs` that its links name. Links that lead to one
-    another in a circle leave nothing.
+    Links that lead to one another in a circle leave nothing.
     """
+    real, base = resolved(path), resolved(root)
+    return real is not None and base is not None and lies_outside(real, base)
+
+
+def resolved(path: Path) -> Path | None:
+    """Return where a path leads, its links followed; None for links in a circle."""
     try:
-        real, base = path.resolve(), root.resolve()
+        return path.resolve()
     except (OSError, RuntimeError):
-        return False
+        return None
+
+
+def lies_outside(real: Path, base: Path) -> bool:
+    """Return whether a path is outside a folder; no link leads on from either.
+
+    A snapshot of a hub's cache is one with the `blobs` that its links name.
+    """
     if real.is_relative_to(base):
         return False
     cache = next(

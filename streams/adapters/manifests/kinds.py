@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from enum import StrEnum
-from functools import cached_property
+from functools import cache, cached_property, lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
@@ -380,11 +380,15 @@ _BY_CONTENT: Final = re.compile(
 )
 """Names under which a manifest is looked for by its content alone."""
 _PIPELINE_PATHS: Final = re.compile(r"\.(ya?ml|json)$|(^|/)[^./]+$", re.IGNORECASE)
+_CONTENT_PATHS: Final = tuple(
+    (paths, re.compile(paths, re.IGNORECASE))
+    for paths in sorted({kind.content_paths for kind in KINDS if kind.content_paths})
+)
 
 
 def may_be_manifest(path: str) -> bool:
     """Return whether a file of this path has to be read to know whether it is a manifest."""
-    return bool(_BY_CONTENT.search(path)) or any(pattern.search(path) for pattern, _ in _BY_NAME)
+    return bool(_BY_CONTENT.search(path) or _customary(path))
 
 
 def kinds_of(path: str, content: Content) -> list[Kind]:
@@ -396,15 +400,16 @@ def kinds_of(path: str, content: Content) -> list[Kind]:
     """
     if not content.text.strip():
         return []
+    customary = _customary(path)
     found: dict[Family, Kind] = {}
-    for pattern, kind in _BY_NAME:
-        if not kind.named_only and pattern.search(path):
+    for kind in customary:
+        if not kind.named_only:
             found.setdefault(kind.family, kind)
     recognised = _by_content(path, content) if not found and _BY_CONTENT.search(path) else None
     if recognised is not None:
         found[recognised.family] = recognised
-    for pattern, kind in _BY_NAME:
-        if kind.named_only and kind.content and pattern.search(path) and kind.content(content):
+    for kind in customary:
+        if kind.named_only and kind.content and kind.content(content):
             found.setdefault(kind.family, kind)
     if Family.PACKAGES in found and _EXPLICIT.content and _EXPLICIT.content(content):
         # Its customary name is that of pip's requirements, or none.
@@ -412,16 +417,38 @@ def kinds_of(path: str, content: Content) -> list[Kind]:
     return list(found.values())
 
 
+@lru_cache(maxsize=16)  # of one path several things are asked in turn
+def _customary(path: str) -> tuple[Kind, ...]:
+    """Return the kinds that customarily have this path."""
+    return tuple(kind for pattern, kind in _BY_NAME if pattern.search(path))
+
+
 def _by_content(path: str, content: Content) -> Kind | None:
-    pipeline = bool(_PIPELINE_PATHS.search(path))
-    for kind in KINDS:
-        if kind.content is None or kind.named_only:
-            continue
-        if kind.family is Family.PIPELINE and not pipeline:
-            continue
-        if re.search(kind.content_paths, path, re.IGNORECASE) and kind.content(content):
+    paths = frozenset(paths for paths, pattern in _CONTENT_PATHS if pattern.search(path))
+    for kind, recognises in _detectors(paths, pipeline=bool(_PIPELINE_PATHS.search(path))):
+        if recognises(content):
             return kind
     return None
+
+
+@cache
+def _detectors(
+    paths: frozenset[str], *, pipeline: bool
+) -> tuple[tuple[Kind, Callable[[Content], bool]], ...]:
+    """Return the kinds that content alone indicates, with their detectors, in order.
+
+    Args:
+        paths: Those of `_CONTENT_PATHS` that match the file's path.
+        pipeline: Whether the path may be a pipeline's.
+    """
+    return tuple(
+        (kind, kind.content)
+        for kind in KINDS
+        if kind.content is not None
+        and not kind.named_only
+        and (pipeline or kind.family is not Family.PIPELINE)
+        and (not kind.content_paths or kind.content_paths in paths)
+    )
 
 
 def kind_of_content(raw: bytes) -> Kind | None:

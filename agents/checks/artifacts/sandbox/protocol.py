@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -114,9 +115,16 @@ class Closed(Exception):  # noqa: N818 -- no error: the other side is gone
 
 
 def send(connection: socket.socket, payload: bytes) -> None:
-    """Send one message: its length, then itself."""
-    connection.sendall(LENGTH.pack(len(payload)))
-    connection.sendall(payload)
+    """Send one message: its length, then itself, at once so that the other side wakes once."""
+    connection.sendall(LENGTH.pack(len(payload)) + payload)
+
+
+def send_with(connection: socket.socket, payload: bytes, descriptors: Sequence[int]) -> None:
+    """Send one message as `send` does, with open descriptors beside it."""
+    message = LENGTH.pack(len(payload)) + payload
+    sent = socket.send_fds(connection, [message], list(descriptors))
+    if sent < len(message):
+        connection.sendall(memoryview(message)[sent:])
 
 
 def receive(connection: socket.socket, limit: int = MAX_MESSAGE) -> bytes:

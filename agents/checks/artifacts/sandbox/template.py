@@ -20,7 +20,6 @@ from typing import Final
 import msgspec
 
 from agents.checks.artifacts.sandbox.protocol import (
-    LENGTH,
     Closed,
     End,
     Fork,
@@ -29,6 +28,7 @@ from agents.checks.artifacts.sandbox.protocol import (
     Order,
     receive,
     send,
+    send_with,
 )
 
 START_SECONDS: Final = 60.0
@@ -149,8 +149,7 @@ class Template:
         payload = msgspec.msgpack.encode(order)
         try:
             if descriptors:
-                socket.send_fds(self._orders, [LENGTH.pack(len(payload))], list(descriptors))
-                self._orders.sendall(payload)
+                send_with(self._orders, payload, descriptors)
             else:
                 send(self._orders, payload)
             return msgspec.msgpack.decode(receive(self._orders), type=Forked)

@@ -325,3 +325,23 @@ def test_a_confined_process_unpacks_every_kind_of_archive(sandbox, tmp_path, suf
             opened.add(member, "data.pkl")
     report = sandbox.scan_path(archive)
     assert report.verdict is Verdict.MALICIOUS, report.reasons
+
+
+def test_what_is_gathered_keeps_its_order_whatever_ends_first():
+    first_may_end = threading.Event()
+
+    def work(number: int) -> int:
+        if number == 0:
+            assert first_may_end.wait(60)
+        elif number == 7:
+            first_may_end.set()
+        return number * 10
+
+    with SandboxPool(2) as pool:
+        assert pool.gather(work, range(8)) == [number * 10 for number in range(8)]
+        assert pool.gather(work, ()) == []
+
+
+def test_an_error_in_what_is_gathered_is_raised():
+    with SandboxPool(2) as pool, pytest.raises(ZeroDivisionError):
+        pool.gather(lambda number: 1 // number, (1, 0, 1))
