@@ -6,7 +6,6 @@ from typing import NoReturn
 
 from starlette.routing import BaseRoute, Route
 
-from streams.console.asked import Asked, Services, not_found, signed_in
 from streams.console.routes import (
     components,
     dead_letters,
@@ -27,6 +26,7 @@ from streams.console.routes import (
     static,
     views,
 )
+from streams.console.signed_in import Asked, Services, not_found, signed_in
 
 
 def routes(services: Services) -> list[BaseRoute]:

@@ -10,7 +10,7 @@ import msgspec
 
 from schemas.errors import TidewatchError
 from schemas.toml_config import ConfigReader
-from streams.console.index import Limits as IndexLimits
+from streams.console.tables import Limits as IndexLimits
 from streams.console.viewer import Role
 from streams.http.listening import LOOPBACK, Limits, Listen, check_listen
 

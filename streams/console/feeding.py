@@ -15,7 +15,8 @@ from agents.logs import Logger
 from schemas.channels import Channel
 from schemas.errors import UnreadableRecordError
 from streams.console.index import Index, Position
-from streams.console.rows import READ, Change, UnreadableError, changes
+from streams.console.row_changes import READ, UnreadableError, changes
+from streams.console.rows import Change
 from streams.kafka.awaiting import until_answered
 from streams.kafka.client import client_options
 from streams.kafka.lag import Progress, application_progress

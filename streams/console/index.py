@@ -6,32 +6,22 @@ import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from agents.logs import Logger
-from schemas.canonical import stable_hash
 from schemas.errors import TidewatchError
 from streams.console.rows import (
     CaseRow,
     Change,
     ComponentRow,
-    EdgeRow,
-    FactRow,
     Gone,
-    HoldingRow,
-    HoldRow,
-    IndicatorRow,
-    LetterRow,
-    NoticeRow,
-    PartRow,
-    PolicyRow,
     Row,
-    SourceRow,
 )
+from streams.console.tables import LAYOUT, PART_COLUMNS, PARTS, TABLES, Limits, Table, ddl
 from streams.private_files import private_folder
 
 log = Logger()
@@ -50,194 +40,6 @@ class ConsoleIndexError(TidewatchError):
 
 class IndexInUseError(ConsoleIndexError):
     """Another console keeps this index."""
-
-
-class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Most rows of each kind that are kept of one tenant; those that changed longest ago go."""
-
-    incidents: int = 100_000
-    """Incidents of a tenant; and of the operator's, those that several tenants share. What is
-    closed goes first."""
-    indicators: int = 200_000
-    """Indicators."""
-    components: int = 200_000
-    """Components."""
-    holdings: int = 500_000
-    """Which system has which version of a component, and what was made of what, each."""
-    dead_letters: int = 20_000
-    """Dead letters, and alerts for the operator, each."""
-
-
-class _Table(msgspec.Struct, frozen=True, kw_only=True):
-    """How the rows of one kind are kept."""
-
-    name: str
-    row: type[Row]
-    key: tuple[str, ...]
-    limit: str = ""
-    """The limit that applies; empty: as many as there are keys of a compacted topic."""
-    searched: bool = False
-    """Whether its text is searched."""
-    body: bool = False
-    """Whether the record itself is kept."""
-    merged: Mapping[str, str] = {}
-    """Columns that are not simply replaced by a later row: `min` or `max` of both."""
-    indexes: tuple[str, ...] = ()
-    columns: tuple[str, ...] = ()
-
-    def beside(self) -> Iterator[str]:
-        """Yield the tables that have something more of each row, by its number."""
-        if self.body:
-            yield f"{self.name}_body"
-        if self.searched:
-            yield f"{self.name}_text"
-
-    def insert(self) -> str:
-        """Return the statement that adds or changes a row."""
-        marks = ", ".join("?" for _ in self.columns)
-        sets = ", ".join(
-            f"{name} = {self.merged[name]}({self.name}.{name}, excluded.{name})"
-            if name in self.merged
-            else f"{name} = excluded.{name}"
-            for name in self.columns
-            if name not in self.key
-        )
-        return (
-            f"INSERT INTO {self.name} ({', '.join(self.columns)}) VALUES ({marks}) "
-            f"ON CONFLICT ({', '.join(self.key)}) DO UPDATE SET {sets} RETURNING rowid"
-        )
-
-    def ddl(self) -> Iterator[str]:
-        """Yield the statements that make the table."""
-        yield (
-            f"CREATE TABLE {self.name} ({', '.join(self.columns)}, UNIQUE ({', '.join(self.key)}))"
-        )
-        for number, columns in enumerate(self.indexes):
-            yield f"CREATE INDEX {self.name}_{number} ON {self.name} ({columns})"
-        if self.body:
-            yield f"CREATE TABLE {self.name}_body (row INTEGER PRIMARY KEY, body)"
-        if self.searched:
-            yield (
-                f"CREATE VIRTUAL TABLE {self.name}_text USING fts5(text, "
-                "tokenize = 'unicode61 remove_diacritics 2')"
-            )
-
-
-_NOT_COLUMNS: Final = frozenset({"text", "parts", "body"})
-"""Fields that are kept beside the row: lists are read without them."""
-_SINCE: Final = {"first_seen": "min", "changed": "max"}
-
-
-def _table(row: type[Row], name: str, key: str, **more: Any) -> _Table:  # noqa: ANN401 -- as of _Table
-    columns = tuple(n for n in row.__struct_fields__ if n not in _NOT_COLUMNS)
-    return _Table(
-        name=name,
-        row=row,
-        key=tuple(key.split()),
-        body="body" in row.__struct_fields__,
-        searched="text" in row.__struct_fields__,
-        columns=columns,
-        **more,
-    )
-
-
-TABLES: Final = {
-    table.row: table
-    for table in (
-        _table(
-            CaseRow,
-            "cases",
-            "tenant id",
-            limit="incidents",
-            indexes=(
-                "tenant, ended, score DESC, id",
-                "tenant, score DESC, id",
-                "tenant, changed DESC, id",
-                "tenant, first_seen DESC, id, retro, detect, contain",
-                "tenant, systems DESC, id",
-                "tenant, ended, severity, waiting, failed, tasks, assignee, status",
-            ),
-        ),
-        _table(
-            IndicatorRow,
-            "indicators",
-            "tenant id",
-            limit="indicators",
-            indexes=("tenant, changed DESC", "key", "component"),
-        ),
-        _table(
-            ComponentRow,
-            "components",
-            "tenant id",
-            limit="components",
-            merged={"changed": "max"},
-            indexes=("tenant, changed DESC", "id"),
-        ),
-        _table(
-            HoldingRow,
-            "holdings",
-            "tenant component system version digest",
-            limit="holdings",
-            merged=_SINCE,
-            indexes=("component", "name", "digest", "tenant, changed DESC"),
-        ),
-        _table(
-            EdgeRow,
-            "edges",
-            "tenant parent parent_version child child_version",
-            limit="holdings",
-            merged=_SINCE,
-            indexes=("parent", "child", "tenant, changed DESC"),
-        ),
-        _table(
-            SourceRow,
-            "sources",
-            "tenant id",
-            limit="dead_letters",
-            merged=dict.fromkeys(("changed", "ok", "incomplete", "dead"), "max"),
-            indexes=("tenant, changed DESC",),
-        ),
-        _table(
-            LetterRow,
-            "letters",
-            "tenant id",
-            limit="dead_letters",
-            indexes=("tenant, changed DESC", "reason"),
-        ),
-        _table(
-            NoticeRow,
-            "notices",
-            "tenant id",
-            limit="dead_letters",
-            indexes=("tenant, changed DESC",),
-        ),
-        _table(HoldRow, "holds", "tenant id", indexes=("tenant, changed DESC",)),
-        _table(FactRow, "facts", "tenant id", indexes=("tenant, changed DESC",)),
-        _table(PolicyRow, "policies", "tenant id"),
-    )
-}
-_PARTS: Final = "parts"
-_PART_COLUMNS: Final = ("row", "tenant", "ended", *PartRow.__struct_fields__)
-
-
-def _ddl() -> Iterator[str]:
-    """Yield the statements that make an index."""
-    for table in TABLES.values():
-        yield from table.ddl()
-    yield f"CREATE TABLE {_PARTS} ({', '.join(_PART_COLUMNS)})"
-    yield f"CREATE INDEX parts_row ON {_PARTS} (row)"
-    for number, columns in enumerate(
-        ("part, tenant, row", "assignee, tenant, row", "tenant, ended, part, status, severity")
-    ):
-        yield f"CREATE INDEX parts_{number} ON {_PARTS} ({columns})"
-    yield "CREATE TABLE offsets (topic, number, next, PRIMARY KEY (topic, number))"
-    yield "CREATE TABLE notes (name PRIMARY KEY, value)"
-
-
-READING: Final = 1
-"""What records become in the rows: counted up where that changes and the tables do not."""
-LAYOUT: Final = int(stable_hash(str(READING), *_ddl())[:7], 16)
-"""An index of another layout is rebuilt."""
 
 
 class Index:
@@ -284,7 +86,7 @@ class Index:
             log.warning("console-index-damaged", error=str(error))
         self._delete()
         connection = self._connect()
-        for statement in _ddl():
+        for statement in ddl():
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {LAYOUT}")
         connection.commit()
@@ -348,7 +150,7 @@ class Index:
             self._writer.execute(f"DELETE FROM {table.name}")
             for beside in table.beside():
                 self._writer.execute(f"DELETE FROM {beside}")
-        for name in (_PARTS, "offsets", "notes"):
+        for name in (PARTS, "offsets", "notes"):
             self._writer.execute(f"DELETE FROM {name}")
 
     def _note(self, name: str) -> str | None:
@@ -432,14 +234,14 @@ class Index:
         if isinstance(row, CaseRow):
             writer.execute("DELETE FROM parts WHERE row = ?", (number,))
             writer.executemany(
-                f"INSERT INTO parts VALUES ({', '.join('?' * len(_PART_COLUMNS))})",
+                f"INSERT INTO parts VALUES ({', '.join('?' * len(PART_COLUMNS))})",
                 [
                     (number, row.tenant, row.ended, *msgspec.structs.astuple(tenant_part))
                     for tenant_part in row.parts
                 ],
             )
 
-    def _row_of(self, table: _Table, key: tuple[object, ...]) -> int | None:
+    def _row_of(self, table: Table, key: tuple[object, ...]) -> int | None:
         where = " AND ".join(f"{name} = ?" for name in table.key)
         found = self._writer.execute(
             f"SELECT rowid FROM {table.name} WHERE {where}",
@@ -453,7 +255,7 @@ class Index:
         if number is not None:
             self._forget(table, gone.tenant, [number])
 
-    def _forget(self, table: _Table, tenant: str, numbers: list[int]) -> None:
+    def _forget(self, table: Table, tenant: str, numbers: list[int]) -> None:
         rows = [(number,) for number in numbers]
         self._writer.executemany(f"DELETE FROM {table.name} WHERE rowid = ?", rows)
         for beside in table.beside():

@@ -8,7 +8,6 @@ that says which rows those are; no other module reads the index.
 from __future__ import annotations
 
 import math
-import re
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
@@ -26,102 +25,27 @@ from schemas.severity import Severity
 from streams.cli.incident_list import SortKey
 from streams.console.index import Index
 from streams.console.rows import OPERATOR, unpacked
+from streams.console.selections import (
+    MOST_PAGES,
+    PAGE,
+    Case,
+    CaseSelection,
+    Figures,
+    Page,
+    RowSelection,
+    figures,
+    matching,
+)
 from streams.console.tenant_part import TenantAlert, tenant_document
 from streams.console.viewer import Viewer
 
-PAGE: Final = 50
-"""Rows of a page."""
-MOST_PAGES: Final = 2_000
 QUERY_SECONDS: Final = 5.0
 """How long one query may take."""
-SEARCH_WORDS: Final = 16
 LISTED: Final = 200
 """Rows of a table beside the main one of a page."""
 MOST_TIMES: Final = 10_000
 """Incidents, the latest, of which times are computed."""
 _STEPS: Final = 20_000
-_WORD: Final = re.compile(r"\S+")
-
-T = TypeVar("T")
-
-
-class SlowQueryError(TidewatchError):
-    """A query that took too long."""
-
-
-class CaseSelection(msgspec.Struct, frozen=True, kw_only=True):
-    """Which incidents a list shows; an empty field selects all."""
-
-    text: str = ""
-    open: bool = False
-    statuses: tuple[str, ...] = ()
-    severity: Severity | None = None
-    """At least so severe."""
-    tenant: str = ""
-    """This tenant is part of it."""
-    assignee: str | None = None
-    """A part of it is assigned to this person; empty: some part is assigned to nobody."""
-    waiting: bool = False
-    """A command of it waits for a person."""
-    since_ms: int = 0
-    """It changed then or later."""
-    sort: SortKey = SortKey.SCORE
-    reverse: bool = False
-    page: int = 1
-
-
-class RowSelection(msgspec.Struct, frozen=True, kw_only=True):
-    """Which rows another list shows."""
-
-    text: str = ""
-    tenant: str = ""
-    kind: str = ""
-    """The value of the column that the list is narrowed by."""
-    severity: Severity | None = None
-    page: int = 1
-
-
-class Page(msgspec.Struct, frozen=True, kw_only=True):
-    """A page of a list."""
-
-    rows: tuple[dict[str, Any], ...]
-    total: int
-    number: int
-    size: int = PAGE
-
-    @property
-    def pages(self) -> int:
-        """How many pages there are; at least one."""
-        return min(max(1, math.ceil(self.total / self.size)), MOST_PAGES)
-
-    @property
-    def first(self) -> int:
-        """The number of its first row, from 1; 0 where there is none."""
-        return (self.number - 1) * self.size + 1 if self.rows else 0
-
-    @property
-    def last(self) -> int:
-        """The number of its last row."""
-        return (self.number - 1) * self.size + len(self.rows)
-
-
-class Case(msgspec.Struct, frozen=True, kw_only=True):
-    """An incident as the viewer may read it."""
-
-    document: IncidentDocument
-    tenant: str
-    """Whose part it is; empty: the whole, as the operator reads it."""
-    changed: int
-
-
-class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """Times of incidents, in seconds."""
-
-    count: int
-    median: float | None = None
-    p95: float | None = None
-
-
 _SORTS: Final = {
     SortKey.SCORE: "score",
     SortKey.CHANGED: "changed",
@@ -139,38 +63,11 @@ _NARROWED: Final = {
 }
 """The column by which each list is narrowed."""
 
-
-def figures(seconds: Iterable[float | None]) -> Figures:
-    """Return the median and the 95th percentile of times, by nearest rank.
-
-    Args:
-        seconds: The times; None where there is none.
-    """
-    ordered = sorted(value for value in seconds if value is not None)
-    if not ordered:
-        return Figures(count=0)
-    return Figures(
-        count=len(ordered),
-        median=ordered[(len(ordered) - 1) // 2],
-        p95=ordered[math.ceil(len(ordered) * 0.95) - 1],
-    )
+T = TypeVar("T")
 
 
-def search_expression(text: str) -> str | None:
-    """Return an FTS5 expression: each word of a text, or what begins with it, in any order.
-
-    Args:
-        text: As it was typed.
-
-    Returns:
-        None if there is nothing in it to search for.
-    """
-    # SQLite takes a NUL for the end of an expression
-    words = [word for word in _WORD.findall(text.replace("\0", " ")) if any(map(str.isalnum, word))]
-    # quoted, so that nothing in it is an operator
-    return (
-        " ".join('"{}" *'.format(word.replace('"', '""')) for word in words[:SEARCH_WORDS]) or None
-    )
+class SlowQueryError(TidewatchError):
+    """A query that took too long."""
 
 
 class Reader:
@@ -303,7 +200,7 @@ class Reader:
             where.append((_PART.format("parts.part = ?"), [selection.tenant]))
         if selection.assignee is not None:
             where.append((_PART.format("parts.assignee = ?"), [selection.assignee]))
-        where += _matching("cases", selection.text)
+        where += matching("cases", selection.text)
         down = "ASC" if selection.reverse else "DESC"
         if selection.sort is SortKey.ID:
             order = f"cases.id {'DESC' if selection.reverse else 'ASC'}"
@@ -458,7 +355,7 @@ class Reader:
             table: indicators, components, letters, notices, sources, holds or facts.
             selection: Which rows.
         """
-        where = _matching(table, selection.text) if table in _SEARCHED else []
+        where = matching(table, selection.text) if table in _SEARCHED else []
         if selection.tenant:
             where.append((f"{table}.tenant = ?", [selection.tenant]))
         if selection.kind:
@@ -573,7 +470,7 @@ class Reader:
         """Return the incidents that name a component, the worst first."""
         rows = self._rows(
             "cases",
-            where=_matching("cases", key),
+            where=matching("cases", key),
             tail="ORDER BY cases.ended, cases.score DESC LIMIT ?",
             values=[LISTED],
         )
@@ -601,11 +498,3 @@ class Reader:
 _OPEN_PART: Final = "parts.status NOT IN ('closed', 'false-positive', 'withdrawn')"
 _PART: Final = "cases.rowid IN (SELECT row FROM parts WHERE {})"
 _SEARCHED: Final = frozenset({"cases", "indicators", "components", "facts"})
-
-
-def _matching(table: str, text: str) -> list[tuple[str, Sequence[Any]]]:
-    expression = search_expression(text)
-    if expression is None:
-        return []
-    condition = f"{table}.rowid IN (SELECT rowid FROM {table}_text WHERE text MATCH ?)"
-    return [(condition, [expression])]

@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 from agents.logs import Logger
 from schemas.errors import TidewatchError
 from streams.console.app import routes
-from streams.console.asked import Services
 from streams.console.changing import KafkaChange
 from streams.console.config import Address, ConsoleConfig
 from streams.console.deciding import KafkaDecide
@@ -22,6 +21,7 @@ from streams.console.index import Index, IndexInUseError
 from streams.console.openid import OpenId
 from streams.console.saved_views import SavedViews
 from streams.console.sessions import Sessions
+from streams.console.signed_in import Services
 from streams.console.viewer import Role, Viewer
 from streams.http.listening import LOOPBACK
 from streams.http.server import HttpServer

@@ -21,9 +21,11 @@ from schemas.channels import Channel
 from schemas.incidents.views import IncidentDocument
 from schemas.severity import Severity
 from streams.cli.incident_list import SortKey
-from streams.console.index import Index, Limits
-from streams.console.queries import CaseSelection, Reader
-from streams.console.rows import changes
+from streams.console.index import Index
+from streams.console.queries import Reader
+from streams.console.row_changes import changes
+from streams.console.selections import CaseSelection
+from streams.console.tables import Limits
 from streams.console.viewer import Viewer
 from tests.schemas.golden import samples
 from tests.streams.console.played import record

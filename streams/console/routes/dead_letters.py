@@ -10,9 +10,9 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from agents.logs import Logger
-from streams.console.asked import Asked, Services, not_found, signed_in
 from streams.console.pages import link, secured
-from streams.console.queries import RowSelection
+from streams.console.selections import RowSelection
+from streams.console.signed_in import Asked, Services, not_found, signed_in
 from streams.console.viewer import Role
 
 log = Logger()

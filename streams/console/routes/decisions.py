@@ -14,10 +14,10 @@ from schemas.errors import TidewatchError
 from schemas.incidents.views import IncidentDocument
 from schemas.severity import Severity
 from streams.console.actions import ABOUT_COMMANDS, ACTS, Act, Plan, allowed, planned
-from streams.console.asked import Asked, Services, signed_in
 from streams.console.pages import link, part, secured
-from streams.console.queries import Case
 from streams.console.routes.incidents import found_case
+from streams.console.selections import Case
+from streams.console.signed_in import Asked, Services, signed_in
 from streams.console.viewer import Role
 from streams.http.problems import HttpError
 

@@ -13,10 +13,10 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from schemas.errors import TidewatchError
-from streams.console.asked import Services, check_host, failed
 from streams.console.pages import secured
 from streams.console.queries import Reader
 from streams.console.sessions import Session
+from streams.console.signed_in import Services, check_host, failed
 from streams.http.problems import HttpError
 
 LOOK_SECONDS: Final = 1.0

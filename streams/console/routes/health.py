@@ -6,8 +6,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from streams.apps.topology import APPLICATIONS
-from streams.console.asked import Asked, Services, signed_in
-from streams.console.queries import RowSelection
+from streams.console.selections import RowSelection
+from streams.console.signed_in import Asked, Services, signed_in
 
 
 def routes(services: Services) -> list[BaseRoute]:

@@ -12,9 +12,9 @@ from schemas.decisions import DecisionKind
 from schemas.errors import TidewatchError
 from schemas.incidents.holds import HoldView
 from schemas.incidents.states import Action
-from streams.console.asked import Asked, Services, not_found, signed_in
 from streams.console.pages import link, secured
 from streams.console.routes.decisions import MOST_REASON
+from streams.console.signed_in import Asked, Services, not_found, signed_in
 from streams.console.viewer import Role
 from streams.http.problems import HttpError
 from streams.releases import Release, releasable, releases

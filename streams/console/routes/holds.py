@@ -7,8 +7,8 @@ from starlette.routing import BaseRoute, Route
 
 from schemas.errors import TidewatchError
 from schemas.incidents.holds import HoldView
-from streams.console.asked import Asked, Services, not_found, signed_in
-from streams.console.queries import RowSelection
+from streams.console.selections import RowSelection
+from streams.console.signed_in import Asked, Services, not_found, signed_in
 from streams.console.viewer import Role
 from streams.releases import releasable
 

@@ -21,10 +21,10 @@ from schemas.incidents.views import FindingView, IncidentDocument
 from schemas.severity import Severity, Tlp
 from streams.cli.incident_list import SortKey, since_when
 from streams.console.actions import ACTS, allowed, offered, offered_for
-from streams.console.asked import Asked, Services, not_found, signed_in
 from streams.console.pages import link, part, secured
-from streams.console.queries import Case, CaseSelection
 from streams.console.saved_views import NAME
+from streams.console.selections import Case, CaseSelection
+from streams.console.signed_in import Asked, Services, not_found, signed_in
 from streams.http.problems import HttpError
 from streams.reports.impact import impact
 from streams.reports.incident import markdown, to_html

@@ -5,8 +5,8 @@ from __future__ import annotations
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from streams.console.asked import Asked, Services, not_found, signed_in
-from streams.console.queries import RowSelection
+from streams.console.selections import RowSelection
+from streams.console.signed_in import Asked, Services, not_found, signed_in
 
 
 def routes(services: Services) -> list[BaseRoute]:

@@ -12,7 +12,8 @@ from starlette.routing import BaseRoute, Route
 from agents.intelligence.feed import InvalidFeedError
 from agents.logs import Logger
 from streams.cli.intel import FeedKind, read_feed
-from streams.console.asked import (
+from streams.console.pages import link, plain_lines, preformatted, secured
+from streams.console.signed_in import (
     MOST_TEXT,
     Asked,
     Endpoint,
@@ -21,7 +22,6 @@ from streams.console.asked import (
     not_found,
     signed_in,
 )
-from streams.console.pages import link, plain_lines, preformatted, secured
 from streams.console.viewer import Role
 
 log = Logger()

@@ -8,8 +8,8 @@ from typing import Final
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from streams.console.asked import Asked, Services, signed_in
-from streams.console.queries import CaseSelection, RowSelection
+from streams.console.selections import CaseSelection, RowSelection
+from streams.console.signed_in import Asked, Services, signed_in
 
 DAYS: Final = 30
 SHOWN: Final = 8

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from schemas.policy import default_policy
-from streams.console.asked import Asked, Services, not_found, signed_in
+from streams.console.signed_in import Asked, Services, not_found, signed_in
 from streams.reports.toml_text import to_toml
 
 

@@ -16,8 +16,8 @@ from schemas.policy import Policy, default_policy
 from streams.cli.output import plain
 from streams.cli.policy import InvalidPolicyError, parse_policy
 from streams.cli.policy_problems import policy_problems
-from streams.console.asked import MOST_TEXT, Asked, Services, not_found, signed_in
 from streams.console.pages import link, preformatted, secured
+from streams.console.signed_in import MOST_TEXT, Asked, Services, not_found, signed_in
 from streams.console.viewer import Role
 from streams.reports.toml_text import to_toml
 

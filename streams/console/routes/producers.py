@@ -9,7 +9,7 @@ from starlette.routing import BaseRoute, Route
 
 from agents.logs import Logger
 from schemas.errors import TidewatchError
-from streams.console.asked import Asked, Services, not_found, signed_in
+from streams.console.signed_in import Asked, Services, not_found, signed_in
 from streams.console.viewer import Role
 from streams.gateway.config import GatewayConfig, load_config, proof_rule, url_of
 from streams.gateway.pasting import steps

@@ -14,7 +14,9 @@ from starlette.routing import BaseRoute, Route
 
 from agents.logs import Logger
 from schemas.errors import TidewatchError
-from streams.console.asked import (
+from streams.console.openid import CALLBACK, SIGN_IN_SECONDS, OpenId
+from streams.console.pages import link, page, secured
+from streams.console.signed_in import (
     Asked,
     Services,
     check_host,
@@ -23,8 +25,6 @@ from streams.console.asked import (
     not_found,
     signed_in,
 )
-from streams.console.openid import CALLBACK, SIGN_IN_SECONDS, OpenId
-from streams.console.pages import link, page, secured
 from streams.http.problems import HttpError
 
 log = Logger()

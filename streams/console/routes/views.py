@@ -7,8 +7,8 @@ from http import HTTPStatus
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from streams.console.asked import Asked, Services, signed_in
 from streams.console.pages import secured
+from streams.console.signed_in import Asked, Services, signed_in
 
 
 def routes(services: Services) -> list[BaseRoute]:

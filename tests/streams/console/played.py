@@ -16,8 +16,9 @@ from schemas.incidents.holds import HoldView
 from schemas.incidents.views import AlertView, IncidentDocument
 from schemas.ledger import OperatorAlert
 from schemas.signing import new_signing_key
-from streams.console.index import Index, Limits
-from streams.console.rows import READ, UnreadableError, changes
+from streams.console.index import Index
+from streams.console.row_changes import READ, UnreadableError, changes
+from streams.console.tables import Limits
 from streams.demo import facts, policies, story
 from streams.kafka.dead_letters import dead_letter
 from tests.scenarios.expectation import Expected, Scenario

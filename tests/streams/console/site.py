@@ -15,11 +15,11 @@ import requests
 from agents.intelligence.feed import changes
 from schemas.decisions import Decision
 from streams.console.app import routes
-from streams.console.asked import Services
 from streams.console.config import ConsoleConfig
 from streams.console.index import Index
 from streams.console.saved_views import SavedViews
 from streams.console.sessions import Sessions
+from streams.console.signed_in import Services
 from streams.console.viewer import Role, Viewer
 from streams.decisions import new_decision
 from streams.kafka.lag import Progress

@@ -14,15 +14,11 @@ from schemas.severity import Severity
 from streams.cli.incident_list import SortKey
 from streams.console import index as index_module
 from streams.console import queries
-from streams.console.index import LAYOUT, ConsoleIndexError, Index, IndexInUseError, Limits
-from streams.console.queries import (
-    CaseSelection,
-    Reader,
-    RowSelection,
-    SlowQueryError,
-    search_expression,
-)
-from streams.console.rows import UnreadableError, changes
+from streams.console.index import ConsoleIndexError, Index, IndexInUseError
+from streams.console.queries import Reader, SlowQueryError
+from streams.console.row_changes import UnreadableError, changes
+from streams.console.selections import CaseSelection, RowSelection, search_expression
+from streams.console.tables import LAYOUT, Limits
 from streams.console.viewer import Viewer
 from tests.streams.console.played import edited, fill, indexed, letter, record
 from tests.streams.console.site import ACME, GLOBEX, OPERATOR

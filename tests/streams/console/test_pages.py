@@ -11,8 +11,8 @@ import pytest
 import requests
 
 from schemas.channels import Channel
-from streams.console.asked import local_target
 from streams.console.pages import POLICY, breakable, shown
+from streams.console.signed_in import local_target
 from streams.console.viewer import Role, Viewer
 from tests.streams.console.played import fill, indexed, record
 from tests.streams.console.site import ACME, GLOBEX, OPERATOR, SECONDS, Browser, links, site

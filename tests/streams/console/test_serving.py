@@ -19,7 +19,8 @@ from streams.apps.decoding import incidents_decoder
 from streams.cli.intel import FeedKind, read_feed
 from streams.console.changing import KafkaChange
 from streams.console.config import Address, ConsoleConfig
-from streams.console.queries import CaseSelection, Reader
+from streams.console.queries import Reader
+from streams.console.selections import CaseSelection
 from streams.console.serving import KafkaConsole, console_folder, own_viewer, printed_link
 from streams.kafka.compacted import latest_values
 from streams.kafka.publisher import delivering

@@ -458,8 +458,8 @@ class SandboxPool:
                 made[at] = work(given[at])
 
         running = [self._threads.submit(take) for _ in range(min(self.processes, len(given)))]
-        for one in running:
-            one.result()
+        for future in running:
+            future.result()
         return [made[at] for at in range(len(given))]
 
     def close(self) -> None:

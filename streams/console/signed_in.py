@@ -1,4 +1,4 @@
-"""A request of somebody who is signed in: the seam between pages and the rest of the console."""
+"""A request of a signed-in person: what pages share of session, roles, index and answers."""
 
 from __future__ import annotations
 
