@@ -74,12 +74,12 @@ CONTROLS: Final = (
                 "combosquat",
             }
         ),
-        change="install with --require-hashes from the lock that `tidewatch lock` writes",
+        change="install with --require-hashes from a lock that 'tidewatch lock' writes",
     ),
     Control(
         name="internal names come from one index",
         kinds=frozenset({"dependency_confusion", "source_mismatch", "insecure_index"}),
-        change="list the internal prefixes and their one index in the policy (`internal`)",
+        change="list the internal prefixes and their one index under internal in the policy",
     ),
     Control(
         name="training data comes from approved sources, unchanged",
@@ -91,19 +91,19 @@ CONTROLS: Final = (
                 "data_hash_drift",
             }
         ),
-        change="pin datasets by digest and list trusted hosts in the policy (`trusted.data_hosts`)",
+        change="pin datasets by digest and list trusted hosts in trusted.data_hosts of the policy",
     ),
     Control(
         name="pipelines run the configuration that was reviewed",
         kinds=frozenset({"config_tampering", "secret_exposure", "insecure_setting"}),
-        change="give `expected_config_hash` with each run, from version control",
+        change="give expected_config_hash with each run, from version control",
     ),
     Control(
         name="a change of publisher is confirmed before its work is used",
         kinds=frozenset(
             {"publisher_change", "package_publisher_change", "account_compromise", "domain_change"}
         ),
-        change="list the publishers that are trusted in the policy (`trusted.publishers`)",
+        change="list the trusted publishers in trusted.publishers of the policy",
     ),
 )
 
@@ -154,11 +154,11 @@ def policy_changes(incident: IncidentDocument) -> list[str]:
         for finding in incident.findings
         if _confirmed(finding) and finding.indicator_key.startswith(("sha256:", "domain:"))
     }
-    changes = [f"add {source} to `blocked_sources`" for source in sorted(sources)]
+    changes = [f"add {source} to blocked_sources" for source in sorted(sources)]
     for control, _ in failed_controls(incident):
         changes.append(control.change)
         if control.setting:
-            changes.append(f"add {control.setting} to `required_checks`")
+            changes.append(f"add {control.setting} to required_checks")
     entrances = {
         task.system
         for task in incident.tasks
@@ -166,7 +166,7 @@ def policy_changes(incident: IncidentDocument) -> list[str]:
     }
     if entrances:
         changes.append(
-            f"add entry_point to `required_checks`: the entry point is open on "
+            f"add entry_point to required_checks: the entry point is open on "
             f"{counted(len(entrances), 'system')}"
         )
     return changes

@@ -122,8 +122,8 @@ def test_proposed_changes_follow_from_what_happened():
         examples.finding(), publisher="publisher:huggingface/acme-labs"
     )
     changes = policy_changes(incident(findings=(hostile,)))
-    assert "add publisher:huggingface/acme-labs to `blocked_sources`" in changes
-    assert "add format_safety to `required_checks`" in changes
+    assert "add publisher:huggingface/acme-labs to blocked_sources" in changes
+    assert "add format_safety to required_checks" in changes
     assert policy_changes(incident(findings=(hostile,), status="false-positive")) == []
 
 
