@@ -110,8 +110,11 @@ def test_doctor_names_a_topic_whose_time_is_its_producers(
     monkeypatch.setenv("TIDEWATCH_PARTITIONS", "1")
     asyncio.run(_with_producers_time(settings, Channel.DECISIONS))
     assert main(["doctor"]) == 2
-    assert f"their producers' on {settings.topic_prefix}decisions" in capsys.readouterr().out
+    assert (
+        f"producers set the timestamps on {settings.topic_prefix}decisions"
+        in capsys.readouterr().out
+    )
     assert main(["topics", "create"]) == 0
     assert f"{settings.topic_prefix}decisions: the broker sets" in capsys.readouterr().out
     main(["doctor"])
-    assert "their producers'" not in capsys.readouterr().out
+    assert "producers set the timestamps" not in capsys.readouterr().out
