@@ -37,6 +37,8 @@ class DecisionKind(StrEnum):
     """Set the severity, whatever is computed, until the next such decision."""
 
 
+MOST_DAYS: Final = 365
+"""Longest suppression, in days."""
 COMPUTED: Final = "computed"
 """The target of a severity decision that ends those before it."""
 SEVERITY_TARGETS: Final = frozenset({*(one.value for one in Severity), COMPUTED})

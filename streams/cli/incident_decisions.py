@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 import typer
 
-from schemas.decisions import COMPUTED, DecisionKind
+from schemas.decisions import COMPUTED, MOST_DAYS, DecisionKind
 from schemas.errors import TidewatchError
 from schemas.incidents.views import IncidentDocument
 from schemas.severity import Severity
@@ -203,7 +203,7 @@ def suppress(
     incident: IncidentArgument,
     *,
     reason: ReasonOption,
-    days: Annotated[float, typer.Option(min=0.01, max=365, help="for how long")],
+    days: Annotated[float, typer.Option(min=0.01, max=MOST_DAYS, help="for how long")],
     tenant: TenantOption = None,
     form: FormatOption = Format.TEXT,
 ) -> None:

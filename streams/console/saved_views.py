@@ -91,7 +91,7 @@ class SavedViews:
         name = name.strip()
         if not name or len(name) > NAME or not name.isprintable():
             raise HttpError(HTTPStatus.BAD_REQUEST, f"name the view, in at most {NAME} characters")
-        pairs = parse_qsl(query[: 4 * QUERY], max_num_fields=None)
+        pairs = parse_qsl(query[: 4 * QUERY])
         kept = urlencode([pair for pair in pairs if pair[0] in FIELDS])
         if len(kept) > QUERY:
             raise HttpError(HTTPStatus.BAD_REQUEST, "the filter is too long to be saved")
@@ -127,10 +127,8 @@ class SavedViews:
         with self._changing() as connection:
             connection.execute("DELETE FROM views WHERE person = ? AND name = ?", (person, name))
 
-    @contextmanager
-    def _opened(self) -> Iterator[sqlite3.Connection]:
-        with closing(sqlite3.connect(self._path, timeout=_BUSY_SECONDS)) as connection:
-            yield connection
+    def _opened(self) -> closing[sqlite3.Connection]:
+        return closing(sqlite3.connect(self._path, timeout=_BUSY_SECONDS))
 
     @contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:

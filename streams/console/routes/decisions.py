@@ -9,7 +9,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from agents.triage.incidents.rows import TEXT_BYTES
-from schemas.decisions import COMPUTED, SEVERITY_TARGETS, DecisionKind
+from schemas.decisions import COMPUTED, MOST_DAYS, SEVERITY_TARGETS, DecisionKind
 from schemas.errors import TidewatchError
 from schemas.incidents.views import IncidentDocument
 from schemas.severity import Severity
@@ -24,8 +24,6 @@ from streams.http.problems import HttpError
 MOST_REASON: Final = TEXT_BYTES
 """Bytes of a reason: an incident keeps no more of it."""
 MOST_NAME: Final = 200
-MOST_DAYS: Final = 365
-"""Longest suppression, as on the command line."""
 WHOLE: Final = "*"
 """The choice of all tenants, of the operator."""
 

@@ -9,7 +9,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import count
@@ -433,22 +433,17 @@ class SandboxPool:
                 path, name=name, siblings=siblings, digest=digest, second_opinion=second_opinion
             )
 
-        yield from self.map(one, entries)
+        yield from self.gather(one, entries)
 
-    def map(self, work: Callable[[_Given], _Made], given: Iterable[_Given]) -> Iterator[_Made]:
-        """Yield what `work`, which scans, makes of each; as many at a time as there are processes.
+    def gather(self, work: Callable[[_Given], _Made], given: Sequence[_Given]) -> list[_Made]:
+        """Return what `work`, which scans, makes of each; as many at a time as there are processes.
+
+        Each thread takes the next one when it is done: for many small files a future for each would
+        cost more.
 
         Args:
             work: Called in threads of the pool.
             given: What to call it with; results come in this order.
-        """
-        return self._threads.map(work, given)
-
-    def gather(self, work: Callable[[_Given], _Made], given: Sequence[_Given]) -> list[_Made]:
-        """Return what `work`, which scans, makes of each, in their order.
-
-        As `map`, for many small files: each thread takes the next one when it is done, which costs
-        less than a future for each.
         """
         made: dict[int, _Made] = {}
         places = count()  # its next() is one step of the interpreter, so no two get the same
