@@ -3,6 +3,10 @@
 `make bench-scale`, or `python -m tests.bench.scale`: by default ten million sightings of a million
 components by a thousand tenants, one model seen by all of them. No broker: the ledger's logic, its
 rows on disk and the settling of chunks are what a worker does for each record besides Kafka.
+
+`--copies 40` then copies each partition's folder and opens all of them in one process: a worker
+with forty times the sightings, which would take a day to feed. The retro-hunt is measured over all
+copies; none shares a file, or a block in memory, with another.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import shutil
 import tempfile
 import time
 from collections import deque
@@ -105,6 +110,11 @@ class Ledger:
         """Return the partition of a component key."""
         return self.partitions[key_hash(key.encode()) % len(self.partitions)]
 
+    def close(self) -> None:
+        """Close the stores; their folders stay."""
+        for partition in self.partitions:
+            partition.store.close()
+
     def take(self, partition: Partition, values: list[bytes]) -> float:
         """Decode and process a chunk and settle its rows; return the processor time, seconds.
 
@@ -164,6 +174,28 @@ class Ledger:
             self.told[message.channel] = self.told.get(message.channel, 0) + 1
             if message.channel is Channel.OBSERVATIONS:
                 self.passed_on.append(message)
+
+
+class Copies(Ledger):
+    """A worker that holds copies of a ledger's partitions; each fact meets the copies of one."""
+
+    def __init__(self, folder: Path, partitions: int, copies: int) -> None:
+        """Copy the folders of a closed ledger, and open all."""
+        for number in range(partitions, partitions * copies):
+            shutil.copytree(folder / str(number % partitions), folder / str(number))
+        super().__init__(folder, partitions * copies)
+        self._apart = partitions
+        self.chosen = 0
+        """The copy that is meant."""
+
+    def place(self, key: str) -> Partition:
+        """Return the partition of a component key in the chosen copy."""
+        return self.partitions[key_hash(key.encode()) % self._apart + self._apart * self.chosen]
+
+    def learn(self, fact: IntelFact) -> float:
+        """Take a fact in the next copy; return the seconds until all was found."""
+        self.chosen = (self.chosen + 1) % (len(self.partitions) // self._apart)
+        return super().learn(fact)
 
 
 def component(number: int) -> str:
@@ -303,7 +335,26 @@ def run(size: Size, folder: Path) -> None:
     print(f"resident at most {peak / MIB:,.0f} MiB; messages {dict(ledger.told)}")
     hunt(ledger, size, random.Random(2), taken)
     print(f"popular model, fact on one of its releases: {_popular(ledger):.2f} s")
+    ledger.close()
     print(f"{time.monotonic() - began:,.0f} s in all; load average {os.getloadavg()[0]:.1f}")
+
+
+def run_copies(size: Size, copies: int, folder: Path) -> None:
+    """Open copies of what `run` left, and print what holding all of them takes."""
+    me = psutil.Process()
+    held = size.sightings * copies
+    before = me.memory_info().rss
+    began = time.monotonic()
+    ledger = Copies(folder, size.partitions, copies)
+    print(
+        f"\n{copies} copies of {size.partitions} partitions, {held:,} sightings: copied and opened "
+        f"in {time.monotonic() - began:,.0f} s, {_on_disk(folder) / MIB:,.0f} MiB on disk"
+    )
+    for seed in (3, 4, 5):
+        hunt(ledger, size, random.Random(seed), held)
+        grown = me.memory_info().rss - before
+        print(f"resident {me.memory_info().rss / MIB:,.0f} MiB, {grown / MIB:,.0f} of it since")
+    ledger.close()
 
 
 def _popular(ledger: Ledger) -> float:
@@ -327,6 +378,7 @@ def main() -> None:
     parser.add_argument("--components", type=int, default=1_000_000)
     parser.add_argument("--tenants", type=int, default=1_000)
     parser.add_argument("--partitions", type=int, default=4)
+    parser.add_argument("--copies", type=int, default=1, help="of the partitions, in the end")
     parser.add_argument("--folder", type=Path, help="where the state goes; a temporary one if none")
     args = parser.parse_args()
     size = Size(args.sightings, args.components, args.tenants, args.partitions)
@@ -334,6 +386,8 @@ def main() -> None:
     print(f"{size.tenants:,} tenants\n")
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         run(size, Path(folder))
+        if args.copies > 1:
+            run_copies(size, args.copies, Path(folder))
 
 
 if __name__ == "__main__":

@@ -354,7 +354,9 @@ def _print_restarts(
         alerts = [
             (event.partition, alerted.first[event.root] - event.due)
             for event in sent.values()
-            if span.began <= event.due < span.ended and event.root in alerted.first
+            if span.began <= event.due < span.ended
+            and event.root is not None
+            and event.root in alerted.first
         ]
         for what, values in (("assessments", delays), ("alerts", alerts)):
             print(
