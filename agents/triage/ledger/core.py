@@ -116,6 +116,8 @@ def _take(batch: LedgerBatch, message: LedgerMessage) -> None:
         case SourceSeen():
             source_health.on_source(batch, message)
         case Tick():
-            if expiry.due(batch, message.time_ms):
+            periodic = expiry.due(batch, message.time_ms)
+            if periodic or expiry.unfinished(batch):
                 expiry.expire(batch, message.time_ms)
+            if periodic:
                 source_health.look_for_silence(batch, message.time_ms)

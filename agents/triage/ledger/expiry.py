@@ -28,8 +28,9 @@ from agents.triage.ledger.rows import (
 )
 from agents.triage.store import SEPARATOR, row_key
 
-AT_ONCE: Final = 1_000
-"""Rows examined per tick."""
+AT_ONCE: Final = 2_000
+"""Rows examined per tick. While more are due, every tick takes as many: a limit per period would
+let the ledger grow without end where more is seen in a period than is forgotten."""
 PERIOD_MS: Final = 300_000
 
 
@@ -44,16 +45,27 @@ def due(batch: LedgerBatch, now_ms: int) -> bool:
     return True
 
 
+def unfinished(batch: LedgerBatch) -> bool:
+    """Return whether the last tick left rows that were due."""
+    clock = batch.store.load(row_key(CLOCK, "ledger"), ClockRow)
+    return clock is not None and clock.expiring
+
+
 def expire(batch: LedgerBatch, now_ms: int) -> int:
-    """Forget what has not been seen for 400 days; return how many system rows were dropped."""
+    """Forget what has not been seen for 400 days; return how many system rows were dropped.
+
+    What is due beyond `AT_ONCE` rows is left to the next tick (`unfinished`).
+    """
     today = now_ms // DAY_MS
+    page = batch.store.scan(EXPIRY, row_type=ExpiryRow, limit=AT_ONCE + 1)
+    due_rows = [(key, row) for key, row in page if int(key.split(SEPARATOR)[1]) <= today]
+    _record(batch, unfinished=len(due_rows) > AT_ONCE)
     dropped = 0
-    for key, pointer in batch.store.scan(EXPIRY, row_type=ExpiryRow, limit=AT_ONCE):
-        if int(key.split(SEPARATOR)[1]) > today:
-            break
+    for key, pointer in due_rows[:AT_ONCE]:
         batch.store.delete(key)
         row = batch.store.load(pointer.key, SystemRow)
         if row is None:
+            _drop_component(batch, key, pointer)
             continue
         component = batch.store.load(row_key(COMPONENT, pointer.component), ComponentRow)
         open_case = component is not None and _is_open(batch, pointer.component, component)
@@ -65,8 +77,16 @@ def expire(batch: LedgerBatch, now_ms: int) -> int:
             continue
         batch.store.delete(pointer.key)
         dropped += 1
-        _drop_component(batch, pointer.component)
+        _drop_component(batch, key, pointer)
     return dropped
+
+
+def _record(batch: LedgerBatch, *, unfinished: bool) -> None:
+    key = row_key(CLOCK, "ledger")
+    clock = batch.store.load(key, ClockRow) or ClockRow()
+    if clock.expiring is not unfinished:
+        clock.expiring = unfinished
+        batch.store.save(key, clock)
 
 
 def _is_open(batch: LedgerBatch, component: str, row: ComponentRow) -> bool:
@@ -77,12 +97,21 @@ def _is_open(batch: LedgerBatch, component: str, row: ComponentRow) -> bool:
     return any(mark.active and mark.incident not in closed for mark in marks)
 
 
-def _drop_component(batch: LedgerBatch, component: str) -> None:
-    """Remove the rows of a component that no system holds; its facts stay."""
+def _drop_component(batch: LedgerBatch, key: str, pointer: ExpiryRow) -> None:
+    """Remove the rows of a component that no system holds; its facts stay.
+
+    A component with more rows than a page keeps its expiry row `key`, so that a later tick removes
+    the rest.
+    """
+    component = pointer.component
     if batch.store.scan_keys(row_key(SYSTEM, component) + SEPARATOR, 1):
         return
     for kind in (TENANT, CHILD, FILE, IOC, VERSIONS, CLAIMS, BOUND):
-        for key in batch.store.scan_keys(row_key(kind, component) + SEPARATOR, AT_ONCE):
-            batch.store.delete(key)
+        page = batch.store.scan_keys(row_key(kind, component) + SEPARATOR, AT_ONCE)
+        for found in page:
+            batch.store.delete(found)
+        if len(page) == AT_ONCE:
+            batch.store.save(key, pointer)
+            return
     if not batch.store.scan_keys(row_key(FACT, component) + SEPARATOR, 1):
         batch.store.delete(row_key(COMPONENT, component))

@@ -509,3 +509,5 @@ class ClockRow(msgspec.Struct, array_like=True):
     time_ms: int = 0
     source: str = ""
     """The source to continue after."""
+    expiring: bool = False
+    """Whether more is due for expiry than one tick takes."""

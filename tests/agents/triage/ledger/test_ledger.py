@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from agents.triage.ledger import expiry
 from agents.triage.routing import (
     finding_messages,
     incident_id,
@@ -208,6 +209,38 @@ def test_a_sighting_is_forgotten_400_days_after_the_last():
     take(rows, Tick(time_ms=start + 399 * day))
     assert any(key.startswith("s\x1f") for key in rows.content())
     take(rows, Tick(time_ms=start + 401 * day))
+    assert not [key for key in rows.content() if not key.startswith("z")]
+
+
+def test_each_tick_forgets_a_page_until_nothing_is_due(monkeypatch):
+    monkeypatch.setattr(expiry, "AT_ONCE", 3)
+    rows = MemoryRows()
+    take(rows, *(sighting("pypi:old", "a", f"host-{number}", version="1") for number in range(8)))
+    due = int(START.timestamp() * 1000) + 401 * 86_400_000
+
+    def kept():
+        return sum(key.startswith("s\x1f") for key in rows.content())
+
+    left = []
+    for tick in range(4):  # all within one period
+        take(rows, Tick(time_ms=due + tick * 15_000))
+        left.append(kept())
+    assert left == [5, 2, 0, 0]
+    take(rows, sighting("pypi:older", "a", "host", version="1"))
+    take(rows, Tick(time_ms=due + 5 * 15_000))
+    assert kept() == 1, "nothing was left over: the next look is after a period"
+    take(rows, Tick(time_ms=due + expiry.PERIOD_MS))
+    assert kept() == 0
+
+
+def test_a_forgotten_component_leaves_no_row_however_many_it_has(monkeypatch):
+    monkeypatch.setattr(expiry, "AT_ONCE", 3)
+    rows = MemoryRows()
+    day = 86_400_000
+    start = int(START.timestamp() * 1000)
+    take(rows, *(sighting("pypi:old", f"t{number}", "host", version="1") for number in range(20)))
+    for tick in range(20):
+        take(rows, Tick(time_ms=start + 401 * day + tick * 15_000))
     assert not [key for key in rows.content() if not key.startswith("z")]
 
 
