@@ -79,7 +79,10 @@ def last_words(said: str) -> str:
 def _template() -> Template:
     """Return the template for how this process was started and installed."""
     roots = product_roots()
-    places = [*roots, *(str(Path(entry).absolute()) for entry in sys.path)]
+    # Hooks of editable installations have entries on the import path that name no place; made
+    # absolute, they would differ from one working folder to the next, and so would the template.
+    found = (Path(entry) for entry in sys.path)
+    places = [*roots, *(str(path.absolute()) for path in found if path.exists())]
     options = ("-I", "-S", "-X", "utf8", "-X", "faulthandler")
     kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     return template_for(

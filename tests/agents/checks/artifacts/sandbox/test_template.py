@@ -65,6 +65,16 @@ def test_processes_of_all_sandboxes_have_one_template() -> None:
         assert template != os.getpid()
 
 
+def test_another_working_folder_is_no_reason_for_another_template(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend("__editable__.x-1.0.finder.__path_hook__")
+    with Sandbox() as one, Sandbox() as other:
+        template = template_of(scanned(one))
+        monkeypatch.chdir(tmp_path)
+        assert template_of(scanned(other)) == template
+
+
 def test_a_fork_holds_its_own_connection_alone() -> None:
     """Not that of another fork, nor the template's, nor a file of the process it scans for."""
     with Path(__file__).open("rb"), Sandbox() as one, Sandbox() as other:
