@@ -253,6 +253,20 @@ def test_the_rooms_keep_apart() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("room", ["agents", "schemas", "streams"])
+def test_tests_mirror_the_rooms(room: str) -> None:
+    """Each folder of a room has a folder of its own tests, and no test is in another's folder."""
+    modules = [path.relative_to(ROOT) for path in tracked() if path.suffix == ".py"]
+    folders = {path.parent for path in modules if path.parts[0] == room}
+    tests = {
+        path.parent.relative_to("tests")
+        for path in modules
+        if path.parts[:2] == ("tests", room) and path.name.startswith("test_")
+    }
+    assert folders - tests == set(), "folders without tests"
+    assert tests - folders == set(), "tests of no folder"
+
+
 def test_yaml_files_are_yaml() -> None:
     files = [path for path in tracked() if path.suffix in {".yaml", ".yml"}]
     assert files

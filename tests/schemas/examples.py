@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 import msgspec
@@ -26,6 +27,12 @@ from schemas.taxonomy import taxonomy
 TIME = datetime(2026, 11, 20, 8, 15, 30, 120_000, tzinfo=UTC)
 DIGEST = "9f2b1c7e4d5a60718293a4b5c6d7e8f90123456789abcdef0123456789abcdef"
 MODEL = "model:huggingface/acme-labs/sentiment-base"
+ALL_TYPES = sorted(taxonomy().ioc_types)
+
+
+def plain(document):
+    """Return a document as its reader decodes it."""
+    return json.loads(msgspec.json.encode(document))
 
 
 def finding(ioc_type="malicious_payload"):

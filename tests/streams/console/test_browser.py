@@ -13,8 +13,8 @@ from streams.console.config import ConsoleConfig
 from streams.console.pages import link
 from tests.streams.console.chromium import PHONE, WALL, Visitor, chromium
 from tests.streams.console.played import Played, fill, indexed
+from tests.streams.console.routes.test_hold_release import FIRST, HELD, SECOND, held_by
 from tests.streams.console.site import OPERATOR, Site, links, site
-from tests.streams.console.test_hold_release import FIRST, HELD, SECOND, held_by
 from tests.streams.gateway.requests import SECRET
 
 pytestmark = pytest.mark.slow

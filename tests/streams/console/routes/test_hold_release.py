@@ -14,8 +14,8 @@ from streams.console.pages import link
 from streams.console.viewer import Role, Viewer
 from streams.kafka.client import BrokerUnreachableError
 from tests.streams.console.played import fill, indexed, letter, record
+from tests.streams.console.routes.test_decisions import form_of
 from tests.streams.console.site import ACME, OPERATOR, Decided, site
-from tests.streams.console.test_decisions import form_of
 from tests.streams.console.test_pages import check_page
 
 APPROVER = Viewer(name="app@acme.example", role=Role.APPROVER, tenants=("acme",))

@@ -12,9 +12,9 @@ def test_the_timeline_and_the_report_name_actor_and_key() -> None:
     decide(flow, DecisionKind.ACKNOWLEDGE, key="ann-2026")
     decide(flow, DecisionKind.ASSIGN, tenant="a", target="bob", key="bea-2026")
     document = flow.incidents[CASE]
-    told = [entry.text for entry in document.timeline if "because" in entry.text]
-    assert "acknowledge by analyst@acme.example (key ann-2026): because" in told
-    assert "assign to bob by analyst@acme.example (key bea-2026): because" in told
+    shown = [entry.text for entry in document.timeline if "because" in entry.text]
+    assert "acknowledge by analyst@acme.example (key ann-2026): because" in shown
+    assert "assign to bob by analyst@acme.example (key bea-2026): because" in shown
     assert "key ann-2026" in markdown(document)
 
 

@@ -13,8 +13,8 @@ from streams.gateway.delivery import Delivery
 from streams.gateway.handlers import Gateway
 from streams.gateway.pasting import steps
 from streams.settings import load_settings
+from tests.streams.console.routes.test_changes import field
 from tests.streams.console.site import ACME, GLOBEX, OPERATOR, site
-from tests.streams.console.test_changes import field
 from tests.streams.console.test_pages import check_page
 from tests.streams.gateway.requests import SECRET
 from tests.streams.http.serving import serving
