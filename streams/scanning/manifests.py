@@ -300,7 +300,7 @@ def merged(manifest: FileEntry, artifact: FileEntry) -> FileEntry:
     kept = [
         finding
         for finding in manifest.findings
-        if finding.rule_id != "TW-PIPE-UNSAFE-LOADER"
+        if finding.rule_id not in {"TW-PIPE-UNSAFE-LOADER", "TW-PIPE-REMOTE-SCRIPT"}
         or finding.evidence.get("line") not in scripted
     ]
     order = (Verdict.CLEAN, Verdict.UNSUPPORTED, Verdict.SUSPICIOUS, Verdict.CORRUPT,

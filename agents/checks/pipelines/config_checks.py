@@ -103,7 +103,7 @@ def check_settings(
     for setting in settings:
         if setting.rule_id != UNPINNED:
             calmer = reviewable and setting.rule_id == REMOTE_CODE
-            severity = Severity.MEDIUM if calmer else None
+            severity = Severity.MEDIUM if calmer else setting.severity
             yield _setting(setting, subject, config.digest, severity=severity)
     for setting in moving:
         yield _setting(setting, subject, config.digest)
@@ -124,6 +124,7 @@ _SAYS: Final = {
     REMOTE_CODE: "Code from a model repository may run",
     UNPINNED: "A model is taken by a revision that moves",
     "TW-PIPE-UNSAFE-LOADER": "A loader that can run code is configured",
+    "TW-PIPE-REMOTE-SCRIPT": "A command runs what anyone on the way can replace",
     "TW-PIPE-TLS-OFF": "Certificates are not checked",
 }
 

