@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test test-fast test-python lint format docs bench bench-scale scenarios fuzz mlflow opensearch connect kusto lock setup setup-dev clean
+.PHONY: help run test test-fast test-python lint format docs bench bench-scale scenarios fuzz mlflow opensearch connect kusto openid lock setup setup-dev clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -71,6 +71,8 @@ opensearch: $(VENV)/opensearch.stamp ## bring an OpenSearch for the tests of the
 
 connect: $(VENV)/connect.stamp ## bring a Kafka Connect for the tests of the SIEM kits
 
+openid: $(VENV)/openid.stamp ## bring a certified OpenID provider for the tests of the console
+
 kusto: $(VENV)/kusto.stamp ## bring the language service of KQL for the tests of the SIEM kits
 
 lock: ## bring the locks in line with what is declared (ARGS=--upgrade: everything anew, a week after its release)
@@ -110,11 +112,13 @@ $(VENV)/%.stamp: locks/%.lock $(RECIPE)
 	$(INSTALLER) install $(VENV)/$* $<
 	@touch $@
 
-# exactly the package whose hash is written down
+# packages of npm, exactly those whose hashes are written down
 $(VENV)/kusto.stamp: tests/deploy/kusto/package.json tests/deploy/kusto/package-lock.json
-	mkdir -p $(VENV)/kusto
-	cp $^ $(VENV)/kusto
-	npm ci --prefix $(VENV)/kusto --ignore-scripts --no-audit --no-fund --silent
+$(VENV)/openid.stamp: tests/streams/console/certified/package.json tests/streams/console/certified/package-lock.json
+$(VENV)/kusto.stamp $(VENV)/openid.stamp: $(VENV)/%.stamp:
+	mkdir -p $(VENV)/$*
+	cp $^ $(VENV)/$*
+	npm ci --prefix $(VENV)/$* --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
 
 # jars of Maven, exactly those whose hashes are written down

@@ -50,6 +50,19 @@ def viewer_of(claims: Mapping[str, Any], config: OpenIdConfig) -> Viewer:
     )
 
 
+def lacks(claims: Mapping[str, Any], config: OpenIdConfig) -> bool:
+    """Return whether a claim that counts is not among these.
+
+    Args:
+        claims: The claims of a token that was verified.
+        config: Which claims count.
+    """
+    counted = {config.name_claim, config.roles_claim, config.tenants_claim}
+    if config.name_claim == "email":
+        counted.add("email_verified")
+    return any(_claim(claims, name) is None for name in counted)
+
+
 def _name(claims: Mapping[str, Any], claim: str) -> str:
     name = _claim(claims, claim)
     if not isinstance(name, str) or not name.strip() or not name.isprintable():

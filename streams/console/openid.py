@@ -1,4 +1,4 @@
-"""Signs people in at an OpenID provider: authorization code, PKCE, and a verified ID token.
+"""Signs people in at an OpenID provider: authorization code, PKCE, and verified claims.
 
 https://openid.net/specs/openid-connect-core-1_0.html, RFC 7636 and RFC 9207.
 """
@@ -27,7 +27,7 @@ from joserfc.jwk import KeySet
 
 from agents.logs import Logger
 from schemas.errors import TidewatchError
-from streams.console.claims import viewer_of
+from streams.console.claims import lacks, viewer_of
 from streams.console.config import OpenIdConfig, reached_safely
 from streams.console.viewer import Viewer
 from streams.http.problems import HttpError
@@ -61,6 +61,9 @@ ALGORITHMS: Final = (
 )
 """Signatures that count: of a key that only the provider has. None, and no shared secret."""
 
+_TOGETHER: Final = frozenset({"email", "email_verified"})
+"""Claims of which one says whether the other holds: both are of one answer."""
+
 
 class _Pending(msgspec.Struct, frozen=True):
     """A sign-in that was begun: what the browser keeps, sealed, until it comes back."""
@@ -78,6 +81,7 @@ class _Provider(msgspec.Struct, frozen=True):
     authorization_endpoint: str
     token_endpoint: str
     jwks_uri: str
+    userinfo_endpoint: str = ""
     end_session_endpoint: str = ""
     token_endpoint_auth_methods_supported: tuple[str, ...] = ("client_secret_basic",)
 
@@ -175,6 +179,8 @@ class OpenId:
         provider, keys = self._provider()
         tokens = self._exchange(provider, answer["code"], pending.verifier)
         claims = self._verified(provider, keys, tokens, pending.nonce)
+        if provider.userinfo_endpoint and lacks(claims, self._config):
+            claims = self._completed(provider, tokens, claims)
         return viewer_of(claims, self._config), pending.to
 
     def end(self) -> str:
@@ -261,6 +267,25 @@ class OpenId:
             _refuse("the provider's proof is not valid", "id_token")
         return decoded.claims
 
+    def _completed(
+        self, provider: _Provider, tokens: Mapping[str, Any], claims: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """Return the claims with those that the provider has at its UserInfo endpoint alone.
+
+        Providers need not repeat in the ID token what an access token reads there:
+        https://openid.net/specs/openid-connect-core-1_0.html#ScopeClaims
+        """
+        headers = {"authorization": f"Bearer {tokens.get('access_token')}"}
+        status, found = self._ask("GET", provider.userinfo_endpoint, headers)
+        if status != HTTPStatus.OK:
+            log.warning("openid-userinfo-refused", status=status)
+            _refuse("the provider does not say who you are", "userinfo_endpoint")
+        # an access token of somebody else says nothing of who signed in
+        if found.get("sub") != claims["sub"]:
+            _refuse("the provider speaks of somebody else", "userinfo_endpoint")
+        told = next((one for one in (claims, found) if one.keys() >= _TOGETHER), claims)
+        return {**found, **claims, **{name: told.get(name) for name in _TOGETHER}}
+
     def _provider(self, *, anew: bool = False) -> tuple[_Provider, KeySet]:
         """Return what the provider says of itself, and its keys."""
         with self._lock:
@@ -281,7 +306,7 @@ class OpenId:
                 provider.authorization_endpoint,
                 provider.token_endpoint,
                 provider.jwks_uri,
-                *filter(None, [provider.end_session_endpoint]),
+                *filter(None, [provider.userinfo_endpoint, provider.end_session_endpoint]),
             )
             for url in addresses:
                 if not reached_safely(url):

@@ -105,6 +105,9 @@ class Provider(AuthorizationServer):
         self.change: Change | None = None
         self.forged: Callable[[dict[str, Any]], str] | None = None
         self.metadata: dict[str, Any] = {}
+        self.told: dict[str, Any] | None = None
+        """What its UserInfo endpoint says; it has none by default."""
+        self.read_with = "Bearer opaque"
         self.issuer = ""
         self.redirect_uri = ""
         self.codes: dict[str, Code] = {}
@@ -225,11 +228,17 @@ class Provider(AuthorizationServer):
             "token_endpoint": f"{self.issuer}/token",
             "jwks_uri": f"{self.issuer}/keys",
             "end_session_endpoint": f"{self.issuer}/logout",
+            **({"userinfo_endpoint": f"{self.issuer}/me"} if self.told is not None else {}),
             **self.metadata,
         })  # fmt: skip
 
     async def keys(self, _request: Request) -> Response:
         return JSONResponse(KeySet(self.published).as_dict(private=False))
+
+    async def me(self, request: Request) -> Response:
+        if request.headers.get("authorization") != self.read_with:
+            return JSONResponse({"error": "invalid_token"}, 401)
+        return JSONResponse(self.told)
 
     async def logout(self, request: Request) -> Response:
         return RedirectResponse(request.query_params["post_logout_redirect_uri"])
@@ -244,6 +253,7 @@ def provider() -> Iterator[Provider]:
         Route("/authorize", made.authorize),
         Route("/token", made.token, methods=["POST"]),
         Route("/keys", made.keys),
+        Route("/me", made.me),
         Route("/logout", made.logout),
     ]
     with serving(routes, listen=Listen(port=0)) as server:

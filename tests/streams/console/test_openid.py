@@ -56,7 +56,7 @@ def signing(index, issuer) -> Iterator[Site]:
 def honest(issuer) -> None:
     """Begin each test with a provider that lies about nothing."""
     issuer.person = dict(ADA)
-    issuer.change = issuer.forged = None
+    issuer.change = issuer.forged = issuer.told = None
     issuer.metadata.clear()
     issuer.published = [issuer.key]
 
@@ -193,6 +193,79 @@ def test_a_token_for_somebody_or_something_else_is_refused(signing, issuer, chan
     person = Person(signing)
     answer = person.sign_in()
     assert answer.status_code == 403, changed
+    assert not person.inside()
+
+
+# -- what an ID token lacks ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def asking(index, issuer, monkeypatch) -> Iterator[Site]:
+    """A console that asks this provider anew what it is."""
+    monkeypatch.setenv("TIDEWATCH_TEST_SECRET", SECRET)
+    issuer.told = {"sub": "p-1", **ADA}
+    with site(index) as made:
+        issuer.redirect_uri, before = made.url + CALLBACK, issuer.redirect_uri
+        made.services.openid = OpenId(config(issuer.issuer), made.url)
+        yield made
+        issuer.redirect_uri = before
+
+
+def test_what_an_id_token_lacks_is_asked_for_at_the_userinfo_endpoint(asking, issuer):
+    issuer.person = {"groups": ["acme-soc"]}
+    person = Person(asking)
+    assert person.sign_in().status_code == 200
+    text = person.get("/").text
+    assert "ada@acme.example" in text
+    assert "analyst" in text, "what the token says is signed, and counts first"
+    assert "approver" not in text
+
+
+@pytest.mark.parametrize(
+    ("token", "told", "who"),
+    [
+        ({"email": "eve@acme.example"}, ADA, "ada@acme.example"),
+        ({"email": "eve@acme.example", "email_verified": True}, ADA, "eve@acme.example"),
+        ({"email": "eve@acme.example"}, {"email_verified": True}, None),
+        ({"email_verified": True}, {"email": "eve@acme.example"}, None),
+    ],
+    ids=str,
+)
+def test_an_address_is_verified_by_the_answer_that_names_it(asking, issuer, token, told, who):
+    issuer.person, issuer.told = token, {"sub": "p-1", "groups": ADA["groups"], **told}
+    person = Person(asking)
+    answer = person.sign_in()
+    assert (answer.status_code == 200) == (who is not None), answer.text
+    if who is not None:
+        assert who in person.get("/").text
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({**ADA, "sub": "p-2"}, "speaks of somebody else"),
+        (ADA, "speaks of somebody else"),
+        ({"sub": "p-1"}, "does not say your email"),
+    ],
+)
+def test_nobody_is_who_the_userinfo_endpoint_does_not_name(asking, issuer, told, said):
+    issuer.person, issuer.told = {"name": "Ada"}, told
+    person = Person(asking)
+    answer = person.sign_in()
+    assert answer.status_code == 403
+    assert said in answer.text
+    assert not person.inside()
+
+
+def test_an_access_token_that_the_userinfo_endpoint_refuses_is_no_proof(
+    asking, issuer, monkeypatch
+):
+    issuer.person = {"name": "Ada"}
+    monkeypatch.setattr(issuer, "read_with", "Bearer of-somebody-else")
+    person = Person(asking)
+    answer = person.sign_in()
+    assert answer.status_code == 403
+    assert "does not say who you are" in answer.text
     assert not person.inside()
 
 
