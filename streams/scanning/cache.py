@@ -78,10 +78,15 @@ class ReportCache:
         """
         self._folder = folder
         self._version = scanner_version() if version is None else version
+        self._beside: tuple[frozenset[str], str] | None = None
+        """The siblings that were asked for last, which a whole folder shares, and their hash."""
 
     def _place(self, sha256: str, path: str, siblings: frozenset[str]) -> Path:
         # Names and sibling files are inputs of the scanner.
-        key = stable_hash(self._version, sha256, path, *sorted(siblings))
+        known = self._beside
+        if known is None or known[0] is not siblings:
+            known = self._beside = (siblings, stable_hash(*sorted(siblings)))
+        key = stable_hash(self._version, sha256, path, known[1])
         return self._folder / key[:2] / f"{key}.json"
 
     def get(self, sha256: str, path: str, siblings: frozenset[str]) -> FileReport | None:

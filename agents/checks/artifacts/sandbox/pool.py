@@ -24,12 +24,15 @@ from agents.checks.artifacts.report import FileReport, failed, verdict_of
 from agents.checks.artifacts.sandbox.process import ScanProcess, last_words, printable
 from agents.checks.artifacts.sandbox.protocol import (
     Answer,
+    Batch,
     Closed,
     Done,
     Found,
     Limits,
     Read,
     Request,
+    Scanned,
+    Small,
     receive,
     send,
     send_with,
@@ -56,6 +59,7 @@ IDLE_PROCESSES: Final = 8
 FILES_PER_PROCESS: Final = 5_000
 """Then the process is replaced: nothing that leaks adds up."""
 _ANSWERS: Final = msgspec.msgpack.Decoder(Answer)
+_SCANNED: Final = msgspec.msgpack.Decoder(Scanned)
 _log = logging.getLogger(__name__)
 """Of the standard library: `tidewatch scan` starts sooner without another."""
 
@@ -180,6 +184,54 @@ class Sandbox:
             return failed(name, len(content), "more bytes than are handed over in memory")
         return self._run(request)
 
+    def scan_small(
+        self, files: Sequence[tuple[str, bytes]], siblings: frozenset[str] = frozenset()
+    ) -> list[FileReport]:
+        """Scan small files, given by path and content, in one request.
+
+        The process scans one after the other, and each as if it were alone. Where one of them ends
+        the process, or time runs out, it and all after it are scanned alone: the report of each
+        tells of that file only, and no finding is lost with another file's process.
+
+        Args:
+            files: Together no more than `MAX_INLINE` bytes.
+            siblings: Paths of the other files of the same folder.
+        """
+        reports = self._batch(files, siblings) if len(files) > 1 else []
+        alone = files[len(reports) :]
+        return [*reports, *(self.scan_bytes(name, content, siblings) for name, content in alone)]
+
+    def _batch(
+        self, files: Sequence[tuple[str, bytes]], siblings: frozenset[str]
+    ) -> list[FileReport]:
+        """Return the reports of the first files; none where the process does not answer."""
+        try:
+            connection = self._ensure().connection
+        except OSError:  # scanned alone, each file says it
+            return []
+        try:
+            self._files += len(files)
+            batch = Batch(
+                files=tuple(Small(name, content) for name, content in files),
+                siblings=self._news(siblings),
+            )
+            connection.settimeout(self.limits.batch_seconds + self.limits.grace_seconds)
+            send(connection, msgspec.msgpack.encode(batch))
+            answer = _SCANNED.decode(receive(connection, MAX_ANSWERS))
+        except (TimeoutError, Closed, OSError, msgspec.DecodeError, BudgetExceededError) as error:
+            _log.info("%d files are scanned alone: %s", len(files), type(error).__name__)
+            self.close()
+            return []
+        if answer.leaving:
+            self.close()
+        self._tell(answer.confinement)
+        return [
+            msgspec.structs.replace(
+                report, path=name, size=len(content), confinement=answer.confinement
+            )
+            for (name, content), report in zip(files, answer.reports, strict=False)
+        ]
+
     def _run(
         self, request: Request, *, descriptor: int = -1, source: Source | None = None
     ) -> FileReport:
@@ -195,7 +247,8 @@ class Sandbox:
             process.said()  # of files before this one, which may be another tenant's
         try:
             self._files += 1
-            payload = msgspec.msgpack.encode(self._shortened(request))
+            news = self._news(request.siblings)
+            payload = msgspec.msgpack.encode(msgspec.structs.replace(request, siblings=news))
             descriptors = [descriptor] if descriptor >= 0 else []
             connection.settimeout(self.limits.wall_seconds + self.limits.grace_seconds)
             send_with(connection, payload, descriptors)
@@ -209,12 +262,19 @@ class Sandbox:
         self.close()
         return failed(request.path, request.size, reason, tuple(heard))
 
-    def _shortened(self, request: Request) -> Request:
-        """Return a request without the siblings that the process has already."""
-        if request.siblings is self._siblings:
-            return msgspec.structs.replace(request, siblings=None)
-        self._siblings = request.siblings
-        return request
+    def _news(self, siblings: frozenset[str] | None) -> frozenset[str] | None:
+        """Return siblings as the process is told them: None for those that it has already."""
+        if siblings is self._siblings:
+            return None
+        self._siblings = siblings
+        return siblings
+
+    def _tell(self, confinement: str) -> None:
+        """Log how far the process is confined, once."""
+        if not self._told:
+            self._told = True
+            level = logging.WARNING if "without" in confinement else logging.INFO
+            _log.log(level, "a scanning process is confined: %s", confinement)
 
     def _listen(
         self,
@@ -241,10 +301,7 @@ class Sandbox:
                 case Done(report=report, leaving=leaving):
                     if leaving:
                         self.close()
-                    if not self._told:
-                        self._told = True
-                        level = logging.WARNING if "without" in report.confinement else logging.INFO
-                        _log.log(level, "a scanning process is confined: %s", report.confinement)
+                    self._tell(report.confinement)
                     # What was reported during the scan stays reported, whatever ended it.
                     known = {(reported.rule_id, reported.locator) for reported in report.detections}
                     lost = tuple(
@@ -325,7 +382,8 @@ class SandboxPool:
         self._idle: list[tuple[str, Sandbox]] = []
         """With the tenant of each; the one used last is last."""
         self._all: set[Sandbox] = set()
-        self._threads = ThreadPoolExecutor(self.processes, thread_name_prefix="scan")
+        # one more than scan: it prepares the next file meanwhile
+        self._threads = ThreadPoolExecutor(self.processes + 1, thread_name_prefix="scan")
         self._closed = False
 
     @contextlib.contextmanager
@@ -389,6 +447,13 @@ class SandboxPool:
         with self._sandbox(tenant) as sandbox:
             return sandbox.scan_source(name, source, siblings)
 
+    def scan_small(
+        self, files: Sequence[tuple[str, bytes]], siblings: frozenset[str] = frozenset()
+    ) -> list[FileReport]:
+        """Scan small files in one request, as `Sandbox.scan_small` does."""
+        with self._sandbox() as sandbox:
+            return sandbox.scan_small(files, siblings)
+
     async def scan(
         self,
         name: str,
@@ -436,10 +501,11 @@ class SandboxPool:
         yield from self.gather(one, entries)
 
     def gather(self, work: Callable[[_Given], _Made], given: Sequence[_Given]) -> list[_Made]:
-        """Return what `work`, which scans, makes of each; as many at a time as there are processes.
+        """Return what `work`, which scans, makes of each.
 
-        Each thread takes the next one when it is done: for many small files a future for each would
-        cost more.
+        One more runs at a time than there are processes, so that none of them waits while the next
+        work for it is prepared. Each thread takes the next one when it is done: a future for each
+        would cost more.
 
         Args:
             work: Called in threads of the pool.
@@ -452,7 +518,7 @@ class SandboxPool:
             while not self._closed and (at := next(places)) < len(given):
                 made[at] = work(given[at])
 
-        running = [self._threads.submit(take) for _ in range(min(self.processes, len(given)))]
+        running = [self._threads.submit(take) for _ in range(min(self.processes + 1, len(given)))]
         for future in running:
             future.result()
         return [made[at] for at in range(len(given))]

@@ -32,6 +32,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Out of decompression, per file."""
     steps: int = 50_000_000
     """Of parsers, per file."""
+    batch_seconds: float = 10.0
+    """Of CPU and of wall time, per batch of small files; then each is scanned alone."""
     open_files: int = 64
     confined: bool = False
     """Scan nothing where the kernel does not confine the process wholly."""
@@ -48,6 +50,21 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, tag="scan"):
     second_opinion: bool = True
     content: bytes | None = None
     remote: bool = False
+
+
+class Small(msgspec.Struct, frozen=True, array_like=True):
+    """One of several small files that come in one message."""
+
+    path: str
+    content: bytes
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True, tag="batch"):
+    """Small files to scan one after the other, and to answer at once."""
+
+    files: tuple[Small, ...]
+    siblings: frozenset[str] | None = frozenset()
+    """None: those of the request before."""
 
 
 class Read(msgspec.Struct, frozen=True, tag="read"):
@@ -69,6 +86,15 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
     report: FileReport
     leaving: bool = False
     """Whether the process ends: it was interrupted, perhaps within a read."""
+
+
+class Scanned(msgspec.Struct, frozen=True, tag="scanned"):
+    """The process has scanned the first files of a batch, all unless something ended it."""
+
+    reports: tuple[FileReport, ...]
+    confinement: str
+    leaving: bool = False
+    """Whether the process ends: it was interrupted."""
 
 
 Answer = Read | Found | Done

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -26,12 +26,14 @@ from agents.checks.artifacts.sandbox.confinement import confine as give_up
 from agents.checks.artifacts.sandbox.forking import fork_on_request
 from agents.checks.artifacts.sandbox.protocol import (
     LENGTH,
+    Batch,
     Closed,
     Done,
     Found,
     Limits,
     Read,
     Request,
+    Scanned,
     exactly,
     receive,
     send,
@@ -39,6 +41,7 @@ from agents.checks.artifacts.sandbox.protocol import (
 from agents.checks.artifacts.scanning import Budget, BudgetExceededError, BytesSource
 from agents.domain.detection import Detection
 
+_Made = TypeVar("_Made")
 LEAST_MEMORY: Final = 16 << 20
 """Bytes without which no scan is begun."""
 
@@ -141,8 +144,8 @@ def confine(limits: Limits) -> Confinement:
 def serve(connection: socket.socket, limits: Limits, held: Confinement) -> None:
     """Scan what comes over the connection until it closes."""
     confinement = str(held)
-    refused = limits.confined and held.missing
-    decoder = msgspec.msgpack.Decoder(Request)
+    lacking = ", ".join(held.missing) if limits.confined else ""
+    decoder: msgspec.msgpack.Decoder[Request | Batch] = msgspec.msgpack.Decoder(Request | Batch)
     siblings: frozenset[str] = frozenset()
     while True:
         try:
@@ -155,32 +158,89 @@ def serve(connection: socket.socket, limits: Limits, held: Confinement) -> None:
             return
         if request.siblings is not None:
             siblings = request.siblings
-        descriptor = descriptors[0] if descriptors else -1
-        clock = _Clock(limits)
+        answer: Done | Scanned
         try:
-            if refused:
-                reason = f"the scanning process may not run without {', '.join(refused)}"
-                report = failed(request.path, request.size, reason)
+            if isinstance(request, Batch):
+                # Unanswered, where nothing may be scanned: the request for each alone says why.
+                reports, expired = ((), False) if lacking else _batch(request, siblings, limits)
+                answer = Scanned(reports, confinement, expired)
+            elif lacking:
+                reason = f"the scanning process may not run without {lacking}"
+                answer = Done(_confined(failed(request.path, request.size, reason), confinement))
             else:
-                report = clock.run(
-                    partial(_scan, connection, request, siblings, descriptor, limits), request
-                )
+                descriptor = descriptors[0] if descriptors else -1
+                report, expired = _single(connection, request, siblings, descriptor, limits)
+                answer = Done(_confined(report, confinement), expired)
         finally:
-            if descriptor >= 0:
+            for descriptor in descriptors:
                 os.close(descriptor)
-        report = msgspec.structs.replace(report, confinement=confinement)
-        send(connection, msgspec.msgpack.encode(Done(report, clock.expired)))
-        if clock.expired:
+        send(connection, msgspec.msgpack.encode(answer))
+        if answer.leaving:
             return
         gc.collect()
         gc.freeze()  # the remaining objects, mostly modules, need no further collection
 
 
+def _confined(report: FileReport, confinement: str) -> FileReport:
+    return msgspec.structs.replace(report, confinement=confinement)
+
+
+def _single(
+    connection: socket.socket,
+    request: Request,
+    siblings: frozenset[str],
+    descriptor: int,
+    limits: Limits,
+) -> tuple[FileReport, bool]:
+    """Return the report of a file, an incomplete one when time or memory ran out, and which."""
+    clock = _Clock(limits.cpu_seconds, limits.wall_seconds)
+    report = clock.run(
+        partial(_scan, connection, request, siblings, descriptor, limits),
+        lambda error: failed(
+            request.path, request.size, f"the scan's limits were reached: {error}"
+        ),
+    )
+    return report, clock.expired
+
+
+def _batch(
+    batch: Batch, siblings: frozenset[str], limits: Limits
+) -> tuple[tuple[FileReport, ...], bool]:
+    """Return the reports of the first files, and whether time ran out.
+
+    What time or memory ran out on is not among them: whoever asked has it scanned alone, with all
+    that a file may use.
+    """
+    clock = _Clock(
+        min(limits.cpu_seconds, limits.batch_seconds),
+        min(limits.wall_seconds, limits.batch_seconds),
+    )
+    reports: list[FileReport] = []
+
+    def scan() -> None:
+        for file in batch.files:
+            report = scan_source(
+                file.path,
+                BytesSource(file.content),
+                siblings,
+                budget=Budget(limits.expanded_bytes, limits.steps),
+                second_opinion=True,
+            )
+            if clock.expired:  # the report may be of a scan that was interrupted
+                return
+            reports.append(report)
+            gc.collect()  # no file's scan leaves the next one less memory
+
+    clock.run(scan, lambda _: None)
+    return tuple(reports), clock.expired
+
+
 class _Clock:
     """Interrupts a scan that takes more time than it may."""
 
-    def __init__(self, limits: Limits) -> None:
-        self.limits = limits
+    def __init__(self, cpu_seconds: float, wall_seconds: float) -> None:
+        self._cpu_seconds = cpu_seconds
+        self._wall_seconds = wall_seconds
         self.expired = False
 
     def _expire(self, number: int, _frame: object) -> None:
@@ -188,17 +248,21 @@ class _Clock:
         kind = "CPU" if number == signal.SIGPROF else "wall"
         raise BudgetExceededError(f"the scan's limit of {kind} time was reached")
 
-    def run(self, scan: Callable[[], FileReport], request: Request) -> FileReport:
-        """Return the report of a scan, an incomplete one when time or memory ran out."""
+    def run(
+        self,
+        scan: Callable[[], _Made],
+        stopped: Callable[[BudgetExceededError | MemoryError], _Made],
+    ) -> _Made:
+        """Return what a scan makes, or what is made of it where time or memory ran out."""
         signal.signal(signal.SIGPROF, self._expire)
         signal.signal(signal.SIGALRM, self._expire)
         # Again each second: a parser that catches everything is interrupted again.
-        signal.setitimer(signal.ITIMER_PROF, self.limits.cpu_seconds, 1.0)
-        signal.setitimer(signal.ITIMER_REAL, self.limits.wall_seconds, 1.0)
+        signal.setitimer(signal.ITIMER_PROF, self._cpu_seconds, 1.0)
+        signal.setitimer(signal.ITIMER_REAL, self._wall_seconds, 1.0)
         try:
             return scan()
         except (BudgetExceededError, MemoryError) as error:
-            return failed(request.path, request.size, f"the scan's limits were reached: {error}")
+            return stopped(error)
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
             signal.setitimer(signal.ITIMER_REAL, 0)

@@ -327,6 +327,74 @@ def test_a_confined_process_unpacks_every_kind_of_archive(sandbox, tmp_path, suf
     assert report.verdict is Verdict.MALICIOUS, report.reasons
 
 
+SLOW = b"\x80\x04" + b"N0" * (1 << 18) + b"N."
+"""A pickle that takes a scan some tenths of a second of CPU."""
+SMALL_FILES = (
+    ("a/one.txt", b"hello\n"),
+    ("a/evil.pkl", evil(2)),
+    ("a/empty.json", b""),
+    ("a/slow.pkl", SLOW),
+    ("a/broken.json", b"{"),
+    ("a/evil.bin", evil(4)),
+)
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """The reports of files that are scanned one by one."""
+    with Sandbox() as one:
+        return [one.scan_bytes(name, content) for name, content in SMALL_FILES]
+
+
+def test_small_files_together_are_reported_as_each_alone(sandbox, alone):
+    assert sandbox.scan_small(SMALL_FILES) == alone
+    assert {report.verdict for report in alone} >= {Verdict.CLEAN, Verdict.MALICIOUS}
+    assert sandbox.starts == 1
+
+
+def test_what_takes_a_batch_too_long_is_scanned_alone(alone):
+    with Sandbox(Limits(batch_seconds=0.05)) as sandbox:
+        assert sandbox.scan_small(SMALL_FILES) == alone
+        assert sandbox.starts == 2, "a process that was interrupted is replaced"
+
+
+def test_files_whose_process_dies_are_scanned_alone(sandbox, alone):
+    assert sandbox.scan_bytes("first.txt", b"words").verdict is Verdict.CLEAN
+    pid = sandbox.pid
+    spent = cpu_seconds(pid)
+
+    def kill() -> None:
+        deadline = time.monotonic() + 60
+        while cpu_seconds(pid) < spent + 0.1:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        os.kill(pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    reports = sandbox.scan_small(SMALL_FILES)
+    killer.join()
+    assert reports == alone
+    assert sandbox.starts == 2
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_small_files_are_not_scanned_where_no_process_is_confined(monkeypatch):
+    """Each is told why, as a file that comes alone."""
+    monkeypatch.setattr(
+        "agents.checks.artifacts.sandbox.pool.ScanProcess", lambda _: (_ for _ in ()).throw(OSError)
+    )
+    with Sandbox() as sandbox:
+        reports = sandbox.scan_small(SMALL_FILES)
+    assert {report.verdict for report in reports} == {Verdict.INCOMPLETE}
+    assert all("can't be started" in report.reasons[0] for report in reports)
+
+
 def test_what_is_gathered_keeps_its_order_whatever_ends_first():
     first_may_end = threading.Event()
 
