@@ -16,6 +16,7 @@ AREAS = (
     "torn",
     "surroundings",
     "ordinary",
+    "named",
 )
 KINDS = ("hostile", "suspicious", "harmless", "damaged")
 Sample = tuple[str, bytes | dict[str, bytes]]

@@ -381,6 +381,11 @@ def harmless() -> Iterator[Sample]:
     """Yield what is to be clean."""
     yield "str_split.joblib", _bound("builtins", "str", "split", made=False)
     yield "stemmer.pkl", _bound("nltk.stem.porter", "PorterStemmer", "stem", made=True)
+    lazy = ("torch.nn.modules.linear", "LazyLinear", "_lazy_load_hook")
+    yield "lazy_layer.pkl", _bound(*lazy, made=True)
+    # Cython names the module of scikit-learn's losses so, without its package.
+    yield "loss.pkl", PROTO4 + stack_name("_loss", "CyHalfBinomialLoss") + b")R."
+    yield "monitor.pkl", PROTO4 + stack_name("xgboost.collective", "communicator_print") + b"."
     yield (
         "list_method.pkl",
         PROTO4 + stack_name("builtins", "getattr") + b"]" + text("append") + b"\x86R.",
@@ -612,6 +617,7 @@ def hostile() -> Iterator[Sample]:
         "called_method.pkl",
         _bound("nltk.stem.porter", "PorterStemmer", "stem", made=True, called=True),
     )
+    yield "lazy_called.pkl", _bound("os", "path", "_lazy_load_hook", made=True, called=True)
     yield "class_globals.pkl", _bound("builtins", "str", "__globals__", made=False)
     yield "method_eval.pkl", _bound("pandas.core.frame", "DataFrame", "eval", made=True)
     yield "method_of_os.pkl", _bound("os", "path", "join", made=False)

@@ -38,6 +38,9 @@ MAGIC: Final = b"GGUF"
 _EITHER_ORDER: Final = re.compile(rb"GGUF|FUGG")
 LEGACY: Final = (b"lmgg", b"tjgg", b"fmgg", b"algg", b"ggml", b"ggmf", b"ggjt", b"ggla")
 MAX_STRING: Final = 16 << 20
+TOKENS: Final = "tokenizer.ggml.tokens"
+_NEGATIVE_BYTE: Final = re.compile(r"<0x-[0-9A-Fa-f]+>$")
+"""A token that PLaMo-2's tokenizer writes before its table of bytes."""
 MAX_NAME: Final = 64
 """Bytes of a tensor's name; GGML_MAX_NAME."""
 MAX_DIMENSIONS: Final = 4
@@ -57,7 +60,7 @@ KINDS: Final = {
 }  # fmt: skip
 """Types of the values that readers take without asking; llama.cpp `gguf_get_val_*`."""
 ELEMENTS: Final = {
-    "tokenizer.ggml.tokens": frozenset((STRING,)),
+    TOKENS: frozenset((STRING,)),
     "tokenizer.ggml.merges": frozenset((STRING,)),
     "tokenizer.ggml.scores": frozenset((6,)),
     "tokenizer.ggml.token_type": frozenset((4, 5)),
@@ -220,6 +223,12 @@ class _Reader:
                     raise CorruptFileError(f"{count} strings declared for {key[:80]!r}")
                 for index in range(count):
                     text = self._string(key[:80])
+                    if key == TOKENS and _NEGATIVE_BYTE.match(text):
+                        self._scan.report(
+                            "TW-MODEL-GGUF-BOUNDS",
+                            f"the token {text!r} is a byte below zero, by which a reader indexes",
+                            key=key,
+                        )
                     if not key.startswith("tokenizer.ggml."):  # a vocabulary holds any text
                         self._judge_text(f"{key}[{index}]", text)
             elif kind == ARRAY:
@@ -268,7 +277,7 @@ class _Reader:
 
     def _compare_counts(self) -> None:
         """Report a vocabulary whose parts differ in length: readers index all by the first."""
-        tokens = self._counts.get("tokenizer.ggml.tokens")
+        tokens = self._counts.get(TOKENS)
         for key in ("tokenizer.ggml.scores", "tokenizer.ggml.token_type"):
             count = self._counts.get(key)
             if tokens is not None and count is not None and count < tokens:

@@ -10,6 +10,7 @@ from typing import Any, Final
 import orjson
 
 from agents.checks.artifacts.formats.keras import is_keras, report_keras
+from agents.checks.artifacts.formats.named_calls import report_named_calls, report_stray_template
 from agents.checks.artifacts.formats.notebooks import is_notebook, report_notebook
 from agents.checks.artifacts.formats.repository import report_repository
 from agents.checks.artifacts.formats.skops import is_skops, report_skops
@@ -62,6 +63,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
         report_tokenizer(scan, document)
     report_repository(scan, base, document)
     report_tree_targets(scan, document)
+    report_named_calls(scan, document)
     if not QUIET.search(base[-MAX_NAME:]):
         read_by_loader = CONFIGURATION.search(base) or (
             isinstance(document, dict) and "learner" in document
@@ -72,6 +74,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
             if isinstance(value, str) and 8 < len(value) < MAX_TEXT and "template" not in path:
                 untrusted = runs and is_untrusted_fetch(value)
                 report_text(scan, path, value, Severity.CRITICAL if untrusted else severity)
+                report_stray_template(scan, base, path, value)
 
 
 def load(scan: Scan, raw: bytes) -> Any:  # noqa: ANN401 -- JSON

@@ -172,8 +172,12 @@ def _judge_external(scan: Scan, entry: Message, name: str) -> None:
                 )
 
 
+_IN_MEMORY: Final = "*/_ORT_MEM_ADDR_/*"
+"""What onnxruntime writes into a model in memory: offset and length are then an address."""
+
+
 def _judge_location(scan: Scan, location: str, name: str) -> None:
-    if escapes(location) or is_remote(location) or "\x00" in location:
+    if location == _IN_MEMORY or escapes(location) or is_remote(location) or "\x00" in location:
         scan.report(
             "TW-MODEL-ONNX-EXTERNAL",
             f"a tensor's data lies at {location[:120]!r}, outside the model's folder",

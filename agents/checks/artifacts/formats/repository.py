@@ -160,8 +160,11 @@ def report_repository(scan: Scan, base: str, document: object) -> None:
     """
     if isinstance(document, str):
         return
+    passed_on: set[int] = set()
     for path, mapping in mappings(scan, document):
-        _judge_mapping(scan, mapping, path)
+        if id(mapping) not in passed_on:
+            _judge_mapping(scan, mapping, path)
+        passed_on.update(_judge_options(scan, mapping, path))
     if isinstance(document, dict):
         if base == "chat_template.json":
             return
@@ -215,6 +218,25 @@ def _judge_mapping(scan: Scan, mapping: dict[Any, Any], path: str) -> None:
                 key=f"{path}.{key}"[:200],
                 name=value[:200],
             )
+
+
+def _judge_options(scan: Scan, mapping: dict[Any, Any], path: str) -> Iterator[int]:
+    """Report options that ask for remote code of what stands beside them; yield which.
+
+    Source: PEFT's `tokenizer_kwargs`, which it hands to the tokenizer of `tokenizer_name_or_path`.
+    """
+    for key, options in mapping.items():
+        stem, ending, _ = str(key).rpartition("_kwargs")
+        if not ending or not isinstance(options, dict):
+            continue
+        if options.get("trust_remote_code") not in (True, "true", "True", 1):
+            continue
+        beside = (f"{stem}_name_or_path", f"{stem}_name", f"{stem}_id", stem)
+        named = [mapping[one] for one in beside if isinstance(mapping.get(one), str)]
+        if any(_REPOSITORY.match(one) for one in named):
+            where = f"{path}.{key}" if path else str(key)
+            _judge_trust(scan, {**options, "path": named[0]}, where)
+            yield id(options)
 
 
 _SOURCES: Final = (

@@ -39,7 +39,7 @@ HYDRA_PREFIXES: Final = (
     "stable_audio_tools.", "hydra_plugins.", "hydra.experimental.callbacks.", "torchtune.", "litgpt.",
     "sklearn.", "numpy.", "nemo_text_processing.", "mmengine.", "detectron2.", "segment_anything.",
     "sam2.", "training.", "cosmos_", "x_transformers.", "rotary_embedding_torch.", "nemo_toolkit.",
-    "scipy.", "jax.", "flax.", "optax.", "keras.", "flash_attn.", "xformers.", "bitsandbytes.",
+    "sentencepiece.", "scipy.", "jax.", "flax.", "optax.", "keras.", "flash_attn.", "xformers.", "bitsandbytes.",
 )  # fmt: skip
 _HARMLESS: Final = frozenset(
     [
@@ -57,6 +57,8 @@ _HARMLESS: Final = frozenset(
         "builtins.set",
         "datetime.timedelta",
         "random.Random",
+        "random.seed",
+        "os.path.join",
         "math.sqrt",
         "math.prod",
     ]
@@ -73,7 +75,7 @@ _CALLED: Final = frozenset(("_target_", "__target__", "_partial_target_"))
 _IMPORTED: Final = frozenset(("target", "class_path", "factory", "_instantiator"))
 MAX_DEPTH: Final = 12
 """Folders, and parts of a name, among which a target's code is looked for."""
-_MODULES: Final = frozenset(("loader_module", "parent_library"))
+_MODULES: Final = frozenset(("loader_module", "parent_library", "megatron_core"))
 """Keys of MLflow and PEFT whose value their loader imports."""
 _PARTS: Final = frozenset(("code", "data", "python_model", "model_path", "pickled_model"))
 """Keys of MLflow whose value its loader reads, from the folder of the model."""
@@ -208,7 +210,7 @@ def _judge_arguments(scan: Scan, prefix: str, mapping: dict[Any, Any]) -> None:
         if key in _CALLED or isinstance(held, dict):
             continue
         for value in held[:1000] if isinstance(held, list) else [held]:
-            if isinstance(value, str) and _handed_on().match(value):
+            if isinstance(value, str) and handed_on().match(value):
                 scan.report(
                     "TW-MODEL-TARGET-DANGEROUS",
                     f"{prefix}{key} hands on {value[:120]}",
@@ -218,7 +220,7 @@ def _judge_arguments(scan: Scan, prefix: str, mapping: dict[Any, Any]) -> None:
 
 
 @cache
-def _handed_on() -> re.Pattern[str]:
+def handed_on() -> re.Pattern[str]:
     """Return the pattern of the functions of Python itself that no model hands on by name."""
     return re.compile(
         rf"^({'|'.join(sorted(modules('argument')))})"

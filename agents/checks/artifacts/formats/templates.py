@@ -52,6 +52,11 @@ def _go_actions(text: str) -> Iterator[str]:
         end += 2
 
 
+def is_escape(text: str) -> bool:
+    """Return whether a template names what leads out of its sandbox."""
+    return _RAW_ESCAPE.search(text) is not None
+
+
 def report_template(scan: Scan, text: str, key: str) -> None:
     """Judge a template and report its problems; unreadable templates are incomplete.
 

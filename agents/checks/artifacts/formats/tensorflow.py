@@ -82,6 +82,8 @@ EXECUTES: Final = frozenset(
         "DebugNanCount",
         "DebugNumericSummary",
         "RegisterDataset",
+        "DatasetToTFRecord",
+        "ExperimentalDatasetToTFRecord",
         "DataServiceDataset",
         "DataServiceDatasetV2",
         "DataServiceDatasetV3",
@@ -163,6 +165,8 @@ def matches(name: str, head: bytes, source: Source) -> bool:
 
 def _root(name: str, head: bytes) -> str:
     base = name.lower().rsplit("/", 1)[-1].rsplit("!", 1)[-1]
+    if base.endswith(".meta") and looks_like(head, TOPS["MetaGraph"]):
+        return "MetaGraph"  # without its description it begins as the others do
     if base.endswith(_NAMED) or base == "saved_model.pb":
         if base == "keras_metadata.pb":
             return "KerasMetadata"

@@ -9,8 +9,13 @@ from typing import Any, Final
 import yaml
 
 from agents.checks.artifacts.formats.keras import is_keras, report_keras
+from agents.checks.artifacts.formats.named_calls import (
+    report_named_calls,
+    report_stray_template,
+    report_tag,
+)
 from agents.checks.artifacts.formats.plain_text import is_binary
-from agents.checks.artifacts.formats.repository import report_repository
+from agents.checks.artifacts.formats.repository import TEMPLATE_KEYS, report_repository
 from agents.checks.artifacts.formats.requirements import report_requirement
 from agents.checks.artifacts.formats.targets import (
     about,
@@ -103,6 +108,7 @@ def report_yaml(scan: Scan, text: str, name: str) -> None:
         for document in yaml.load_all(text, Loader=_PlainLoader):
             report_tree_targets(scan, document)
             report_repository(scan, base, document)
+            report_named_calls(scan, document)
             if is_keras(document):
                 report_keras(scan, document)
             for path, key, value in leaves(scan, document, _place):
@@ -111,6 +117,8 @@ def report_yaml(scan: Scan, text: str, name: str) -> None:
                     grave = Severity.CRITICAL if untrusted else severity
                     report_text(scan, path or "text", value, grave)
                     _judge_project(scan, base, path, key, value)
+                    if key not in TEMPLATE_KEYS:
+                        report_stray_template(scan, base, path or "text", value)
             judge_size(scan, document)
     except yaml.YAMLError as error:
         report_text(scan, "text", text)
@@ -161,7 +169,9 @@ def _judge_events(scan: Scan, text: str) -> None:
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         tag = getattr(event, "tag", None)
-        if tag and PYTHON_TAG.search(tag.removeprefix(_STANDARD)):
+        if tag and report_tag(scan, tag, _line(event)):
+            pass
+        elif tag and PYTHON_TAG.search(tag.removeprefix(_STANDARD)):
             short = tag.removeprefix(_STANDARD)
             if not (_HARMLESS_TAG.search(short) or _is_data(short)):
                 scan.report(

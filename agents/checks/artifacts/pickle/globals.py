@@ -135,6 +135,8 @@ _RUNS: Final = re.compile(
     r"(?=$|_|[A-Z0-9])"
 )
 """Methods of known classes that run, read or write; an unknown class's may be called anything."""
+_HOOKS: Final = frozenset(("_lazy_load_hook", "_load_state_dict_post_hook"))
+"""Methods of PyTorch's modules that a saved module keeps to be called with its own state."""
 _REBUILD: Final = re.compile(
     r"^_*(pyx_)?(rebuild|reconstruct|unpickle|restore|new|make|from|create|recreate|build)\w*$"
 )
@@ -333,6 +335,8 @@ def binding_fault(name: object, *, known: bool = True) -> str:
     """
     if not isinstance(name, str) or not name.isidentifier() or name.startswith("__"):
         return "the name is not that of a method"
+    if known and name in _HOOKS:
+        return ""
     if name in _WRITES or name.startswith("to_") or (_RUNS if known else RUNNER).search(name):
         return "the method's name says that it runs, reads or writes"
     return ""

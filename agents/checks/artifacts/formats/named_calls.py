@@ -1,0 +1,202 @@
+"""Judges what a configuration names under a library's own keys: classes, commands, code, nodes."""
+
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+from collections.abc import Iterator
+from typing import Any, Final
+
+from agents.checks.artifacts.formats.targets import (
+    NameTrust,
+    about,
+    handed_on,
+    mappings,
+    name_trust,
+    report_target,
+    texts,
+)
+from agents.checks.artifacts.formats.templates import is_escape, report_template
+from agents.checks.artifacts.python.faults import python_faults
+from agents.checks.artifacts.python.shell_commands import is_hostile_command
+from agents.checks.artifacts.readers.embedded import report_text
+from agents.checks.artifacts.readers.paths import escapes
+from agents.checks.artifacts.scanning import Scan
+from schemas.severity import Severity
+
+MAX_CODE: Final = 1 << 16
+"""Characters of one value that are read as code."""
+_CLASSES: Final = frozenset(
+    ("class", "cls", "class_path", "tokenizer_class", "activation_function", "processor_class",
+     "image_processor_class", "feature_extractor_class", "model_class", "import_path")
+)  # fmt: skip
+"""Keys whose value a loader imports: LeRobot's steps, sentence-transformers, jsonargparse."""
+_NAMES: Final = frozenset(
+    ("type", "name", "fn", "func", "function", "callable", "factory", "builder", "hook",
+     "callback", "handler", "impl", "loader", "object", "op", "component", "class_name")
+)  # fmt: skip
+"""Keys whose value a loader imports if arguments stand beside it: pyannote, Haystack, MMEngine."""
+_ARGUMENTS: Final = frozenset(
+    ("params", "kwargs", "args", "arguments", "config", "init_args", "init_kwargs",
+     "init_parameters", "parameters", "options", "command", "dict_kwargs", "inputs")
+)  # fmt: skip
+_SHELLS: Final = frozenset(
+    ("ShellTool", "BashProcess", "PythonREPL", "PythonREPLTool", "PythonAstREPLTool", "PALChain",
+     "PythonAstREPL", "LLMBashChain")
+)  # fmt: skip
+"""Classes of LangChain that run what a model answers."""
+_CODE_NODE: Final = re.compile(r"(?i)eval|exec|python|script|shell|bash|command|subprocess|code")
+_PROMPTS: Final = re.compile(r"prompt|template|chain|agent|config")
+"""Names of documents whose texts a library renders."""
+HYPER_TAG: Final = re.compile(
+    r"^!(?P<kind>new|name|apply|module|include):(?P<name>[A-Za-z_~/.][\w.:~/-]*)$"
+)
+"""Tags of HyperPyYAML, which SpeechBrain reads. Source: its `core` module."""
+
+
+def report_named_calls(scan: Scan, document: object) -> None:
+    """Report what a document has a loader import, run or fetch under a library's own keys.
+
+    Args:
+        scan: Where to report.
+        document: The document.
+
+    Source: reports on LeRobot, pyannote, Haystack, PEFT, sentence-transformers, Ultralytics,
+        LangChain, ComfyUI and MXNet of 2025 and 2026.
+    """
+    for path, mapping in mappings(scan, document):
+        prefix = f"{path}." if path else ""
+        _judge_names(scan, prefix, mapping)
+        if mapping.get("lc") == 1:
+            _judge_constructor(scan, prefix, mapping)
+        if mapping.get("op") == "Custom" and isinstance(mapping.get("inputs"), list):
+            kind = mapping.get("attrs") or mapping.get("param") or {}
+            report_target(scan, f"{prefix}op", f"Custom.{_short(kind)}")
+    if isinstance(document, dict):
+        _judge_download(scan, document)
+        for where, kind, given in _nodes(document):
+            _judge_node(scan, where, kind, given)
+
+
+def report_stray_template(scan: Scan, base: str, path: str, text: str) -> None:
+    """Report a template that leaves its sandbox, under a key of any name.
+
+    Args:
+        scan: Where to report.
+        base: The file's own name, lower case.
+        path: Where the text stands.
+        text: The text.
+    """
+    if ("{{" in text or "{%" in text) and _PROMPTS.search(base) and is_escape(text):
+        report_template(scan, text, path[:200])
+
+
+def report_tag(scan: Scan, tag: str, line: int) -> bool:
+    """Judge a tag of HyperPyYAML, and return whether it is one.
+
+    Args:
+        scan: Where to report.
+        tag: As the document writes it.
+        line: Where.
+    """
+    match = HYPER_TAG.match(tag)
+    if match is None:
+        return False
+    name = match["name"]
+    if match["kind"] == "include":
+        if escapes(name):
+            scan.report(
+                "TW-MODEL-PATH-ESCAPES", f"it includes {name[:120]!r}", key="!include", name=name
+            )
+    elif name_trust(name) is NameTrust.DANGEROUS:
+        scan.report("TW-MODEL-YAML-TAG", f"a tag constructs {tag[:120]}", line=line, **about(tag))
+    else:
+        report_target(scan, f"!{match['kind']}", name)
+    return True
+
+
+def _short(kind: object) -> str:
+    named = kind.get("op_type") if isinstance(kind, dict) else None
+    return str(named or "operator")[:80]
+
+
+def _judge_names(scan: Scan, prefix: str, mapping: dict[Any, Any]) -> None:
+    called = any(isinstance(mapping.get(key), dict | list | str) for key in _ARGUMENTS)
+    schema = isinstance(mapping.get("parameters"), dict) and "properties" in mapping["parameters"]
+    keys = _CLASSES | _NAMES if called and not schema else _CLASSES
+    for key in sorted(keys & mapping.keys()):
+        value = mapping[key]
+        if isinstance(value, str) and handed_on().match(value):
+            scan.report(
+                "TW-MODEL-TARGET-DANGEROUS",
+                f"{prefix}{key} has its loader call {value[:120]}",
+                key=f"{prefix}{key}"[:200],
+                **about(value),
+            )
+
+
+def _judge_constructor(scan: Scan, prefix: str, mapping: dict[Any, Any]) -> None:
+    """Report an object that LangChain's loader builds and that runs commands or code."""
+    parts = [one for one in texts(mapping.get("id")) if one]
+    name = ".".join(parts)
+    runs = bool(parts) and parts[-1] in _SHELLS
+    if mapping.get("type") == "constructor" and (
+        runs or name_trust(name, ("langchain",)) is NameTrust.DANGEROUS
+    ):
+        scan.report(
+            "TW-MODEL-TARGET-DANGEROUS",
+            f"{prefix}id has its loader build {name[:120]}",
+            severity=Severity.HIGH if runs else None,
+            key=f"{prefix}id"[:200],
+            **about(name),
+        )
+
+
+def _judge_download(scan: Scan, document: dict[Any, Any]) -> None:
+    """Report the command or the program by which Ultralytics fetches a data set."""
+    text = document.get("download")
+    if not isinstance(text, str) or "names" not in document or len(text) > MAX_CODE:
+        return
+    if text.startswith("bash "):
+        if is_hostile_command(text):
+            scan.report("TW-MODEL-METADATA-CODE", f"download runs {text[:80]!r}", key="download")
+    elif not text.startswith(("http://", "https://")):
+        _judge_code(scan, "download", text)
+
+
+def _nodes(document: dict[Any, Any]) -> Iterator[tuple[str, str, object]]:
+    """Yield place, kind and inputs of the nodes of a workflow, of both forms of ComfyUI's."""
+    listed = document.get("nodes")
+    for index, node in enumerate(listed[:10_000] if isinstance(listed, list) else ()):
+        if isinstance(node, dict) and isinstance(node.get("type"), str):
+            yield f"nodes[{index}]", node["type"], node.get("widgets_values")
+    for key, node in list(document.items())[:10_000]:
+        if isinstance(node, dict) and isinstance(node.get("class_type"), str):
+            yield str(key)[:80], node["class_type"], node.get("inputs")
+
+
+def _judge_node(scan: Scan, where: str, kind: str, given: object) -> None:
+    for text in texts(given):
+        if _CODE_NODE.search(kind):
+            _judge_code(scan, where, text)
+        elif len(text) < MAX_CODE:
+            report_text(scan, where, text)
+
+
+def _judge_code(scan: Scan, key: str, text: str) -> None:
+    """Report what a text does that is run as Python, if it does what no configuration needs."""
+    if len(text) > MAX_CODE:
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the text's own escapes
+        try:
+            ast.parse(text)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            report_text(scan, key, text)
+            return
+    for fault in python_faults(text):
+        if fault.severity is Severity.CRITICAL:
+            scan.report(
+                "TW-MODEL-METADATA-CODE", f"{key} runs code that {fault.what[:120]}", key=key[:200]
+            )
