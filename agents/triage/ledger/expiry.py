@@ -21,11 +21,15 @@ from agents.triage.ledger.rows import (
     SYSTEM,
     TENANT,
     VERSIONS,
+    ClaimsRow,
     ClockRow,
     ComponentRow,
     ExpiryRow,
+    FileRow,
     SystemRow,
+    TenantRow,
 )
+from agents.triage.ledger.standing_roots import forget_use
 from agents.triage.store import SEPARATOR, row_key
 
 AT_ONCE: Final = 1_000
@@ -74,7 +78,7 @@ def _is_open(batch: LedgerBatch, component: str, row: ComponentRow) -> bool:
     marks = [*row.marks.values()]
     for claims in all_claims(batch, component, row):
         marks.extend(claims.marks.values())
-    return any(mark.active and mark.incident not in closed for mark in marks)
+    return any(mark.state[0] and mark.incident not in closed for mark in marks)
 
 
 def _drop_component(batch: LedgerBatch, component: str) -> None:
@@ -83,6 +87,33 @@ def _drop_component(batch: LedgerBatch, component: str) -> None:
         return
     for kind in (TENANT, CHILD, FILE, IOC, VERSIONS, CLAIMS, BOUND):
         for key in batch.store.scan_keys(row_key(kind, component) + SEPARATOR, AT_ONCE):
+            if kind in _SIGNED:
+                forget_use(batch, _roots_of(batch.store.load(key, _SIGNED[kind])), component, key)
             batch.store.delete(key)
     if not batch.store.scan_keys(row_key(FACT, component) + SEPARATOR, 1):
-        batch.store.delete(row_key(COMPONENT, component))
+        key = row_key(COMPONENT, component)
+        forget_use(batch, _roots_of(batch.store.load(key, ComponentRow)), component, key)
+        batch.store.delete(key)
+
+
+_SIGNED: Final[dict[str, type[ClaimsRow | FileRow | TenantRow]]] = {
+    CLAIMS: ClaimsRow,
+    FILE: FileRow,
+    TENANT: TenantRow,
+}
+"""The kinds of row, apart from the component's, with something that rests on trust roots."""
+
+
+def _roots_of(row: ComponentRow | ClaimsRow | FileRow | TenantRow | None) -> set[str]:
+    """Return the ids of the trust roots on which something in a row rests."""
+    match row:
+        case ComponentRow() | ClaimsRow():
+            return {root for mark in row.marks.values() for root in mark.roots}
+        case FileRow():
+            return {
+                root for signers in row.signed.values() for basis in signers for root in basis.roots
+            }
+        case TenantRow():
+            return {root for by in row.attested.values() for roots in by for root in roots}
+        case None:
+            return set()
