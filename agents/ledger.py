@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from agents.domain.organisations import Register
 from agents.ports import Batch, Publish, Rows
 from agents.triage.correlation import PRIVATE_TENANTS
-from agents.triage.ledger.batch import POPULAR_HOLDERS
+from agents.triage.ledger.batch import POPULAR_HOLDERS, Trusts, trust_all
 from agents.triage.ledger.core import LedgerInput, process
 
 LedgerAgent = Callable[[Batch[LedgerInput], Publish, Rows], Awaitable[None]]
@@ -18,6 +18,7 @@ def ledger_agent(
     popular_holders: int = POPULAR_HOLDERS,
     register: Register | None = None,
     secret: bytes = b"",
+    trusts: Trusts = trust_all,
 ) -> LedgerAgent:
     """Return the agent that reads `observations` and `intel`; both share the partition's rows.
 
@@ -26,6 +27,7 @@ def ledger_agent(
         popular_holders: What more of them hold is not contained on a scan's word alone.
         register: Which organisations tenants belong to; None: each is one.
         secret: By which full sets choose, so that nobody can aim at what is dropped.
+        trusts: Returns whether a trust root is in force, by its id.
     """
 
     async def ledger(batch: Batch[LedgerInput], publish: Publish, rows: Rows) -> None:
@@ -38,6 +40,7 @@ def ledger_agent(
             popular_holders=popular_holders,
             register=register,
             secret=secret,
+            trusts=trusts,
         )
 
     return ledger

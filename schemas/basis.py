@@ -35,6 +35,9 @@ class Basis(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Verified: the role in which the bytes were read; empty where the bytes alone decide it."""
     via: tuple[str, ...] = ()
     """Who signed the steps of the lineage that leads to it; at most eight."""
+    roots: tuple[str, ...] = ()
+    """Attested: the ids of the trust roots that it rests on. It ends when one of them is removed.
+    Empty: recorded by a version that kept none."""
 
 
 class BareFinding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -112,6 +112,10 @@ class Taint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
     """It only advises."""
     appended: Position | None = None
     """Advice to other holders of the digest: by the event that introduced it, if it lies there."""
+    roots: tuple[str, ...] = ()
+    """The ids of the trust roots that it rests on; it ends when one of them is removed."""
+    turns: int = 0
+    """The ledger's own note, where it continues: how often the mark ended and began again."""
 
 
 class CaseState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="case"):
@@ -145,6 +149,19 @@ class AdviceOffered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """The message to the incident, as JSON."""
 
 
+class RootTurned(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="root-turned"):
+    """The ledger's own note to go on with what rests on a trust root that was removed or added."""
+
+    key: str
+    """A component of the same partition."""
+    root: str
+    """The id of the trust root."""
+    at_ms: int
+    """When it turned; another turn since makes the note void."""
+    after: str = ""
+    """Continue after this row: it is done page by page."""
+
+
 class SourceSeen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="source"):
     """A source of events sent something; sampled by event id, keyed by tenant and source."""
 
@@ -175,6 +192,7 @@ LedgerMessage = (
     | CaseState
     | GoBack
     | AdviceOffered
+    | RootTurned
     | SourceSeen
     | Tick
 )

@@ -102,7 +102,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """PEM public keys, or references to them, that models must be signed with."""
     trust_roots: tuple[TrustRoot, ...] = ()
     """Signers whose statements count as established for this tenant, each for the components that
-    it may speak of."""
+    it may speak of. What rests on one ends when it or its namespace is removed."""
     suppressions: tuple[Suppression, ...] = ()
     advice: bool = True
     """Whether to report what rests on other organisations' claims alone."""

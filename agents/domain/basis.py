@@ -26,14 +26,16 @@ def claimed(tenant: str) -> Basis:
     return Basis(kind=BasisKind.CLAIMED, tenant=tenant)
 
 
-def attested(identity: str, tenant: str = "") -> Basis:
+def attested(identity: str, tenant: str = "", root: str = "") -> Basis:
     """Return the basis of what an identity signed.
 
     Args:
         identity: Who signed, as people read it.
         tenant: The trust root's tenant; empty: the operator.
+        root: The id of the trust root.
     """
-    return Basis(kind=BasisKind.ATTESTED, tenant=tenant, by=(identity,))
+    roots = (root,) if root else ()
+    return Basis(kind=BasisKind.ATTESTED, tenant=tenant, by=(identity,), roots=roots)
 
 
 def intel(sources: Iterable[str]) -> Basis:
@@ -85,7 +87,9 @@ def weakest(steps: Iterable[Basis]) -> Basis:
     least = min(found, key=lambda basis: _STRENGTH[basis.kind])
     if whose and not _is_of_tenant(least):
         # Attested for one tenant, and further by intelligence: for that tenant, not for all.
-        return msgspec.structs.replace(least, kind=BasisKind.CLAIMED, tenant=whose.pop(), by=())
+        return msgspec.structs.replace(
+            least, kind=BasisKind.CLAIMED, tenant=whose.pop(), by=(), roots=()
+        )
     return least
 
 

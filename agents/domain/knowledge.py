@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from agents.domain.trust_roots import Signer, signers_of
+from agents.domain.trust_roots import Signer, root_ids, signers_of
 from schemas.intel import IntelFact
 from schemas.policy import Policy, TrustRoot, default_policy
 
@@ -35,6 +35,8 @@ class MemoryKnowledge:
         self.revision = 0
         self._trust_roots = tuple(trust_roots)
         self._tenants_roots: dict[str, tuple[TrustRoot, ...]] = {}
+        self._root_ids = {"": root_ids(self._trust_roots)}
+        self._standing = set(self._root_ids[""])
         self._facts: dict[str, IntelFact] = {}
         self._policies: dict[str, Policy] = {}
 
@@ -56,17 +58,26 @@ class MemoryKnowledge:
 
     def set_policy(self, tenant: str, policy: Policy | None) -> None:
         """Learn a policy, or forget it."""
+        if not tenant:
+            return  # it would speak for the operator
         self._tenants_roots.pop(tenant, None)
+        self._standing -= self._root_ids.pop(tenant, frozenset())
         if policy is None:
             self._policies.pop(tenant, None)
             return
         self._policies[tenant] = policy
         if policy.trust_roots:
             self._tenants_roots[tenant] = policy.trust_roots
+            self._root_ids[tenant] = root_ids(policy.trust_roots, tenant)
+            self._standing |= self._root_ids[tenant]
 
     def signers(self, key: str) -> tuple[Signer, ...]:
         """Return the trust roots authorised for a component or publisher."""
         return signers_of(key, self._trust_roots, self._tenants_roots)
+
+    def trusts(self, root: str) -> bool:
+        """Return whether the operator or a tenant has the trust root with an id."""
+        return root in self._standing
 
     def __len__(self) -> int:
         """Return how many facts are known."""

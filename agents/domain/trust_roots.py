@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -10,32 +11,60 @@ import msgspec
 from agents.domain.basis import attested
 from agents.domain.component_keys import is_foreign
 from schemas.basis import Basis
+from schemas.canonical import stable_hash
 from schemas.policy import TrustRoot
 
 OF_TENANT: Final = 8
 """Most trust roots of one tenant that are asked about one component."""
 AT_MOST: Final = 64
 """Most trust roots that are asked about one component: the operator's first."""
+_ID_DIGITS: Final = 24
 
 
 class Signer(msgspec.Struct, frozen=True, kw_only=True):
-    """A trust root authorised for a component."""
+    """A trust root authorised for a component by one of its namespaces."""
 
     signer: str
     """As the trust root says it."""
     tenant: str = ""
     """Who alone trusts it; empty: the operator, for all."""
+    root: str = ""
+    """The id of the trust root, for this namespace."""
 
     def basis(self, name: str) -> Basis:
         """Return the basis of what it signed; `name` is the identity as people read it."""
-        return attested(name, self.tenant)
+        return attested(name, self.tenant, self.root)
+
+    def is_same(self, other: Signer) -> bool:
+        """Return whether both are trust roots of one owner for one signer."""
+        return (self.signer, self.tenant) == (other.signer, other.tenant)
 
 
-def covers(root: TrustRoot, key: str) -> bool:
-    """Return whether a trust root is authorised for a component or publisher."""
-    return any(
-        key.startswith(name[:-1]) if name.endswith("*") else key == name for name in root.namespaces
+@lru_cache(4096)
+def root_id(signer: str, namespace: str, tenant: str = "") -> str:
+    """Return the id of a trust root for one namespace: equal content, equal id.
+
+    Each namespace has an id of its own, so that removing one ends what rests on it and nothing
+    else.
+
+    Args:
+        signer: The signer, as the trust root names it.
+        namespace: The namespace.
+        tenant: Who alone trusts it; empty: the operator.
+    """
+    return stable_hash("trust-root", tenant, signer.strip(), namespace)[:_ID_DIGITS]
+
+
+def root_ids(roots: Iterable[TrustRoot], tenant: str = "") -> frozenset[str]:
+    """Return the ids of the operator's trust roots, or of a tenant's."""
+    return frozenset(
+        root_id(root.signer, namespace, tenant) for root in roots for namespace in root.namespaces
     )
+
+
+def covers(namespace: str, key: str) -> bool:
+    """Return whether a namespace of a trust root contains a component or publisher."""
+    return key.startswith(namespace[:-1]) if namespace.endswith("*") else key == namespace
 
 
 def signers_of(
@@ -50,10 +79,18 @@ def signers_of(
         operators: The operator's trust roots.
         tenants: Those of each tenant: they count for that tenant alone.
     """
-    found = [Signer(signer=root.signer) for root in operators if covers(root, key)]
+    found = list(_authorised(operators, key))
     for tenant in sorted(tenants):
         if is_foreign(key, tenant):
             continue  # of another tenant's private names it may not even ask
-        own = [root for root in tenants[tenant] if covers(root, key)]
-        found += [Signer(signer=root.signer, tenant=tenant) for root in own[:OF_TENANT]]
+        found += list(_authorised(tenants[tenant], key, tenant))[:OF_TENANT]
     return tuple(found[:AT_MOST])
+
+
+def _authorised(roots: Iterable[TrustRoot], key: str, tenant: str = "") -> Iterator[Signer]:
+    for root in roots:
+        for namespace in root.namespaces:
+            if covers(namespace, key):
+                yield Signer(
+                    signer=root.signer, tenant=tenant, root=root_id(root.signer, namespace, tenant)
+                )

@@ -71,6 +71,8 @@ class Exposure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
     """Advice: by whose event. Not shown; it keeps the advice of two apart."""
     popular: bool = False
     """So many organisations hold it that a scan alone only proposes containment."""
+    roots: tuple[str, ...] = ()
+    """The ids of the trust roots that it rests on; what rests on others is another reason."""
 
 
 class Prevalence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="prevalence"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from agents.domain.knowledge import MemoryKnowledge
 from agents.domain.organisations import Register
 from agents.ledger import ledger_agent
 from agents.messages import ecs_indicator_messages, hygiene_apart
@@ -11,10 +12,11 @@ from agents.ports import Batch, Message, Publish, Rows
 from schemas.channels import Channel
 from streams.apps.decoding import ledger_decoder
 from streams.apps.instrumentation import count
+from streams.apps.knowledge_topics import policy_reference
 from streams.apps.topology import AppParts
 from streams.engine.binding import Agent, Binding
 from streams.kafka.signed_records import admission
-from streams.settings import Settings
+from streams.settings import Settings, operators_trust_roots
 
 
 def with_other_indicators(agent: Agent, *, ecs: bool, hygiene: bool) -> Agent:
@@ -46,12 +48,14 @@ def with_other_indicators(agent: Agent, *, ecs: bool, hygiene: bool) -> Agent:
 
 def build(settings: Settings) -> AppParts:
     """Return the parts of the application that keeps the component ledger."""
+    knowledge = MemoryKnowledge(operators_trust_roots(settings))
     secret = settings.rank_secret.get_secret_value() if settings.rank_secret else ""
     agent = ledger_agent(
         settings.privacy_k,
         settings.popular_holders,
         Register(settings.organisations),
         secret.encode(),
+        knowledge.trusts,
     )
     if settings.ecs or settings.hygiene_topic:
         agent = with_other_indicators(agent, ecs=settings.ecs, hygiene=settings.hygiene_topic)
@@ -65,5 +69,6 @@ def build(settings: Settings) -> AppParts:
                 rows=True,
                 count=count,
             ),
-        )
+        ),
+        references=(policy_reference(knowledge, settings),),
     )

@@ -92,6 +92,7 @@ APPLICATIONS: Final[Mapping[str, Application]] = {
             factory="streams.apps.ledger:build",
             rule_families=("intelligence", "ledger"),
             reads=(Channel.OBSERVATIONS, Channel.INTEL),
+            references=(Channel.POLICY,),
             writes=(
                 Channel.OBSERVATIONS,
                 Channel.INCIDENT_UPDATES,

@@ -281,7 +281,7 @@ def check_attestations(
             publisher = result.publisher or publisher
             by |= set(_trusted(result, document, knowledge.signers(entry.key)))
         else:
-            order = sorted(by, key=lambda basis: (basis.tenant, basis.by))
+            order = sorted(by, key=lambda basis: (basis.tenant, basis.by, basis.roots))
             signed[index] = SignedFile(publisher, tuple(order))
     if found:
         check = Check(name="attestations", status=Status.FAIL, detail=found[0].description[:300])

@@ -159,7 +159,13 @@ def with_publisher(
         attested: What signatures establish of the push.
         publishers: The trust roots authorised for its publisher.
     """
-    may = set(publishers)
+    may = tuple(publishers)
     digest = str(detection.evidence.get("sha256", ""))
-    by = [basis for signer, basis in attested.signed.get(digest, ()) if signer in may]
+    by = [
+        # It rests on the right to speak of the component, and on that to speak of the publisher.
+        msgspec.structs.replace(basis, roots=tuple(sorted({*basis.roots, publisher.root})))
+        for signer, basis in attested.signed.get(digest, ())
+        for publisher in may
+        if signer.is_same(publisher)
+    ]
     return msgspec.structs.replace(detection, publisher_attested=tuple(dict.fromkeys(by)))

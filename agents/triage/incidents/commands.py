@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import Final
 
@@ -69,10 +69,15 @@ def update_commands(
     Returns:
         Whether anything changed.
     """
-    gone = tenant_state.status.refuted
-    changed = (
-        _take_back(tenant_state) if gone else _issue(case, tenant_state, now_ms, publish_command)
-    )
+    if tenant_state.status.refuted:
+        changed = _take_back(tenant_state)
+    else:
+        changed = tenant_state.advisory and _take_back(
+            # Advice keeps no holds: what called for them no longer holds.
+            tenant_state,
+            {spec.command_id for spec in planned(case, tenant_state)},
+        )
+        changed = _issue(case, tenant_state, now_ms, publish_command) or changed
     changed = _decide(case, tenant_state, now_ms, publish_command) or changed
     if changed:
         case.save(tenant_state.actions)
@@ -162,8 +167,15 @@ def _begin_anew(case: IncidentRows, tenant_state: TenantState) -> bool:
     ended = [
         command for command in originals if command.lifted or command.phase is CommandPhase.GONE
     ]
-    back = bool(ended) and all(
-        command in ended or command.phase is CommandPhase.REJECTED for command in originals
+    back = (
+        bool(ended)
+        and not tenant_state.advisory
+        and all(
+            command in ended
+            or command.phase is CommandPhase.REJECTED
+            or command.spec.action is Action.INVESTIGATE
+            for command in originals
+        )
     )
     dry = not tenant_state.policy.dry_run and any(
         command.spec.dry_run
@@ -415,11 +427,16 @@ def _try_again(
     return True
 
 
-def _take_back(tenant_state: TenantState) -> bool:
-    """End the reasons of what was called for; the hold releases what has no other reason."""
+def _take_back(tenant_state: TenantState, kept: Collection[str] = ()) -> bool:
+    """End the reasons of what was called for; the hold releases what has no other reason.
+
+    Args:
+        tenant_state: The tenant's part.
+        kept: The ids of commands that it still calls for.
+    """
     changed = False
-    for command in tenant_state.actions.commands.values():
-        if command.spec.undoes is not None or command.lifted:
+    for name, command in tenant_state.actions.commands.items():
+        if command.spec.undoes is not None or command.lifted or name in kept:
             continue
         if command.phase is CommandPhase.PROPOSED:
             command.phase = CommandPhase.GONE

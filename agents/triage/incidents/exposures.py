@@ -60,6 +60,7 @@ def on_exposure(case: IncidentRows, seen: Exposure, at_ms: int) -> None:
             of_all=seen.basis is not None and is_of_all(seen.basis),
             advice=seen.advice,
             popular=seen.popular,
+            roots=list(seen.roots),
         ),
         at_ms,
         via=seen.via,
@@ -173,6 +174,7 @@ def _merged(row: SystemsRow, known: Entry, new: Entry) -> Entry:
         advice=known.advice,
         popular=known.popular or new.popular,
         states=states if len(states) > 1 else {},
+        roots=known.roots,
     )
 
 

@@ -176,13 +176,16 @@ class Entry(msgspec.Struct, array_like=True):
     """Whether it is popular, so that a scan alone only proposes containment."""
     states: dict[str, tuple[bool, Revision]] = msgspec.field(default_factory=dict)
     """By account, whether it is active and since when; empty: see `active` and `revision`."""
+    roots: list[str] = msgspec.field(default_factory=list)
+    """The ids of the trust roots that it rests on, if it has one account."""
 
     def accounts(self) -> dict[str, tuple[bool, Revision]]:
         """Return whether it is active on the tenant's own account and on everyone's.
 
-        A tenant's decision ends the first alone.
+        A tenant's decision ends the first alone, and the end of a trust root what rests on it.
         """
-        return self.states or {"all" if self.of_all else "own": (self.active, self.revision)}
+        account = " ".join(("all" if self.of_all else "own", *self.roots))
+        return self.states or {account: (self.active, self.revision)}
 
 
 class SystemsRow(msgspec.Struct, array_like=True):

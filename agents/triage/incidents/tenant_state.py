@@ -277,11 +277,18 @@ def _undecided(case: IncidentRows, tenant: str, policy: Policy) -> TenantState:
     own = own_groups(findings)
     holding = [group.finding for group, holds in own if holds]
     full = [finding for finding in holding if not is_advice(finding)]
-    # Withdrawn findings take with them the entries that rest on them alone.
+    # Withdrawn findings take with them the entries that rest on them alone: those without a ground
+    # on any that is more than advice.
     active = [
         entry
         for _, entry in sorted(systems_row.entries.items())
-        if entry.active and (entry.cause or holding or not own or entry.of_all)
+        if entry.active
+        and (
+            entry.cause
+            or entry.of_all
+            or not own
+            or (holding if entry.advice or entry.ground else full)
+        )
     ]
     if findings.withheld and not full:
         active = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
@@ -36,6 +37,15 @@ POPULAR_HOLDERS: Final = 10
 """The default number of holding organisations beyond which a component is popular."""
 
 
+Trusts = Callable[[str], bool]
+"""Returns whether a trust root is in force, by its id."""
+
+
+def trust_all(root: str) -> bool:
+    """Return that a trust root is in force, where none can be removed."""
+    return bool(root)
+
+
 class LedgerBatch:
     """Rows and outgoing messages of one batch."""
 
@@ -47,6 +57,7 @@ class LedgerBatch:
         popular_holders: int = POPULAR_HOLDERS,
         register: Register | None = None,
         secret: bytes = b"",
+        trusts: Trusts = trust_all,
     ) -> None:
         """Start a batch on the rows of a partition.
 
@@ -57,7 +68,9 @@ class LedgerBatch:
             popular_holders: A component with more holders isn't contained by a scan alone.
             register: The organisations of tenants; None: each tenant is one.
             secret: Keys the choice in full sets, so that no tenant can aim at what is dropped.
+            trusts: Returns whether a trust root is in force, by its id.
         """
+        self.trusts = trusts
         self._secret = secret
         self.register = register or Register()
         self.k = k
@@ -227,7 +240,8 @@ def supersedes(new: Finding, revision: Revision, old: Finding, known: Revision) 
     finding come from one row, in order: there the last wins. Between findings that the ledger
     counts, the count only says when each was made.
     """
-    if new.id == old.id and revision[0] == known[0] == 0 and revision[1]:
+    counted = revision[0] == known[0] == 0 and revision[1]
+    if new.id == old.id and (counted or _rests_on_roots(new) or _rests_on_roots(old)):
         return revision >= known
     order, other = (
         (
@@ -241,6 +255,10 @@ def supersedes(new: Finding, revision: Revision, old: Finding, known: Revision) 
         for finding, state in ((new, revision), (old, known))
     )
     return order < other or (order == other and content_hash(new) < content_hash(old))
+
+
+def _rests_on_roots(finding: Finding) -> bool:
+    return finding.basis is not None and bool(finding.basis.roots)
 
 
 def content_hash(document: msgspec.Struct) -> str:

@@ -58,6 +58,14 @@ def introducer_of(row: ComponentRow) -> tuple[Position, str] | None:
 
 def is_in_force(row: ComponentRow, mark: Mark) -> bool:
     """Return whether a mark is active and, if it advises others, comes from the introducer."""
+    return not mark.ended and is_passed_on(row, mark)
+
+
+def is_passed_on(row: ComponentRow, mark: Mark) -> bool:
+    """Return whether a mark is passed on along builds: even if it ended with a trust root.
+
+    Those who receive it know by its trust roots that it ended, and when it begins again.
+    """
     if not mark.active:
         return False
     return mark.appended is None or (mark.appended, mark.tenant) == introducer_of(row)
@@ -65,6 +73,14 @@ def is_in_force(row: ComponentRow, mark: Mark) -> bool:
 
 def marks_of(batch: LedgerBatch, component: str, row: ComponentRow, tenant: str) -> list[Mark]:
     """Return the marks in force that may concern a tenant's holdings, including advice."""
+    marks = passed_marks_of(batch, component, row, tenant)
+    return [mark for mark in marks if not mark.ended]
+
+
+def passed_marks_of(
+    batch: LedgerBatch, component: str, row: ComponentRow, tenant: str
+) -> list[Mark]:
+    """Return the marks that may concern a tenant's builds, including those that ended."""
     return list(_marks_of(batch, component, row, clip(tenant, TEXT_BYTES)))
 
 
@@ -83,5 +99,5 @@ def _marks_of(batch: LedgerBatch, component: str, row: ComponentRow, tenant: str
     whose = {tenant} if introducer is None else {tenant, introducer[1]}
     for name in sorted(whose):
         for mark in claims_row(batch, component, name).marks.values():
-            if is_in_force(row, mark) and mark.applies_to(tenant):
+            if is_passed_on(row, mark) and mark.applies_to(tenant):
                 yield mark

@@ -16,9 +16,10 @@ from agents.triage.ledger import (
     intelligence,
     known_good,
     marks,
+    root_turns,
     source_health,
 )
-from agents.triage.ledger.batch import POPULAR_HOLDERS, LedgerBatch
+from agents.triage.ledger.batch import POPULAR_HOLDERS, LedgerBatch, Trusts, trust_all
 from agents.triage.ledger.namespaces import admitted
 from agents.triage.ledger.sightings import on_sighting
 from schemas.intel import IntelFact
@@ -30,6 +31,7 @@ from schemas.ledger import (
     FindingSeen,
     GoBack,
     LedgerMessage,
+    RootTurned,
     SourceSeen,
     Taint,
     Tick,
@@ -49,6 +51,7 @@ def process(
     popular_holders: int = POPULAR_HOLDERS,
     register: Register | None = None,
     secret: bytes = b"",
+    trusts: Trusts = trust_all,
 ) -> None:
     """Apply a batch to the ledger.
 
@@ -60,8 +63,9 @@ def process(
         popular_holders: A component with more holders isn't contained by a scan alone.
         register: The organisations of tenants; None: each tenant is one.
         secret: Keys the choice in full sets, so that no tenant can aim at what is dropped.
+        trusts: Returns whether a trust root is in force, by its id.
     """
-    batch = LedgerBatch(rows, publish, k, popular_holders, register, secret)
+    batch = LedgerBatch(rows, publish, k, popular_holders, register, secret, trusts)
     for delivery in deliveries:
         publish.caused_by(delivery.record.entered_ms)
         value = delivery.value
@@ -113,10 +117,14 @@ def _take(batch: LedgerBatch, message: LedgerMessage) -> None:
             known_good.on_go_back(batch, message, batch.component_row(message.key))
         case AdviceOffered():
             advice.on_offered(batch, message)
+        case RootTurned():
+            root_turns.on_turn(batch, message)
         case SourceSeen():
             source_health.on_source(batch, message)
         case Tick():
             periodic = expiry.due(batch, message.time_ms)
+            if periodic:
+                root_turns.look_for_turns(batch, message.time_ms)
             if periodic or expiry.unfinished(batch):
                 expiry.expire(batch, message.time_ms)
             if periodic:

@@ -21,11 +21,15 @@ from agents.triage.ledger.rows import (
     SYSTEM,
     TENANT,
     VERSIONS,
+    ClaimsRow,
     ClockRow,
     ComponentRow,
     ExpiryRow,
+    FileRow,
     SystemRow,
+    TenantRow,
 )
+from agents.triage.ledger.standing_roots import forget_use
 from agents.triage.store import SEPARATOR, row_key
 
 AT_ONCE: Final = 2_000
@@ -59,13 +63,13 @@ def expire(batch: LedgerBatch, now_ms: int) -> int:
     today = now_ms // DAY_MS
     page = batch.store.scan(EXPIRY, row_type=ExpiryRow, limit=AT_ONCE + 1)
     due_rows = [(key, row) for key, row in page if int(key.split(SEPARATOR)[1]) <= today]
-    _record(batch, unfinished=len(due_rows) > AT_ONCE)
+    unfinished = len(due_rows) > AT_ONCE
     dropped = 0
     for key, pointer in due_rows[:AT_ONCE]:
         batch.store.delete(key)
         row = batch.store.load(pointer.key, SystemRow)
         if row is None:
-            _drop_component(batch, key, pointer)
+            unfinished |= not _drop_component(batch, key, pointer)
             continue
         component = batch.store.load(row_key(COMPONENT, pointer.component), ComponentRow)
         open_case = component is not None and _is_open(batch, pointer.component, component)
@@ -77,7 +81,8 @@ def expire(batch: LedgerBatch, now_ms: int) -> int:
             continue
         batch.store.delete(pointer.key)
         dropped += 1
-        _drop_component(batch, key, pointer)
+        unfinished |= not _drop_component(batch, key, pointer)
+    _record(batch, unfinished=unfinished)
     return dropped
 
 
@@ -94,24 +99,53 @@ def _is_open(batch: LedgerBatch, component: str, row: ComponentRow) -> bool:
     marks = [*row.marks.values()]
     for claims in all_claims(batch, component, row):
         marks.extend(claims.marks.values())
-    return any(mark.active and mark.incident not in closed for mark in marks)
+    return any(mark.state[0] and mark.incident not in closed for mark in marks)
 
 
-def _drop_component(batch: LedgerBatch, key: str, pointer: ExpiryRow) -> None:
+def _drop_component(batch: LedgerBatch, key: str, pointer: ExpiryRow) -> bool:
     """Remove the rows of a component that no system holds; its facts stay.
 
-    A component with more rows than a page keeps its expiry row `key`, so that a later tick removes
-    the rest.
+    A component with more rows than a page keeps its expiry row `key`, so that the next tick removes
+    the rest. Return whether nothing was left for it.
     """
     component = pointer.component
     if batch.store.scan_keys(row_key(SYSTEM, component) + SEPARATOR, 1):
-        return
+        return True
     for kind in (TENANT, CHILD, FILE, IOC, VERSIONS, CLAIMS, BOUND):
         page = batch.store.scan_keys(row_key(kind, component) + SEPARATOR, AT_ONCE)
         for found in page:
+            if kind in _SIGNED:
+                row = batch.store.load(found, _SIGNED[kind])
+                forget_use(batch, _roots_of(row), component, found)
             batch.store.delete(found)
         if len(page) == AT_ONCE:
             batch.store.save(key, pointer)
-            return
+            return False
     if not batch.store.scan_keys(row_key(FACT, component) + SEPARATOR, 1):
-        batch.store.delete(row_key(COMPONENT, component))
+        own = row_key(COMPONENT, component)
+        forget_use(batch, _roots_of(batch.store.load(own, ComponentRow)), component, own)
+        batch.store.delete(own)
+    return True
+
+
+_SIGNED: Final[dict[str, type[ClaimsRow | FileRow | TenantRow]]] = {
+    CLAIMS: ClaimsRow,
+    FILE: FileRow,
+    TENANT: TenantRow,
+}
+"""The kinds of row, apart from the component's, with something that rests on trust roots."""
+
+
+def _roots_of(row: ComponentRow | ClaimsRow | FileRow | TenantRow | None) -> set[str]:
+    """Return the ids of the trust roots on which something in a row rests."""
+    match row:
+        case ComponentRow() | ClaimsRow():
+            return {root for mark in row.marks.values() for root in mark.roots}
+        case FileRow():
+            return {
+                root for signers in row.signed.values() for basis in signers for root in basis.roots
+            }
+        case TenantRow():
+            return {root for by in row.attested.values() for roots in by for root in roots}
+        case None:
+            return set()

@@ -105,14 +105,14 @@ def report_to_systems(
             for holding in bad:
                 if holding.name:
                     names[system.tenant, holding.name, holding.version] = None
-            if mark.active:
+            if mark.state[0]:
                 _report_proofs(batch, component, row, system, mark=mark)
     for tenant, name, version in names:
         _report_name(batch, component, tenant, name, version, mark)
     if has_versions(component):
         for tenant in affected:
             known_good.on_marks(batch, component, row, tenant)
-        if mark.active and not mark.advice:
+        if mark.state[0] and not mark.advice:
             for _, system in page:
                 _report_checked(batch, component, row, system, mark=mark)
     if len(page) == PAGE:
@@ -173,6 +173,7 @@ def _exposure(
     component: str, row: ComponentRow, system: SystemRow, holding: Holding, mark: Mark
 ) -> Exposure:
     verified = mark.basis is not None and mark.basis.kind is BasisKind.VERIFIED
+    active, revision = mark.state
     return Exposure(
         incident=mark.incident,
         root=mark.root,
@@ -192,13 +193,14 @@ def _exposure(
         criticality=holding.criticality,
         identities=tuple(holding.identities),
         cause=mark.cause,
-        active=mark.active,
-        revision=mark.revision,
+        active=active,
+        revision=revision,
         basis=mark.basis,
         found=mark.found,
         advice=mark.advice,
         via=mark.tenant if mark.appended is not None else "",
         popular=row.popular and verified,
+        roots=tuple(mark.roots),
     )
 
 

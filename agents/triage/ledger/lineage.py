@@ -8,7 +8,7 @@ from agents.domain.basis import SEVERAL, claimed, through, weakest
 from agents.triage.bounded_sets import clip, clip_or_none, stable_rank, trim
 from agents.triage.correlation import taint_rule
 from agents.triage.ledger.batch import LedgerBatch
-from agents.triage.ledger.claims import all_claims, is_in_force, marks_of
+from agents.triage.ledger.claims import all_claims, is_passed_on, passed_marks_of
 from agents.triage.ledger.rows import (
     CHILD,
     COMPONENT,
@@ -19,6 +19,7 @@ from agents.triage.ledger.rows import (
     NAME_BYTES,
     PAGE,
     PATH_BYTES,
+    ROOTS,
     TEXT_BYTES,
     ChildRow,
     ComponentRow,
@@ -55,7 +56,7 @@ def add_edge(batch: LedgerBatch, component: str, child: str, build: Edge) -> Non
     names = (build.tenant, build.version, build.child_version, build.child_digest, build.role)
     more = [build.digest] if build.digest else []
     if build.basis is not None:
-        more += ["attested", *build.basis.by]
+        more += ["attested", *build.basis.by, *build.basis.roots]
     rank = stable_rank(*(part or "" for part in names), *more)
     known = row.edges.get(rank)
     if known is not None and (
@@ -82,10 +83,10 @@ def add_edge(batch: LedgerBatch, component: str, child: str, build: Edge) -> Non
             for claim in claims.marks.values()
         ]
         if build.is_of_all
-        else marks_of(batch, component, parent, build.tenant)
+        else passed_marks_of(batch, component, parent, build.tenant)
     )
     for mark in marks:
-        if is_in_force(parent, mark):
+        if is_passed_on(parent, mark):
             _pass_on(batch, component, child, build, mark)
 
 
@@ -129,6 +130,10 @@ def _pass_on(
     if len(path) > MAX_DEPTH:
         batch.bound_reached("steps of propagation", component, MAX_DEPTH)
         return
+    roots = sorted({*mark.roots, *(edge.basis.roots if edge.basis is not None else ())})
+    if len(roots) > ROOTS:
+        batch.bound_reached("trust roots of one mark", component, ROOTS)
+        return
     taint = msgspec.structs.replace(
         taint_of(mark, component, child),
         origin=path[0],
@@ -136,6 +141,7 @@ def _pass_on(
         version=edge.child_version,
         digest=edge.child_digest,
         appended=None,
+        roots=tuple(roots),
     )
     if edge.verified:
         if mark.appended is None and not (mark.advice and edge.basis is not None):

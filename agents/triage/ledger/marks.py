@@ -12,10 +12,17 @@ from agents.domain.roles import TREE
 from agents.triage.bounded_sets import clip, clip_or_none, stable_rank, trim
 from agents.triage.ledger import known_good
 from agents.triage.ledger.batch import NEVER, LedgerBatch
-from agents.triage.ledger.claims import all_claims, claims_row, introducer_of, save_claims
+from agents.triage.ledger.claims import (
+    all_claims,
+    claims_row,
+    introducer_of,
+    is_passed_on,
+    save_claims,
+)
 from agents.triage.ledger.exposures import has_versions, report_to_systems
 from agents.triage.ledger.lineage import report_to_children
 from agents.triage.ledger.rows import (
+    CLAIMS,
     COMPONENT,
     KEY_BYTES,
     MARKS,
@@ -23,9 +30,11 @@ from agents.triage.ledger.rows import (
     MAX_DEPTH,
     PATH_BYTES,
     TEXT_BYTES,
+    ClaimsRow,
     ComponentRow,
     Mark,
 )
+from agents.triage.ledger.standing_roots import note_use, stand
 from agents.triage.ledger.taints import mark_of, taint_of
 from agents.triage.store import row_key
 from schemas.basis import BareFinding, Basis
@@ -96,9 +105,15 @@ def add_mark(batch: LedgerBatch, component: str, row: ComponentRow, mark: Mark) 
     if known is None:
         if not mark.active:
             return False
+        if mark.roots:
+            mark = msgspec.structs.replace(mark, turns=0 if stand(batch, mark.roots) else 1)
         marks[key] = mark
-        # A full mark replaces advice.
-        if trim(marks, MARKS, MARKS_ROOM, lambda rank: (marks[rank].advice, batch.order(rank))):
+
+        def order(rank: str) -> tuple[bool, str]:
+            # A full mark in force replaces the others.
+            return marks[rank].advice or marks[rank].ended, batch.order(rank)
+
+        if trim(marks, MARKS, MARKS_ROOM, order):
             row.full = True
             batch.bound_reached("incidents of one component", component, MARKS)
             if key not in marks:
@@ -115,6 +130,7 @@ def add_mark(batch: LedgerBatch, component: str, row: ComponentRow, mark: Mark) 
             revision=max(mark.revision, known.revision),
             found=mark.found or known.found,
             basis=mark.basis or known.basis,
+            turns=known.turns,
         )
         if (merged.active, merged.path, merged.revision) == (
             known.active,
@@ -127,22 +143,56 @@ def add_mark(batch: LedgerBatch, component: str, row: ComponentRow, mark: Mark) 
         batch.store.save(row_key(COMPONENT, component), row)
     else:
         save_claims(batch, component, row, claims)
+    if known is None and mark.roots:
+        whose = (COMPONENT, component) if claims is None else (CLAIMS, component, claims.tenant)
+        note_use(batch, mark.roots, component, row_key(*whose))
     if mark.appended is not None and (mark.appended, mark.tenant) != introducer_of(row):
         return True  # not the introducer's: kept in case an earlier record arrives late
     if component.startswith("tree:"):
         _report_digest(batch, component, mark)
+    if known is not None or not mark.ended:
+        _report(batch, component, row, mark)
+    report_to_children(batch, component, mark)
+    return True
+
+
+def _report(batch: LedgerBatch, component: str, row: ComponentRow, mark: Mark) -> None:
     if not _is_reported(row, mark):
         report_to_systems(batch, component, row, mark)
     elif has_versions(component):
         known_good.on_marks(batch, component, row, mark.tenant)
-    report_to_children(batch, component, mark)
-    return True
+
+
+def on_root(batch: LedgerBatch, component: str, key: str) -> None:
+    """End the marks whose trust roots do not all stand any more; begin again those that do.
+
+    What was passed on rests on the same trust roots, and follows where it is kept.
+
+    Args:
+        batch: The batch.
+        component: The component key.
+        key: The row that keeps the marks.
+    """
+    row = batch.component_row(component)
+    shared = key == row_key(COMPONENT, component)
+    kept = row if shared else batch.store.load(key, ClaimsRow)
+    for rank, mark in tuple(kept.marks.items()) if kept is not None else ():
+        if not mark.roots or stand(batch, mark.roots) != mark.ended:
+            continue
+        assert kept is not None
+        kept.marks[rank] = turned = msgspec.structs.replace(mark, turns=mark.turns + 1)
+        batch.store.save(key, kept)
+        of_introducer = turned.appended is None or is_passed_on(row, turned)
+        if turned.active and of_introducer:
+            _report(batch, component, row, turned)
 
 
 def _rank_of(mark: Mark) -> str:
     parts = [mark.incident, mark.cause, mark.version or "", mark.digest or "", mark.tenant]
     if mark.advice:
         parts += ["advice", str(mark.appended or "")]
+    if mark.roots:
+        parts += ["roots", *mark.roots]
     return stable_rank(*parts)
 
 
@@ -153,6 +203,7 @@ def _is_reported(row: ComponentRow, mark: Mark) -> bool:
     """
     return bool(mark.active and mark.tenant and mark.cause and not mark.path) and any(
         other.active
+        and not other.roots
         and (other.incident, other.cause, other.version)
         == (mark.incident, mark.cause, mark.version)
         for other in row.marks.values()

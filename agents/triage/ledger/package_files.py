@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Final, NamedTuple
 
 from agents.domain.basis import ADVICE_SEVERITY, SEVERAL, affects
 from agents.domain.findings import make_finding
-from agents.triage.bounded_sets import clip, stable_rank, trim, trim_shared
+from agents.triage.bounded_sets import clip, clip_or_none, stable_rank, trim, trim_shared
 from agents.triage.correlation import Correlation, for_prefix
-from agents.triage.ledger.batch import LedgerBatch, indicator_of, state_of
+from agents.triage.ledger.batch import NEVER, LedgerBatch, indicator_of
 from agents.triage.ledger.rows import (
     FILE,
     HOLDERS_ROOM,
+    KEY_BYTES,
     TEXT_BYTES,
     VALUES,
     FileRow,
@@ -20,7 +22,11 @@ from agents.triage.ledger.rows import (
     from_ms,
     value_seen,
 )
+from agents.triage.ledger.standing_roots import note_use, stand, stood
 from agents.triage.store import row_key
+from schemas.basis import Basis
+from schemas.findings import Finding
+from schemas.ledger import Revision, RootTurned
 from schemas.observations import Sighting
 
 SIGNERS: Final = 32
@@ -83,11 +89,18 @@ def note_signed_file(batch: LedgerBatch, seen: Sighting) -> None:
     new = [basis for basis in seen.bound_by if basis not in known]
     if not new:
         return
-    row.signed[digest] = sorted([*known, *new], key=lambda basis: (basis.tenant, basis.by))
+    signers = [basis for basis in (*known, *new) if len(known) < SIGNERS or _stands(batch, basis)]
+    row.signed[digest] = sorted(signers, key=lambda basis: (basis.tenant, basis.by, basis.roots))
     if len(row.signed) > VALUES or len(row.signed[digest]) > SIGNERS:
         batch.bound_reached("signed digests of one package file", seen.component, VALUES)
         return
+    row.filename, row.version = (
+        clip(seen.filename, KEY_BYTES),
+        clip_or_none(seen.version, TEXT_BYTES),
+    )
     batch.store.save(key, row)
+    for basis in new:
+        note_use(batch, basis.roots, seen.component, key)
     _report_file(batch, seen, correlation, row, value_seen(seen, seen.tenant))
 
 
@@ -108,9 +121,80 @@ def _keep_digests(batch: LedgerBatch, row: FileRow) -> bool:
     return trim_shared(row.digests, VALUES, VALUES * HOLDERS_ROOM, owners, order)
 
 
+def on_root(batch: LedgerBatch, component: str, key: str, turn: RootTurned) -> None:
+    """Withdraw what a file's signed digests showed, or report it, after a trust root turned.
+
+    Args:
+        batch: The batch.
+        component: The package.
+        key: The file's row.
+        turn: The trust root, and when it turned.
+    """
+    correlation = for_prefix("drift", "filename", component.partition(":")[0])
+    row = batch.store.load(key, FileRow)
+    if correlation is None or row is None or not row.filename:
+        return
+    file = _File(component, row.filename, row.version)
+
+    def stood_before(basis: Basis) -> bool:
+        return stood(batch, basis.roots, turn.at_ms)
+
+    before = {
+        finding.tenant: finding
+        for finding, _ in _differences(batch, file, correlation, row, stood_before)
+    }
+    row.turned_ms = turn.at_ms
+    batch.store.save(key, row)
+    now = {
+        finding.tenant: (finding, revision)
+        for finding, revision in _differences(
+            batch, file, correlation, row, partial(_stands, batch)
+        )
+    }
+    for tenant in sorted({*before, *now}):
+        was = before.get(tenant)
+        finding, revision = now.get(tenant, (None, NEVER))
+        if was == finding:
+            continue
+        if was is not None:
+            reason = f"the trust root behind a signed digest of {row.filename} was changed"
+            batch.take_back(was, (turn.at_ms, 0), reason, from_ms(turn.at_ms))
+        if finding is not None:
+            batch.report(finding, correlation.rule, revision)
+
+
+def _stands(batch: LedgerBatch, basis: Basis) -> bool:
+    return stand(batch, basis.roots)
+
+
+class _File(NamedTuple):
+    """A file of a package."""
+
+    component: str
+    name: str
+    version: str | None
+
+
 def _report_file(
     batch: LedgerBatch, seen: Sighting, correlation: Correlation, row: FileRow, latest_entry: Seen
 ) -> None:
+    # The tenant of this sighting gets the finding even if the row has no room for it.
+    latest = (clip(seen.digest or "", TEXT_BYTES), latest_entry)
+    file = _File(seen.component, seen.filename or "", seen.version)
+    stands = partial(_stands, batch)
+    for finding, revision in _differences(batch, file, correlation, row, stands, latest):
+        batch.report(finding, correlation.rule, revision)
+
+
+def _differences(
+    batch: LedgerBatch,
+    file: _File,
+    correlation: Correlation,
+    row: FileRow,
+    stands: Callable[[Basis], bool],
+    latest_seen: tuple[str, Seen] | None = None,
+) -> Iterator[tuple[Finding, Revision]]:
+    """Yield a finding, with its revision, for each tenant whose digest differs from others'."""
     # A digest elsewhere is only reported if k other organisations have it.
     counted = batch.register.counted
     organisations = {
@@ -121,10 +205,9 @@ def _report_file(
     for digest, holders in row.digests.items():
         for holder in holders:
             tenants.setdefault(holder.value, {})[digest] = holder
-    # The tenant of this sighting gets the finding even if the row has no room for it.
-    tenants.setdefault(latest_entry.value, {}).setdefault(
-        clip(seen.digest or "", TEXT_BYTES), latest_entry
-    )
+    if latest_seen is not None:
+        digest, entry = latest_seen
+        tenants.setdefault(entry.value, {}).setdefault(digest, entry)
     for tenant, own in sorted(tenants.items()):
         wide = {
             digest
@@ -135,7 +218,7 @@ def _report_file(
             digest: basis
             for digest, bases in sorted(row.signed.items())
             for basis in bases
-            if affects(basis, tenant)
+            if affects(basis, tenant) and stands(basis)
         }
         # Several digests here differ from each other; a single one from others' or a signed one.
         by = None if signed.keys() & own.keys() else next(iter(signed.values()), None)
@@ -149,14 +232,14 @@ def _report_file(
         latest = differing[-1]
         finding = make_finding(
             correlation.rule,
-            locator=(tenant, correlation.rule.id, seen.component, seen.filename or ""),
+            locator=(tenant, correlation.rule.id, file.component, file.name),
             tenant=tenant,
-            component=seen.component,
-            version=seen.version,
-            indicator=indicator_of(seen.component, seen.version),
-            description=f"{correlation.rule.title}: {seen.filename}",
+            component=file.component,
+            version=file.version,
+            indicator=indicator_of(file.component, file.version),
+            description=f"{correlation.rule.title}: {file.name}",
             evidence={
-                "file": seen.filename,
+                "file": file.name,
                 "is": max(own, key=lambda digest: own[digest]),
                 "digests": shown,
                 "elsewhere": sorted(wide - set(own)),
@@ -171,4 +254,4 @@ def _report_file(
             basis=None if len(own) > 1 else by or SEVERAL,
         )
         known = len(differing) + 2 * (by is not None)
-        batch.report(finding, correlation.rule, state_of(known))
+        yield finding, (row.turned_ms, known)

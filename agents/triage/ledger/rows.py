@@ -34,6 +34,10 @@ SYSTEMS: Final = 64
 SLOTS: Final = 96
 VALUES: Final = 8
 EDGES: Final = 256
+ROOTS: Final = 16
+"""The most trust roots that one mark rests on."""
+ROOTS_USED: Final = 10_000
+"""The most trust roots of a partition that are compared with those in force at one tick."""
 BOUND_DIGESTS: Final = 4
 """The most digests that a version may be bound to; more are ambiguous."""
 OF_COMPONENT: Final = "!"
@@ -102,6 +106,8 @@ VERSIONS: Final = "v"
 CLAIMS: Final = "m"
 ADVICE: Final = "a"
 BOUND: Final = "d"
+ROOT: Final = "r"
+ROOT_USE: Final = "u"
 
 
 def to_ms(moment: datetime) -> int:
@@ -213,6 +219,11 @@ class TenantRow(msgspec.Struct, array_like=True):
     """The number of changes of `pushes` and `publications`; the later state wins."""
     publications: dict[str, Publication] = msgspec.field(default_factory=dict)
     """By rank of kind, version and digest."""
+    attested: dict[str, list[list[str]]] = msgspec.field(default_factory=dict)
+    """By rank of a publisher's hostile component that counts by signatures alone: for each, the
+    ids of the trust roots that it rests on."""
+    turned_ms: int = 0
+    """When the end or return of a trust root last changed what counts."""
 
     def keep_slots(self) -> bool:
         """Keep the slots of the component itself, then those last filled.
@@ -261,6 +272,21 @@ class Mark(msgspec.Struct, array_like=True):
     introducer with the record at this position."""
     undigested: bool = False
     """Whether its version covers only holdings without a digest; others match by digest."""
+    roots: list[str] = msgspec.field(default_factory=list)
+    """The ids of the trust roots that it rests on, sorted."""
+    turns: int = 0
+    """How often it ended with one of them, and began again: it is ended if the count is odd."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether a trust root that it rests on was removed."""
+        return self.turns % 2 == 1
+
+    @property
+    def state(self) -> tuple[bool, Revision]:
+        """Whether it is active, and since when; each turn is later than the one before."""
+        first, second = self.revision
+        return self.active and not self.ended, (first, second + self.turns)
 
     def applies_to(self, tenant: str) -> bool:
         """Return whether it may concern a tenant's holdings."""
@@ -448,6 +474,26 @@ class FileRow(msgspec.Struct, array_like=True):
     full: bool = False
     signed: dict[str, list[Basis]] = msgspec.field(default_factory=dict)
     """By digest: the owners of the trust roots under which it is signed as that file."""
+    filename: str = ""
+    """The file, if a digest is signed."""
+    version: str | None = None
+    turned_ms: int = 0
+    """When the end or return of a trust root last changed what is signed."""
+
+
+class RootRow(msgspec.Struct, array_like=True):
+    """Whether a trust root is in force, as the partition last took note of it."""
+
+    root: str
+    stands: bool
+    turned_ms: int = 0
+
+
+class RootUseRow(msgspec.Struct, array_like=True):
+    """Points to a row of a component with something that rests on a trust root."""
+
+    component: str
+    key: str
 
 
 class IocRow(msgspec.Struct, array_like=True):

@@ -171,7 +171,7 @@ def _bind(batch: LedgerBatch, seen: Sighting, system: SystemRow, basis: Basis | 
     name, role = seen.name or "", role_of(seen.filename)
     if seen.digest is None or not name or not seen.component.startswith(DIGEST_KEYS):
         return False
-    by = [] if basis is None else [basis.tenant, *basis.by]
+    by = [] if basis is None else [basis.tenant, *basis.by, *basis.roots]
     rank = int(stable_rank("bound", name, seen.version or "", role, *by), 16)
     if rank in system.inputs.smallest:
         return False
@@ -320,7 +320,9 @@ def _report_parents(
         parent, parent_version = split_version(entry)
         if parent.partition(":")[0] not in PREFIXES or parent == seen.component:
             continue
-        signed = [part for basis in seen.attested for part in (basis.tenant, *basis.by)]
+        signed = [
+            part for basis in seen.attested for part in (basis.tenant, *basis.by, *basis.roots)
+        ]
         rank = int(stable_rank(entry, version or "", seen.digest or "", *signed), 16)
         if rank in system.inputs.smallest and not again:
             continue

@@ -30,6 +30,8 @@ def taint_of(mark: Mark, component: str, key: str) -> Taint:
         found=mark.found,
         advice=mark.advice,
         appended=mark.appended,
+        roots=tuple(mark.roots),
+        turns=mark.turns if key == component else 0,
     )
 
 
@@ -49,4 +51,6 @@ def mark_of(taint: Taint) -> Mark:
         basis=taint.basis,
         found=taint.found,
         appended=taint.appended,
+        roots=list(taint.roots),
+        turns=taint.turns,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -116,6 +116,9 @@ class Flow:
         register: Register | None = None,
     ) -> None:
         self.knowledge = MemoryKnowledge()
+        self.removed_roots: set[str] = set()
+        """Ids of trust roots that the operator or a tenant has removed."""
+        self.trusts: Callable[[str], bool] = lambda root: root not in self.removed_roots
         self._shuffle = shuffle
         self._again = again
         self._batch = batch
@@ -251,6 +254,7 @@ class Flow:
             self.ledger_rows[partition],
             k=self._k,
             register=self._register,
+            trusts=self.trusts,
         )
 
     def _take_incidents(self, partition: int, values: list[tuple[str, Any]]) -> None:

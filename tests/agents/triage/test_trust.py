@@ -680,6 +680,46 @@ def test_what_k_others_have_under_a_wheels_name_advises_who_has_another():
     assert not [view for tenant in "abc" for view in flow.alerts_of(tenant)]
 
 
+@pytest.mark.parametrize("advised_first", [False, True])
+def test_advice_keeps_nothing_contained_once_what_was_established_ended(advised_first):
+    filename = "torch-2.9.0-cp312-linux.whl"
+    listed = IntelFact(key=WHEEL, kind=IntelKind.MALICIOUS, versions=("2.9.0",), sources=("x", "y"))
+    flow = flow_of("d")
+
+    def advise():
+        for tenant, digest in zip("abcd", (GOOD, GOOD, GOOD, BAD), strict=True):
+            flow.saw(*held(WHEEL, tenant, "ci", version="2.9.0", digest=digest, filename=filename))
+
+    def answer():
+        for command in tuple(flow.issued):
+            flow.answer(command)
+
+    def quarantined():
+        return [
+            thing.state
+            for (tenant, _), view in flow.holds.items()
+            for thing in view.things
+            if tenant == "d" and thing.action == "quarantine"
+        ]
+
+    if advised_first:
+        advise()
+    flow.fact(listed)
+    if not advised_first:
+        advise()
+    answer()
+    assert quarantined() == ["held"]
+    flow.withdraw(WHEEL)
+    answer()
+    (alert,) = flow.alerts_of("d")
+    assert alert.score.band is Severity.MEDIUM
+    assert [one.advice for one in alert.findings if one.active] == [True]
+    assert "held" not in quarantined()
+    flow.fact(listed)
+    answer()
+    assert quarantined() == ["held"]
+
+
 # -- counts ----------------------------------------------------------------------------------------
 
 

@@ -260,6 +260,39 @@ def test_intelligence_on_what_a_model_was_made_from_reaches_all_who_hold_it(late
     assert not flow.alerts_of("c"), "the signer may not speak of what others call the same bytes"
 
 
+def test_what_was_signed_ends_when_the_trust_root_or_its_namespace_is_removed():
+    raw = bundle(statement())
+    wide = ("model:huggingface/*", *MINE)
+    flow = Flow()
+    flow.saw(*held(NAME, "b", "gpu", 5, version="v1", digest=whole(raw)))
+    flow.found(finding("malicious_payload", "lab", "model:hub/base", digest=BASE))
+
+    def alerts():
+        flow.tick(minutes=6)
+        return [view for view in flow.alerts_of("b") if view.status != "withdrawn"]
+
+    flow.trusts = MemoryKnowledge([TrustRoot(signer=PEM, namespaces=MINE)]).trusts
+    flow.saw(*pushed(raw, operators=[MINE]).sightings)
+    assert alerts()
+    # Another namespace beside it changes nothing.
+    flow.trusts = MemoryKnowledge([TrustRoot(signer=f"{PEM}\n", namespaces=wide)]).trusts
+    assert alerts()
+    flow.trusts = MemoryKnowledge([TrustRoot(signer=PEM, namespaces=wide[:1])]).trusts
+    assert not alerts()
+    flow.saw(*pushed(raw, operators=[wide[:1]]).sightings)
+    assert alerts(), "the same push, seen again under the namespace that is left"
+    knowledge = MemoryKnowledge()
+    flow.trusts = knowledge.trusts
+    assert not alerts()
+    roots = (TrustRoot(signer=PEM, namespaces=MINE),)
+    knowledge.set_policy("b", msgspec.structs.replace(default_policy("b"), trust_roots=roots))
+    assert not alerts(), "a tenant's trust root is another one than the operator's"
+    flow.saw(*pushed(raw, tenants={"b": MINE}).sightings)
+    assert alerts()
+    knowledge.set_policy("b", None)
+    assert not alerts()
+
+
 # -- reading ---------------------------------------------------------------------------------------
 
 
