@@ -13,26 +13,42 @@ ROOT = Path(__file__).resolve().parents[1]
 LONG = ("kafka", "fault", "slow")
 """Marks of tests that take longer than the others, or may."""
 
-_SHARES = re.compile(r"scope=[\"']module[\"']")
-_LONG = re.compile(rf"\bmark\.({'|'.join(LONG)})\b|\b(own_)?kafka\b")
+_SHARES = re.compile(r"scope=[\"']module[\"']|^@cache$", re.MULTILINE)
+_FOLDER_SHARES = re.compile(r"scope=[\"']session[\"']")
+_LONG = re.compile(rf"\bmark\.({'|'.join(LONG)})\b|(?<![\w.])(own_)?kafka(?=[:,)])")
+"""Such a mark, or a fixture that is a broker among the parameters of a test."""
 
 
 def group_of(nodeid: str) -> str:
-    """Return what a test is run together with: all of its module, or nothing else.
+    """Return what a test is run together with: its folder, its module, or nothing else.
 
-    What a module sets up once is for its tests, so one process runs them all. Of other modules with
-    long tests each test goes to whichever process is free. xdist's own groups are names that it
-    appends to the ids of tests, which pytest 9.2 does not let it do; and the process that
+    What a module sets up once is for its tests, so one process runs them all; and what the
+    `conftest.py` of a folder sets up once, for the quick modules of that folder. Of other modules
+    with long tests each test goes to whichever process is free. xdist's own groups are names that
+    it appends to the ids of tests, which pytest 9.2 does not let it do; and the process that
     distributes the tests knows nothing of them but their ids. So the text of the module decides.
     """
     module = nodeid.partition("::")[0]
-    return nodeid if _runs_apart(module) else module
+    if _is_long(module):
+        return module if _shares(module) else nodeid
+    folder = module.rpartition("/")[0]
+    return folder if _folder_shares(folder) else module
 
 
 @cache
-def _runs_apart(module: str) -> bool:
-    text = (ROOT / module).read_text()
-    return _LONG.search(text) is not None and _SHARES.search(text) is None
+def _is_long(module: str) -> bool:
+    return _LONG.search((ROOT / module).read_text()) is not None
+
+
+@cache
+def _shares(module: str) -> bool:
+    return _SHARES.search((ROOT / module).read_text()) is not None
+
+
+@cache
+def _folder_shares(folder: str) -> bool:
+    conftest = ROOT / folder / "conftest.py"
+    return conftest.is_file() and _FOLDER_SHARES.search(conftest.read_text()) is not None
 
 
 class Scheduling(LoadScopeScheduling):

@@ -10,6 +10,13 @@ def test_a_module_that_sets_something_up_for_its_tests_is_one_group() -> None:
     assert {group_of(f"{module}::test_one"), group_of(f"{module}::test_two[a]")} == {module}
 
 
+def test_modules_for_which_their_folder_sets_something_up_are_one_group() -> None:
+    folder = "tests/streams/console"
+    quick = (f"{folder}/test_{name}.py::test_one" for name in ("pages", "changes", "openid"))
+    assert {group_of(nodeid) for nodeid in quick} == {folder}
+    assert group_of(f"{folder}/test_browser.py::test_one") != folder
+
+
 def test_long_tests_of_other_modules_go_where_there_is_room() -> None:
     one, two = (f"tests/streams/engine/test_lossless.py::test_{name}" for name in ("one", "two"))
     assert group_of(one) == one

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import orjson
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -152,6 +153,7 @@ def played(steps, *, remember):
     return found
 
 
+@pytest.mark.slow
 @given(st.lists(_steps, max_size=8))
 @settings(deadline=None)
 def test_the_records_are_the_same_whether_anything_is_remembered_or_not(steps):

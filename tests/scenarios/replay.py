@@ -40,6 +40,10 @@ class Replay:
         """Play `scenario` with its files below `root`."""
         self.flow = Flow()
         self._told, self._told_by_scans = SightingDeduplicator(), SightingDeduplicator()
+        with asyncio.Runner() as self._runner:
+            self._play(scenario, root)
+
+    def _play(self, scenario: Scenario, root: Path) -> None:
         for policy in scenario.policies(root):
             self.flow.policy(policy)
         late = scenario.expected.intel_after
@@ -76,7 +80,7 @@ class Replay:
         if request is None:
             return
         with Fetcher(tenant_reach(policy, FetchRules(), {})) as fetcher:
-            scanned = asyncio.run(
+            scanned = self._runner.run(
                 scan_push(request, knowledge, fetcher, _scan_file, now_ms=flow.clock_ms)
             )
         flow.send(

@@ -122,6 +122,7 @@ def test_one_tenants_findings_make_no_campaign_at_another():
     assert not [view for view in flow.alerts_of("b") if view.root == publisher]
 
 
+@pytest.mark.slow
 def test_twenty_four_claims_and_more_leave_the_room_of_facts_alone():
     flow = flow_of("a", "b")
     flow.saw(*held(MODEL, "b", "gpu", version="r7", digest=GOOD))
@@ -814,6 +815,7 @@ def modes(flow, tenants):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 2, 64])
 @pytest.mark.parametrize("systems", [(), ("gpu",)])
 def test_the_first_holder_of_what_very_many_hold_is_not_contained_either(batch, systems):
@@ -908,6 +910,7 @@ def test_what_the_policy_leaves_to_a_person_is_proposed_though_intelligence_agre
     }
 
 
+@pytest.mark.slow
 def test_what_was_issued_before_very_many_held_it_stays_however_records_are_cut():
     tenants = [f"t{number}" for number in range(POPULAR_HOLDERS + 3)]
     ends = []

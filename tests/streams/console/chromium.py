@@ -7,13 +7,16 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from streams.console.viewer import Viewer
 from tests.streams.console.site import Site
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Locator, LocatorAssertions, Page
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text("utf-8")
@@ -29,6 +32,8 @@ KEEP = os.environ.get("SCREENSHOTS")
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """Start the machine's Chromium until the end of the block; skip where there is none."""
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 -- slow import
+
     path = next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
         pytest.skip(f"none of {', '.join(NAMES)} is installed")
@@ -42,6 +47,13 @@ def chromium() -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
+
+
+def expect(part: Locator) -> LocatorAssertions:
+    """Return what can be expected of a part of a page, which is waited for."""
+    from playwright import sync_api  # noqa: PLC0415 -- slow import
+
+    return sync_api.expect(part)
 
 
 class Visitor:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from playwright.sync_api import Browser, expect
 
 from schemas.channels import Channel
 from streams.console.config import ConsoleConfig
 from streams.console.pages import link
-from tests.streams.console.chromium import PHONE, WALL, Visitor, chromium
+from tests.streams.console.chromium import PHONE, WALL, Visitor, chromium, expect
 from tests.streams.console.played import Played, fill, indexed
 from tests.streams.console.routes.test_hold_release import FIRST, HELD, SECOND, held_by
 from tests.streams.console.site import OPERATOR, Site, links, site
 from tests.streams.gateway.requests import SECRET
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 pytestmark = pytest.mark.slow
 LEAST_PAGES = 15

@@ -220,6 +220,7 @@ def test_nested_files_are_read_once_where_given():
     assert "absent.txt" in parsed.missing_files
 
 
+@pytest.mark.slow
 def test_a_million_lines_cost_a_bounded_time_and_say_so():
     parsed = read_requirements("numpy==1.0\n" * 1_000_000)
     assert parsed.cut

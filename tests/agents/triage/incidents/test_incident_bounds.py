@@ -172,6 +172,7 @@ def found_hostile(tenant: str, name: str, number: int) -> FindingUpdate:
     return FindingUpdate(incident=CASE, root=f"sha256:{BAD}", finding=found)
 
 
+@pytest.mark.slow
 def test_a_row_of_findings_stays_within_its_bound_however_many_there_are():
     """Alone, since commands and holds for so many systems take most of the time."""
     flow = Flow(batch=200)

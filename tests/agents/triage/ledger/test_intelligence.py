@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from schemas.channels import Channel
 from schemas.intel import IntelFact, IntelKind
 from schemas.policy import Policy
@@ -137,6 +139,7 @@ def test_a_popular_package_on_one_source_is_not_contained():
     assert ioc.indicator.disposition is not Disposition.BLOCK
 
 
+@pytest.mark.slow
 def test_a_search_continues_page_by_page(monkeypatch):
     monkeypatch.setattr("agents.triage.ledger.intelligence.PAGE", 50)
     monkeypatch.setattr("agents.triage.ledger.exposures.PAGE", 50)

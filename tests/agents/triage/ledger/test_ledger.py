@@ -155,6 +155,7 @@ def test_findings_below_medium_open_no_incident():
     assert {one.channel for one in finding_messages(low)} == {Channel.OBSERVATIONS}
 
 
+@pytest.mark.slow
 def test_rows_stay_within_their_bound_whatever_is_sent():
     rows = MemoryRows()
     long = "é" * 2000
@@ -180,6 +181,7 @@ def test_rows_stay_within_their_bound_whatever_is_sent():
     assert rows.largest <= 64 * 1024
 
 
+@pytest.mark.slow
 def test_incident_rows_stay_within_their_bound():
     flow = Flow()
     big = {f"field-{n}": "x" * 500 for n in range(50)}

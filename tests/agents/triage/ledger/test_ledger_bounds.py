@@ -174,6 +174,7 @@ def told_by(story):
     return rows, told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "story",
     [
@@ -198,6 +199,7 @@ def test_no_text_exceeds_the_row_limit(story):
     assert max(len(key.encode()) for key in rows.content()) < 4_096
 
 
+@pytest.mark.slow
 def test_facts_with_long_keys_fit():
     rows = MemoryRows()
     for number in range(100):

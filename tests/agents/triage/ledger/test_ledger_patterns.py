@@ -107,6 +107,7 @@ def test_the_first_push_without_a_signature_is_found_after_hundreds_with_one():
 # -- thresholds ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(2), deadline=None)
 @given(tenants=st.integers(1, 40), seed=st.integers(0, 2**16), batch=st.sampled_from([1, 7, 64]))
 @example(tenants=10, seed=1, batch=1)
@@ -134,6 +135,7 @@ def test_each_reached_threshold_of_tenants_is_reported(tenants, seed, batch):
     assert all(view.pattern_why for view in flow.alerts.values())
 
 
+@pytest.mark.slow
 def test_a_threshold_updates_an_alert_once():
     flow = Flow()
     for number in range(35):

@@ -42,6 +42,7 @@ def served(tenant, of):
     return sighting(f"deployment:@{tenant}/chat", tenant, "cluster", kind="served", made_from=(of,))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("late", [False, True])
 @pytest.mark.parametrize("by_scan", [False, True])
 def test_thousands_of_invented_children_hide_no_deployment(by_scan, late):
@@ -149,6 +150,7 @@ def test_invented_digests_of_a_package_file_evict_no_victims(first):
     assert alert.score.band is Severity.MEDIUM
 
 
+@pytest.mark.slow
 def test_invented_incidents_about_a_component_leave_others_alerts_of_a_real_one():
     flow = flow_of("mallory", "v", "b", "c", "d")
     for number in range(40):

@@ -150,6 +150,7 @@ def test_a_hang_ends_incomplete_and_the_next_file_is_scanned():
         assert sandbox.scan_bytes("b.pkl", pickle.dumps([1])).verdict is Verdict.CLEAN
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layers", [1, 2])
 def test_a_bomb_ends_without_harm(sandbox, layers):
     bomb = gzip.compress(bytes(150 << 20), mtime=0)
