@@ -21,8 +21,9 @@ from schemas.documents import ecs, ocsf, openc2, stix
 from schemas.findings import SupplyChainIoC
 from schemas.incidents.commands import CommandSpec, CommandView
 from schemas.incidents.holds import HoldView, hold_key
+from schemas.incidents.states import IncidentStatus
 from schemas.incidents.views import AlertView, IncidentDocument
-from schemas.ledger import OperatorAlert
+from schemas.ledger import OperatorAlert, SourceOutcome
 from schemas.severity import Category, Severity, Tlp
 from schemas.sharing import may_be_shared, shared_indicators
 from schemas.signing import SigningKey
@@ -225,7 +226,9 @@ class StandardDocuments:
             tenant=view.tenant,
             measure=AlertMeasure(
                 action=view.activity,
-                false_positive=_wrong_rule(view) if view.status == "false-positive" else None,
+                false_positive=_wrong_rule(view)
+                if view.status == IncidentStatus.FALSE_POSITIVE
+                else None,
             ),
         )
         if self._ecs:
@@ -403,5 +406,5 @@ def refusal_message(record: Record) -> Message:
         source=source,
         event_id=stable_id("dlq", record.topic, str(record.partition), str(record.offset)),
         at_ms=record.timestamp_ms,
-        outcome="dead-letter",
+        outcome=SourceOutcome.DEAD_LETTER,
     )
