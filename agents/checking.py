@@ -28,7 +28,7 @@ from schemas.canonical import stable_id
 from schemas.dead_letters import CHECK_FAILED
 from schemas.events import Event
 from schemas.findings import Finding
-from schemas.ledger import OperatorAlert
+from schemas.ledger import OperatorAlert, SourceOutcome
 from schemas.observations import Sighting
 from schemas.policy import Policy, default_policy
 from schemas.severity import Status, worst
@@ -426,5 +426,5 @@ def outcome_messages(
         return
     if deduplicator.is_new_source(event) or (final and sampled(event.id)):
         incomplete = final and assessment.overall_status is Status.INCOMPLETE
-        yield source_message(event, "incomplete" if incomplete else "ok")
+        yield source_message(event, SourceOutcome.INCOMPLETE if incomplete else SourceOutcome.OK)
     yield assessment_message(assessment, event.time)

@@ -21,8 +21,9 @@ from schemas.documents import ecs, ocsf, openc2, stix
 from schemas.findings import SupplyChainIoC
 from schemas.incidents.commands import CommandSpec, CommandView
 from schemas.incidents.holds import HoldView, hold_key
+from schemas.incidents.states import IncidentStatus
 from schemas.incidents.views import AlertView, IncidentDocument
-from schemas.ledger import OperatorAlert
+from schemas.ledger import OperatorAlert, SourceOutcome
 from schemas.severity import Category, Severity, Tlp
 from schemas.sharing import may_be_shared, shared_indicators
 from schemas.signing import SigningKey
@@ -173,10 +174,6 @@ def _time(at_ms: int) -> datetime:
     return datetime.fromtimestamp(at_ms / 1000, UTC)
 
 
-def _json(document: Any) -> bytes:  # noqa: ANN401 -- any JSON document
-    return msgspec.json.encode(document)
-
-
 def _wrong_rule(view: AlertView) -> str:
     """Return the rule of the finding that an alert leads with; empty where it has none."""
     lead = ocsf.lead_finding(view)
@@ -224,19 +221,21 @@ class StandardDocuments:
         yield Message(
             channel=Channel.ALERTS,
             key=key,
-            value=_json(ocsf.detection_finding(view)),
+            value=msgspec.json.encode(ocsf.detection_finding(view)),
             headers=headers,
             tenant=view.tenant,
             measure=AlertMeasure(
                 action=view.activity,
-                false_positive=_wrong_rule(view) if view.status == "false-positive" else None,
+                false_positive=_wrong_rule(view)
+                if view.status == IncidentStatus.FALSE_POSITIVE
+                else None,
             ),
         )
         if self._ecs:
             yield Message(
                 channel=Channel.ALERTS_ECS,
                 key=key,
-                value=_json(ecs.alert_document(view)),
+                value=msgspec.json.encode(ecs.alert_document(view)),
                 headers=headers,
             )
 
@@ -245,7 +244,7 @@ class StandardDocuments:
         yield Message(
             channel=Channel.INCIDENTS,
             key=document.id,
-            value=_json(document),
+            value=msgspec.json.encode(document),
             headers=binary_headers(
                 id=stable_id("evt", document.id, document.status, str(at_ms)),
                 type=INCIDENT_TYPE,
@@ -282,7 +281,7 @@ class StandardDocuments:
 
     def command(self, spec: CommandSpec, at_ms: int, *, proposal: bool) -> Iterator[Message]:
         """Yield the signed record of a command, or of a proposal that no one carries out."""
-        value = _json(openc2.command_document(spec))
+        value = msgspec.json.encode(openc2.command_document(spec))
         headers = binary_headers(
             id=stable_id("cmd", spec.command_id, str(spec.attempt), spec.mode),
             type=openc2.PROPOSAL_TYPE if proposal else openc2.COMMAND_TYPE,
@@ -305,7 +304,7 @@ class StandardDocuments:
 
     def hold(self, view: HoldView, at_ms: int) -> Iterator[Message]:
         """Yield the record of all holds of a component, None once that is nothing."""
-        value = _json(view) if view.things else None
+        value = msgspec.json.encode(view) if view.things else None
         yield Message(
             channel=Channel.HOLDS,
             key=hold_key(view.tenant, view.component),
@@ -335,7 +334,7 @@ def audit_message(view: CommandView, at_ms: int) -> Message:
     return Message(
         channel=Channel.CONTAINMENT_AUDIT,
         key=_command_key(view.spec),
-        value=_json(document),
+        value=msgspec.json.encode(document),
         headers=binary_headers(
             id=stable_id("aud", document["metadata"]["uid"]),
             type=AUDIT_TYPE,
@@ -353,7 +352,7 @@ def ecs_indicator_messages(message: Message) -> Iterable[Message]:
     if message.channel is not Channel.IOCS or message.value is None:
         return ()
     ioc = msgspec.json.decode(message.value, type=SupplyChainIoC)
-    document = _json(ecs.indicator_document(ioc))
+    document = msgspec.json.encode(ecs.indicator_document(ioc))
     return (
         msgspec.structs.replace(message, channel=Channel.IOCS_ECS, value=document, tenant=None),
     )
@@ -407,5 +406,5 @@ def refusal_message(record: Record) -> Message:
         source=source,
         event_id=stable_id("dlq", record.topic, str(record.partition), str(record.offset)),
         at_ms=record.timestamp_ms,
-        outcome="dead-letter",
+        outcome=SourceOutcome.DEAD_LETTER,
     )

@@ -123,7 +123,3 @@ class Batch(Protocol[T]):
     @property
     def deliveries(self) -> Sequence[Delivery[T]]:
         """The records that could be read, in offset order."""
-
-    @property
-    def watermark_ms(self) -> int:
-        """The partition's greatest broker timestamp so far, milliseconds since the epoch."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 
 import msgspec
 
 from schemas.basis import BareFinding, Basis, Position
 from schemas.findings import Finding
+from schemas.incidents.states import CaseOutcome
 from schemas.intel import IntelFact
 from schemas.observations import Sighting
 
@@ -118,13 +120,22 @@ class Taint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
     """The ledger's own note, where it continues: how often the mark ended and began again."""
 
 
+class SourceOutcome(StrEnum):
+    """What came of an event of a source."""
+
+    OK = "ok"
+    INCOMPLETE = "incomplete"
+    """Something of it could not be checked."""
+    DEAD_LETTER = "dead-letter"
+
+
 class CaseState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="case"):
     """An incident that involves the component opened, closed or was dismissed."""
 
     key: str
     incident: str
-    state: str
-    """open, closed or dismissed (a false positive: marks are lifted)."""
+    state: CaseOutcome
+    """What became of it; once it is dismissed, marks are lifted."""
     revision: Revision = (0, 0)
     tenant: str = ""
     """Whose part it is about, and whose claims alone it ends; empty: the whole, by the operator."""
@@ -171,8 +182,8 @@ class SourceSeen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     event_id: str
     at_ms: int
     """The broker's timestamp of the event, milliseconds since the epoch."""
-    outcome: str = "ok"
-    """ok, incomplete or dead-letter."""
+    outcome: SourceOutcome = SourceOutcome.OK
+    """What came of the event."""
 
 
 class Tick(msgspec.Struct, frozen=True, kw_only=True, tag="tick"):

@@ -3,10 +3,33 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 
 import msgspec
 
 from schemas.basis import Basis, Position
+
+
+class SightingKind(StrEnum):
+    """What the system did with the component."""
+
+    SEEN = "seen"
+    INSTALLED = "installed"
+    PUSHED = "pushed"
+    PULLED = "pulled"
+    USED = "used"
+    """The input of a run."""
+    MADE = "made"
+    """The output of a run."""
+    SERVED = "served"
+    DELETED = "deleted"
+    """From its registry."""
+    MOVED = "moved"
+    """From its registry."""
+    CONFIG = "config"
+    """A digest that is the baseline of a pipeline's configuration."""
+    NAMED = "named"
+    """A push names it as what its version was made from."""
 
 
 class Sighting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="sighting"):
@@ -20,9 +43,8 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
     event_id: str
     source: str
     occurred_at: datetime
-    kind: str = "seen"
-    """seen, installed, pushed, pulled, used (input of a run), made (output of a run), served,
-    deleted or moved (from its registry)."""
+    kind: SightingKind = SightingKind.SEEN
+    """What the system did with it."""
     name: str | None = None
     """For a digest's key: the component it was seen as."""
     version: str | None = None

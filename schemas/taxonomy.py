@@ -25,7 +25,6 @@ class IocType(msgspec.Struct, frozen=True, kw_only=True):
     ecs_category: tuple[str, ...]
     openc2: tuple[str, ...]
     provenance: tuple[str, ...]
-    detector: str
     hygiene: bool = False
     """It says how a tenant works, not that anything is hostile: nothing to match elsewhere."""
     reason: str | None = None

@@ -9,7 +9,7 @@ import msgspec
 
 from agents.domain.detection import Outcome
 from schemas.assessments import Check
-from schemas.observations import Sighting
+from schemas.observations import Sighting, SightingKind
 from schemas.policy import Policy
 from schemas.severity import Status
 
@@ -51,7 +51,7 @@ def with_required(outcome: Outcome, policy: Policy, component: str, *, final: bo
 
 def _is_meant(seen: Sighting, component: str) -> bool:
     return (
-        seen.kind != "named"
+        seen.kind != SightingKind.NAMED
         and not seen.component.startswith(_NOT_VERSIONS)
         and (not component or seen.component == component)
     )

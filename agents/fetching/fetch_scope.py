@@ -71,8 +71,6 @@ class FetchRules(msgspec.Struct, frozen=True, kw_only=True):
     backoff_seconds: float = 0.5
     spool_bytes: int = 2 << 30
     """Most bytes spooled from a server without range requests; a larger body is refused."""
-    digest_bytes: int = 1 << 41
-    """Largest file whose digest is computed."""
 
 
 class Location(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ from schemas.channels import Channel
 from schemas.cloudevents import first_headers
 from schemas.documents import openc2
 from schemas.errors import UnreadableRecordError
+from schemas.incidents.states import CommandStatus, Mode
 from schemas.ledger import OperatorAlert
 from schemas.notifications import Proposed, Standing
 from schemas.severity import Severity
@@ -143,7 +144,7 @@ def _alert(record: Record, tenant: str) -> Notice:
     status = alert.status_detail
     assignee = alert.assignee.name if alert.assignee is not None else ""
     decided = any(
-        command.mode == "approved" or command.state == "rejected"
+        command.mode == Mode.APPROVED or command.state == CommandStatus.REJECTED
         for command in alert.unmapped.commands
     )
     return Notice(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from agents.notification.plain_text import plain
 from schemas.counting import counted
+from schemas.incidents.states import Mode
 from schemas.severity import Severity
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def severity_of(thread: NotificationThread) -> Severity:
     """Return how severe a thread is; what is only proposed so far by whether it asks anything."""
     if thread.now is not None:
         return thread.now.severity
-    asks = any(proposal.mode == "proposal" for proposal in thread.proposals)
+    asks = any(proposal.mode == Mode.PROPOSAL for proposal in thread.proposals)
     return Severity.HIGH if asks else Severity.MEDIUM
 
 
@@ -107,7 +108,7 @@ def _proposals(thread: NotificationThread) -> Iterator[str]:
 
 
 def _asks(proposal: Proposed) -> str:
-    return "Approval needed" if proposal.mode == "proposal" else "Advised"
+    return "Approval needed" if proposal.mode == Mode.PROPOSAL else "Advised"
 
 
 def _until(proposal: Proposed) -> str:

@@ -33,8 +33,6 @@ class TaintRule(msgspec.Struct, frozen=True, kw_only=True):
     kinds: frozenset[str]
     runs: frozenset[str]
     """Kinds that taint if they are found in a run."""
-    copies: frozenset[str]
-    """Kinds that mean a tenant's copy was tampered with: others' copies may be intact."""
     policy: frozenset[str]
     """Kinds that apply a tenant's policy if no fact is named: they mean nothing for others."""
 

@@ -18,7 +18,7 @@ from schemas.components import PREFIXES, tenant_scoped
 from schemas.events import Event
 from schemas.findings import Finding
 from schemas.incidents.updates import FindingUpdate, IncidentMessage
-from schemas.ledger import FindingSeen, LedgerMessage, Revision, SourceSeen
+from schemas.ledger import FindingSeen, LedgerMessage, Revision, SourceOutcome, SourceSeen
 from schemas.observations import Sighting
 from schemas.severity import Severity
 
@@ -150,14 +150,14 @@ def withheld_messages(finding: Finding) -> Iterator[Message]:
         )
 
 
-def source_message(event: Event[object], outcome: str = "ok") -> Message:
+def source_message(event: Event[object], outcome: SourceOutcome = SourceOutcome.OK) -> Message:
     """Return the record that a source was heard.
 
     The checks send it once per source and hour, and for each sampled event.
 
     Args:
         event: The event.
-        outcome: ok or incomplete.
+        outcome: What came of it.
     """
     return source_notice(
         tenant=event.tenantid,
@@ -168,7 +168,9 @@ def source_message(event: Event[object], outcome: str = "ok") -> Message:
     )
 
 
-def source_notice(*, tenant: str, source: str, event_id: str, at_ms: int, outcome: str) -> Message:
+def source_notice(
+    *, tenant: str, source: str, event_id: str, at_ms: int, outcome: SourceOutcome
+) -> Message:
     """Return the record that a source was heard, filed under tenant and source.
 
     Args:
@@ -176,7 +178,7 @@ def source_notice(*, tenant: str, source: str, event_id: str, at_ms: int, outcom
         source: The source, as its events name it.
         event_id: The id of the event.
         at_ms: The broker's timestamp, milliseconds since the epoch.
-        outcome: ok, incomplete or dead-letter.
+        outcome: What came of it.
     """
     key = f"{SOURCE_PREFIX}{tenant}|{source}"
     return ledger_message(

@@ -11,7 +11,7 @@ from schemas.counting import counted
 from schemas.decisions import DecisionKind
 from schemas.errors import TidewatchError
 from schemas.incidents.commands import CommandView
-from schemas.incidents.states import Action, CommandStatus, TaskState
+from schemas.incidents.states import Action, CommandStatus, IncidentStatus, TaskState
 from schemas.incidents.views import IncidentDocument, TaskView
 from streams.cli.choices import chosen_command, chosen_task
 from streams.console.viewer import Role, Viewer
@@ -122,15 +122,15 @@ def offered(viewer: Viewer, document: IncidentDocument) -> list[Act]:
     """
     ended = document.status.ended
     fitting: dict[DecisionKind, bool] = {
-        DecisionKind.ACKNOWLEDGE: document.status == "new",
+        DecisionKind.ACKNOWLEDGE: document.status == IncidentStatus.NEW,
         DecisionKind.ASSIGN: not ended,
         DecisionKind.COMMENT: True,
         DecisionKind.SEVERITY: not ended,
-        DecisionKind.SUPPRESS: not ended and document.status != "suppressed",
+        DecisionKind.SUPPRESS: not ended and document.status != IncidentStatus.SUPPRESSED,
         DecisionKind.CLOSE: not ended,
         DecisionKind.FALSE_POSITIVE: not document.status.refuted,
         DecisionKind.REOPEN: document.status in {"closed", "false-positive", "suppressed"}
-        or any(one.status == "suppressed" for one in document.tenants),
+        or any(part.status == IncidentStatus.SUPPRESSED for part in document.tenants),
         DecisionKind.SHARE: not document.released and not document.status.refuted,
     }
     return [act for kind, act in ACTS.items() if fitting.get(kind, False) and allowed(viewer, act)]

@@ -17,7 +17,7 @@ from schemas.incidents.holds import HoldState, HoldView
 from schemas.incidents.states import CommandStatus, TaskState
 from schemas.incidents.views import IncidentDocument
 from schemas.intel import IntelFact
-from schemas.ledger import Derived, OperatorAlert, SourceSeen
+from schemas.ledger import Derived, OperatorAlert, SourceOutcome, SourceSeen
 from schemas.observations import Sighting
 from schemas.policy import Policy
 from streams.console.rows import (
@@ -242,9 +242,9 @@ def _observation(record: Record) -> Iterator[Change]:
             tenant=seen.tenant,
             id=_name(seen.source),
             changed=seen.at_ms,
-            ok=seen.at_ms if seen.outcome == "ok" else 0,
-            incomplete=seen.at_ms if seen.outcome == "incomplete" else 0,
-            dead=seen.at_ms if seen.outcome == "dead-letter" else 0,
+            ok=seen.at_ms if seen.outcome == SourceOutcome.OK else 0,
+            incomplete=seen.at_ms if seen.outcome == SourceOutcome.INCOMPLETE else 0,
+            dead=seen.at_ms if seen.outcome == SourceOutcome.DEAD_LETTER else 0,
         )
 
 

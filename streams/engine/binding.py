@@ -49,7 +49,6 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True):
     topic: str
     partition: int
     deliveries: Sequence[Delivery[Any]]
-    watermark_ms: int
 
 
 def check_agent(binding: Binding) -> None:

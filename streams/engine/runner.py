@@ -23,7 +23,7 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -61,7 +61,6 @@ if TYPE_CHECKING:
 
 log = Logger()
 
-WATERMARK_ROW: Final = "\x00watermark:"
 TURN_MESSAGES = 2_000
 """Messages after which the event loop gets a turn, for other partitions and for deliveries."""
 NOTICES = 32
@@ -92,7 +91,6 @@ class _Work:
 
     span: dict[str, Any]
     topic: str
-    watermark: int
     message: Any
     """The transport's."""
     before: list[Any]
@@ -127,7 +125,6 @@ class PartitionRunner:
         self._closing = False
         self._running = False
         self._sending = False
-        self._watermarks: dict[str, int] = {}
         self._limits: dict[str, DeadLetterLimit] = {}
         self._runs: dict[str, UnreadableRuns] = {}
         self._held: dict[str, list[Any]] = {}
@@ -200,7 +197,7 @@ class PartitionRunner:
         topic = raw[0].topic
         origin = context.origins[topic]
         metrics.EVENTS_IN.labels(context.name, origin.channel).inc(len(raw))
-        entries, deliveries, watermark = self._read(raw, origin)
+        entries, deliveries = self._read(raw, origin)
         runs, held = self._runs_of(topic)
         was_open = runs.open
         letters = runs.take(entries)
@@ -213,9 +210,7 @@ class PartitionRunner:
         before: list[Any] = []
         if was_open is not None and runs.open is not was_open:
             before, held[:] = list(held), []
-        work = _Work(
-            span=_span(raw), topic=topic, watermark=watermark, message=message, before=before
-        )
+        work = _Work(span=_span(raw), topic=topic, message=message, before=before)
         work.outgoing = [context.addresses.address_letter(letter) for letter in letters]
         if too_much is not None:
             await self._report(work, origin, too_much)
@@ -256,15 +251,13 @@ class PartitionRunner:
 
     def _read(
         self, raw: Sequence[Any], origin: Origin
-    ) -> tuple[list[Unreadable | None], list[Delivery[Any]], int]:
-        """Return each record's problem, if any; the readable records; and the watermark."""
+    ) -> tuple[list[Unreadable | None], list[Delivery[Any]]]:
+        """Return each record's problem, if any, and the readable records."""
         context = self._context
         entries: list[Unreadable | None] = []
         deliveries: list[Delivery[Any]] = []
-        watermark = self._watermark(raw[0].topic)
         internal = origin.channel in CARRIES_ENTERED
         for record in raw:
-            watermark = max(watermark, record.timestamp)
             own = record_of(record, entered_ms(record, internal=internal))
             batch = record.value
             if isinstance(batch, RefusedBatch):
@@ -289,7 +282,7 @@ class PartitionRunner:
             metrics.DEAD_LETTERS.labels(context.name, origin.channel, entry.reason).inc(
                 max(1, entry.records)
             )
-        return entries, deliveries, watermark
+        return entries, deliveries
 
     def _limit_of(self, topic: str) -> DeadLetterLimit:
         limit = self._limits.get(topic)
@@ -419,7 +412,6 @@ class PartitionRunner:
             topic=work.topic,
             partition=self._partition,
             deliveries=part,
-            watermark_ms=work.watermark,
         )
         began = time.monotonic()
         try:
@@ -458,24 +450,14 @@ class PartitionRunner:
             flight.upto = (work.message, part[-1].record.offset + 1)
         elif work.upto is not None:
             flight.upto = (work.message, work.upto)
-        watermark = work.watermark if last else self._watermark(work.topic)
-        await self._send(flight, outgoing, (work.topic, watermark))
+        await self._send(flight, outgoing)
 
-    async def _send(
-        self,
-        flight: _Flight,
-        outgoing: Sequence[Outgoing],
-        watermark: tuple[str, int] | None = None,
-    ) -> None:
+    async def _send(self, flight: _Flight, outgoing: Sequence[Outgoing]) -> None:
         """Start the delivery of a flight, with its changed rows."""
         self._sending = True
         flight.batch_delivery = await self._context.shipper.ship(outgoing)
         if self._rows is not None:
-            if watermark is not None and watermark[1] > self._watermark(watermark[0]):
-                self._rows.put(WATERMARK_ROW + watermark[0], str(watermark[1]).encode())
             flight.batch, flight.changes = self._rows.take_changes()
-        if watermark is not None:
-            self._watermarks[watermark[0]] = watermark[1]
         self._flights.append(flight)
         self._landed.set()
         self._sending = False
@@ -515,13 +497,6 @@ class PartitionRunner:
             limit=context.letter_limit,
             suffix=f"-output-{digest}",
         )
-
-    def _watermark(self, topic: str) -> int:
-        known = self._watermarks.get(topic)
-        if known is not None:
-            return known
-        kept = self._rows.get(WATERMARK_ROW + topic) if self._rows is not None else None
-        return int(kept) if kept else 0
 
     # -- settling ----------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ import msgspec
 from agents.triage.ledger.rows import EXPOSURE_RANK
 from schemas.counting import counted
 from schemas.incidents.commands import CommandView
-from schemas.incidents.states import Action, CommandStatus, Mode, TaskState
+from schemas.incidents.states import Action, CommandStatus, IncidentStatus, Mode, TaskState
 from schemas.incidents.views import FindingView, IncidentDocument, SystemView
 from streams.reports.impact import hosts_of
 
@@ -276,7 +276,7 @@ def next_steps(incident: IncidentDocument) -> list[Step]:
         by_state.setdefault(view.state, []).append((number, view))
     name = incident.id[:ID_SHOWN]
     steps = []
-    if incident.status == "new":
+    if incident.status == IncidentStatus.NEW:
         steps.append(_step("Assign it", f"assign {name} WHO"))
     for state, verb, text in (
         (CommandStatus.PROPOSED, "approve", "Approve or reject what is proposed"),

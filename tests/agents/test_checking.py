@@ -80,7 +80,6 @@ def test_an_event_that_breaks_a_check_is_refused_and_its_neighbours_are_checked(
 
     class Batch:
         partition = 1
-        watermark_ms = 0
         deliveries = tuple(
             Delivery(record=record(offset=n), value=msgspec.structs.replace(event, id=str(n)))
             for n in range(3)

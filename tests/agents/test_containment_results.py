@@ -40,7 +40,6 @@ class Published:
 
 class OneBatch:
     partition = 0
-    watermark_ms = 0
 
     def __init__(self, record):
         self.deliveries = [Delivery(record=record, value=read_result(record))]

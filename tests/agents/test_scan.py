@@ -28,7 +28,6 @@ WEIGHTS = b"\x02" + bytes(7) + b"{}"
 def published(agent, value):
     class Batch:
         partition = 1
-        watermark_ms = 0
         deliveries = (Delivery(record=record(), value=value),)
 
     done = Published()

@@ -156,7 +156,6 @@ class _Outbox:
 class _Batch(msgspec.Struct):
     deliveries: list[Delivery[Any]]
     partition: int = 0
-    watermark_ms: int = 0
 
 
 class Chain:

@@ -1,15 +1,10 @@
-"""Finds and opens the files to scan: regular ones, in a fixed order."""
+"""Opens the files to scan, regular ones only, and judges where links lead."""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
-
-MAX_FILES: Final = 1_000_000
-"""Per folder."""
 
 
 def open_regular(path: Path) -> int:
@@ -23,38 +18,6 @@ def open_regular(path: Path) -> int:
         os.close(descriptor)
         raise OSError(f"not a regular file: {path}")
     return descriptor
-
-
-def list_tree(root: Path) -> Iterator[tuple[Path, str]]:
-    """Yield each regular file below a folder in a fixed order, with its path as reported.
-
-    Links to folders are not entered. Links to files are yielded, and those to folders that lead
-    out of this one: see `escapes`.
-    """
-    count = 0
-    for folder, folders, files in os.walk(root, followlinks=False):
-        folders.sort()
-        # of folders, only links that lead out: targets inside are scanned at their own path
-        away = [outer for outer in folders if _leads_out(Path(folder, outer), root)]
-        for entry in sorted([*files, *away]):
-            count += 1
-            if count > MAX_FILES:
-                return
-            path = Path(folder, entry)
-            yield path, path.relative_to(root).as_posix()
-
-
-def _leads_out(path: Path, root: Path) -> bool:
-    return path.is_symlink() and escapes(path, root)
-
-
-def escapes(path: Path, root: Path) -> bool:
-    """Return whether a path, its links followed, leaves `root`.
-
-    Links that lead to one another in a circle leave nothing.
-    """
-    real, base = resolved(path), resolved(root)
-    return real is not None and base is not None and lies_outside(real, base)
 
 
 def resolved(path: Path) -> Path | None:

@@ -19,7 +19,7 @@ from schemas.canonical import ID_HEX_DIGITS, length_prefixed
 from schemas.components import component_key, is_sha256
 from schemas.events import Event, Package, PackageInstall
 from schemas.findings import Indicator
-from schemas.observations import Sighting
+from schemas.observations import Sighting, SightingKind
 from schemas.policy import Internal, Policy
 
 _CACHE: Final = 32_768
@@ -180,7 +180,7 @@ def sightings(
             event_id=event.id,
             source=event.source,
             occurred_at=occurred,
-            kind="installed",
+            kind=SightingKind.INSTALLED,
             version=version,
             digest=digest,
             filename=package.filename,

@@ -20,7 +20,7 @@ from agents.domain.roles import digest_used_as
 from agents.triage.routing import split_version
 from schemas.canonical import stable_id
 from schemas.components import component_key, tenant_scoped
-from schemas.observations import Sighting
+from schemas.observations import Sighting, SightingKind
 
 MAX_PARENTS: Final = 512
 MAX_REACHING: Final = 8
@@ -34,7 +34,7 @@ _RELEASE: Final = re.compile(
     r"[/_.@-](v[0-9]+(?:\.[0-9]+)*|[0-9]+\.[0-9]+(?:\.[0-9]+)*|20[0-9]{2}-?[01][0-9](?:-?[0-3][0-9])?)"
     r"(?=[/_.-]|$)"
 )
-_MADE: Final = frozenset({"made", "served", "config"})
+_MADE: Final = frozenset({SightingKind.MADE, SightingKind.SERVED, SightingKind.CONFIG})
 
 
 class Lineage(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +82,7 @@ def run_lineage(
     unreadable: list[str] = []
     found: dict[str, Sighting] = {}
 
-    def see(component: str, kind: str, exposure: str, *, version: str | None = None,
+    def see(component: str, kind: SightingKind, exposure: str, *, version: str | None = None,
             digest: str | None = None, **more: object) -> None:  # fmt: skip
         identity = stable_id(
             "sgt",
@@ -129,15 +129,22 @@ def run_lineage(
             # The same version may be given another content: what is known of one is not of both.
             parents[f"{key}@sha256:{digest}"] = None
         models.append(key)
-        see(key, "used", used_as, version=ref.revision, digest=digest)
+        see(key, SightingKind.USED, used_as, version=ref.revision, digest=digest)
         commit = commit_of(ref.digests)
         if commit and commit != ref.revision:
             # Under its tag and under the commit it resolved to: either may be found to be bad.
             parents[f"{key}@{commit}"] = None
-            see(key, "used", used_as, version=commit, tag=ref.revision)
+            see(key, SightingKind.USED, used_as, version=commit, tag=ref.revision)
         if digest:
             parents[digest_used_as(digest, key)] = None
-            see(f"sha256:{digest}", "used", used_as, version=ref.revision, digest=digest, name=key)
+            see(
+                f"sha256:{digest}",
+                SightingKind.USED,
+                used_as,
+                version=ref.revision,
+                digest=digest,
+                name=key,
+            )
     # Who reached a domain: the pipeline, and the models it loaded, whose code may have.
     loaded = [key for key in dict.fromkeys(models) if key.startswith("model:")][:MAX_REACHING]
     reached_by = (subject.component, *loaded)
@@ -149,6 +156,7 @@ def run_lineage(
     left_out = len(parents) - len(made_from)
     if len(made_from) * len(run.outputs) > MAX_EDGES or len(made_from) > PARENTS_OF_ONE:
         made_from = _through_the_run(subject, made_from, see, used_as)
+    produced = SightingKind.SERVED if made_as == "serving" else SightingKind.MADE
     for named in subject.outputs:
         ref, key, digest = named.ref, named.key, named.digest
         if key is None:
@@ -156,20 +164,19 @@ def run_lineage(
             continue
         own = {key, f"sha256:{digest}"}
         of = tuple(parent for parent in made_from if split_version(parent)[0] not in own)
-        kind = "served" if made_as == "serving" else "made"
-        see(key, kind, made_as, version=ref.revision, digest=digest, made_from=of)
+        see(key, produced, made_as, version=ref.revision, digest=digest, made_from=of)
         if digest:
-            see(f"sha256:{digest}", kind, made_as, version=ref.revision, digest=digest, name=key,
-                made_from=of)  # fmt: skip
+            see(f"sha256:{digest}", produced, made_as, version=ref.revision, digest=digest,
+                name=key, made_from=of)  # fmt: skip
     if run.stage in SERVING_STAGES and not run.outputs and (run.pipeline or run.system):
         # A deployment without outputs still serves: its inputs are recorded under its name.
         name = run.pipeline or run.system or ""
         key = tenant_scoped(component_key("deployment", name), tenant)
-        see(key, "served" if made_as == "serving" else "made", made_as, made_from=made_from)
+        see(key, produced, made_as, made_from=made_from)
     if config_digest is not None and is_baseline:
-        see(pipeline, "config", used_as, version=config_digest, digest=config_digest)
+        see(pipeline, SightingKind.CONFIG, used_as, version=config_digest, digest=config_digest)
     else:
-        see(pipeline, "seen", used_as, version=config_digest)
+        see(pipeline, SightingKind.SEEN, used_as, version=config_digest)
     # At the limit the outputs are kept: without them lineage ends here.
     first = sorted(found.values(), key=lambda item: not (item.made_from or item.kind in _MADE))
     kept = tuple(first[:MAX_SIGHTINGS])
@@ -194,7 +201,7 @@ def _through_the_run(
     for number, start in enumerate(range(0, len(of), PARENTS_OF_ONE)):
         versions.append(f"{run_id}-{number}")
         part = of[start : start + PARENTS_OF_ONE]
-        see(pipeline, "seen", exposure, version=versions[-1], made_from=part)
+        see(pipeline, SightingKind.SEEN, exposure, version=versions[-1], made_from=part)
     itself = (parent for parent in parents if split_version(parent)[0] == pipeline)
     return (*itself, *(f"{pipeline}@{version}" for version in versions))
 
@@ -205,7 +212,7 @@ class _See(Protocol):
     def __call__(
         self,
         component: str,
-        kind: str,
+        kind: SightingKind,
         exposure: str,
         *,
         version: str | None = None,
@@ -230,15 +237,23 @@ def _see_source(
     keys = [dataset]
     # The vendor is not a publisher of the dataset's registry: it has its own sighting.
     version = source_version(source, stage)
-    see(dataset, "used", exposure, version=version, digest=digest, origin=origin, name=source.name)
+    see(
+        dataset,
+        SightingKind.USED,
+        exposure,
+        version=version,
+        digest=digest,
+        origin=origin,
+        name=source.name,
+    )
     if digest:
         keys.append(f"sha256:{digest}")
-        see(keys[-1], "used", exposure, digest=digest, name=dataset, origin=origin)
+        see(keys[-1], SightingKind.USED, exposure, digest=digest, name=dataset, origin=origin)
     if domain:
         keys.append(domain)
         for component in reached_by:
-            see(domain, "used", exposure, name=component)
+            see(domain, SightingKind.USED, exposure, name=component)
     if vendor:
         keys.append(vendor)
-        see(vendor, "used", exposure, name=dataset)
+        see(vendor, SightingKind.USED, exposure, name=dataset)
     return keys

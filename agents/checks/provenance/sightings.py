@@ -15,7 +15,7 @@ from agents.checks.provenance.subject import PushSubject
 from schemas.canonical import stable_id
 from schemas.components import component_key, digest_of_files
 from schemas.events import RegistryPush
-from schemas.observations import Sighting
+from schemas.observations import Sighting, SightingKind
 from schemas.policy import Policy
 
 MAX_SIGHTINGS: Final = 2000
@@ -23,12 +23,12 @@ MAX_SIGHTINGS: Final = 2000
 MAX_PARTS: Final = 4
 """Most files whose digests identify a version; more shards are identified by the digest of all."""
 _KINDS: Final = {
-    "push": "pushed",
-    "promote": "pushed",
-    "tag": "pushed",
-    "pull": "pulled",
-    "delete": "deleted",
-    "move": "moved",
+    "push": SightingKind.PUSHED,
+    "promote": SightingKind.PUSHED,
+    "tag": SightingKind.PUSHED,
+    "pull": SightingKind.PULLED,
+    "delete": SightingKind.DELETED,
+    "move": SightingKind.MOVED,
 }
 
 
@@ -76,7 +76,7 @@ def sightings_of(
         event_id=event.id,
         source=event.source,
         occurred_at=event.time,
-        kind=_KINDS.get(push.action, "seen"),
+        kind=_KINDS.get(push.action, SightingKind.SEEN),
         version=subject.version,
         tag=push.tag,
         publisher=publisher,
@@ -186,7 +186,7 @@ def _all(
         named = msgspec.structs.replace(
             base,
             component=parent,
-            kind="named",
+            kind=SightingKind.NAMED,
             version=None,
             tag=None,
             publisher=None,

@@ -22,6 +22,7 @@ from agents.triage.ledger import (
 from agents.triage.ledger.batch import POPULAR_HOLDERS, LedgerBatch, Trusts, trust_all
 from agents.triage.ledger.namespaces import admitted
 from agents.triage.ledger.sightings import on_sighting
+from schemas.incidents.states import CaseOutcome
 from schemas.intel import IntelFact
 from schemas.ledger import (
     AdviceOffered,
@@ -106,7 +107,7 @@ def _take(batch: LedgerBatch, message: LedgerMessage) -> None:
                 message.key,
                 message.incident,
                 message.revision,
-                active=message.state == "dismissed",
+                active=message.state == CaseOutcome.DISMISSED,
                 incident=message.incident,
                 tenant=message.tenant,
                 after=message.after,

@@ -31,7 +31,7 @@ from agents.triage.ledger.rows import (
 )
 from agents.triage.store import row_key
 from schemas.findings import Finding
-from schemas.observations import Sighting
+from schemas.observations import Sighting, SightingKind
 from schemas.severity import Severity
 
 _RELEASE: Final = re.compile(r"v?\d+(\.\d+)+([-+.]?[0-9a-z]+)*", re.IGNORECASE | re.ASCII)
@@ -44,7 +44,7 @@ _MAX_TAG: Final = 64
 _MAX_PATH: Final = 200
 _OF_FILE: Final = "\0"
 """Separates the version or tag in a slot's name from the file."""
-REPORTED: Final = frozenset({"pushed", "pulled"})
+REPORTED: Final = frozenset({SightingKind.PUSHED, SightingKind.PULLED})
 """Kinds of sighting in which a registry reports its tags."""
 _COLLEAGUE: Final = 0.5
 """Confidence in a change of publisher within a tenant's own registry."""
@@ -83,7 +83,7 @@ def _slots(seen: Sighting, prefix: str) -> list[tuple[str, str, str]]:
         slots.append(("publisher", "publisher-id", seen.publisher_id))
     elif seen.publisher:
         slots.append(("publisher", "publisher", seen.publisher))
-    pushed = seen.kind == "pushed"
+    pushed = seen.kind == SightingKind.PUSHED
     # A run may have read only some files: its holding is compared with the announcement.
     several = len(seen.parts) > 1
     fixed = seen.version is not None and not moves(seen.version)
@@ -92,9 +92,13 @@ def _slots(seen: Sighting, prefix: str) -> list[tuple[str, str, str]]:
     tag = seen.tag if seen.tag and len(seen.tag) <= _MAX_TAG else ""
     if _RELEASE.fullmatch(tag):
         slots += _of_tag(seen, tag)
-    if fixed and seen.kind == "pulled" and not names_content(seen.version):
+    if fixed and seen.kind == SightingKind.PULLED and not names_content(seen.version):
         slots += _of_files(seen, f"version:{seen.version}", "version")
-    if seen.kind == "used" and seen.version and (_RELEASE.fullmatch(tag) or _SERIES.fullmatch(tag)):
+    if (
+        seen.kind == SightingKind.USED
+        and seen.version
+        and (_RELEASE.fullmatch(tag) or _SERIES.fullmatch(tag))
+    ):
         slots.append(("commit", f"commit:{tag}", seen.version))
     if prefix == "pipeline" and seen.digest:
         slots.append(("digest", "digest", seen.digest))
@@ -109,10 +113,10 @@ def _of_tag(seen: Sighting, tag: str) -> list[tuple[str, str, str]]:
     if names_content(seen.version) and seen.kind in REPORTED:
         revision = (seen.version or "").removeprefix("sha256:")
         return [("tag", f"tagged:{tag}", revision)]
-    if seen.kind == "pushed" and (seen.digest or seen.version):
+    if seen.kind == SightingKind.PUSHED and (seen.digest or seen.version):
         return [("tag", f"tag:{tag}", seen.digest or seen.version or "")]
     # A tag equal to the version is compared as the version.
-    if seen.kind == "pulled" and seen.version != tag:
+    if seen.kind == SightingKind.PULLED and seen.version != tag:
         return _of_files(seen, f"tag:{tag}", "tag")
     return []
 
@@ -203,7 +207,7 @@ def _note_push(
     correlation = for_prefix("absence", "", prefix)
     # Whether the signature verifies doesn't matter here: a bad one has a finding of its own.
     signed = seen.signed if seen.has_signature is None else seen.has_signature
-    if correlation is None or seen.kind != "pushed" or signed is None:
+    if correlation is None or seen.kind != SightingKind.PUSHED or signed is None:
         return False
     rank = stable_rank(version or seen.digest or "")
     entry = (

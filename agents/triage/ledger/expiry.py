@@ -31,6 +31,7 @@ from agents.triage.ledger.rows import (
 )
 from agents.triage.ledger.standing_roots import forget_use
 from agents.triage.store import SEPARATOR, row_key
+from schemas.incidents.states import CaseOutcome
 
 AT_ONCE: Final = 2_000
 """Rows examined per tick. While more are due, every tick takes as many: a limit per period would
@@ -95,7 +96,7 @@ def _record(batch: LedgerBatch, *, unfinished: bool) -> None:
 
 
 def _is_open(batch: LedgerBatch, component: str, row: ComponentRow) -> bool:
-    closed = {incident for incident, (state, _) in row.cases.items() if state != "open"}
+    closed = {incident for incident, (state, _) in row.cases.items() if state != CaseOutcome.OPEN}
     marks = [*row.marks.values()]
     for claims in all_claims(batch, component, row):
         marks.extend(claims.marks.values())

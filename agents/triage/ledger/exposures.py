@@ -28,6 +28,7 @@ from agents.triage.ledger.taints import taint_of
 from agents.triage.store import row_key
 from schemas.basis import BasisKind
 from schemas.incidents.updates import CHECKED, Exposure, Proof
+from schemas.observations import SightingKind
 
 _PROOF: Final = {"pypi": "clean-install", "model": "verified-push", "image": "verified-push"}
 
@@ -262,7 +263,7 @@ def _report_checked(
     checked = [
         holding
         for holding in ((only,) if only is not None else _clean(batch, component, row, system))
-        if holding.kind == "pushed" and holding.checks
+        if holding.kind == SightingKind.PUSHED and holding.checks
     ]
     if not checked or not has_versions(component):
         return

@@ -38,6 +38,7 @@ from agents.triage.ledger.standing_roots import note_use, stand
 from agents.triage.ledger.taints import mark_of, taint_of
 from agents.triage.store import row_key
 from schemas.basis import BareFinding, Basis
+from schemas.incidents.states import CaseOutcome
 from schemas.ledger import CaseState, Revision, Taint
 
 About = Callable[[str | None, str | None], bool]
@@ -264,7 +265,7 @@ def on_case(batch: LedgerBatch, case: CaseState) -> None:
     if len(cases) > MARKS:
         # Only dismissals decide; closing only lets rows expire.
         for extra in sorted(
-            cases, key=lambda name: (cases[name][0] != "dismissed", stable_rank(name))
+            cases, key=lambda name: (cases[name][0] != CaseOutcome.DISMISSED, stable_rank(name))
         )[MARKS:]:
             del cases[extra]
         batch.bound_reached("incidents of one component", case.key, MARKS)
@@ -272,8 +273,8 @@ def on_case(batch: LedgerBatch, case: CaseState) -> None:
         batch.store.save(row_key(COMPONENT, case.key), row)
     else:
         save_claims(batch, case.key, row, claims)
-    dismissed = case.state == "dismissed"
-    reopened = known is not None and known[0] == "dismissed" and not dismissed
+    dismissed = case.state == CaseOutcome.DISMISSED
+    reopened = known is not None and known[0] == CaseOutcome.DISMISSED and not dismissed
     if not dismissed and not reopened:
         return
     lift(
@@ -341,4 +342,6 @@ def dismissed_at(
     states = [row.cases.get(incident)]
     if tenant and row.claims:
         states.append(claims_row(batch, component, tenant).cases.get(incident))
-    return max((state[1] for state in states if state and state[0] == "dismissed"), default=None)
+    return max(
+        (state[1] for state in states if state and state[0] == CaseOutcome.DISMISSED), default=None
+    )

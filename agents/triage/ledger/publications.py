@@ -15,14 +15,14 @@ from agents.triage.ledger.batch import LedgerBatch, indicator_of, state_of
 from agents.triage.ledger.registry_consistency import moves
 from agents.triage.ledger.rows import TEXT_BYTES, Publication, TenantRow, from_ms, to_ms
 from schemas.findings import Finding
-from schemas.observations import Sighting
+from schemas.observations import Sighting, SightingKind
 from schemas.severity import Severity
 
 PUBLISHING_CHANGED: Final = "TW-LEDGER-PUBLISHING-CHANGED"
 PUBLICATIONS: Final = 32
 """The most versions compared in one tenant: the last published."""
 PUBLICATIONS_ROOM: Final = 6 * 1024
-_COMPARED: Final = frozenset({"pushed", "pulled"})
+_COMPARED: Final = frozenset({SightingKind.PUSHED, SightingKind.PULLED})
 _STRENGTH: Final = {"oidc": 3, "token": 2, "password": 1}
 """Authentications by resistance to theft: per-run credentials rank above stored ones."""
 _SEVERAL: Final = 2
@@ -130,7 +130,7 @@ def _differences(
     assert rule is not None
     result: list[tuple[Correlation, Finding]] = []
     absent = for_prefix("absence", "", prefix)
-    if entry.kind == "pulled" and absent is not None:
+    if entry.kind == SightingKind.PULLED and absent is not None:
         signed = before[-absent.when.minimum :]
         if (
             entry.signed is False

@@ -11,7 +11,7 @@ from agents.triage.ledger.batch import LedgerBatch, indicator_of, state_of
 from agents.triage.ledger.rows import SLOTS, VALUES, Seen, TenantRow, from_ms, value_seen
 from schemas.findings import Finding
 from schemas.ledger import Revision
-from schemas.observations import Sighting
+from schemas.observations import Sighting, SightingKind
 
 MOVING: Final = frozenset(
     {"main", "master", "latest", "head", "current", "nightly", "daily", "dev", "edge", "rolling",
@@ -20,7 +20,7 @@ MOVING: Final = frozenset(
 """Versions that name the newest content, which may change."""
 _ANNOUNCED: Final = "announced:"
 _HELD: Final = "held:"
-_HOLDS: Final = frozenset({"used", "made", "pulled"})
+_HOLDS: Final = frozenset({SightingKind.USED, SightingKind.MADE, SightingKind.PULLED})
 _UNSURE: Final = 0.6
 """Confidence if a run may have hashed other files of the version than the registry lists."""
 
@@ -49,7 +49,7 @@ def note_announced(
         return False, None
     if for_prefix("drift", "announced", seen.component.partition(":")[0]) is None:
         return False, None
-    if seen.kind == "pushed":
+    if seen.kind == SightingKind.PUSHED:
         digests = {seen.digest, *seen.parts} if seen.parts else set()
         mark = _ANNOUNCED
     elif seen.kind in _HOLDS:

@@ -17,7 +17,7 @@ from schemas.basis import BareFinding, Basis, BasisKind, Position
 from schemas.findings import Finding
 from schemas.intel import IntelFact
 from schemas.ledger import Revision
-from schemas.observations import Sighting
+from schemas.observations import Sighting, SightingKind
 
 DAY_MS: Final = 86_400_000
 HOUR_MS: Final = 3_600_000
@@ -135,7 +135,7 @@ class Holding(msgspec.Struct, array_like=True):
     but the hour of the last repetition is not."""
     last_event: str
     exposure: str = "delivered"
-    kind: str = "seen"
+    kind: SightingKind = SightingKind.SEEN
     tag: str | None = None
     publisher: str | None = None
     origin: str | None = None
@@ -190,8 +190,8 @@ class Publication(msgspec.Struct, array_like=True, frozen=True):
 
     first_ms: int
     event_id: str
-    kind: str
-    """`pushed` or `pulled`."""
+    kind: SightingKind
+    """Pushed or pulled."""
     strength: int
     """The rank of the authentication; 0: unknown."""
     account: str

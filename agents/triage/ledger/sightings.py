@@ -47,9 +47,9 @@ from schemas.basis import Basis
 from schemas.canonical import stable_hash
 from schemas.components import PREFIXES
 from schemas.ledger import Derived
-from schemas.observations import Sighting
+from schemas.observations import Sighting, SightingKind
 
-_MADE: Final = frozenset({"made", "pushed", "served"})
+_MADE: Final = frozenset({SightingKind.MADE, SightingKind.PUSHED, SightingKind.SERVED})
 """Kinds of sighting by which the first record of a digest introduces it."""
 
 
@@ -285,7 +285,7 @@ def _holding(seen: Sighting, at: int, version: str | None) -> Holding:
         last_ms=at,
         last_event=event,
         exposure=seen.exposure if seen.exposure in EXPOSURE_RANK else "delivered",
-        kind=clip(seen.kind, TEXT_BYTES),
+        kind=seen.kind,
         tag=clip_or_none(seen.tag, TEXT_BYTES),
         publisher=clip_or_none(seen.publisher, TEXT_BYTES),
         origin=clip_or_none(seen.origin, TEXT_BYTES),

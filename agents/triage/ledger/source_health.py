@@ -21,7 +21,7 @@ from agents.triage.ledger.rows import (
 )
 from agents.triage.store import row_key
 from schemas.canonical import stable_id
-from schemas.ledger import OperatorAlert, SourceSeen
+from schemas.ledger import OperatorAlert, SourceOutcome, SourceSeen
 
 HOURS: Final = 64
 DAYS: Final = 8
@@ -47,9 +47,9 @@ def on_source(batch: LedgerBatch, seen: SourceSeen) -> None:
         row.hours = sorted({*row.hours, hour})[-HOURS:]
     everything, incomplete, dead = row.days.setdefault(str(day), (Tally(), Tally(), Tally()))
     everything.add(seen.event_id, SAMPLE)
-    if seen.outcome == "incomplete":
+    if seen.outcome == SourceOutcome.INCOMPLETE:
         incomplete.add(seen.event_id, SAMPLE)
-    elif seen.outcome == "dead-letter":
+    elif seen.outcome == SourceOutcome.DEAD_LETTER:
         dead.add(seen.event_id, SAMPLE)
     for old in sorted(row.days, key=int)[:-DAYS]:
         del row.days[old]

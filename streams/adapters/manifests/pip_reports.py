@@ -36,7 +36,6 @@ class _Download(msgspec.Struct):
     archive_info: _Archive | None = None
     vcs_info: _VcsInfo | None = None
     dir_info: _DirInfo | None = None
-    subdirectory: str | None = None
 
 
 class _Metadata(msgspec.Struct):

@@ -34,7 +34,6 @@ FILES = [{"path": "m.safetensors", "uri": "file:///m/m.safetensors"}]
 def told(agent: Any, value: Any) -> list[Sighting]:
     class Batch:
         partition = 1
-        watermark_ms = 0
         deliveries = [Delivery(record=record(), value=value)]  # noqa: RUF012 -- a plain stand-in
 
     published = Published()

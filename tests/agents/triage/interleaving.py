@@ -80,7 +80,6 @@ class _Outbox:
 class _Batch(msgspec.Struct):
     deliveries: list[Delivery[Any]]
     partition: int = 0
-    watermark_ms: int = 0
 
 
 async def _scan(path: str, source: Any, siblings: frozenset[str]) -> Any:

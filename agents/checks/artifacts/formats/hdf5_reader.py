@@ -26,7 +26,7 @@ UNDEFINED: Final = (1 << 64) - 1
 MAX_OBJECTS, MAX_MESSAGES = 200_000, 100_000
 MAX_TEXT: Final = 32 << 20
 LINK_INFO, LINK, EXTERNAL, LAYOUT, ATTRIBUTE = 0x02, 0x06, 0x07, 0x08, 0x0C
-CONTINUATION, SYMBOLS, ATTRIBUTE_INFO, SPACE, FILTERS, TYPE = 0x10, 0x11, 0x15, 0x01, 0x0B, 0x03
+CONTINUATION, SYMBOLS, ATTRIBUTE_INFO, SPACE, TYPE = 0x10, 0x11, 0x15, 0x01, 0x03
 LARGEST: Final = 1 << 36
 """Bytes of one dataset; those of real models are smaller, whatever its file's size."""
 RATIO: Final = 1100

@@ -48,7 +48,7 @@ class _Reader:
 
     def __init__(self, scan: Scan) -> None:
         self._scan = scan
-        self._depth = self._count = 0
+        self._count = 0
         self._path: list[str] = []
         self._text: list[str] = []
         self._length = 0

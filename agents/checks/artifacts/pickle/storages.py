@@ -26,8 +26,6 @@ WIDTHS: Final = {
 """Bytes of an element of each storage."""
 _SHAPES: Final = re.compile(r"(^|/)traced_inputs/[^/]+$")
 """What a model was traced with: TorchScript keeps the shapes, and leaves the numbers out."""
-_FIELDS: Final = 5
-"""("storage", type, key, location, elements)."""
 
 
 def storage_sizes(member: str, persistent: Iterable[tuple[Any, ...]]) -> Iterator[tuple[str, int]]:

@@ -1,5 +1,4 @@
 """Scans in processes of their own: limited, without network, killed and replaced when they fail."""
-# ruff: noqa: PLR2004 -- numbers of formats are what they are
 
 from __future__ import annotations
 
@@ -19,7 +18,7 @@ from typing import Any, Final, Self, TypeVar
 
 import msgspec
 
-from agents.checks.artifacts.opening import escapes, link_text, list_tree, open_regular
+from agents.checks.artifacts.opening import open_regular
 from agents.checks.artifacts.report import FileReport, failed, verdict_of
 from agents.checks.artifacts.sandbox.process import ScanProcess, last_words, printable
 from agents.checks.artifacts.sandbox.protocol import (
@@ -37,7 +36,7 @@ from agents.checks.artifacts.sandbox.protocol import (
     send,
     send_with,
 )
-from agents.checks.artifacts.scanning import BudgetExceededError, BytesSource, Source
+from agents.checks.artifacts.scanning import BudgetExceededError, Source
 from agents.domain.detection import Detection
 from schemas.severity import Verdict
 
@@ -481,24 +480,6 @@ class SandboxPool:
         return await loop.run_in_executor(
             self._threads, lambda: self.scan_source(name, content, siblings, tenant)
         )
-
-    def scan_tree(
-        self, root: Path, *, digest: bool = False, second_opinion: bool = True
-    ) -> Iterator[FileReport]:
-        """Yield the report of each file below a folder, in the order of their paths."""
-        entries = list(list_tree(root))
-        siblings = frozenset(name for _, name in entries) if len(entries) < 10_000 else frozenset()
-
-        def one(entry: tuple[Path, str]) -> FileReport:
-            path, name = entry
-            if path.is_symlink() and escapes(path, root):
-                # not followed: it is judged by where it leads
-                return self.scan_source(name, BytesSource(link_text(path)), siblings)
-            return self.scan_path(
-                path, name=name, siblings=siblings, digest=digest, second_opinion=second_opinion
-            )
-
-        yield from self.gather(one, entries)
 
     def gather(self, work: Callable[[_Given], _Made], given: Sequence[_Given]) -> list[_Made]:
         """Return what `work`, which scans, makes of each.
