@@ -28,7 +28,7 @@ from agents.checks.artifacts.formats.passive_files import PASSIVE
 from agents.checks.artifacts.formats.plain_text import FORMAT as PLAIN_TEXT
 from agents.checks.artifacts.formats.plain_text import is_text
 from agents.checks.artifacts.formats.programs import PROGRAM
-from agents.checks.artifacts.formats.registry import FORMATS
+from agents.checks.artifacts.formats.registry import candidates
 from agents.checks.artifacts.formats.tensor_data import is_described
 from agents.checks.artifacts.formats.torchscript import scan_torchscript_code
 from agents.checks.artifacts.pickle.heads import starts_like_pickle
@@ -62,6 +62,15 @@ _COMPRESSED_NAME: Final = re.compile(
     + ")$",
     re.IGNORECASE,
 )
+_ARCHIVED: Final = re.compile(
+    b"|".join(
+        b"(?:%b)" % known.magic.pattern
+        for known in (SEVENZIP, *COMPRESSIONS, *UNREAD)
+        if known.magic is not None
+    ),
+    re.DOTALL,
+)
+"""What any of these archives begins with: most files begin with none, and are asked once."""
 _OTHERS: Final = (b"SR\0\x04", b"SR\0\x06", b"$FL2", b"$FL3")
 """IDL's and SPSS's files, which are named as pickles are."""
 _OTHERWISE_NAMED: Final = frozenset(("link", "appledouble"))
@@ -214,12 +223,13 @@ def _containers(scan: Scan, name: str, source: Source, head: bytes) -> None:
         _part(scan, lambda: scan_zip(scan, name, source, head))
     if tar:
         _part(scan, lambda: scan_tar(scan, source))
-    if _begins(SEVENZIP, head):
-        _part(scan, lambda: scan_7z(scan, source))
-    for compression in COMPRESSIONS:
-        if _begins(compression, head):
-            method = compression.name
-            _part(scan, lambda method=method: _compressed(scan, method, name, source))
+    if _ARCHIVED.match(head):
+        if _begins(SEVENZIP, head):
+            _part(scan, lambda: scan_7z(scan, source))
+        for compression in COMPRESSIONS:
+            if _begins(compression, head):
+                method = compression.name
+                _part(scan, lambda method=method: _compressed(scan, method, name, source))
     if match := _ZFILE.match(head):
         scan.formats.append("zfile")
         _part(scan, lambda: scan.descend(name, Part(source, match.end(), source.size)))
@@ -250,6 +260,8 @@ def _compressed(scan: Scan, method: str, name: str, source: Source) -> None:
 
 
 def _unread(scan: Scan, name: str, head: bytes) -> bool:
+    if not _ARCHIVED.match(head):
+        return False
     for archive in UNREAD:
         if _begins(archive, head):
             kind = archive.name
@@ -288,7 +300,7 @@ def _mismatch(scan: Scan, name: str, found: list[str]) -> None:
 def _formats(scan: Scan, name: str, source: Source, head: bytes) -> list[Format]:
     """Read a file as the first format that matches, and return that."""
     named = file_name(name)
-    for known in FORMATS:
+    for known in candidates(name, head):
         if known.matches is None or known.parse is None:
             continue
         parse = known.parse

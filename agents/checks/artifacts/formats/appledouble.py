@@ -42,4 +42,6 @@ def parse(scan: Scan, name: str, source: Source) -> None:
             scan.descend(f"entry-{index}", Part(source, offset, length))
 
 
-FORMAT: Final = Format(name="appledouble", magic=re.compile(MAGIC), matches=matches, parse=parse)
+FORMAT: Final = Format(
+    name="appledouble", firsts=MAGIC[:1], magic=re.compile(MAGIC), matches=matches, parse=parse
+)

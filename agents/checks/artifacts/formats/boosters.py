@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from agents.checks.artifacts.formats.format import Format, Suffix, Trait, endings
+from agents.checks.artifacts.formats.format import SPACES, Format, Suffix, Trait, endings
 from agents.checks.artifacts.readers.embedded import report_text
 from agents.checks.artifacts.readers.torn_tails import is_unwritten
 from agents.checks.artifacts.readers.trees import XGBOOST_KEYS, judge_tree, number
@@ -328,6 +328,7 @@ XGBOOST: Final = Format(
         Suffix(".xgb", Trait.NAMED),
         Suffix(".xgboost", Trait.NAMED),
     ),
+    firsts=b"{b",
     matches=matches_xgboost,
     parse=parse_xgboost,
     numeric=True,
@@ -339,6 +340,7 @@ XGBOOST: Final = Format(
 LIGHTGBM: Final = Format(
     name="lightgbm",
     suffixes=(Suffix(".lgb", Trait.NAMED), Suffix(".lightgbm", Trait.NAMED)),
+    firsts=b"t" + SPACES,
     matches=matches_lightgbm,
     parse=parse_lightgbm,
     numeric=True,
@@ -347,6 +349,7 @@ LIGHTGBM: Final = Format(
 CATBOOST: Final = Format(
     name="catboost",
     suffixes=(Suffix(".cbm", Trait.NAMED | Trait.WEIGHTS | Trait.NONEMPTY | Trait.BINARY),),
+    firsts=b"C",
     magic=re.compile(rb"CBM1"),
     matches=matches_catboost,
     parse=parse_catboost,

@@ -137,6 +137,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
 FORMAT: Final = Format(
     name="coreml",
     suffixes=SUFFIXES,
+    firsts=b"\x08",
     matches=matches,
     parse=parse,
     numeric=True,

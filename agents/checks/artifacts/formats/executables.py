@@ -181,6 +181,9 @@ EXECUTABLE: Final = Format(
         Suffix(".com", Trait.NAMED),
         Suffix(".llamafile", Trait.NAMED | Trait.WEIGHTS | Trait.NONEMPTY | Trait.MIXED),
     ),
+    firsts=bytes(
+        {magic[0] for magic in (b"\x7fELF", b"\0asm", b"dex", SHORTCUT, b"MZ", *APE, *MACH, *FAT)}
+    ),
     matches=matches_binary,
     parse=parse_binary,
     rules=(
@@ -200,6 +203,7 @@ SCRIPT: Final = Format(
         *(Suffix(ending, Trait.NAMED | Trait.USUAL) for ending in _USUAL),
         *(Suffix(ending, Trait.NAMED) for ending in _UNUSUAL),
     ),
+    firsts=b"#",
     matches=matches_script,
     parse=parse_script,
     rules=(

@@ -78,6 +78,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
 FORMAT: Final = Format(
     name="foreign",
     suffixes=SUFFIXES,
+    firsts=bytes({head[0] for head in HEADS}),
     matches=matches,
     parse=parse,
     numeric=True,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from enum import Flag, StrEnum, auto
 from importlib import import_module
-from typing import Self
+from typing import Final, Self
 
 import msgspec
 
@@ -54,6 +54,8 @@ class Trait(Flag):
 
 
 NONE = Trait(0)
+SPACES: Final = b" \t\n\r\v\f"
+"""What `bytes.lstrip` takes away."""
 
 
 class FileName(str):
@@ -107,6 +109,9 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     suffixes: tuple[Suffix, ...] = ()
+    firsts: bytes | None = None
+    """What the first byte of a file is that is recognised by its content; one that has an ending of
+    `suffixes` may begin otherwise. None where it may be any."""
     magic: re.Pattern[bytes] | None = None
     """The first bytes of every file; None for a format that has no magic."""
     matches: Matches | None = None
@@ -134,8 +139,12 @@ def later(module: str) -> Parse:
     Args:
         module: Its full name.
     """
+    reader: Parse | None = None
 
     def parse(scan: Scan, name: FileName, source: Source) -> None:
-        import_module(module).parse(scan, name, source)
+        nonlocal reader
+        if reader is None:
+            reader = import_module(module).parse
+        reader(scan, name, source)
 
     return parse

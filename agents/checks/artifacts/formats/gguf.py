@@ -405,6 +405,7 @@ class _Reader:
 FORMAT: Final = Format(
     name="gguf",
     suffixes=SUFFIXES,
+    firsts=bytes({magic[0] for magic in (b"GGUF", b"FUGG", *LEGACY)}),
     magic=_EITHER_ORDER,
     matches=matches,
     parse=parse,

@@ -27,8 +27,9 @@ _NAMED: Final = endings(SUFFIXES, Trait.NAMED)
 
 def matches(name: str, head: bytes, source: Source) -> bool:
     """Return whether a file is HDF5: its signature, at its start or after a user block."""
-    if head.startswith(SIGNATURE) or any(
-        head[offset : offset + len(SIGNATURE)] == SIGNATURE for offset in _USER_BLOCKS
+    if SIGNATURE in head and (
+        head.startswith(SIGNATURE)
+        or any(head[offset : offset + len(SIGNATURE)] == SIGNATURE for offset in _USER_BLOCKS)
     ):
         return True
     named = name.lower().endswith(_NAMED)

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from agents.checks.artifacts.formats.format import Content, Format, Suffix, Trait, endings, later
+from agents.checks.artifacts.formats.format import (
+    SPACES,
+    Content,
+    Format,
+    Suffix,
+    Trait,
+    endings,
+    later,
+)
 from agents.checks.artifacts.scanning import Source
 
 SUFFIXES: Final = (
@@ -38,6 +46,7 @@ def matches(name: str, head: bytes, source: Source) -> bool:
 FORMAT: Final = Format(
     name="json",
     suffixes=SUFFIXES,
+    firsts=b"{[\xef" + SPACES,
     matches=matches,
     parse=later("agents.checks.artifacts.formats.json_reader"),
 )

@@ -81,4 +81,6 @@ def in_snapshot(path: str, siblings: frozenset[str], name: str) -> bool:
     )
 
 
-FORMAT: Final = Format(name="link", matches=matches, parse=parse, rules=("TW-FILE-LINK-OUTSIDE",))
+FORMAT: Final = Format(
+    name="link", firsts=b".", matches=matches, parse=parse, rules=("TW-FILE-LINK-OUTSIDE",)
+)

@@ -59,6 +59,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
 FORMAT: Final = Format(
     name="matlab",
     suffixes=SUFFIXES,
+    firsts=MAGIC[:1],
     magic=re.compile(re.escape(MAGIC)),
     matches=matches,
     parse=parse,

@@ -202,6 +202,7 @@ class _Walker:
 FORMAT: Final = Format(
     name="msgpack",
     suffixes=SUFFIXES,
+    firsts=bytes((*range(0x81, 0x90), 0xDE)),
     matches=matches,
     parse=parse,
     numeric=True,

@@ -241,6 +241,7 @@ def _begins(head: bytes) -> bool:
 FORMAT: Final = Format(
     name="onnx",
     suffixes=SUFFIXES,
+    firsts=b"\x08",
     matches=matches,
     parse=parse,
     begins=_begins,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from agents.checks.artifacts.formats.format import (
@@ -49,7 +48,7 @@ _BASES: Final = frozenset((
     "contributors", "copying", "version", "changelog", "codeowners", "manifest", "usage",
     "requirements",
 ))  # fmt: skip
-UNWRITTEN: Final = re.compile(rb"\0{8}|\xff{8}")
+_UNWRITTEN: Final = (b"\0" * 8, b"\xff" * 8)
 """What no text holds: a page that was never written, or that was erased."""
 _CONTROL_SHARE: Final = 0.02
 _FOREIGN: Final = bytes(range(128, 256))
@@ -67,9 +66,14 @@ def matches(name: FileName, head: bytes, source: Source) -> bool:
         return True
     if named:
         utf16 = head.startswith((b"\xff\xfe", b"\xfe\xff"))
-        unwritten = base.endswith(_SURE_ENDINGS) and UNWRITTEN.search(head) is not None
-        return utf16 or unwritten or controls(head) <= len(head) * _CONTROL_SHARE
+        damaged = base.endswith(_SURE_ENDINGS) and unwritten(head) is not None
+        return utf16 or damaged or controls(head) <= len(head) * _CONTROL_SHARE
     return head.startswith(b"version https://git-lfs.github.com/spec/")
+
+
+def unwritten(raw: bytes) -> int | None:
+    """Return where a text has bytes of none, or None."""
+    return min((raw.index(run) for run in _UNWRITTEN if run in raw), default=None)
 
 
 def is_text(head: bytes) -> bool:

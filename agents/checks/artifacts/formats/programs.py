@@ -175,6 +175,7 @@ def _is_python(text: str) -> bool:
 SITE: Final = Format(
     name="site",
     suffixes=(Suffix(".pth", Trait.NAMED),),
+    firsts=b"",
     matches=matches_site,
     parse=parse_site,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
 
 from agents.checks.artifacts.containers import declaration as containers
@@ -81,3 +82,32 @@ ALL: Final[tuple[Format, ...]] = (
     *passive_files.PASSIVE,
 )
 """Those and the containers, pickles and arrays, which a file may be besides, and passive files."""
+_ENDINGS: Final = {
+    known.name: frozenset(
+        suffix.ending[suffix.ending.rindex(".") :] for suffix in known.suffixes if suffix.ending
+    )
+    for known in FORMATS
+}
+"""What names with the endings of a format have from their last dot on."""
+_ANY_ENDING: Final = frozenset[str]().union(*_ENDINGS.values())
+
+
+def candidates(name: str, head: bytes) -> tuple[Format, ...]:
+    """Return the formats that a file may be of, by its first byte and its name, in their order.
+
+    Args:
+        name: Its name.
+        head: Its first bytes, at least one.
+    """
+    lower = name.lower()
+    ending = lower[max(lower.rfind("."), 0) :]
+    return _candidates(head[0], ending if ending in _ANY_ENDING else "")
+
+
+@cache
+def _candidates(first: int, ending: str) -> tuple[Format, ...]:
+    return tuple(
+        known
+        for known in FORMATS
+        if known.firsts is None or first in known.firsts or ending in _ENDINGS[known.name]
+    )

@@ -60,5 +60,10 @@ def parse(scan: Scan, name: str, source: Source) -> None:
 
 
 FORMAT: Final = Format(
-    name="sentencepiece", suffixes=SUFFIXES, matches=matches, parse=parse, numeric=True
+    name="sentencepiece",
+    suffixes=SUFFIXES,
+    firsts=b"\n",
+    matches=matches,
+    parse=parse,
+    numeric=True,
 )

@@ -335,6 +335,7 @@ FORMAT: Final = Format(
         Suffix(".meta", Trait.NAMED),
         Suffix(traits=Trait.BINARY, pattern=r"\.data-\d{5}-of-\d{5}$|(^|/)variables\.index$"),
     ),
+    firsts=b"\x08\x12\n",
     matches=matches,
     parse=parse,
     numeric=True,
@@ -349,6 +350,7 @@ FORMAT: Final = Format(
 TEXT: Final = Format(
     name="tensorflow-text",
     suffixes=(Suffix(".pbtxt", Trait.NAMED),),
+    firsts=b"",
     matches=matches_text,
     parse=parse_text,
     rules=(

@@ -7,7 +7,7 @@ from typing import Final
 
 import yaml
 
-from agents.checks.artifacts.formats.plain_text import UNWRITTEN
+from agents.checks.artifacts.formats.plain_text import unwritten
 from agents.checks.artifacts.formats.requirements import report_requirement
 from agents.checks.artifacts.formats.templates import report_template
 from agents.checks.artifacts.formats.yaml_reader import PYTHON_TAG, report_yaml
@@ -42,8 +42,8 @@ def parse(scan: Scan, name: str, source: Source) -> None:
     if source.size > MAX_TEXT:
         return  # vocabularies and logs; nothing reads them but as data
     raw = read_document(scan, source)
-    if unwritten := UNWRITTEN.search(raw):
-        scan.mark_corrupt(f"a text with bytes of none at offset {unwritten.start()}")
+    if (offset := unwritten(raw)) is not None:
+        scan.mark_corrupt(f"a text with bytes of none at offset {offset}")
     text = decode_text(raw)
     if base.endswith(_TEMPLATES) or base == "chat_template":
         report_template(scan, text, base)

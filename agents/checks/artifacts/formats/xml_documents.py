@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from agents.checks.artifacts.formats.format import Format, Suffix, Trait, endings, later
+from agents.checks.artifacts.formats.format import SPACES, Format, Suffix, Trait, endings, later
 from agents.checks.artifacts.scanning import Source
 
 SUFFIXES: Final = (
@@ -31,6 +31,7 @@ def matches(name: str, head: bytes, source: Source) -> bool:
 FORMAT: Final = Format(
     name="xml",
     suffixes=SUFFIXES,
+    firsts=b"<\xef\xff\xfe" + SPACES,
     matches=matches,
     parse=later("agents.checks.artifacts.formats.xml_reader"),
     rules=(

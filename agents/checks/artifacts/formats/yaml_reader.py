@@ -103,6 +103,7 @@ def report_yaml(scan: Scan, text: str, name: str) -> None:
         raise BudgetExceededError(f"YAML of more than {MAX_YAML} characters")
     base = name.lower().rsplit("/", 1)[-1]
     severity = None if _LOADED.search(base) else Severity.LOW
+    run_by_tools = _RUN_BY_TOOLS.search(name.lower()) is not None
     try:
         _judge_events(scan, text)
         for document in yaml.load_all(text, Loader=_PlainLoader):
@@ -113,7 +114,7 @@ def report_yaml(scan: Scan, text: str, name: str) -> None:
                 report_keras(scan, document)
             for path, key, value in leaves(scan, document, _place):
                 if isinstance(value, str) and len(value) > 8:
-                    untrusted = _RUN_BY_TOOLS.search(name.lower()) and is_untrusted_fetch(value)
+                    untrusted = run_by_tools and is_untrusted_fetch(value)
                     grave = Severity.CRITICAL if untrusted else severity
                     report_text(scan, path or "text", value, grave)
                     _judge_project(scan, base, path, key, value)

@@ -67,6 +67,13 @@ def starts_like_pickle(head: bytes) -> bool:
     return (len(head) > 1 and head[0] == 0x80 and head[1] <= 5) or bool(_TEXTUAL.match(head))
 
 
+OPENING: Final = bytes(
+    (*b"()]}CNIJKLMFGSTUVXBPchigjp", 0x80, 0x82, 0x83, 0x84, 0x88, 0x89, 0x8A, 0x8B, 0x8C, 0x8D,
+     0x8E, 0x8F, 0x95, 0x96, 0x97)
+)  # fmt: skip
+"""Opcodes that can be a stream's first: all others take from the stack what is not there yet."""
+
+
 def holds_file(raw: bytes) -> bool:
     """Return whether a constant begins as a pickle, an archive or a program does."""
     if starts_like_pickle(raw) or raw.startswith(_ARCHIVES):

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from agents.checks.artifacts.pickle.heads import IMPORTS, Candidates
+from agents.checks.artifacts.pickle.heads import IMPORTS, OPENING, Candidates
 from agents.checks.artifacts.pickle.hyper_parameters import report_instantiator
 from agents.checks.artifacts.pickle.machine import BUDGET_EXHAUSTED, Machine
 from agents.checks.artifacts.pickle.observer import Stream
@@ -52,6 +52,8 @@ def scan_pickle(
     Returns:
         Whether it is a pickle.
     """
+    if not expected and source.read(start, 1) not in OPENING:
+        return False
     reader = _Reader(scan, source, script=script, tried=tried)
     return reader.read(start, expected=expected)
 

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from agents.checks.artifacts.python.tree import Tree
 
 IMPORTED, METHOD, FUNCTION, MAIN = "on import", "in a method", "in a function", "as a script"
+_FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+_NAMED_FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
+_REFERENCES: Final = (ast.Name, ast.Attribute)
 
 
-def placed(tree: ast.Module, called_on_import: set[str]) -> Iterator[tuple[ast.AST, str]]:
+def placed(tree: Tree, called_on_import: set[str]) -> Iterator[tuple[ast.AST, str]]:
     """Yield every node with when it runs.
 
     Args:
         tree: Of a module.
         called_on_import: Names of functions of the module that importing it calls.
     """
-    stack: list[tuple[ast.AST, str, bool]] = [(tree, IMPORTED, False)]
+    stack: list[tuple[ast.AST, str, bool]] = [(tree.root, IMPORTED, False)]
     while stack:
         node, where, in_class = stack.pop()
         yield node, where
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        if isinstance(node, _FUNCTIONS):
             name = getattr(node, "name", "")
             inner = METHOD if in_class else FUNCTION
             if isinstance(node, ast.Lambda):
@@ -44,17 +50,17 @@ def placed(tree: ast.Module, called_on_import: set[str]) -> Iterator[tuple[ast.A
             stack.extend((child, where, in_class) for child in node.orelse)
             continue
         is_class = isinstance(node, ast.ClassDef)
-        stack.extend((child, where, is_class) for child in ast.iter_child_nodes(node))
+        stack += [(child, where, is_class) for child in tree.children(node)]
 
 
-def passed_over(nodes: list[ast.AST]) -> set[int]:
+def passed_over(nodes: Sequence[ast.AST]) -> set[int]:
     """Return ids of nodes that use no function as a value: calls, annotations, bases, aliases."""
     found: set[int] = set()
     shared = {
         id(statement) for node in nodes if isinstance(node, ast.ClassDef) for statement in node.body
     }
     for node in nodes:
-        skipped: list[ast.AST | None] = []
+        skipped: list[ast.AST | None]
         if isinstance(node, ast.Call):
             skipped = [node.func]
             if isinstance(node.func, ast.Name) and node.func.id in ("isinstance", "issubclass"):
@@ -68,12 +74,15 @@ def passed_over(nodes: list[ast.AST]) -> set[int]:
             skipped = [node.annotation, *ast.walk(node.annotation)]
         elif isinstance(node, ast.arg) and node.annotation:
             skipped = [*ast.walk(node.annotation)]
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.returns:
+        elif isinstance(node, _NAMED_FUNCTIONS) and node.returns:
             skipped = [*ast.walk(node.returns)]
-        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Name | ast.Attribute):
+        elif isinstance(node, ast.Assign) and isinstance(node.value, _REFERENCES):
             plain = all(isinstance(target, ast.Name) for target in node.targets)
-            if plain and id(node) not in shared:
-                skipped = [node.value]  # an alias, which is followed
+            if not plain or id(node) in shared:
+                continue
+            skipped = [node.value]  # an alias, which is followed
+        else:
+            continue
         found.update(id(child) for child in skipped if child is not None)
     return found
 

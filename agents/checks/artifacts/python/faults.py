@@ -30,6 +30,7 @@ from agents.checks.artifacts.python.shell_commands import (
     is_private_path,
 )
 from agents.checks.artifacts.python.syntax import parse_source
+from agents.checks.artifacts.python.tree import Tree
 from schemas.severity import Severity
 
 MAX_ROUNDS: Final = 4
@@ -38,6 +39,17 @@ _INTROSPECTION: Final = frozenset(("__subclasses__", "f_builtins", "__globals__"
 """Attributes that lead from any object to what the module does not name."""
 _CLASSES: Final = frozenset(("__base__", "__bases__", "__mro__", "__class__"))
 _FRAMES: Final = frozenset(("_getframe", "currentframe"))
+_JUDGED: Final = (
+    ast.Call,
+    ast.Constant,
+    ast.Assign,
+    ast.AugAssign,
+    ast.Return,
+    ast.Name,
+    ast.Attribute,
+    ast.Subscript,
+)
+_REFERENCES: Final = (ast.Name, ast.Attribute, ast.Subscript)
 _ON_THE_WAY: Final = _CLASSES | _FRAMES | {"__init__"}
 """Attributes that such a way goes through."""
 
@@ -54,13 +66,13 @@ def python_faults(text: str, layer: int = 0) -> list[CodeFault]:
         ValueError: it holds NUL bytes.
         RecursionError, MemoryError: nested too deep for the compiler.
     """
-    return _Judge(parse_source(text), layer).faults()
+    return _Judge(Tree(parse_source(text)), layer).faults()
 
 
 class _Judge:
     """One pass over one module."""
 
-    def __init__(self, tree: ast.Module, layer: int) -> None:
+    def __init__(self, tree: Tree, layer: int) -> None:
         """Learn what the names and values of a module mean.
 
         Args:
@@ -68,15 +80,14 @@ class _Judge:
             layer: How many sources are around it.
         """
         self._tree = tree
-        nodes = list(ast.walk(tree))
-        self._facts = ModuleFacts(nodes)
+        self._facts = ModuleFacts(tree)
         self._log = FaultLog(self._facts, layer, python_faults)
         self._names = self._facts.names
         self._dotted = self._names.dotted
         self._called_on_import: set[str] = set()
         self._uses: set[str] = set()
         self._evaluates = False
-        self._passed_over = passed_over(nodes)
+        self._passed_over = passed_over(tree.nodes)
         self._steps_within: dict[int, frozenset[str]] = {}
 
     def faults(self) -> list[CodeFault]:
@@ -115,7 +126,7 @@ class _Judge:
         elif isinstance(node, ast.Constant):
             if isinstance(node.value, str):
                 self._judge_string(node, where)
-        elif isinstance(node, ast.Name | ast.Attribute | ast.Subscript):
+        elif isinstance(node, _REFERENCES):
             self._judge_reference(node, where)
         elif isinstance(node, ast.Assign | ast.AugAssign):
             self._judge_assignment(node)
@@ -123,20 +134,10 @@ class _Judge:
             self._judge_reduction(node.value)
 
     def _relevant(self) -> list[tuple[ast.AST, str]]:
-        kinds = (
-            ast.Call
-            | ast.Constant
-            | ast.Assign
-            | ast.AugAssign
-            | ast.Return
-            | ast.Name
-            | ast.Attribute
-            | ast.Subscript
-        )
         return [
             (node, where)
             for node, where in placed(self._tree, self._called_on_import)
-            if isinstance(node, kinds)
+            if isinstance(node, _JUDGED)
         ]
 
     def _judge_reference(self, node: ast.Name | ast.Attribute | ast.Subscript, where: str) -> None:
@@ -176,7 +177,7 @@ class _Judge:
         within, waiting = self._steps_within, [node]
         while waiting:
             part = waiting[-1]
-            children = list(ast.iter_child_nodes(part))
+            children = self._tree.children(part)
             unread = [child for child in children if id(child) not in within]
             if unread:
                 waiting += unread

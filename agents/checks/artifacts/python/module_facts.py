@@ -6,17 +6,20 @@ import ast
 import builtins
 import itertools
 import re
-from collections.abc import Sequence
 from typing import Final
 
 from agents.checks.artifacts.python.calls import DECODE, NETWORK
 from agents.checks.artifacts.python.names import Names
+from agents.checks.artifacts.python.tree import Tree
 
 _NO_WORD: Final = re.compile(r"\W")
 MAX_VALUE: Final = 1000
 """Nodes of one value that are looked at, the outer ones first."""
 
 
+_TARGETED: Final = (ast.Assign, ast.AnnAssign, ast.NamedExpr)
+_GIVING: Final = (*_TARGETED, ast.withitem, ast.For)
+"""Nodes that give a name a value."""
 _VERSION_FILES: Final = ("version", "about", "_meta", "__init__")
 
 
@@ -32,25 +35,27 @@ def _holds_a_version(path: str) -> bool:
 class ModuleFacts:
     """What the names of a module mean, and which values were decoded, fetched or lie beside it."""
 
-    def __init__(self, nodes: Sequence[ast.AST]) -> None:
+    def __init__(self, tree: Tree) -> None:
         """Learn from a module.
 
         Args:
-            nodes: Every node of its syntax tree.
+            tree: Its syntax tree.
         """
+        self._tree = tree
         self.names = Names()
         self._tainted: set[str] = set()
         self._holds_taint: dict[int, bool] = {}
         """By the id of a part of the tree, whether anything in it was decoded or fetched."""
         self._beside: set[str] = {"__file__"}
         self._texts: dict[int, str | bytes | None] = {}
-        self.names.learn(nodes)
+        self.names.learn(tree.nodes)
+        giving = [node for node in tree.nodes if isinstance(node, _GIVING)]
         for _ in range(2):  # a name may be used before the line that taints it
-            for node in nodes:
+            for node in giving:
                 self._learn(node)
 
     def _learn(self, node: ast.AST) -> None:
-        if isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr):
+        if isinstance(node, _TARGETED):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             value = node.value
         elif isinstance(node, ast.withitem) and node.optional_vars:
@@ -85,7 +90,7 @@ class ModuleFacts:
         known, waiting = self._holds_taint, [node]
         while waiting:  # each part is read once, however many values it is part of
             part = waiting[-1]
-            children = list(ast.iter_child_nodes(part))
+            children = self._tree.children(part)
             unread = [child for child in children if id(child) not in known]
             if unread:
                 waiting += unread

@@ -34,6 +34,14 @@ _STARRED: Final = (
     "b64decode",
 )
 _DOTTED: Final = re.compile(r"[A-Za-z_]\w*([.:][A-Za-z_]\w*)*")
+_FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
+_FOLLOWED: Final = (ast.AugAssign, ast.For, ast.While)
+_TARGETED: Final = (ast.Assign, ast.AnnAssign, ast.NamedExpr)
+_GIVING: Final = (*_FOLLOWED, *_TARGETED, ast.With)
+"""Statements and expressions that give a name a value."""
+_TABLES: Final = (ast.Dict, ast.List, ast.Tuple)
+_REFERRING: Final = (ast.Attribute, ast.Name, ast.Subscript, ast.NamedExpr)
+_PLAIN: Final = (str, bytes, int, list, dict, bytearray)
 _INSTANCES: Final = re.compile(r"^(ctypes|cffi|IPython)\.")
 """Modules whose results are followed by name."""
 
@@ -70,19 +78,22 @@ class Names:
             nodes: Every node of the module.
         """
         for node in nodes:
-            self._learn_import(node)
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                self.functions[node.name] = node
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                self.assigned.add(node.id)
+            if isinstance(node, ast.Name):
+                if isinstance(node.ctx, ast.Store):
+                    self.assigned.add(node.id)
             elif isinstance(node, ast.arg):
                 self.assigned.add(node.arg)
-            elif isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            elif isinstance(node, _FUNCTIONS):
+                self.functions[node.name] = node
                 self.assigned.add(node.name)
+            elif isinstance(node, ast.ClassDef):
+                self.assigned.add(node.name)
+            elif isinstance(node, ast.stmt):
+                self._learn_import(node)
         functions: dict[str, Function] = {**self.functions}
         self.values.functions = functions
         ordered = sorted(
-            (node for node in nodes if isinstance(node, ast.stmt | ast.NamedExpr)),
+            (node for node in nodes if isinstance(node, _GIVING)),
             key=lambda node: (node.lineno, node.col_offset),
         )
         for _ in range(2):
@@ -94,7 +105,7 @@ class Names:
                 self._learn_class(node)
         self._learnt = True
 
-    def _learn_import(self, node: ast.AST) -> None:
+    def _learn_import(self, node: ast.stmt) -> None:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 if alias.asname:
@@ -114,9 +125,9 @@ class Names:
                     self._imported.add(alias.asname or alias.name)
 
     def _learn_value(self, node: ast.AST) -> None:
-        if isinstance(node, ast.AugAssign | ast.For | ast.While):
+        if isinstance(node, _FOLLOWED):
             self.values.follow(node)
-        if isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr):
+        if isinstance(node, _TARGETED):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             value = node.value
         elif isinstance(node, ast.With) and node.items[0].optional_vars:
@@ -130,9 +141,9 @@ class Names:
             if not key:
                 continue
             constant = self.values.value(value)
-            if isinstance(constant, str | bytes | int | list | dict | bytearray):
+            if isinstance(constant, _PLAIN):
                 self.values.constants[key] = constant
-            if isinstance(value, ast.Dict | ast.List | ast.Tuple):
+            if isinstance(value, _TABLES):
                 self._tables[key] = value
             if isinstance(value, ast.Lambda) and isinstance(target, ast.Name):
                 self.values.functions[key] = value
@@ -140,7 +151,7 @@ class Names:
                 self._learn_alias(target.id, value)
 
     def _learn_alias(self, name: str, value: ast.expr) -> None:
-        refers = isinstance(value, ast.Attribute | ast.Name | ast.Subscript | ast.NamedExpr)
+        refers = isinstance(value, _REFERRING)
         dotted = self.dotted(value)
         if isinstance(value, ast.Call):
             refers = self._looked_up(value) != "" or bool(_INSTANCES.match(dotted))

@@ -28,6 +28,7 @@ def matches(name: str, head: bytes, source: Source) -> bool:
 FORMAT: Final = Format(
     name="python",
     suffixes=SUFFIXES,
+    firsts=b"#",
     matches=matches,
     parse=later("agents.checks.artifacts.python.code"),
     rules=(

@@ -13,8 +13,10 @@ import pytest
 
 from agents.checks.artifacts.formats import names
 from agents.checks.artifacts.formats.format import Content, Format, Suffix, Trait, endings
-from agents.checks.artifacts.formats.registry import ALL, FORMATS
+from agents.checks.artifacts.formats.registry import ALL, FORMATS, candidates
+from agents.checks.artifacts.scanning import BytesSource
 from agents.domain.rules import all_rules
+from tests.corpus import KINDS, samples
 
 ROOT = Path(__file__).resolve().parents[5]
 MODEL = Trait.WEIGHTS
@@ -162,6 +164,41 @@ def _reader(known: Format) -> str:
     """Return the module that reads a format: of `parse`, or the one that it imports."""
     cells = inspect.getclosurevars(known.parse).nonlocals
     return str(cells.get("module", known.parse.__module__))
+
+
+def corpus_files() -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of every file of the corpus."""
+    for kind in KINDS:
+        for name, content in samples(kind):
+            yield from content.items() if isinstance(content, dict) else [(name, content)]
+
+
+def left_out(name: str, content: bytes) -> list[str]:
+    """Return the formats that match a file and are not asked."""
+    head = content[:8192]
+    asked = candidates(name, head)
+    assert list(asked) == [known for known in FORMATS if known in asked], "in their order"
+    given = (names.file_name(name), head, BytesSource(content))
+    return [known.name for known in FORMATS if known not in asked and known.matches(*given)]
+
+
+def test_no_format_is_left_out_that_matches():
+    """Neither by its own name nor by another, whatever the content begins with."""
+    count = 0
+    for name, content in corpus_files():
+        if content:
+            count += 1
+            for called in (name, "a", "saved_model.pb", "model.TXT"):
+                assert left_out(called, content) == []
+    assert count > 1000
+
+
+@pytest.mark.parametrize("rest", [b"", b" \x00", b'{"a": 1}' * 80, b"\n\x01" * 400])
+def test_no_format_is_left_out_by_a_name_of_its_own(rest):
+    endings_ = sorted({suffix.ending for known in ALL for suffix in known.suffixes})
+    for ending in (*endings_, "/MLmodel", "/MLproject", "/Modelfile", ".data-00000-of-00001"):
+        for first in range(0, 256, 5):
+            assert left_out(f"a/b.c{ending}", bytes((first,)) + rest) == []
 
 
 def test_names_are_judged_by_the_declarations():

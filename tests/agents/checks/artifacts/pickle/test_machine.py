@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.checks.artifacts.pickle.globals import renamed
+from agents.checks.artifacts.pickle.heads import OPENING
 from agents.checks.artifacts.pickle.machine import Machine
 from agents.checks.artifacts.pickle.symbols import Global
 from agents.checks.artifacts.scanning import Budget, BytesSource
@@ -206,3 +207,36 @@ def test_constants_of_any_length_are_bytes_again():
     assert run(PROTO4 + octets(b"a" * 300) + b"0" + stack_name("a", "b") + b".")[0].imports == [
         ("a", "b")
     ]
+
+
+@pytest.mark.parametrize(
+    "rest", [b"", b".", b"0\n0\n.", b"\x01\0\0\0" * 8, b"(lp0\n.", b"\xff" * 64]
+)
+def test_no_stream_begins_with_an_opcode_that_takes_what_is_not_there(rest):
+    """What does not begin with one of `OPENING` ends at once, and nothing is observed."""
+    for first in set(range(256)) - set(OPENING):
+        listener = Listener()
+        end = Machine(BytesSource(bytes((first,)) + rest), 0, listener, Budget()).run()
+        assert not end.stopped, hex(first)
+        assert [*listener.imports, *listener.calls, *listener.odd] == [], hex(first)
+
+
+def test_every_stream_that_is_written_begins_with_an_opening_opcode():
+    for written in (
+        None,
+        True,
+        1,
+        -1,
+        1 << 40,
+        1.5,
+        "a",
+        b"a",
+        (),
+        [],
+        {},
+        set(),
+        print,
+        [1, (2,)],
+    ):
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+            assert pickle.dumps(written, protocol)[0] in OPENING
