@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
@@ -23,16 +23,16 @@ def group_of(nodeid: str) -> str:
     """Return what a test is run together with: its folder, its module, or nothing else.
 
     What a module sets up once is for its tests, so one process runs them all; and what the
-    `conftest.py` of a folder sets up once, for the quick modules of that folder. Of other modules
-    with long tests each test goes to whichever process is free. xdist's own groups are names that
+    `conftest.py` of a folder sets up once, for the quick modules below it. Of other modules with
+    long tests each test goes to whichever process is free. xdist's own groups are names that
     it appends to the ids of tests, which pytest 9.2 does not let it do; and the process that
     distributes the tests knows nothing of them but their ids. So the text of the module decides.
     """
     module = nodeid.partition("::")[0]
     if _is_long(module):
         return module if _shares(module) else nodeid
-    folder = module.rpartition("/")[0]
-    return folder if _folder_shares(folder) else module
+    folders = [str(folder) for folder in PurePosixPath(module).parents][:-2]  # not of all tests
+    return next((folder for folder in folders if _folder_shares(folder)), module)
 
 
 @cache

@@ -12,7 +12,7 @@ def test_a_module_that_sets_something_up_for_its_tests_is_one_group() -> None:
 
 def test_modules_for_which_their_folder_sets_something_up_are_one_group() -> None:
     folder = "tests/streams/console"
-    quick = (f"{folder}/test_{name}.py::test_one" for name in ("pages", "changes", "openid"))
+    quick = (f"{folder}/{name}.py::test_one" for name in ("test_pages", "routes/test_changes"))
     assert {group_of(nodeid) for nodeid in quick} == {folder}
     assert group_of(f"{folder}/test_browser.py::test_one") != folder
 
