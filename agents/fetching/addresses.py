@@ -18,6 +18,8 @@ _PUBLIC_BUT_INTERNAL: Final = tuple(
             "168.63.129.16/32",  # served inside the machines of a cloud platform
             "192.0.0.0/24",  # IETF protocol assignments; 192.0.0.192 serves metadata in a cloud
             "192.88.99.0/24",  # relays of 6to4, deprecated
+            "3fff::/20",  # documentation
+            "5f00::/16",  # segment routing inside a network
             "fec0::/10",  # site-local, deprecated
         ),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from agents.checks.packages.pinning import SHOWN_LIMIT, detect_line
 from agents.checks.packages.requirements import RequirementLine, read_line
@@ -70,15 +70,34 @@ def _mismatch(entry: Seen, actual: str, wanted: frozenset[str], what: str) -> De
         "TW-PKG-HASH-MISMATCH",
         entry,
         f"{entry.name} {entry.package.version or ''} has a digest that {what}",
-        {
-            "filename": entry.package.filename,
-            "actual": f"sha256:{actual}",
-            "expected": sorted(f"sha256:{text}" for text in wanted)[:20],
-        },
+        _evidence(entry, actual, wanted),
         indicator=Indicator(key=f"sha256:{actual}", type="file-digest", value=actual),
-        locator=f"digest:{entry.name}:{entry.package.filename or ''}:{actual}",
+        locator=_locator(entry, actual),
         related_keys=(entry.key,),
     )
+
+
+def _no_digest(entry: Seen, text: str) -> Detection:
+    """Return that a package has a text for a digest: it names no bytes, so the release is meant."""
+    return detect(
+        "TW-PKG-HASH-MISMATCH",
+        entry,
+        f"{entry.name} {entry.package.version or ''} has a digest that is no SHA-256",
+        _evidence(entry, text, frozenset()),
+        locator=_locator(entry, text),
+    )
+
+
+def _evidence(entry: Seen, actual: str, wanted: frozenset[str]) -> dict[str, Any]:
+    return {
+        "filename": entry.package.filename,
+        "actual": f"sha256:{actual}",
+        "expected": sorted(f"sha256:{text}" for text in wanted)[:20],
+    }
+
+
+def _locator(entry: Seen, actual: str) -> str:
+    return f"digest:{entry.name}:{entry.package.filename or ''}:{actual}"
 
 
 def _own_digests(entry: Seen) -> frozenset[str]:
@@ -108,7 +127,7 @@ def check_hashes(
         stated = package.hashes.get("sha256")
         if stated is not None and actual is None:
             bad += 1
-            found.append(_mismatch(entry, stated[:200], frozenset(), "is no SHA-256"))
+            found.append(_no_digest(entry, stated[:200]))
             continue
         if actual is not None:
             own = _own_digests(entry) if package.url and "#" in package.url else None

@@ -237,15 +237,7 @@ def _see_source(
     keys = [dataset]
     # The vendor is not a publisher of the dataset's registry: it has its own sighting.
     version = source_version(source, stage)
-    see(
-        dataset,
-        SightingKind.USED,
-        exposure,
-        version=version,
-        digest=digest,
-        origin=origin,
-        name=source.name,
-    )
+    see(dataset, SightingKind.USED, exposure, version=version, digest=digest, origin=origin)
     if digest:
         keys.append(f"sha256:{digest}")
         see(keys[-1], SightingKind.USED, exposure, digest=digest, name=dataset, origin=origin)

@@ -12,8 +12,14 @@ from schemas.ledger import RootTurned
 
 def look_for_turns(batch: LedgerBatch, now_ms: int) -> None:
     """Compare the trust roots that rows name with those in force, and follow what changed."""
-    for row in turn_roots(batch, now_ms):
-        on_turn(batch, RootTurned(key="", root=row.root, at_ms=now_ms))
+    for root in turn_roots(batch, now_ms):
+        first = page_of_uses(batch, root, limit=1)
+        if not first:
+            forget_root(batch, root)
+            continue
+        # Each in a message of its own: a policy may change very many at once.
+        key = first[0][1].component
+        batch.send_to_ledger(key, RootTurned(key=key, root=root, at_ms=now_ms))
 
 
 def on_turn(batch: LedgerBatch, turn: RootTurned) -> None:
@@ -21,8 +27,6 @@ def on_turn(batch: LedgerBatch, turn: RootTurned) -> None:
     if not is_turn(batch, turn.root, turn.at_ms):
         return  # it has turned again since, and that turn goes over all rows
     page = page_of_uses(batch, turn.root, turn.after)
-    if not page and not turn.after:
-        forget_root(batch, turn.root)
     for _, use in page:
         kind = use.key.partition(SEPARATOR)[0]
         if kind in {COMPONENT, CLAIMS}:

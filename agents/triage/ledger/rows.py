@@ -36,8 +36,6 @@ VALUES: Final = 8
 EDGES: Final = 256
 ROOTS: Final = 16
 """The most trust roots that one mark rests on."""
-ROOTS_USED: Final = 10_000
-"""The most trust roots of a partition that are compared with those in force at one tick."""
 BOUND_DIGESTS: Final = 4
 """The most digests that a version may be bound to; more are ambiguous."""
 OF_COMPONENT: Final = "!"
@@ -51,7 +49,7 @@ VERSIONS_KEPT: Final = 64
 RELATED: Final = 8
 """Most incidents that one key links; a key with more links none."""
 SCAN: Final = 5_000
-"""Sources examined per tick; the next tick continues after them."""
+"""Sources, and trust roots, examined per tick; the next tick continues after them."""
 SOURCES: Final = 1_000
 """Most sources of one tenant in a partition: those last heard."""
 PAGE: Final = 128

@@ -8,23 +8,21 @@ rows of a batch see one state.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Final
+from collections.abc import Iterable
 
 from agents.triage.bounded_sets import stable_rank
 from agents.triage.ledger.batch import LedgerBatch
 from agents.triage.ledger.rows import (
+    CLOCK,
     PAGE,
     ROOT,
     ROOT_USE,
-    ROOTS_USED,
+    SCAN,
+    ClockRow,
     RootRow,
     RootUseRow,
 )
 from agents.triage.store import row_key
-
-AT_ONCE: Final = 16
-"""Most trust roots that turn at one tick; the others do at the next."""
 
 
 def stand(batch: LedgerBatch, roots: Iterable[str]) -> bool:
@@ -72,18 +70,25 @@ def _use_key(root: str, component: str, key: str) -> str:
     return row_key(ROOT_USE, root, component, stable_rank(key))
 
 
-def turn_roots(batch: LedgerBatch, now_ms: int) -> Iterator[RootRow]:
-    """Take note of which trust roots are in force, and yield those that changed."""
-    known = list(batch.store.scan(ROOT, row_type=RootRow, limit=ROOTS_USED))
-    if len(known) == ROOTS_USED:
-        batch.bound_reached("trust roots of one partition", "trust_roots", ROOTS_USED)
-    changed = [(key, row) for key, row in known if batch.trusts(row.root) != row.stands][:AT_ONCE]
-    for key, row in changed:
-        row.stands, row.turned_ms = not row.stands, now_ms
-        batch.store.save(key, row)
-    # All have turned before the first row is looked at: it may rest on several.
-    for _, row in changed:
-        yield row
+def turn_roots(batch: LedgerBatch, now_ms: int) -> list[str]:
+    """Take note of which trust roots are in force, and return the ids of those that changed.
+
+    Very many are looked at over several ticks.
+    """
+    place = row_key(CLOCK, "trust-roots")
+    clock = batch.store.load(place, ClockRow) or ClockRow()
+    page = list(batch.store.scan(ROOT, row_type=RootRow, limit=SCAN, after=clock.source))
+    after = page[-1][0] if len(page) == SCAN else ""
+    if after != clock.source:
+        clock.source = after
+        batch.store.save(place, clock)
+    changed = []
+    for key, row in page:
+        if batch.trusts(row.root) != row.stands:
+            row.stands, row.turned_ms = not row.stands, now_ms
+            batch.store.save(key, row)
+            changed.append(row.root)
+    return changed
 
 
 def is_turn(batch: LedgerBatch, root: str, at_ms: int) -> bool:
@@ -97,7 +102,9 @@ def forget_root(batch: LedgerBatch, root: str) -> None:
     batch.store.delete(row_key(ROOT, root))
 
 
-def page_of_uses(batch: LedgerBatch, root: str, after: str) -> list[tuple[str, RootUseRow]]:
+def page_of_uses(
+    batch: LedgerBatch, root: str, after: str = "", limit: int = PAGE
+) -> list[tuple[str, RootUseRow]]:
     """Return the next rows that rest on a trust root, at most a page; fewer end it."""
-    found = batch.store.scan(ROOT_USE, root, row_type=RootUseRow, limit=PAGE, after=after)
+    found = batch.store.scan(ROOT_USE, root, row_type=RootUseRow, limit=limit, after=after)
     return list(found)

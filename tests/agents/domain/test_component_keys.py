@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,11 +16,13 @@ from agents.domain.component_keys import confined, event_key, is_foreign, named_
 from agents.domain.knowledge import MemoryKnowledge
 from agents.package_install import install_context
 from agents.registry_push import push_context
-from schemas.components import tenant_part, tenant_scoped
+from schemas.components import PREFIXES, tenant_part, tenant_scoped
+from schemas.events import Event, PackageInstall, PipelineRun, RegistryPush
 from streams.demo.story_builder import StoryBuilder, package
 from streams.kafka.topics import tenant_slug
 from tests.agents.examples import check_pushed
 from tests.agents.triage.flow import START
+from tests.schemas.events import PACKAGE_INSTALL, PIPELINE_RUN, REGISTRY_PUSH
 
 NAMES = st.text(alphabet="ab/@~. :x0-", min_size=1, max_size=12)
 TENANTS = st.text(alphabet="ab/@~ x0.", min_size=1, max_size=8)
@@ -91,17 +96,14 @@ def events(tmp_path):
 
 
 def _with(event, subject=None, **data):
-    import msgspec  # noqa: PLC0415 -- only here
-
     body = {**msgspec.to_builtins(event.data), **data}
     return msgspec.structs.replace(
         event, subject=subject or event.subject, data=msgspec.convert(body, type(event.data))
     )
 
 
-@pytest.mark.parametrize("place", range(5))
-def test_whatever_an_event_names_nothing_of_it_is_another_tenants(place, tmp_path):
-    event = events(tmp_path)[place]
+def keys_of(event):
+    """Return every key that the checks make of an event."""
     knowledge = MemoryKnowledge()
     kind = type(event.data).__name__
     if kind == "RegistryPush":
@@ -115,9 +117,66 @@ def test_whatever_an_event_names_nothing_of_it_is_another_tenants(place, tmp_pat
         outcome = check_pipeline(event, knowledge)
         keys = []
     for one in outcome.sightings:
+        # What a component is seen as is a component too, not a text of the event.
+        assert one.name is None or one.name.partition(":")[0] in PREFIXES
         keys += [one.component, one.name or "", one.publisher or "", *one.made_from]
     for found in outcome.detections:
         keys += [found.component or "", *found.related_keys]
         keys += [found.indicator.key] if found.indicator else []
+    return keys
+
+
+@pytest.mark.parametrize("place", range(5))
+def test_whatever_an_event_names_nothing_of_it_is_another_tenants(place, tmp_path):
+    keys = keys_of(events(tmp_path)[place])
     assert any("@mallory/" in key for key in keys) or place == 1
     assert not [key for key in keys if key and is_foreign(key, "mallory")]
+
+
+NAMES_OF_OTHERS = (
+    PRIVATE,
+    "@globex",
+    f" MODEL:{PRIVATE}",
+    f"model:@{PRIVATE}@r1",
+    f"dataset:{PRIVATE}@sha256:{'a' * 64}",
+    f"publisher:{PRIVATE}",
+    f"https://hub.example/{PRIVATE}",
+)
+
+
+@pytest.mark.parametrize(
+    ("sample", "kind"),
+    [
+        (PACKAGE_INSTALL, PackageInstall),
+        (PIPELINE_RUN, PipelineRun),
+        (REGISTRY_PUSH, RegistryPush),
+    ],
+)
+def test_no_field_of_an_event_reaches_another_tenants_namespace(sample, kind):
+    """Each text of a whole event in turn."""
+    tried = 0
+    for path in texts_of({**sample, "tenantid": None}):
+        for name in NAMES_OF_OTHERS:
+            changed = copy.deepcopy(sample) | {"tenantid": "mallory"}
+            inner = changed
+            for step in path[:-1]:
+                inner = inner[step]
+            inner[path[-1]] = name
+            try:
+                event = msgspec.json.decode(msgspec.json.encode(changed), type=Event[kind])
+            except msgspec.ValidationError:
+                continue  # a time or a choice
+            tried += 1
+            foreign = [key for key in keys_of(event) if key and is_foreign(key, "mallory")]
+            assert not foreign, (path, name)
+    assert tried > 50
+
+
+def texts_of(value, path=()):
+    """Yield the places of all texts in a document."""
+    if isinstance(value, str):
+        yield path
+    elif isinstance(value, dict | list):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for place, inner in items:
+            yield from texts_of(inner, (*path, place))

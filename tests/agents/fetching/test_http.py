@@ -164,7 +164,7 @@ def test_one_private_answer_among_public_ones_is_enough_to_refuse():
     ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.100.100.200",
      "0.0.0.0", "224.0.0.1", "255.255.255.255", "168.63.129.16", "::1", "fe80::1", "fd00:ec2::254",
      "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1", "::", "ff02::1",
-     "192.0.0.192", "192.88.99.1", "fec0::1", "::ffff:192.0.0.192"],
+     "192.0.0.192", "192.88.99.1", "fec0::1", "::ffff:192.0.0.192", "3fff::1", "5f00::1"],
 )  # fmt: skip
 def test_internal_addresses_are_not_public(address):
     assert not is_public(ipaddress.ip_address(address))

@@ -8,6 +8,7 @@ import random
 import msgspec
 import pytest
 
+from agents.triage.ledger import standing_roots
 from agents.triage.ledger.rows import KEEP_DAYS, PAGE, ROOT_USE
 from agents.triage.store import row_key
 from schemas.basis import Basis, BasisKind
@@ -313,3 +314,21 @@ def test_nothing_is_kept_of_a_root_once_what_rested_on_it_expired():
         flow.tick(minutes=(KEEP_DAYS + 31) * 24 * 60)
     left = {key for key in kept(uses) if "publisher" not in key}
     assert not left, "a publisher has no sightings, and stays"
+
+
+def test_very_many_roots_are_looked_at_over_several_ticks(monkeypatch):
+    monkeypatch.setattr(standing_roots, "SCAN", 2)
+    flow = flow_of("b")
+    roots = [f"{number:024x}" for number in range(20)]
+    for root in roots:
+        signed = msgspec.structs.replace(SIGNED, roots=(root,))
+        flow.saw(built(signed, child=f"{int(root, 16):064x}"))
+    flow.saw(built(SIGNED), *holding("b"))
+    flow.fact(ON_BASE)
+    flow.removed_roots |= {*roots, ROOT}
+    ticks = 0
+    while "b" in bands(flow):
+        ticks += 1
+        assert ticks < 20
+        flow.tick(minutes=6)
+    assert ticks > 1
