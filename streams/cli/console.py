@@ -87,6 +87,7 @@ def _check(config: ConsoleConfig, form: Format) -> None:
     problem = None
     try:
         tls_context(config.listen)
+        config.intelligence.read_key()
         if config.oidc is not None:
             OpenId(config.oidc, config.url)
     except TidewatchError as error:

@@ -39,8 +39,7 @@ def list_letters(
     _check_reason(reason)
     letters = asyncio.run(_collect(connected_settings(), limit, reason))
     if form is Format.JSON:
-        for letter in letters:
-            print_json(_document(letter))
+        print_json([_document(letter) for letter in letters])
         return
     if not letters:
         print_line("there are none")

@@ -163,10 +163,10 @@ def list_keys(*, form: FormatOption = Format.TEXT) -> None:
     trusted = load_trusted(_folder())
     if form is Format.JSON:
         print_json(
-            {
-                kid: None if key.binding is None else msgspec.to_builtins(key.binding)
+            [
+                {"key": kid, "actor": None, **msgspec.to_builtins(key.binding or {})}
                 for kid, key in trusted.items()
-            }
+            ]
         )
         return
     print_table(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from streams.cli.live_view import Follower, LiveAlert, LiveCommand, View
 
-STYLES: Final = {"Critical": "bold red", "High": "red", "Medium": "yellow", "Low": "cyan"}
+STYLES: Final = {"critical": "bold red", "high": "red", "medium": "yellow", "low": "cyan"}
 HEAD_ROWS: Final = 3
 FIXED_ROWS: Final = HEAD_ROWS + 7
 """Lines that are neither alert nor command: two blank ones, two headings of two lines, the last."""

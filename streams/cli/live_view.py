@@ -244,7 +244,8 @@ class Follower:
                 id=metadata.uid,
                 tenant=metadata.tenant_uid,
                 incident=metadata.correlation_uid,
-                severity=document.severity,
+                # OCSF writes it with a capital letter; commands and events do not
+                severity=document.severity.lower(),
                 score=document.risk_score,
                 title=document.finding_info.title,
                 status=document.status_detail,

@@ -262,11 +262,26 @@ def _severity(document: IncidentDocument, tenant: str | None) -> Iterable[Effect
     yield f"{_whose(document, tenant)} has the severity that you choose, until it is set again."
     yield f"It is {document.score.band} now, by a score of {document.score.value} of 100."
     yield "The score moves into the band of that severity, by a term that says so."
-    yield "The alert is published again with it, and notifications follow it."
+    if suppressed := _suppressed(document, tenant):
+        yield (
+            f"It is suppressed for {', '.join(suppressed)}: until that ends, the alert is not "
+            "published with it."
+        )
+    else:
+        yield "The alert is published again with it, and notifications follow it."
     yield "What is contained, proposed or carried out by itself does not change."
     yield "Choose computed to have the score's own severity again."
     if tenant is None and document.tenant_count > 1:
         yield "It replaces what tenants set for their parts before."
+
+
+def _suppressed(document: IncidentDocument, tenant: str | None) -> list[str]:
+    """Return the tenants for which it is suppressed, of those that a decision is about."""
+    return [
+        one.tenant
+        for one in document.tenants
+        if one.status is IncidentStatus.SUPPRESSED and tenant in {None, one.tenant}
+    ]
 
 
 def _suppress(document: IncidentDocument, tenant: str | None) -> Iterable[Effect]:

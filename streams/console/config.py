@@ -62,6 +62,29 @@ class OpenIdConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """PEM file of the authorities that sign the provider's certificate; by default the system's."""
 
 
+class IntelligenceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which intelligence is imported in the console."""
+
+    key: Path | None = None
+    """PEM file of the Ed25519 key of who publishes feeds. With it a feed is imported only as a file
+    with the manifest that this key signed, and nothing that is pasted."""
+
+    def read_key(self) -> bytes | None:
+        """Return the key, None if feeds need not be signed.
+
+        Raises:
+            ConsoleConfigError: It can't be read.
+        """
+        try:
+            return None if self.key is None else self.key.read_bytes()
+        except OSError as error:
+            raise ConsoleConfigError(
+                f"the key of who signs feeds can't be read ({error.strerror})",
+                where=f"intelligence.key {self.key}",
+                remedy="name a readable PEM file",
+            ) from error
+
+
 class ConsoleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The configuration of one console."""
 
@@ -78,6 +101,8 @@ class ConsoleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     gateway: Path | None = None
     """The gateway's TOML file, for the page that says what to paste at each producer, and tries it;
     the console has to be able to read the secrets that it names."""
+    intelligence: IntelligenceConfig = IntelligenceConfig()
+    """Which intelligence is imported here."""
     index: IndexLimits = IndexLimits()
     """What the index keeps of each tenant."""
 

@@ -25,8 +25,11 @@ from streams.console.pages import link, page, secured
 from streams.console.queries import Reader, SlowQueryError
 from streams.console.saved_views import SavedViews
 from streams.console.sessions import Session, Sessions, same
+from streams.console.uploads import Upload, Uploads
 from streams.console.viewer import Role, Viewer
 from streams.http.bodies import read_body
+from streams.http.multipart import KIND as MULTIPART
+from streams.http.multipart import parts_of
 from streams.http.problems import HttpError
 from streams.kafka.lag import Progress
 
@@ -79,6 +82,7 @@ class Services(msgspec.Struct, kw_only=True):
     index: Index
     sessions: Sessions
     saved: SavedViews
+    uploads: Uploads = msgspec.field(default_factory=Uploads)
     status: Status
     decide: Decide
     """Writes decisions."""
@@ -111,6 +115,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     session: Session
     form: Mapping[str, str] = {}
     """The fields of a form that was sent."""
+    files: Mapping[str, Upload] = {}
+    """Its files; one that was left empty is not among them."""
 
     @property
     def viewer(self) -> Viewer:
@@ -168,7 +174,12 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def signed_in(
-    services: Services, handler: Handler, *, role: Role = Role.VIEWER, operator: bool = False
+    services: Services,
+    handler: Handler,
+    *,
+    role: Role = Role.VIEWER,
+    operator: bool = False,
+    files: bool = False,
 ) -> Endpoint:
     """Return an endpoint for people who are signed in; others are sent to sign in.
 
@@ -179,6 +190,7 @@ def signed_in(
         handler: What answers.
         role: The least role that may ask.
         operator: Whether only the operator may ask.
+        files: Whether a form may carry files.
     """
 
     async def endpoint(request: Request) -> Response:
@@ -188,9 +200,11 @@ def signed_in(
             session = services.sessions.of(services.token(request))
             if session is None:
                 return _to_sign_in(request)
-            form = await _form(services, request, session) if request.method == "POST" else {}
             _check_role(session.viewer, role, operator=operator)
-            asked = Asked(request=request, services=services, session=session, form=form)
+            asked = Asked(request=request, services=services, session=session)
+            if request.method == "POST":
+                form, sent = await _form(services, request, session, files=files)
+                asked = msgspec.structs.replace(asked, form=form, files=sent)
             return await run_in_threadpool(handler, asked)
         except TidewatchError as error:
             return failed(services, request, session, error)
@@ -290,27 +304,30 @@ def local_target(text: str) -> str:
     return text if own and text.isprintable() and "\\" not in text else "/"
 
 
-async def _form(services: Services, request: Request, session: Session) -> dict[str, str]:
-    """Return the fields of a form, which must come from a page of this session.
+async def _form(
+    services: Services, request: Request, session: Session, *, files: bool
+) -> tuple[dict[str, str], dict[str, Upload]]:
+    """Return the fields of a form, which must come from a page of this session, and its files.
 
     Raises:
         HttpError: It comes from elsewhere, or is no form.
     """
     limits = services.config.limits
     raw = await read_body(request, limit=limits.body_bytes, seconds=limits.body_seconds)
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/x-www-form-urlencoded":
+    declared = request.headers.get("content-type", "")
+    kind = declared.partition(";")[0].strip().lower()
+    sent: dict[str, Upload] = {}
+    if kind == "application/x-www-form-urlencoded":
+        found = _fields(raw)
+    elif kind == MULTIPART and files:
+        parts = parts_of(raw, declared, MOST_FIELDS)
+        found = {
+            part.name: part.value.decode("utf-8", "replace") for part in parts if part.file is None
+        }
+        sent = {part.name: Upload(part.file, part.value) for part in parts if part.file}
+    else:
         raise HttpError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "this is not a form of the console")
-    try:
-        found = parse_qs(
-            raw.decode("ascii"), keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="strict"
-        )
-    except ValueError:
-        raise HttpError(HTTPStatus.BAD_REQUEST, "the form can't be read") from None
-    form = {
-        name: values[-1] if name in TEXTS else values[-1][:MOST_VALUE]
-        for name, values in found.items()
-    }
+    form = {name: value if name in TEXTS else value[:MOST_VALUE] for name, value in found.items()}
     if any(len(form.get(name, "")) > MOST_TEXT for name in TEXTS):
         raise HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the text is too long")
     elsewhere = request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}
@@ -320,4 +337,15 @@ async def _form(services: Services, request: Request, session: Session) -> dict[
             "the form is not of this session",
             remedy="load the page again, and send it once more",
         )
-    return form
+    return form, sent
+
+
+def _fields(raw: bytes) -> dict[str, str]:
+    """Return the fields of a form without files; of several of a name the last."""
+    try:
+        found = parse_qs(
+            raw.decode("ascii"), keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="strict"
+        )
+    except ValueError:
+        raise HttpError(HTTPStatus.BAD_REQUEST, "the form can't be read") from None
+    return {name: values[-1] for name, values in found.items()}

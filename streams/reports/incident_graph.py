@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import html
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -15,6 +16,14 @@ from schemas.incidents.views import IncidentDocument, SystemView
 from streams.cli.output import ELLIPSIS, plain
 
 
+class Group(msgspec.Struct, frozen=True):
+    """Nodes of one kind below one node."""
+
+    kind: str
+    text: str
+    """How many they are, and of what."""
+
+
 class Graph(msgspec.Struct, frozen=True, kw_only=True):
     """The components and systems of an incident, and the edges between them."""
 
@@ -22,6 +31,20 @@ class Graph(msgspec.Struct, frozen=True, kw_only=True):
     children: dict[str, tuple[str, ...]]
     systems: dict[str, str]
     """Description of each system, by its node."""
+    groups: dict[str, Group] = {}
+    """Nodes that stand for those below them."""
+
+
+class Switch(msgspec.Struct, frozen=True):
+    """What folds and unfolds a node of a drawing."""
+
+    key: str
+    """Names the node in an address."""
+    open: bool
+    below: int
+    """Nodes that are below it, whether they are shown or not."""
+    address: str = ""
+    """Where it leads to: the drawing with the node the other way."""
 
 
 def incident_graph(incident: IncidentDocument) -> Graph:
@@ -48,6 +71,22 @@ def _described(views: Sequence[SystemView]) -> str:
     """Return the farthest exposure of one system, and since when it is affected."""
     farthest = max((view.exposure for view in views), key=lambda name: EXPOSURE_RANK[name])
     return f"{farthest} since {min(view.since for view in views):%Y-%m-%d %H:%M}"
+
+
+def descendants(graph: Graph, node: str) -> set[str]:
+    """Return what is below a node, but for groups.
+
+    Args:
+        graph: The graph.
+        node: One of its nodes.
+    """
+    found: set[str] = set()
+    waiting = [node]
+    while waiting:
+        below = set(graph.children.get(waiting.pop(), ())) - found
+        found |= below
+        waiting += below
+    return found - graph.groups.keys() - {node}
 
 
 def _walk(graph: Graph) -> Iterator[tuple[int, str, bool]]:
@@ -96,6 +135,8 @@ _DRAWING = "tw-drawing"
 _STEP = 32
 _ROW = 52
 _BOX = (600, 42)
+_SWITCH = (64, 42)
+_GAP = 8
 _MARGIN = 16
 _LEGEND = 44
 NAME_SHOWN = 78
@@ -111,7 +152,7 @@ _COLOURS = {
 """What a box is: its name in the legend, and its colour on a light and on a dark page."""
 STYLE: Final = (
     ".tw-page{fill:#fff}.tw-name{fill:#1b1f24}.tw-note{fill:#59636e}.tw-edge{stroke:#8c959f}"
-    ".tw-box{stroke:#8c959f}"
+    ".tw-box{stroke:#8c959f}.tw-group{stroke-dasharray:5 3;stroke-width:2}"
     + "".join(f".tw-{kind}{{fill:{light}}}" for kind, (_, light, _) in _COLOURS.items())
     + "@media (prefers-color-scheme:dark){.tw-page{fill:#0d1117}.tw-name{fill:#f0f6fc}"
     ".tw-note{fill:#b1bac4}.tw-edge,.tw-box{stroke:#7d8590}"
@@ -203,7 +244,11 @@ def _size(position: dict[str, tuple[int, int]]) -> tuple[int, int]:
 
 
 def svg(
-    graph: Graph, *, styled: bool = True, address: Callable[[str], str | None] = lambda _: None
+    graph: Graph,
+    *,
+    styled: bool = True,
+    address: Callable[[str], str | None] = lambda _: None,
+    switches: Mapping[str, Switch] = MappingProxyType({}),
 ) -> str:
     """Return the graph as an SVG image: a row for each node, below what it came from.
 
@@ -214,14 +259,16 @@ def svg(
         graph: The graph.
         styled: Whether the image carries its style; else the page that it is part of has `STYLE`.
         address: Where a node leads to; by default nowhere.
+        switches: What folds and unfolds nodes; by default nothing.
     """
     position = _positions(graph)
-    names = shortened(plain(node) for node in position)
+    names = shortened(plain(node) for node in position if node not in graph.groups)
     width, height = _size(position)
+    width += _SWITCH[0] + _GAP if switches else 0
     style = f"<style>{STYLE}</style>" if styled else ""
     targets = {node: address(node) for node in position}
     # what is in an image can't be reached: one with links is a group of them
-    role = "group" if any(targets.values()) else "img"
+    role = "group" if switches or any(targets.values()) else "img"
     parts = [
         (
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
@@ -230,7 +277,7 @@ def svg(
             f'<g id="{_DRAWING}"><rect class="tw-page" width="{width}" height="{height}"/>'
         )
     ]
-    kinds = {node: _kind(graph, node) for node in position}
+    kinds = {node: kind_of(graph, node) for node in position}
     parts.extend(_legend(kind for kind in _COLOURS if kind in kinds.values()))
     for parent, below in sorted(graph.children.items()):
         if parent not in position:
@@ -243,23 +290,80 @@ def svg(
                 f'<path class="tw-edge" d="M{x1 + 14} {y1 + (_BOX[1] if down else 0)} '
                 f'V{y2 + _BOX[1] // 2} H{x2}" fill="none"/>'
             )
-    for node, (x, y) in position.items():
+    for node, place in position.items():
+        switch = switches.get(node)
+        if node in graph.groups:
+            parts.append(_group(graph.groups[node], switch, place))
+            continue
         note = plain(graph.systems.get(node, ""))
-        kind = kinds[node]
-        text = note or _COLOURS[kind][0]
-        target = targets[node]
-        opened = f'<a href="{html.escape(target)}">' if target else "<g>"
-        parts.append(
-            f"{opened}<title>{html.escape(f'{plain(node)} {note}'.strip())}</title>"
-            f'<rect class="tw-box tw-{kind}" x="{x}" y="{y}" width="{_BOX[0]}" height="{_BOX[1]}" '
-            f'rx="5"/><text class="tw-name" x="{x + 10}" y="{y + 18}">'
-            f'{html.escape(names[plain(node)])}</text><text class="tw-note" font-size="11" '
-            f'x="{x + 10}" y="{y + 34}">{html.escape(text)}</text>{"</a>" if target else "</g>"}'
-        )
+        text, target = note or _COLOURS[kinds[node]][0], targets[node]
+        parts += [
+            f'<a href="{html.escape(target)}">' if target else "<g>",
+            f"<title>{html.escape(f'{plain(node)} {note}'.strip())}</title>",
+            *_box(place, _BOX, f"tw-{kinds[node]}", names[plain(node)], text),
+            "</a>" if target else "</g>",
+        ]
+        if switch is not None:
+            beside = (place[0] + _BOX[0] + _GAP, place[1])
+            said = f"{_sign(switch)} {switch.below:,}"
+            parts += [
+                _opened(switch, f"{said} below {plain(node)}"),
+                *_box(beside, _SWITCH, "tw-component", said, ""),
+                "</a>",
+            ]
     return "\n".join([*parts, "</g></svg>", ""])
 
 
-def _kind(graph: Graph, node: str) -> str:
+def _group(group: Group, switch: Switch | None, place: tuple[int, int]) -> str:
+    """Return the box of a group, which is its own switch."""
+    kind = _COLOURS[group.kind][0]
+    sign = f"{_sign(switch)} " if switch is not None else ""
+    # what is read out begins with what is seen
+    said = f"{sign}{group.text} {kind}"
+    return "\n".join([
+        _opened(switch, said) if switch is not None else "<g>",
+        f"<title>{said}</title>",
+        *_box(place, _BOX, f"tw-group tw-{group.kind}", f"{sign}{group.text}", kind),
+        "</a>" if switch is not None else "</g>",
+    ])  # fmt: skip
+
+
+def _sign(switch: Switch) -> str:
+    return "\N{MINUS SIGN}" if switch.open else "+"
+
+
+def _opened(switch: Switch, said: str) -> str:
+    """Return the beginning of the link that folds and unfolds."""
+    return (
+        f'<a id="fold-{switch.key}" data-fold="" href="{html.escape(switch.address)}" '
+        f'aria-expanded="{str(switch.open).lower()}" aria-label="{html.escape(said)}">'
+    )
+
+
+def _box(
+    place: tuple[int, int], size: tuple[int, int], kind: str, name: str, note: str
+) -> Iterator[str]:
+    """Yield a box with a name in it, and what it is below that."""
+    (x, y), (width, height) = place, size
+    yield f'<rect class="tw-box {kind}" x="{x}" y="{y}" width="{width}" height="{height}" rx="5"/>'
+    down = 18 if note else (height + 10) // 2
+    yield f'<text class="tw-name" x="{x + 10}" y="{y + down}">{html.escape(name)}</text>'
+    if note:
+        yield (
+            f'<text class="tw-note" font-size="11" x="{x + 10}" y="{y + 34}">'
+            f"{html.escape(note)}</text>"
+        )
+
+
+def kind_of(graph: Graph, node: str) -> str:
+    """Return what a node is: a key of the legend.
+
+    Args:
+        graph: The graph.
+        node: One of its nodes.
+    """
+    if node in graph.groups:
+        return graph.groups[node].kind
     if node == graph.root:
         return "root"
     if node not in graph.systems:

@@ -301,6 +301,7 @@ def notified(responder):
             tenants = ["*"]
             send_to = ["soc"]
             group_wait_seconds = 0.3
+            group_interval_seconds = 0.3
             """
         )
         log = folder / "notify.log"
@@ -311,7 +312,10 @@ def notified(responder):
             )  # fmt: skip
         try:
             deadline = time.monotonic() + SECONDS
-            while not all(named(tenant, receiver.documents()) for tenant in TENANTS):
+            while not (
+                all(named(tenant, receiver.documents()) for tenant in TENANTS)
+                and "low" in severities(USER, receiver.documents())
+            ):
                 assert process.poll() is None, log.read_text()
                 assert time.monotonic() < deadline, log.read_text()
                 time.sleep(0.1)
@@ -327,6 +331,11 @@ def notified(responder):
 def named(tenant, messages):
     """Return the messages that name a tenant."""
     return [message for message in messages if tenant in orjson.dumps(message).decode()]
+
+
+def severities(tenant, messages):
+    """Return the severities that a tenant's messages say, the last one last."""
+    return [one["data"]["severity"] for one in messages if one["data"]["tenant"] == tenant]
 
 
 def tell(chain, events, pause):
@@ -363,6 +372,14 @@ def play(chain, root, harass=None):
             disturbing.start()
         tell(chain, before, pause)
         case = wait_until(chain, "proposed", lambda step: len(proposed(step)) == len(TENANTS))
+        responder.tidewatch(
+            "incidents", "severity", case.id, "low", "--tenant", USER, "--reason", "a test host"
+        )
+        wait_until(
+            chain,
+            "less severe",
+            lambda step: "low" in {one.score.band for one in step.tenants if one.tenant == USER},
+        )
         messages = notified(responder) if harass is None else []
         approved = proposed(case)
         for tenant, command in approved.items():
@@ -496,6 +513,32 @@ def test_people_were_notified_of_each_tenants_alert_before_they_approved(calm):
     assert len({uid for _, uid in calm.messages}) == len(messages), "nothing is sent twice"
     for tenant in TENANTS:
         assert named(tenant, messages), messages
+
+
+def test_a_severity_that_somebody_set_is_published_and_told(calm):
+    alerts = {}
+    for record in calm.chain.read(Channel.ALERTS):
+        document = orjson.loads(record.value)
+        if document["metadata"]["correlation_uid"] == calm.case.id:
+            said = (dict(record.headers)["ce_severity"].decode(), document["severity"].lower())
+            alerts.setdefault(document["metadata"]["tenant_uid"], []).append(said)
+    assert set(alerts[USER][0]) != {"low"}
+    assert set(alerts[USER][-1]) == {"low"}, "what came later has it as well"
+    for tenant in {MAKER, HOST}:
+        assert ("low", "low") not in alerts[tenant]
+    messages = [message for message, _ in calm.messages]
+    assert severities(USER, messages)[-1] == "low"
+    assert "low" not in severities(HOST, messages)
+    contained = {
+        (command.spec.tenant, command.spec.action)
+        for command in calm.contained.commands
+        if command.state == "done"
+    }
+    for tenant in TENANTS:
+        assert {action for whose, action in contained if whose == tenant} >= {
+            "quarantine",
+            "rollback",
+        }
 
 
 def test_a_responder_written_from_the_contract_contains_as_ours_does(calm):

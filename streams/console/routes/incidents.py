@@ -26,6 +26,7 @@ from streams.console.saved_views import NAME
 from streams.console.selections import Case, CaseSelection
 from streams.console.signed_in import Asked, Services, not_found, signed_in
 from streams.http.problems import HttpError
+from streams.reports.graph_folding import MOST_FOLDED, Fold, Folded, Folding, folded, folding_of
 from streams.reports.impact import impact
 from streams.reports.incident import markdown, to_html
 from streams.reports.incident_graph import Graph, incident_graph, svg, tree
@@ -168,6 +169,8 @@ def incident_values(asked: Asked, case: Case) -> dict[str, Any]:
     document = case.document
     defanged = Defanging(document)
     graph = incident_graph(document)
+    folding = folding_of(asked.text("fold"), asked.text("turned", MOST_FOLDED))
+    part_of = folded(graph, folding)
     parts = asked.reader.parts(document.id)
     related = asked.reader.titles(document.related)
     commands = [
@@ -190,7 +193,8 @@ def incident_values(asked: Asked, case: Case) -> dict[str, Any]:
         "findings": [_finding(view) for view in document.findings],
         "impact": impact(document),
         "tree": tree(graph),
-        "graph": _drawn(graph) if document.systems else None,
+        "graph": _drawn(part_of, folding, case) if document.systems else None,
+        "folds": _folds(folding, case) if part_of.switches else [],
         "commands": commands,
         "acts": offered(asked.viewer, document),
         "completes": allowed(asked.viewer, ACTS[DecisionKind.EVALUATION]),
@@ -207,16 +211,41 @@ def incident_values(asked: Asked, case: Case) -> dict[str, Any]:
     }
 
 
-def _drawn(graph: Graph) -> Markup:
+def _drawn(shown: Folded, folding: Folding, case: Case) -> Markup:
     """Return the graph as part of a page; what it names is escaped by `svg`."""
-    return Markup(svg(graph, styled=False, address=_address(graph)))  # noqa: S704 -- see above
+    switches = {
+        node: msgspec.structs.replace(switch, address=_turned(folding.turn(switch.key), case))
+        for node, switch in shown.switches.items()
+    }
+    drawn = svg(shown.graph, styled=False, address=_address(shown.graph), switches=switches)
+    return Markup(drawn)  # noqa: S704 -- see above
+
+
+def _turned(folding: Folding, case: Case) -> str:
+    """Return the address of an incident's page with its graph folded otherwise."""
+    fold = None if folding.fold is Fold.LARGE else folding.fold
+    turned = ".".join(sorted(folding.turned))
+    own = f"/incidents/{part(case.document.id)}"
+    return f"{link(own, tenant=case.tenant, fold=fold, turned=turned)}#spread"
+
+
+def _folds(folding: Folding, case: Case) -> list[tuple[str, str, bool]]:
+    """Return what may be folded at once: a name, an address, and whether it is so."""
+    return [
+        (name, _turned(Folding(fold), case), folding == Folding(fold))
+        for name, fold in (
+            ("Large groups folded", Fold.LARGE),
+            ("All folded", Fold.ALL),
+            ("Nothing folded", Fold.NOTHING),
+        )
+    ]
 
 
 def _address(graph: Graph) -> Callable[[str], str | None]:
     """Return where the nodes of a graph lead to: components to their page, systems nowhere."""
 
     def address(node: str) -> str | None:
-        known = node not in graph.systems and ":" in node
+        known = node not in graph.systems and node not in graph.groups and ":" in node
         return link("/component", key=node) if known else None
 
     return address

@@ -1,5 +1,5 @@
-/* Renews what a page shows when the console says that something changed; zooms, pans and expands
-   graphs.
+/* Renews what a page shows when the console says that something changed; zooms, pans, folds and
+   expands graphs.
    Without it, and without scripts at all, every page can be read and every form sent. */
 "use strict";
 
@@ -74,6 +74,18 @@
       if (button.getAttribute("aria-controls") === graph.id) button.setAttribute("aria-expanded", String(expanded));
     }
   };
+  // a link of its own folds it; this keeps the page, and what has the focus, where they are
+  document.addEventListener("click", (event) => {
+    const fold = event.target.closest("[data-fold]");
+    if (!fold || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+    event.preventDefault();
+    const address = fold.getAttribute("href");
+    htmx.ajax("GET", address.split("#")[0], { target: "#live", select: "#live", swap: "outerHTML" }).then(() => {
+      history.replaceState(null, "", address);
+      const open = document.getElementById(fold.id)?.getAttribute("aria-expanded");
+      say(open === "true" ? "unfolded" : open === "false" ? "folded" : "graph drawn anew");
+    });
+  });
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-zoom-by], [data-expands]");
     const graph = button && document.getElementById(button.getAttribute("aria-controls"));

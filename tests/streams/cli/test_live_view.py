@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from schemas.channels import Channel
+from schemas.severity import Severity
 from streams.cli.live_screen import render
 from streams.cli.live_view import MAX_SHOWN, Follower, LiveAlert, LiveCommand, View
 from streams.cli.output import Format
@@ -169,7 +170,7 @@ def crowded(alerts: int, commands: int) -> View:
             id=f"al-{number}",
             tenant="a-tenant-with-a-long-name",
             incident=f"inc-{number:032x}",
-            severity="Critical",
+            severity="critical",
             score=80,
             title="Malicious payload in model huggingface/speedy-llm/chat-7b-turbo on inference-1",
             status="recovering",
@@ -196,6 +197,11 @@ def drawn(view: View, size: tuple[int, int]) -> list[str]:
     return captured.get().splitlines()
 
 
+def test_a_severity_is_written_as_everywhere_else(follower: Follower) -> None:
+    follower.take(Channel.ALERTS, Consumed(orjson.dumps(ALERT)))
+    assert follower.view.alerts["al-1"].severity == Severity.HIGH
+
+
 @pytest.mark.parametrize("size", [(80, 24), (160, 50), (80, 10)])
 @pytest.mark.parametrize("counts", [(0, 0), (3, 1), (1, 40), (40, 1), (40, 40)])
 def test_the_screen_fits_whatever_there_is_to_show(
@@ -208,7 +214,7 @@ def test_the_screen_fits_whatever_there_is_to_show(
     assert lines[2] == "behind: checks 12  scan 0"
     text = "\n".join(lines)
     assert ("inc-00000000" in text) == (counts[0] > 0)
-    for count, row in ((counts[0], "Critical"), (counts[1], "quarantine")):
+    for count, row in ((counts[0], "critical"), (counts[1], "quarantine")):
         shown = sum(line.startswith(row) for line in lines)
         more = [line for line in lines if line.rstrip().endswith(f"{count - shown:,} more")]
         assert bool(more) == (shown < count), text
@@ -217,7 +223,7 @@ def test_the_screen_fits_whatever_there_is_to_show(
 
 def test_a_large_screen_is_used_and_says_more() -> None:
     few, many = (drawn(crowded(40, 40), size) for size in ((80, 24), (160, 50)))
-    assert sum(line.startswith("Critical") for line in many) > 15
+    assert sum(line.startswith("critical") for line in many) > 15
     assert "updates" in "\n".join(many)
     assert "updates" not in "\n".join(few)
 

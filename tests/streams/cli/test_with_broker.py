@@ -20,9 +20,13 @@ from streams.kafka.reader import read_topic
 from streams.kafka.topics import topic_name
 from streams.reports.lessons import learned_facts
 from streams.settings import Settings, load_settings
+from tests.streams.cli.test_commands import leaves
 from tests.streams.reports.test_incident_report import incident
 
 pytestmark = [pytest.mark.kafka]
+
+LEAST_LISTS = 5
+"""As many commands list something at least."""
 
 EVENT: dict[str, Any] = {
     "specversion": "1.0",
@@ -130,10 +134,23 @@ def test_a_topic_that_is_not_there_is_said(capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.usefixtures("cli")
-def test_without_dead_letters_the_list_is_empty(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(capsys, "dead-letters", "list") == []
+def test_a_list_is_one_array_for_programs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TIDEWATCH_STATE_DIR", str(tmp_path))
     run(capsys, "topics", "create")
-    assert run(capsys, "dead-letters", "list") == []
+    lists = [words for words in leaves() if words[-1] == "list"]
+    assert len(lists) >= LEAST_LISTS
+    for words in lists:
+        (document,) = run(capsys, *words)
+        assert isinstance(document, list), words
+
+
+@pytest.mark.usefixtures("cli")
+def test_without_dead_letters_the_list_is_empty(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "dead-letters", "list") == [[]]
+    run(capsys, "topics", "create")
+    assert run(capsys, "dead-letters", "list") == [[]]
     assert main(["dead-letters", "show", "x-0-0"]) == 2
 
 

@@ -251,6 +251,80 @@ def test_a_graph_is_panned_zoomed_and_expanded_by_mouse_and_keys(browser, consol
     visitor.close()
 
 
+@pytest.fixture
+def wide(played, tmp_path) -> Iterator[tuple[Site, str]]:
+    """A console with an incident of many systems, and the path of its page."""
+    (*_, last) = (
+        one for channel, one in played.records
+        if channel is Channel.INCIDENTS and one.value is not None and b"litellm" in one.value
+    )  # fmt: skip
+    document = msgspec.json.decode(last.value)
+    first = document["systems"][0]
+    document["systems"] = [
+        {**first, "system": f"node-{one:02}", "exposure": exposure}
+        for one, exposure in enumerate(["executed"] * 20 + ["delivered"] * 5)
+    ]
+    record = msgspec.structs.replace(last, value=msgspec.json.encode(document))
+    made = indexed(tmp_path, [(Channel.INCIDENTS, record)])
+    with site(made) as own:
+        yield own, f"/incidents/{document['id']}"
+    made.close()
+
+
+def test_a_graph_is_folded_and_unfolded_by_mouse_and_keys(browser, wide):
+    own, path = wide
+    visitor = Visitor(browser, own, OPERATOR)
+    page = visitor.see(path)
+    graph, spread = page.locator("#graph"), page.locator("#spread")
+    large, small = (graph.get_by_role("link", name=f"{one} systems") for one in (20, 5))
+    expect(large).to_have_attribute("aria-expanded", "false")
+    expect(small).to_have_attribute("aria-expanded", "true")
+    expect(graph).not_to_contain_text("node-00")
+    expect(graph).to_contain_text("node-24")
+    expect(spread.locator("tbody tr")).to_have_count(25)
+    visitor.picture("graph-folded-light-2560")
+    page.evaluate("() => { window.kept = true }")
+    large.focus()
+    page.keyboard.press("Enter")
+    expect(graph).to_contain_text("node-00")
+    expect(large).to_have_attribute("aria-expanded", "true")
+    expect(large).to_be_focused()
+    expect(page.locator("#live-state")).to_have_text("unfolded")
+    small.click()
+    expect(graph).not_to_contain_text("node-24")
+    # what is renewed, and who gets the link, has the same folded
+    page.evaluate("() => document.body.dispatchEvent(new CustomEvent('tw-changed'))")
+    expect(page.locator("#live-state")).to_contain_text("renewed")
+    expect(graph).not_to_contain_text("node-24")
+    assert page.evaluate("() => window.kept"), "the page was not loaded again"
+    page.reload()
+    expect(graph).to_contain_text("node-00")
+    expect(graph).not_to_contain_text("node-24")
+    page.get_by_role("link", name="Nothing folded").click()
+    expect(graph).to_contain_text("node-24")
+    for scheme, size in MODES:
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size(size)
+        visitor.picture(f"graph-unfolded-{scheme}-{size['width']}")
+        assert not visitor.barriers()
+        assert not visitor.overflow()
+    visitor.close()
+
+
+def test_a_graph_is_folded_without_scripts(browser, wide):
+    own, path = wide
+    visitor = Visitor(browser, own, OPERATOR, java_script_enabled=False)
+    page = visitor.see(path)
+    page.locator("#graph").get_by_role("link", name="20 systems").click()
+    page.wait_for_url("**turned=**")
+    expect(page.locator("#graph")).to_contain_text("node-00")
+    page.get_by_role("link", name="All folded").click()
+    page.wait_for_url("**fold=all**")
+    expect(page.locator("#graph")).not_to_contain_text("node-24")
+    expect(page.locator("#spread tbody tr")).to_have_count(25)
+    visitor.close()
+
+
 def test_a_list_renews_itself_without_being_loaded_again(browser, played, tmp_path):
     made = indexed(tmp_path, [])
     with site(made) as own:

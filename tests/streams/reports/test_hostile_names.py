@@ -189,7 +189,7 @@ def texts() -> dict[str, Callable[[], str]]:
 
 DOCUMENTS = {"entries", "cyclonedx", "sarif"}
 """JSON, which the command line prints."""
-TO_OTHERS = {"blocks", "impact", "incident_words", "lessons"}
+TO_OTHERS = {"blocks", "graph_folding", "impact", "incident_words", "lessons"}
 """Give rows to the report of an incident."""
 OF_OURS = {
     "contract_events",

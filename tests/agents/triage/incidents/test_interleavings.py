@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from agents.triage.ledger.batch import POPULAR_HOLDERS
 from schemas.channels import Channel
-from schemas.decisions import Decision, DecisionKind
+from schemas.decisions import COMPUTED, Decision, DecisionKind
+from schemas.severity import Severity
 from tests.agents.triage.interleaving import Chain, Checked, check, knowing
 from tests.depth import examples
 from tests.e2e.chain import Results, results_of
@@ -202,8 +203,12 @@ def decided(calm: Results) -> list[Decision]:
         chosen.append((kinds[number % 4], tenant, None))
         if number % 2:
             chosen.append((DecisionKind.FALSE_POSITIVE, None, None))
+        # after what may have closed or suppressed it: what is not published then must stay so
+        chosen.append((DecisionKind.SEVERITY, tenant, list(Severity)[number % len(Severity)]))
         if number % 3 == 0:
             chosen.append((DecisionKind.REOPEN, None, None))
+        if number % 5 == 0:
+            chosen.append((DecisionKind.SEVERITY, None, "low" if number % 2 else COMPUTED))
         made += [
             Decision(
                 id=f"{incident}-{place}",

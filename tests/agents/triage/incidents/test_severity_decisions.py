@@ -9,6 +9,7 @@ from schemas.documents.ecs import alert_document
 from schemas.documents.ocsf import detection_finding
 from schemas.policy import Policy
 from schemas.severity import Severity, band
+from tests.agents.triage.flow import at
 from tests.agents.triage.incidents.incident_flow import ALL, CASE, decide, hostile
 from tests.agents.triage.stories import BAD, MODEL, held
 
@@ -90,6 +91,17 @@ def test_without_the_operators_word_the_whole_is_as_the_worst_of_its_parts():
     assert flow.incidents[CASE].score.band is Severity.LOW
     set_severity(flow, "critical", 202, tenant="b")
     assert flow.incidents[CASE].score.band is Severity.CRITICAL
+
+
+def test_it_is_published_once_a_suppression_ends():
+    flow = hostile("a")
+    decide(flow, DecisionKind.SUPPRESS, 61, tenant="a", expires=at(24 * 60))
+    view = flow.alerts[CASE, "a"]
+    told = len(flow.history[view.id])
+    set_severity(flow, "low", 70, tenant="a")
+    assert len(flow.history[view.id]) == told
+    flow.tick(minutes=25 * 60)
+    assert flow.alerts[CASE, "a"].score.band is Severity.LOW
 
 
 def test_no_tenant_reads_the_operators_reason_or_another_tenants_decision():

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
+import io
+import json
 import re
+import zipfile
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from agents.intelligence.snapshot import Manifest, signed_bytes
+from streams.console.config import ConsoleConfig, IntelligenceConfig
 from streams.console.viewer import Role, Viewer
 from tests.streams.console.site import ACME, OPERATOR, Changed, links, site
 
@@ -203,6 +212,129 @@ def test_what_is_no_feed_comes_back_with_the_reason(changed, more, said):
         assert answer.status_code == 422
         assert said in answer.text.lower()
     assert not changed.services.change.known
+
+
+# -- files ---------------------------------------------------------------------------------------
+
+
+def uploaded(browser, raw: bytes, name: str = "feed.txt", manifest: bytes | None = None, **more):
+    """Send a file as a browser does."""
+    fields = {"csrf": browser.csrf(), "step": "check", "kind": "auto", "source": "partner", **more}
+    files = {"file": (name, raw)}
+    if manifest is not None:
+        files["manifest"] = ("manifest.json", manifest)
+    return browser.post("/intelligence/import", fields, files=files)
+
+
+def archived() -> bytes:
+    """Return an archive of one record."""
+    record = {
+        "id": "MAL-2026-1", "modified": "2026-11-20T00:00:00Z", "summary": "steals",
+        "affected": [{"package": {"ecosystem": "PyPI", "name": "acme-evil"}, "versions": ["1.0"]}],
+    }  # fmt: skip
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        archive.writestr("MAL-2026-1.json", json.dumps(record))
+    return made.getvalue()
+
+
+def test_a_file_is_compared_before_what_was_compared_is_imported(changed):
+    browser = changed.browser(OPERATOR)
+    assert 'enctype="multipart/form-data"' in browser.get("/intelligence/import").text
+    compared = uploaded(browser, archived(), "all.zip")
+    assert compared.status_code == 200, compared.text
+    assert "1 fact new or changed, 0 withdrawn" in compared.text
+    assert "all.zip" in compared.text
+    assert "acme-evil" in compared.text
+    assert not changed.services.change.known
+    fields = {name: field(compared.text, name) for name in ("csrf", "kind", "source", "upload")}
+    other = changed.browser(OPERATOR)
+    stolen = other.post("/intelligence/import", {**fields, "csrf": other.csrf(), "step": "import"})
+    assert stolen.status_code == 422
+    assert "no longer kept" in stolen.text
+    assert not changed.services.change.known
+    done = browser.post("/intelligence/import", {**fields, "step": "import"})
+    assert done.headers["location"] == "/intelligence?done=imported"
+    assert set(changed.services.change.known) == {"pypi:acme-evil"}
+    again = browser.post("/intelligence/import", {**fields, "step": "import"})
+    assert again.status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("raw", "more", "status", "said"),
+    [
+        (b"not a feed", {}, 422, "neither a zip archive nor json"),
+        (b"PK\x03\x04 broken", {}, 422, "archive"),
+        (b"\xff\xfe\x00", {"kind": "blocklist"}, 422, "not a text file"),
+        (b"", {}, 422, "neither a zip archive nor json"),
+        (b"x" * (1 << 20), {}, 413, "more than 1048576 bytes"),
+        (BLOCKLIST.encode(), {"kind": "blocklist", "csrf": "guessed"}, 403, "of this session"),
+    ],
+    ids=["no feed", "no archive", "no text", "empty", "too large", "forged"],
+)
+def test_a_file_that_is_no_feed_or_of_elsewhere_changes_nothing(changed, raw, more, status, said):
+    answer = uploaded(changed.browser(OPERATOR), raw, **more)
+    assert answer.status_code == status
+    assert said in answer.text.lower()
+    assert not changed.services.change.known
+
+
+def test_the_name_of_a_file_becomes_no_markup(changed):
+    answer = uploaded(changed.browser(OPERATOR), b"x", "<img src=x>\u202e.zip")
+    assert answer.status_code == 422
+    assert "<img src=x>" not in answer.text
+    assert "\u202e" not in answer.text
+
+
+def test_other_forms_carry_no_files(changed):
+    browser = changed.browser(OPERATOR)
+    answer = browser.post("/fact", {"csrf": browser.csrf()}, files={"file": ("a", b"b")})
+    assert answer.status_code == 415
+
+
+@pytest.fixture
+def signing(index, tmp_path):
+    """A console that imports only what a publisher signed, and what signs."""
+    private = Ed25519PrivateKey.generate()
+    key = tmp_path / "feeds.pem"
+    key.write_bytes(
+        private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    )
+    config = ConsoleConfig(intelligence=IntelligenceConfig(key=key))
+
+    def sign(raw: bytes, count: int = 1) -> bytes:
+        made = Manifest(
+            source="feed", count=count, sha256=hashlib.sha256(raw).hexdigest(),
+            created="2026-11-20T00:00:00Z", key_id="feeds-2026",
+        )  # fmt: skip
+        signature = base64.b64encode(private.sign(signed_bytes(made))).decode()
+        return msgspec.json.encode(msgspec.structs.replace(made, signature=signature))
+
+    with site(index, change=Changed(), config=config) as made:
+        yield made, sign
+
+
+def test_where_a_key_is_configured_a_feed_must_be_signed_by_it(signing):
+    site_, sign = signing
+    browser, raw = site_.browser(OPERATOR), archived()
+    assert "<textarea" not in browser.get("/intelligence/import").text
+    wrong = sign(raw).replace(b"feeds-2026", b"feeds-2027")
+    for answer, said in (
+        (imported(browser, "import"), "the feed is unsigned"),
+        (uploaded(browser, raw), "the feed is unsigned"),
+        (uploaded(browser, raw, manifest=wrong), "signature is wrong"),
+        (uploaded(browser, raw + b" ", manifest=sign(raw)), "not the one that was signed"),
+        (uploaded(browser, raw, manifest=sign(raw, 2)), "where 2 were signed"),
+    ):
+        assert answer.status_code == 422
+        assert said in answer.text.lower()
+    compared = uploaded(browser, raw, manifest=sign(raw))
+    assert "signed by" in compared.text
+    assert "feeds-2026" in compared.text
+    fields = {name: field(compared.text, name) for name in ("csrf", "kind", "source", "upload")}
+    assert not site_.services.change.known
+    browser.post("/intelligence/import", {**fields, "step": "import"})
+    assert set(site_.services.change.known) == {"pypi:acme-evil"}
 
 
 def test_a_fact_is_withdrawn(changed):

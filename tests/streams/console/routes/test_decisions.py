@@ -10,7 +10,7 @@ import pytest
 from schemas.channels import Channel
 from schemas.decisions import DecisionKind
 from schemas.errors import TidewatchError
-from schemas.incidents.states import CommandStatus, Occurrence
+from schemas.incidents.states import CommandStatus, IncidentStatus, Occurrence
 from schemas.incidents.views import IncidentDocument, TimelineEntry
 from schemas.key_bindings import NotAuthorisedError
 from streams.console.actions import ACTS, offered, offered_for, planned
@@ -305,6 +305,27 @@ def test_a_severity_is_set_as_the_form_says(desk, decided, played, target):
         (APPROVER.name, DecisionKind.SEVERITY, document.id, "a test host", "globex", target, None),
     ]
     assert "Its severity now" in browser.get(answer.headers["location"]).text
+
+
+@pytest.mark.parametrize(
+    ("tenant", "said"), [(None, True), ("northwind", True), ("globex", False)], ids=str
+)
+def test_a_severity_is_not_published_while_it_is_suppressed(played, tenant, said):
+    document = shared_incident(played.flow)
+    parts = tuple(
+        msgspec.structs.replace(
+            one,
+            status=IncidentStatus.SUPPRESSED if one.tenant == "northwind" else one.status,
+        )
+        for one in document.tenants
+    )
+    assert {"northwind", "globex"} <= {one.tenant for one in parts}
+    quiet = msgspec.structs.replace(document, tenants=parts)
+    text = " ".join(
+        planned(quiet, ACTS[DecisionKind.SEVERITY], target="low", tenant=tenant).effects
+    )
+    assert ("It is suppressed for northwind: until that ends" in text) is said
+    assert ("The alert is published again" in text) is not said
 
 
 def test_what_is_in_force_is_named_where_it_is_released_or_stays(played):

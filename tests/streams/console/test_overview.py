@@ -1,0 +1,157 @@
+"""The figures of the overview are those of the records, counted here in another way."""
+
+from __future__ import annotations
+
+import copy
+import random
+import re
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+
+import orjson
+import pytest
+
+from schemas.channels import Channel
+from schemas.severity import Severity
+from streams.console.queries import Reader
+from tests.streams.console.played import indexed, record
+from tests.streams.console.site import ACME, GLOBEX, OPERATOR, site
+
+ENDED = {"closed", "false-positive", "withdrawn"}
+STATUSES = [*ENDED, "new", "acknowledged", "contained", "recovering", "suppressed"]
+STATES = ["proposed", "advised", "issued", "done", "failed", "expired", "rejected"]
+NOW = datetime.now(UTC)
+MADE = 60
+
+
+def last_of(played, channel: Channel) -> list[dict]:
+    """Return the last document of each key."""
+    found = {one.key: one.value for of, one in played.records if of is channel}
+    return [orjson.loads(value) for value in found.values() if value is not None]
+
+
+@pytest.fixture(scope="module")
+def documents(played) -> list[dict]:
+    """Incidents of every status, severity and age, made of the demonstration's."""
+    chance = random.Random(16)
+    bases = last_of(played, Channel.INCIDENTS)
+    severities = list(Severity)
+    made = []
+    for number in range(MADE):
+        document = copy.deepcopy(chance.choice(bases))
+        document["id"] = f"inc-{number:032x}"
+        seen = NOW - timedelta(days=chance.choice([1, 5, 29, 31, 200]))
+        document["first_seen"] = seen.isoformat()
+        document["status"] = chance.choice(STATUSES)
+        for part in [document, *document["tenants"]]:
+            part["score"]["band"] = chance.choice(severities)
+        for part in document["tenants"]:
+            part["status"] = chance.choice(STATUSES)
+            part["assignee"] = chance.choice([None, "ann"])
+        for command in document["commands"]:
+            command["state"] = chance.choice(STATES)
+        for task in document["tasks"]:
+            task["state"] = chance.choice(["open", "done"])
+        document["processing"] = {
+            "seconds_to_detect": chance.choice([None, chance.uniform(1, 9_000)]),
+            "seconds_to_contain": chance.choice([None, chance.uniform(1, 9_000)]),
+            "retro": chance.random() < 0.3,
+        }
+        made.append(document)
+    return made
+
+
+@pytest.fixture(scope="module")
+def figures(documents, tmp_path_factory):
+    made = indexed(
+        tmp_path_factory.mktemp("figures"),
+        [
+            (Channel.INCIDENTS, record(Channel.INCIDENTS, one["id"], orjson.dumps(one), offset=at))
+            for at, one in enumerate(documents)
+        ],
+    )
+    yield made
+    made.close()
+
+
+def by_severity(text: str) -> dict[str, int]:
+    """Return the numbers on the tiles of the page."""
+    return {name: int(count) for count, name in re.findall(r"<b>(\d+)</b> open, (\w+)", text)}
+
+
+def by_tenant(text: str) -> dict[str, list[int]]:
+    """Return the rows of the page's table: critical, high, medium and all."""
+    table = text.partition('id="tenants"')[2].partition("</section>")[0].replace("<wbr>", "")
+    rows = re.findall(r'<th scope="row"><a [^>]*>([^<]+)</a></th>(.*?)</tr>', table, re.DOTALL)
+    return {name: [int(one) for one in re.findall(r">(\d+)<", cells)] for name, cells in rows}
+
+
+def row_of(severities: Counter) -> list[int]:
+    """Return what a row says of so many incidents of each severity."""
+    return [*(severities[name] for name in ("critical", "high", "medium")), severities.total()]
+
+
+def test_what_is_open_and_waits_is_that_of_the_incidents(figures, documents):
+    with site(figures) as made:
+        text = made.browser(OPERATOR).get("/").text
+    still = [one for one in documents if one["status"] not in ENDED]
+    assert 0 < len(still) < MADE
+    severities = Counter(str(one["score"]["band"]) for one in still)
+    assert by_severity(text) == {severity.value: severities[severity] for severity in Severity}
+    parts: dict[str, Counter] = {}
+    for part in (part for one in still for part in one["tenants"]):
+        if part["status"] not in ENDED:
+            parts.setdefault(part["tenant"], Counter())[str(part["score"]["band"])] += 1
+    assert by_tenant(text) == {name: row_of(found) for name, found in parts.items()}
+    states = Counter(command["state"] for one in still for command in one["commands"])
+    tasks = Counter(task["state"] for one in still for task in one["tasks"])
+    waiting = text.partition('id="waits"')[2].partition("</section>")[0]
+    numbers = [int(one.replace(",", "")) for one in re.findall(r">([\d,]+) ", waiting)]
+    assert numbers == [
+        states["proposed"],
+        states["failed"] + states["expired"],
+        sum(not any(part.get("assignee") for part in one["tenants"]) for one in still),
+        sum(one["status"] == "new" for one in still),
+        tasks["open"],
+    ]
+
+
+@pytest.mark.parametrize("days", [30, 365])
+def test_times_are_those_of_the_incidents_of_the_last_days(figures, documents, days):
+    since = NOW - timedelta(days=days)
+    young = [one for one in documents if datetime.fromisoformat(one["first_seen"]) >= since]
+    told = [one["processing"] for one in young]
+    detect = sorted(
+        one["seconds_to_detect"] for one in told if one["seconds_to_detect"] and not one["retro"]
+    )
+    contain = sorted(one["seconds_to_contain"] for one in told if one["seconds_to_contain"])
+    found = Reader(figures, OPERATOR).times(round(since.timestamp() * 1000))
+    for figure, values in zip(found, (detect, contain), strict=True):
+        assert figure.count == len(values) > 0
+        # half of them, and 95 of 100, are not longer
+        within = [sum(value <= limit for value in values) for limit in (figure.median, figure.p95)]
+        assert within == [-(-len(values) // 2), -(-len(values) * 95 // 100)]
+
+
+@pytest.mark.parametrize("viewer", [ACME, GLOBEX], ids=["acme", "globex"])
+def test_a_tenant_counts_its_own_alerts_alone(console, played, viewer):
+    (tenant,) = viewer.tenants
+    alerts = {one["metadata"]["uid"]: one for one in last_of_each(played)}.values()
+    own = Counter(
+        one["severity"].lower()
+        for one in alerts
+        if one["metadata"]["tenant_uid"] == tenant and one["unmapped"]["status"] not in ENDED
+    )
+    assert own
+    text = console.browser(viewer).get("/").text
+    assert by_severity(text) == {severity.value: own[severity] for severity in Severity}
+    assert by_tenant(text) == {tenant: row_of(own)}
+
+
+def last_of_each(played) -> list[dict]:
+    """Return the alerts in their order: the topic is not compacted."""
+    return [
+        orjson.loads(one.value)
+        for of, one in played.records
+        if of is Channel.ALERTS and one.value is not None
+    ]
