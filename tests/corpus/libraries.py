@@ -45,6 +45,8 @@ _LEFT_OUT: Final = re.compile(
     r"|externals|vendored?|_vendor|debug_utils|notebook|tex\w*|animation|onnx|distributed|jit)(/|\.py$|_)"
 )
 """Modules that no saved model refers to, or that run what they are given."""
+_ASIDE: Final = re.compile(r"\.data/|^(docs|devtools|\w+_train)/|/dummy_\w+\.py$")
+"""What wheels hold besides a library, and stand-ins for what is not installed."""
 _RESTORES: Final = frozenset(
     ("__setstate__", "__new__", "__getattr__", "__getattribute__", "__setattr__", "__hash__", "__eq__")
 )  # fmt: skip
@@ -56,6 +58,7 @@ _SETS: Final = frozenset(
         "isinstance", "hasattr", "len", "dict", "list", "tuple", "set", "warn", "AttributeError",
         "type", "format", "startswith", "endswith", "hash", "id", "cast", "int", "bool", "str",
         "append", "object", "property", "repr", "ValueError", "TypeError", "NotImplementedError",
+        "__setitem__",
     )
 )  # fmt: skip
 """Calls that set attributes, look at them or refuse."""
@@ -91,8 +94,15 @@ _EXPRESSIONS: Final = frozenset(
 
 _FUNCTIONAL: Final = ("spacy", "thinc")
 """Packages whose saved objects refer to functions, which are the layers of their networks."""
-_KEPT: Final = re.compile(r"^thinc/backends/(ops|numpy_ops|_param_server)\.")
+_KEPT: Final = re.compile(
+    r"^thinc/backends/(ops|numpy_ops|_param_server)\.|^transformers/pipelines/\w+\.py$"
+    r"|^spacy/training/example\.pyx$"
+)
 """Modules with the name of such as are left out, which saved layers refer to."""
+_RECORDS: Final = frozenset(("ModelOutput", "BaseOutput"))
+"""Dataclasses of named results, which are restored by a call with what they hold."""
+_RESULT: Final = re.compile(r"(Prediction|Output|Result|State|Config|Arguments|Params|Info)s?$")
+"""Names of classes that hold data, whatever verb stands before."""
 _CYTHON: Final = re.compile(
     r"^(cdef )?class (\w+)(?:\(([^)]*)\))?:[^\n]*\n((?:[ \t#][^\n]*\n|\n)*)", re.MULTILINE
 )
@@ -130,7 +140,7 @@ def read_wheel(path: Path) -> Known:
         for entry in sorted(wheel.namelist()):
             stem, dot, ending = entry.rpartition(".")
             left_out = _LEFT_OUT.search(f"{stem}.py") and not _KEPT.match(entry)
-            if dot + ending not in (".py", ".pyx") or left_out or ".data/" in entry:
+            if dot + ending not in (".py", ".pyx") or left_out or _ASIDE.search(entry):
                 continue
             module = stem.replace("/", ".").removesuffix(".__init__")
             source = wheel.read(entry)
@@ -235,7 +245,8 @@ def judge(known: Known) -> Iterator[tuple[str, str, str]]:
         if module.split(".")[0] == "sympy":
             for name in classes:
                 decided = (module, name) in _decided()
-                if not (decided or imports.compiles(module, name)) and _descends(name, named, 0):
+                compiled = imports.compiles(module, name)
+                if not (decided or compiled) and _descends(name, named, 0, _EXPRESSIONS):
                     yield module, name, "expression"
         if module.split(".")[0] in bad:
             continue
@@ -244,7 +255,9 @@ def judge(known: Known) -> Iterator[tuple[str, str, str]]:
                 if one.restores:
                     yield module, name, "ref"
                 continue
-            if imports.RUNNER.search(name) or not name.lstrip("_")[:1].isupper():
+            if not name.lstrip("_")[:1].isupper():
+                continue
+            if imports.RUNNER.search(name) and not _RESULT.search(name):
                 continue
             if imports.judge_unlisted(module, name).level is imports.Level.DANGEROUS:
                 continue
@@ -252,6 +265,8 @@ def judge(known: Known) -> Iterator[tuple[str, str, str]]:
                 yield module, name, "call"
             elif _is_plain(one, named, 0):
                 yield module, name, "new"
+                if _descends(name, named, 0, _RECORDS):
+                    yield module, name, "call"
                 if one.restorer:
                     yield module, f"__pyx_unpickle_{name}", "call"
 
@@ -268,12 +283,12 @@ def _decided() -> frozenset[tuple[str, str]]:
     )
 
 
-def _descends(name: str, named: dict[str, list[Class]], depth: int) -> bool:
-    """Tell whether a class is an expression of SymPy, or has one among its ancestors."""
-    if name in _EXPRESSIONS:
+def _descends(name: str, named: dict[str, list[Class]], depth: int, roots: frozenset[str]) -> bool:
+    """Tell whether a class is one of some roots, or has one among its ancestors."""
+    if name in roots:
         return True
     bases = [base for one in named.get(name, ()) for base in one.bases]
-    return depth < 20 and any(_descends(base, named, depth + 1) for base in bases)
+    return depth < 20 and any(_descends(base, named, depth + 1, roots) for base in bases)
 
 
 def _is_plain(one: Class, named: dict[str, list[Class]], depth: int) -> bool:

