@@ -85,7 +85,7 @@ def shown_path(path: Path | str) -> str:
 def local_targets(path: Path, root: Path | None = None) -> Iterator[Target]:
     """Yield a file, or all files below a folder, in order of their paths.
 
-    Links to folders are not followed: they may form a cycle. A link that leads out of the folder
+    Links to folders are not followed: they may form a cycle. A link that leads outside the folder
     is judged by its target, not followed. A folder that can't be read is a target that fails when
     it is opened. A blob of a hub's cache is a target under the names that its snapshots give it,
     not under its own, which says nothing of its format.

@@ -267,7 +267,7 @@ def _unread(scan: Scan, name: str, head: bytes) -> bool:
             kind = archive.name
             scan.formats.append(kind)
             scan.mark_incomplete(f"{kind} archives are not read")
-            hides = is_pickle_name(name) or name.lower().endswith(".bin")
+            hides = is_pickle_name(name) or has_trait(name, Trait.WEIGHTS)
             scan.report(
                 "TW-ARCHIVE-UNREADABLE",
                 f"a {kind} archive, which is not read"

@@ -124,7 +124,7 @@ _SAYS: Final = {
     REMOTE_CODE: "Code from a model repository may run",
     UNPINNED: "A model is taken by a revision that moves",
     "TW-PIPE-UNSAFE-LOADER": "A loader that can run code is configured",
-    "TW-PIPE-REMOTE-SCRIPT": "A command runs what anyone on the way can replace",
+    "TW-PIPE-REMOTE-SCRIPT": "A command runs code that anyone on the network path can replace",
     "TW-PIPE-TLS-OFF": "Certificates are not checked",
 }
 

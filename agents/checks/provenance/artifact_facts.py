@@ -7,7 +7,8 @@ from typing import Final, Protocol
 
 import msgspec
 
-from agents.checks.artifacts.formats.names import suffix_of
+from agents.checks.artifacts.formats import gguf, safetensors
+from agents.checks.artifacts.formats.names import promised_formats, suffix_of
 from agents.checks.provenance.card_claims import ArtifactFacts
 
 HEADER_BYTES: Final = 8 << 20
@@ -64,11 +65,11 @@ class FactCounter:
 
     def add(self, path: str, source: _Readable) -> None:
         """Read the header of a file; one that can't be read leaves the count unknown."""
-        suffix = suffix_of(path)
+        promised = promised_formats(suffix_of(path)) or frozenset()
         try:
-            if suffix == ".safetensors":
+            if safetensors.FORMAT.name in promised:
                 self._safetensors(source)
-            elif suffix == ".gguf":
+            elif gguf.FORMAT.name in promised:
                 self._gguf(source)
             elif path == "config.json" and source.size <= CONFIG_BYTES:
                 self._config(source.read(0, source.size))
@@ -98,7 +99,7 @@ class FactCounter:
                 self._parameters += math.prod(tensor.shape)
                 self._dtypes.add(tensor.dtype[:16])
         self._counted += 1
-        self._formats.add("safetensors")
+        self._formats.add(safetensors.FORMAT.name)
 
     def _config(self, raw: bytes) -> None:
         config = msgspec.json.decode(raw, type=_Config)
@@ -117,7 +118,7 @@ class FactCounter:
         tensors, keys = reader.number(8), reader.number(8)
         if max(tensors, keys) > MAX_TENSORS:
             raise ValueError("too many tensors")
-        self._formats.add("gguf")
+        self._formats.add(gguf.FORMAT.name)
         for _ in range(keys):
             key = reader.string()
             kind = reader.number(4)

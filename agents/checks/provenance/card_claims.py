@@ -8,7 +8,13 @@ from typing import Final
 
 import msgspec
 
-from agents.checks.artifacts.formats.names import claimed_suffixes, is_sized, suffix_of
+from agents.checks.artifacts.formats.format import Trait
+from agents.checks.artifacts.formats.names import (
+    claimed_suffixes,
+    has_trait,
+    is_sized,
+    suffix_of,
+)
 from agents.domain.detection import Detection
 from schemas.assessments import Check
 from schemas.events import Card, RegistryPush
@@ -21,6 +27,7 @@ PARAMETER_TOLERANCE: Final = 0.2
 _OPTIMIZER: Final = re.compile(
     r"(optimizer|scheduler|training_args|rng_state|global_step)", re.IGNORECASE
 )
+_PART: Final = re.compile(r"-of-\d{5}")
 _BASE_LICENCES: Final = tuple(
     (re.compile(pattern, re.IGNORECASE), licences)
     for pattern, licences in (
@@ -126,8 +133,8 @@ def _weights(push: RegistryPush) -> tuple[int, bool]:
             if file.size is None:
                 return 0, False
             suffix = suffix_of(file.path)
-            # Variants of one checkpoint (GGUF quantisations) are siblings: the largest counts.
-            if suffix == ".gguf" and not re.search(r"-of-\d{5}", file.path):
+            # Of variants of one checkpoint the largest counts; parts of one file are added.
+            if has_trait(file.path, Trait.VARIANTS) and not _PART.search(file.path):
                 by_suffix[suffix] = max(by_suffix.get(suffix, 0), file.size)
             else:
                 by_suffix[suffix] = by_suffix.get(suffix, 0) + file.size

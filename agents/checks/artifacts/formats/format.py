@@ -49,6 +49,8 @@ class Trait(Flag):
     """Text."""
     SURE_TEXT = auto()
     """Text; anything else is damage."""
+    VARIANTS = auto()
+    """Files of this suffix beside one another hold the same model, quantised in several ways."""
     USUAL = auto()
     """Usual among the files of a model, although it runs."""
 

@@ -23,7 +23,7 @@ from agents.checks.artifacts.scanning import (
 SUFFIXES: Final = (
     Suffix(
         ".gguf",
-        Trait.NAMED | Trait.WEIGHTS | Trait.SIZED | Trait.NONEMPTY | Trait.BINARY,
+        Trait.NAMED | Trait.WEIGHTS | Trait.SIZED | Trait.NONEMPTY | Trait.BINARY | Trait.VARIANTS,
         Content.TENSORS,
         promises=("gguf",),
         claim="gguf",

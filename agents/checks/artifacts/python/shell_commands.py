@@ -186,7 +186,7 @@ def is_hostile_command(text: str) -> bool:
 
 
 def is_untrusted_fetch(text: str) -> bool:
-    """Return whether a command runs what anyone on the way decides, or opens a shell to outside."""
+    """Return whether a command runs code that others can replace, or opens a reverse shell."""
     text = text[:4096]
     return (
         bool(_UNTRUSTED.search(text))
@@ -196,9 +196,9 @@ def is_untrusted_fetch(text: str) -> bool:
 
 
 def opens_to_outside(text: str) -> bool:
-    """Return whether a command opens a shell to outside, or runs what a bare public address gives.
+    """Return whether a command opens a reverse shell, or runs code from a public IP address.
 
-    No build fetches its tools so; by a name, even without TLS, some still do.
+    No build fetches its tools this way; some still fetch them by host name without TLS.
     """
     text = text[:4096]
     if _UNTRUSTED.search(text) or any(pair.is_in(text) for pair in _SHELLS):

@@ -26,7 +26,7 @@ from agents.checks.artifacts.scanning import (
     BytesSource,
     CorruptFileError,
 )
-from schemas.severity import Verdict
+from schemas.severity import Severity, Verdict
 from tests.corpus.containers import tarred, zipped
 from tests.depth import examples
 
@@ -169,6 +169,22 @@ def test_the_last_member_of_a_tar_is_where_it_ends():
     assert ends_in_member(BytesSource(raw), (begin, begin + len(inner)))
     assert not ends_in_member(BytesSource(raw), (begin, begin + len(inner) - 1))
     assert not ends_in_member(BytesSource(raw), None)
+
+
+@pytest.mark.parametrize(
+    ("name", "severity"),
+    [
+        ("model.rar", None),  # as the rule says
+        ("model.bin", Severity.CRITICAL),
+        ("model.pkl", Severity.CRITICAL),
+        ("model.safetensors", Severity.CRITICAL),
+        ("model.gguf", Severity.CRITICAL),
+    ],
+)
+def test_an_archive_that_is_not_read_is_worse_under_the_name_of_weights(name, severity):
+    report = scan_source(name, BytesSource(b"Rar!\x1a\x07\x00" + bytes(64)))
+    found = [entry for entry in report.detections if entry.rule_id == "TW-ARCHIVE-UNREADABLE"]
+    assert [detection.severity for detection in found] == [severity]
 
 
 def test_a_link_out_of_the_folder_is_found_and_the_rest_is_scanned():
