@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -60,16 +62,16 @@ def _kinds(target: Target, kind: Kind | None) -> Sequence[Kind]:
     if not may_be_manifest(target.path):
         return ()
     try:
-        if not target.file.is_file():
+        status = os.stat(target.file)  # noqa: PTH116 -- of many files: a path's own takes longer
+        if not stat.S_ISREG(status.st_mode):
             return ()
-        return kinds_of(target.path.replace("\\", "/"), _content(target.file))
+        return kinds_of(target.path.replace("\\", "/"), _content(target.file, status.st_size))
     except OSError:
         # The next reader reports the error.
         return ()
 
 
-def _content(file: Path) -> Content:
-    size = file.stat().st_size
+def _content(file: Path, size: int) -> Content:
     if size <= SMALL:
         return Content(file.read_bytes())
     with file.open("rb") as opened:
