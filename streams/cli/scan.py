@@ -227,19 +227,27 @@ def _scan_all(
     from agents.checks.artifacts.sandbox.pool import SandboxPool  # noqa: PLC0415 -- --help is quick
     from agents.checks.artifacts.sandbox.protocol import Limits  # noqa: PLC0415 -- the same
     from streams.scanning.engine import scan_targets  # noqa: PLC0415 -- the same
-    from streams.scanning.selection import select  # noqa: PLC0415 -- the same
+    from streams.scanning.selection import Selection  # noqa: PLC0415 -- the same
 
+    if options.policy is not None:
+        from streams.cli.policy import read_policy  # noqa: PLC0415 -- few scans name one
+
+        read_policy(options.policy)  # an error in it is told before the scan
     with ExitStack() as held:
         entries, targets = _resolve(arguments, options, held)
-        selection = select(targets, options.kind)
-        checked, notices = _check_manifests(selection.manifests, options)
-        artifacts = selection.artifacts
+        selection = Selection(options.kind)
         limits = Limits(confined=_must_be_confined())
-        pool = held.enter_context(SandboxPool(min(options.jobs, len(artifacts) or 1), limits))
-        with _progress(len(artifacts), quiet=options.quiet) as done:
+        pool = held.enter_context(SandboxPool(min(options.jobs, len(targets) or 1), limits))
+        with _progress(len(targets), quiet=options.quiet) as done:
             scanned = scan_targets(
-                artifacts, pool, digest=options.digest, cache=options.cache, done=done
+                targets,
+                pool,
+                digest=options.digest,
+                cache=options.cache,
+                done=done,
+                wanted=selection.is_artifact,
             )
+        checked, notices = _check_manifests(selection.manifests(targets), options)
     return [*entries, *_joined(checked, scanned)], notices
 
 
@@ -261,10 +269,6 @@ def _check_manifests(
     manifests: Sequence[ManifestTarget], options: _Options
 ) -> tuple[list[FileEntry], tuple[str, ...]]:
     if not manifests:
-        if options.policy is not None:
-            from streams.cli.policy import read_policy  # noqa: PLC0415 -- few scans name one
-
-            read_policy(options.policy)
         return [], ()
     from streams.scanning.manifests import check_manifest  # noqa: PLC0415 -- models need no such checks
 

@@ -43,16 +43,18 @@ class _Scanner(msgspec.Struct, frozen=True):
     digest: bool
     cache: ReportCache | None
     done: Callable[[], None]
+    wanted: Callable[[Target, bytes | None], bool]
 
     def entries(self, targets: Sequence[Target]) -> list[FileEntry]:
-        """Return the entries of a few targets, in their order."""
+        """Return the entries of a few targets that are wanted, in their order."""
         made: dict[int, FileEntry] = {}
         small: dict[int, _Read] = {}
         size = 0
         for at, target in enumerate(targets):
             taken = self._take(target)
-            if isinstance(taken, FileEntry):
-                made[at] = taken
+            if not isinstance(taken, _Read):
+                if taken is not None:
+                    made[at] = taken
                 self.done()
                 continue
             if size + len(taken.content) > TOGETHER_BYTES:
@@ -61,14 +63,18 @@ class _Scanner(msgspec.Struct, frozen=True):
             small[at] = taken
             size += len(taken.content)
         self._finish(small, made)
-        return [made[at] for at in range(len(targets))]
+        return [made[at] for at in sorted(made)]
 
-    def _take(self, target: Target) -> FileEntry | _Read:
-        """Return a small file that is to be scanned, or the entry of any other target."""
+    def _take(self, target: Target) -> FileEntry | _Read | None:
+        """Return a small file that is to be scanned, else its entry; None if it is not wanted."""
+        asked = False
         try:
             source = target.open()
             try:
                 content = _small(source)
+                asked = True
+                if not self.wanted(target, content):
+                    return None
                 sha256 = None
                 if self.digest or self.cache is not None:
                     sha256 = (
@@ -87,6 +93,8 @@ class _Scanner(msgspec.Struct, frozen=True):
             finally:
                 source.close()
         except FetchError as error:
+            if not asked and not self.wanted(target, None):
+                return None
             return _entry(target, failed(target.path, 0, error.explain()))
         except Exception as error:  # noqa: BLE001 -- one file never stops the others, nor reads as clean
             return _broken(target, error)
@@ -191,8 +199,9 @@ def scan_targets(
     digest: bool = False,
     cache: ReportCache | None = None,
     done: Callable[[], None] = lambda: None,
+    wanted: Callable[[Target, bytes | None], bool] = lambda *_: True,
 ) -> list[FileEntry]:
-    """Scan targets and return their entries in the same order.
+    """Scan targets and return the entries of those that are wanted, in the same order.
 
     Args:
         targets: What to scan.
@@ -200,8 +209,10 @@ def scan_targets(
         digest: Compute the SHA-256 of every file.
         cache: Results of earlier runs; needs digests.
         done: Called after each file.
+        wanted: Tells of each target whether it is scanned, by its content too where it is small;
+            called from several threads.
     """
-    scanner = _Scanner(pool, digest, cache, done)
+    scanner = _Scanner(pool, digest, cache, done, wanted)
     groups = list(_groups(targets, pool.processes))
     return [entry for group in pool.gather(scanner.entries, groups) for entry in group]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,54 +24,58 @@ class ManifestTarget(msgspec.Struct, frozen=True, kw_only=True):
     kinds: tuple[Kind, ...]
 
 
-class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """The work of a scan."""
+class Selection:
+    """Sorts files of this machine into manifests and artifacts, one by one, from any thread."""
 
-    manifests: tuple[ManifestTarget, ...] = ()
-    artifacts: tuple[Target, ...] = ()
-    """Includes manifests that may contain more than their readers read."""
+    def __init__(self, kind: Kind | None = None) -> None:
+        """Begin with no manifest.
 
+        Args:
+            kind: The kind of all files, if the user gives one.
+        """
+        self._kind = kind
+        self._manifests: dict[int, ManifestTarget] = {}
 
-def select(targets: Iterable[Target], kind: Kind | None = None) -> Selection:
-    """Sort files of this machine into manifests and artifacts.
+    def is_artifact(self, target: Target, content: bytes | None) -> bool:
+        """Return whether a target is scanned; a manifest is, if it may contain more than is read.
 
-    Args:
-        targets: The files; remote ones are artifacts.
-        kind: The kind of all of them, if the user gives one.
-    """
-    manifests: list[ManifestTarget] = []
-    artifacts: list[Target] = []
-    for target in targets:
-        kinds = _kinds(target, kind)
+        Args:
+            target: The file; remote ones are artifacts.
+            content: All of it, if it was read.
+        """
+        kinds = self._kinds(target, content)
         if kinds and target.file is not None and target.root is not None:
-            manifests.append(
-                ManifestTarget(
-                    target=target, file=target.file, root=target.root, kinds=tuple(kinds)
-                )
+            self._manifests[id(target)] = ManifestTarget(
+                target=target, file=target.file, root=target.root, kinds=tuple(kinds)
             )
-        if not kinds or any(wanted.scanned for wanted in kinds):
-            artifacts.append(target)
-    return Selection(manifests=tuple(manifests), artifacts=tuple(artifacts))
+        return not kinds or any(wanted.scanned for wanted in kinds)
 
+    def manifests(self, targets: Iterable[Target]) -> list[ManifestTarget]:
+        """Return the manifests among targets that were sorted, in their order."""
+        found = self._manifests
+        return [found[id(target)] for target in targets if id(target) in found]
 
-def _kinds(target: Target, kind: Kind | None) -> Sequence[Kind]:
-    if target.file is None:
-        return ()
-    if kind is not None:
-        return (kind,)
-    if not may_be_manifest(target.path):
-        return ()
-    try:
-        if not target.file.is_file():
+    def _kinds(self, target: Target, content: bytes | None) -> Sequence[Kind]:
+        if target.file is None:
             return ()
-        return kinds_of(target.path.replace("\\", "/"), _content(target.file))
-    except OSError:
-        # The next reader reports the error.
-        return ()
+        if self._kind is not None:
+            return (self._kind,)
+        if not may_be_manifest(target.path):
+            return ()
+        path = target.path.replace("\\", "/")
+        if content is not None:
+            return kinds_of(path, Content(content))
+        try:
+            status = os.stat(target.file)  # noqa: PTH116 -- of many files: a path's own takes longer
+            if not stat.S_ISREG(status.st_mode):
+                return ()
+            return kinds_of(path, _content(target.file, status.st_size))
+        except OSError:
+            # The next reader reports the error.
+            return ()
 
 
-def _content(file: Path) -> Content:
-    size = file.stat().st_size
+def _content(file: Path, size: int) -> Content:
     if size <= SMALL:
         return Content(file.read_bytes())
     with file.open("rb") as opened:

@@ -7,9 +7,9 @@ This is the one place that lists them. It imports no reader: a scan of models ne
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
-from functools import cache, cached_property, lru_cache
+from functools import cached_property, lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
@@ -290,13 +290,13 @@ PACKAGES: Final = (
          r"|(^|/)python_env\.ya?ml$",
          content=lambda c: "dependencies" in c.keys and bool({"channels", "name", "python"} & c.keys)),
     Kind(name="conda-explicit", content_paths=_TEXT_PATHS, reader="conda:read_explicit",
-         content=lambda c: re.search(r"(?m)^@EXPLICIT\s*$", c.text) is not None),
+         content=lambda c: "@EXPLICIT" in c.text and re.search(r"(?m)^@EXPLICIT\s*$", c.text) is not None),
     Kind(name="cyclonedx", reader="cyclonedx:read",
          content=lambda c: (c.mentions('"CycloneDX"') and c.fields.get("bomFormat") == "CycloneDX")
          or _cyclonedx_xml(c)),
     Kind(name="spdx", reader="spdx:read",
          content=lambda c: _has("spdxVersion")(c) or _wrapped_spdx(c) or _spdx3(c)
-         or "\nSPDXVersion: SPDX-" in f"\n{c.text[:HEAD]}"),
+         or ("SPDXVersion: SPDX-" in c.text and "\nSPDXVersion: SPDX-" in f"\n{c.text[:HEAD]}")),
     Kind(name="syft", reader="syft:read", content=_has("artifacts", "descriptor")),
     Kind(name="pip-report", reader="pip_reports:read_report", content=_has("install", "pip_version")),
     Kind(name="pip-inspect", reader="pip_reports:read_inspect",
@@ -376,6 +376,40 @@ KINDS: Final = (*PACKAGES, *UNSUPPORTED, *PIPELINES)
 _BY_NAME: Final = tuple(
     (re.compile(kind.paths, re.IGNORECASE), kind) for kind in KINDS if kind.paths is not None
 )
+_START: Final = "(^|/)"
+
+
+def _alternatives(pattern: str) -> Iterator[str]:
+    """Yield the alternatives of a pattern, those outside of its groups."""
+    depth = start = 0
+    for found in re.finditer(r"\\.|\[\^?\]?[^\]]*\]|[()|]", pattern):
+        depth += {"(": 1, ")": -1}.get(found[0], 0)
+        if found[0] == "|" and depth == 0:
+            yield pattern[start : found.start()]
+            start = found.end()
+    yield pattern[start:]
+
+
+def _first_looks() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
+    """Return patterns of the endings, names and paths, one of which each customary path matches."""
+    endings, names, paths = [], [], []
+    for kind in KINDS:
+        for alternative in _alternatives(kind.paths) if kind.paths else ():
+            name = alternative.removeprefix(_START)
+            if alternative.startswith(r"\."):
+                endings.append(alternative)
+            elif name != alternative and "/" not in re.sub(r"\[\^[^\]]*\]", "", name):
+                names.append(name)
+            else:
+                paths.append(alternative)
+    return _any_of(endings), _any_of(names), _any_of(paths)
+
+
+def _any_of(patterns: Iterable[str]) -> re.Pattern[str]:
+    return re.compile("|".join(f"(?:{one})" for one in patterns), re.IGNORECASE)
+
+
+_ENDINGS, _NAMES, _PATHS = _first_looks()
 _EXPLICIT: Final = next(kind for kind in PACKAGES if kind.name == "conda-explicit")
 _BY_CONTENT: Final = re.compile(
     r"\.(ya?ml|json|jsonld|spdx|xml|cdx|txt|in|lock|toml|list)$|(^|/)[^./]+$", re.IGNORECASE
@@ -390,7 +424,7 @@ _CONTENT_PATHS: Final = tuple(
 
 def may_be_manifest(path: str) -> bool:
     """Return whether a file of this path has to be read to know whether it is a manifest."""
-    return bool(_BY_CONTENT.search(path) or _customary(path))
+    return _ending(path).by_content or bool(_customary(path))
 
 
 def kinds_of(path: str, content: Content) -> list[Kind]:
@@ -407,7 +441,7 @@ def kinds_of(path: str, content: Content) -> list[Kind]:
     for kind in customary:
         if not kind.named_only:
             found.setdefault(kind.family, kind)
-    recognised = _by_content(path, content) if not found and _BY_CONTENT.search(path) else None
+    recognised = _by_content(path, content) if not found and _ending(path).by_content else None
     if recognised is not None:
         found[recognised.family] = recognised
     for kind in customary:
@@ -422,34 +456,54 @@ def kinds_of(path: str, content: Content) -> list[Kind]:
 @lru_cache(maxsize=16)  # of one path several things are asked in turn
 def _customary(path: str) -> tuple[Kind, ...]:
     """Return the kinds that customarily have this path."""
+    name = path.rpartition("/")[2]
+    if not (_ending(path).customary or _NAMES.match(name) or _PATHS.search(path)):
+        return ()
     return tuple(kind for pattern, kind in _BY_NAME if pattern.search(path))
 
 
 def _by_content(path: str, content: Content) -> Kind | None:
-    paths = frozenset(paths for paths, pattern in _CONTENT_PATHS if pattern.search(path))
-    for kind, recognises in _detectors(paths, pipeline=bool(_PIPELINE_PATHS.search(path))):
+    for kind, recognises in _ending(path).detectors:
         if recognises(content):
             return kind
     return None
 
 
-@cache
-def _detectors(
-    paths: frozenset[str], *, pipeline: bool
-) -> tuple[tuple[Kind, Callable[[Content], bool]], ...]:
-    """Return the kinds that content alone indicates, with their detectors, in order.
+class _Ending(msgspec.Struct, frozen=True, kw_only=True):
+    """What the ending of a path says."""
 
-    Args:
-        paths: Those of `_CONTENT_PATHS` that match the file's path.
-        pipeline: Whether the path may be a pipeline's.
-    """
-    return tuple(
+    customary: bool
+    """Whether it suffices for a kind that customarily has it."""
+    by_content: bool
+    """Whether a manifest is looked for by its content alone."""
+    detectors: tuple[tuple[Kind, Callable[[Content], bool]], ...]
+    """The kinds that content alone indicates, with their detectors, in order."""
+
+
+def _ending(path: str) -> _Ending:
+    """Return what the ending of a path says: of its name, what follows the last dot, with it."""
+    name = path.rpartition("/")[2]
+    dot = name.rfind(".")
+    return _of_ending(name[dot:] if dot >= 0 else "")
+
+
+@lru_cache(maxsize=1024)  # a folder has few
+def _of_ending(ending: str) -> _Ending:
+    path = f"x{ending}"  # patterns that look at the ending alone say the same of any name with it
+    paths = frozenset(paths for paths, pattern in _CONTENT_PATHS if pattern.search(path))
+    pipeline = bool(_PIPELINE_PATHS.search(path))
+    detectors = tuple(
         (kind, kind.content)
         for kind in KINDS
         if kind.content is not None
         and not kind.named_only
         and (pipeline or kind.family is not Family.PIPELINE)
         and (not kind.content_paths or kind.content_paths in paths)
+    )
+    return _Ending(
+        customary=bool(_ENDINGS.search(path)),
+        by_content=bool(_BY_CONTENT.search(path)),
+        detectors=detectors,
     )
 
 

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import inspect
+import itertools
+import re
 from contextlib import suppress
 
 import pytest
 
 from schemas.errors import UnreadableRecordError
 from streams.adapters import ADAPTERS, adapt
-from streams.adapters.manifests.kinds import KINDS, Content, Family, kind_of_content, kinds_of
+from streams.adapters.manifests.kinds import (
+    KINDS,
+    Content,
+    Family,
+    _customary,
+    kind_of_content,
+    kinds_of,
+    may_be_manifest,
+)
 from streams.adapters.manifests.neighbours import Neighbours
 
 NOW = {"tenant": "t", "system": "h1", "received_ms": 1_795_000_000_000}
@@ -117,3 +127,38 @@ def test_neighbours_are_within_their_root_and_text(tmp_path):
 )
 def test_what_only_speaks_of_manifests_is_none(path, text):
     assert kinds_of(path, Content(text.encode())) == []
+
+
+FOLDERS = ("", "/a/b.c/", ".github/workflows/", "x/.hydra/", "reqs/", "requirements/x/", "a/.argo/")
+STEMS = (
+    "", "x", "requirements", "dev-requirements", "myrequirements", "constraints-x", "pip-freeze",
+    "freezed", "pylock", "pylock.dev", "poetry", "pdm.x", "uv", "Pipfile", "pyproject", "setup",
+    "a.conda-lock", "environment", "conda-env-x", "myenv", "python_env", "Dockerfile",
+    "x.Dockerfile", "Containerfile-dev", "action", ".gitlab-ci", "x-gitlab-ci-y",
+    "azure-pipelines-2", "cloudbuild", ".travis", "dvc", "MLproject", "docker-compose",
+    "compose.dev", "values-dev", "package", "package-lock", "yarn", "go", "Cargo", "pom",
+    "build.gradle", "Gemfile", "composer", "packages.lock", "pixi", "Jenkinsfile-x", "bun",
+)  # fmt: skip
+SUFFIXES = (
+    "", ".txt", ".in", ".lock", ".toml", ".cfg", ".py", ".zsh", ".yaml", ".YML", ".json", ".mod",
+    ".lockfile", ".sum", ".xml", ".kts", ".lockb", ".config", ".pyc", ".txt\n", ".",
+)  # fmt: skip
+
+
+def test_a_first_look_at_a_path_passes_over_no_kind():
+    """Most paths are told by one look from those that some pattern of the table matches."""
+    patterns = [(re.compile(kind.paths, re.IGNORECASE), kind) for kind in KINDS if kind.paths]
+    met = set()
+    for parts in itertools.product(FOLDERS, STEMS, SUFFIXES):
+        path = "".join(parts)
+        expected = tuple(kind for pattern, kind in patterns if pattern.search(path))
+        assert _customary(path) == expected, path
+        met.update(kind.name for kind in expected)
+    assert met == {kind.name for _, kind in patterns}
+
+
+def test_images_and_weights_are_not_read_for_a_manifest():
+    for path in ("a/model.safetensors", "x.png", "weights.bin", "a.b/c.pt"):
+        assert not may_be_manifest(path)
+    for path in ("a/x.json", "x.txt", "LICENSE", "a.b/c", "x.YAML", "notes.jsonld"):
+        assert may_be_manifest(path)
