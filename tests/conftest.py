@@ -15,6 +15,7 @@ import pytest
 from streams.broker import EmbeddedBroker
 from tests.command_here import logs_of_others_kept
 from tests.scheduling import Scheduling, longest_first
+from tests.shared_kafka import SharedKafka, address_of
 
 # the same examples on every run, and no limit on their time, which depends on the machine's load
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -28,6 +29,7 @@ hypothesis.settings.load_profile("repeatable")
 sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 OwnKafka = Callable[..., EmbeddedBroker]
+SHARED = pytest.StashKey[SharedKafka]()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -56,6 +58,22 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling |
     return Scheduling(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a process that will run tests where it asks for the broker."""
+    if SHARED not in node.config.stash:
+        node.config.stash[SHARED] = SharedKafka()
+    node.workerinput["kafka"] = node.config.stash[SHARED].where
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the broker that the processes shared."""
+    shared = config.stash.get(SHARED, None)
+    if shared is not None:
+        del config.stash[SHARED]
+        shared.close()
+
+
 @pytest.fixture(autouse=True)
 def logs_of_one_test() -> Iterator[None]:
     """Undo what a command under test set up for its logs: they went to that test's own screen."""
@@ -64,8 +82,14 @@ def logs_of_one_test() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of one real broker for the whole session; name your own topics and groups."""
+def kafka(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The address of one real broker for all tests; name your own topics and groups."""
+    told = getattr(request.config, "workerinput", {})
+    if "kafka" in told:
+        yield address_of(told["kafka"])
+        return
     with EmbeddedBroker(tmp_path_factory.mktemp("kafka")) as broker:
         yield broker.bootstrap
 

@@ -17,6 +17,7 @@ from streams.kafka.topics import (
     input_topics,
     open_admin,
     partition_counts,
+    spread,
     tenant_topic_name,
 )
 
@@ -84,6 +85,16 @@ async def ensure_broker_time(
                 "or set TIDEWATCH_CREATE_TOPICS=true",
             )
         await _set(admin, wrong, str(settings.kafka))
+
+        async def done() -> bool:
+            return not await _wrong(admin, names)
+
+        if not await spread(done):
+            raise TopicError(
+                f"producers still set the timestamps on {', '.join(names)}",
+                where=str(settings.kafka),
+                remedy="check that the brokers of the cluster reach its controller",
+            )
         log.warning("topic-time-set", topics=names, setting=f"{TIMESTAMP_TYPE}={BROKERS_TIME}")
         return names
     finally:

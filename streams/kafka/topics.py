@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
@@ -19,7 +21,7 @@ from streams.kafka.client import BrokerUnreachableError, client_options
 from streams.kafka.connection_diagnosis import unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from streams.settings import Settings
 
@@ -28,6 +30,9 @@ TOMBSTONE_DAYS = 7
 """How long a compacted topic keeps tombstones; a local store older than this is rebuilt."""
 TIMESTAMP_TYPE: Final = "message.timestamp.type"
 BROKERS_TIME: Final = "LogAppendTime"
+SPREAD_SECONDS: Final = 30.0
+"""How long a change may take from the controller that made it to the broker that is asked."""
+_ASK_SECONDS: Final = 0.05
 ENVELOPE_BYTES = 64 * 1024
 """Room for the headers and framing of a record in addition to its value."""
 
@@ -442,9 +447,36 @@ async def _ensure(
                 where=str(settings.kafka),
                 remedy=f"{for_code(code).__name__}: {rest[0] if rest else ''}",
             )
-    for name in missing:
-        counts[name] = declared[name][0]
-    return counts
+    made: dict[str, int] = {}
+
+    async def known() -> bool:
+        made.update(await partition_counts(admin, missing))
+        return len(made) == len(missing)
+
+    if not await spread(known):
+        raise TopicError(
+            f"created, and not known to the broker after {SPREAD_SECONDS:.0f} s: "
+            f"{', '.join(sorted(set(missing) - set(made)))}",
+            where=str(settings.kafka),
+            remedy="check that the brokers of the cluster reach its controller",
+        )
+    return counts | made
+
+
+async def spread(holds: Callable[[], Awaitable[bool]]) -> bool:
+    """Wait until a change has come to the broker that is asked; return whether it has in time.
+
+    A controller answers that a topic or a setting is made before brokers know of it.
+
+    Args:
+        holds: Asks whether it is there.
+    """
+    deadline = time.monotonic() + SPREAD_SECONDS
+    while not await holds():
+        if time.monotonic() > deadline:
+            return False
+        await asyncio.sleep(_ASK_SECONDS)
+    return True
 
 
 def _check_together(settings: Settings, counts: Mapping[str, int]) -> None:

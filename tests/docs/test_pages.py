@@ -71,8 +71,8 @@ def test_the_commands_of_a_page_do_what_it_shows(
     kafka, prefixes = None, {}
     if needs_kafka and not starts_kafka:
         kafka = request.getfixturevalue("kafka")
-        # nothing of other pages may be on its topics
-        prefixes = {"topic_prefix": f"{page.stem}.", "group_prefix": page.stem}
+        # nothing of other pages and tests may be on its topics
+        prefixes = {"topic_prefix": f"page-{page.stem}.", "group_prefix": f"page-{page.stem}"}
     environment = reader(kafka, **prefixes)
     folder = tmp_path / "reader"
     folder.mkdir()

@@ -10,6 +10,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -65,8 +66,9 @@ class Chain:
         self.workers: list[subprocess.Popen[bytes]] = []
         asyncio.run(ensure_topics(self.settings))
 
-    @property
+    @cached_property
     def settings(self) -> Settings:
+        """The settings, read once: it takes milliseconds, and each record asks for its topic."""
         return load_settings(**self.options)
 
     def start(self, instance: str = "0") -> subprocess.Popen[bytes]:

@@ -90,12 +90,16 @@ class Bench:
             "log_format": "json",
         }
         self.workers: list[Worker] = []
+        self._topics: dict[Channel, str] = {}
 
     def settings(self, **options: Any) -> Settings:
         return load_settings(**{**self.options, **options})
 
     def topic(self, channel: Channel) -> str:
-        return topic_name(self.settings(), channel)
+        # reading the settings takes milliseconds, and each poll asks
+        if channel not in self._topics:
+            self._topics[channel] = topic_name(self.settings(), channel)
+        return self._topics[channel]
 
     def start(self, apps: str, **options: Any) -> Worker:
         log = self.folder / f"worker-{len(self.workers)}.log"

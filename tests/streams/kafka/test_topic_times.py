@@ -15,7 +15,14 @@ from schemas.channels import Channel
 from streams.cli import main
 from streams.kafka.records import record_of
 from streams.kafka.topic_times import ensure_broker_time, topics_with_producers_time
-from streams.kafka.topics import TOPICS, TopicError, ensure_topics, topic_config, topic_name
+from streams.kafka.topics import (
+    TOPICS,
+    TopicError,
+    ensure_topics,
+    spread,
+    topic_config,
+    topic_name,
+)
 from streams.settings import Settings, load_settings
 
 pytestmark = [pytest.mark.kafka]
@@ -28,12 +35,16 @@ def settings(kafka: str, request: pytest.FixtureRequest) -> Settings:
 
 
 async def _with_producers_time(settings: Settings, channel: Channel, **more: str) -> None:
+    name = topic_name(settings, channel)
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
     await admin.start()
+
+    async def known() -> bool:
+        return name in await admin.list_topics()
+
     try:
-        await admin.create_topics(
-            [NewTopic(topic_name(settings, channel), 1, 1, topic_configs=more)]
-        )
+        await admin.create_topics([NewTopic(name, 1, 1, topic_configs=more)])
+        assert await spread(known)
     finally:
         await admin.close()
 

@@ -1,0 +1,94 @@
+"""What a controller has made is waited for until the broker that is asked knows of it."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from schemas.channels import Channel
+from streams.kafka import topic_times, topics
+from streams.kafka.topic_times import ensure_broker_time
+from streams.kafka.topics import BROKERS_TIME, TIMESTAMP_TYPE, TopicError, ensure_topics, topic_name
+from streams.settings import Settings, load_settings
+
+BEHIND = 3
+"""Questions that the broker answers as if nothing had been made."""
+
+
+class Behind:
+    """Stands for the admin client of a broker that hears late of what its controller makes."""
+
+    def __init__(self, behind: int) -> None:
+        self.behind = behind
+        self.made: dict[str, int] = {}
+        self.set: dict[str, dict[str, str]] = {}
+
+    def _late(self) -> bool:
+        self.behind -= bool(self.made or self.set)
+        return self.behind >= 0
+
+    async def create_topics(self, new: list[Any]) -> Any:
+        # another process made it first, with more partitions
+        self.made = {one.name: one.num_partitions + 1 for one in new}
+        return SimpleNamespace(topic_errors=[(one.name, 36, "exists") for one in new])
+
+    async def list_topics(self) -> list[str]:
+        return [] if self.made and self._late() else list(self.made) or list(self.set)
+
+    async def describe_topics(self, names: list[str]) -> list[Any]:
+        return [{"topic": name, "partitions": range(self.made.get(name, 1))} for name in names]
+
+    async def alter_configs(self, resources: list[Any]) -> list[Any]:
+        self.set = {one.name: one.configs for one in resources}
+        return [SimpleNamespace(resources=[(0, "")])]
+
+    async def describe_configs(self, resources: list[Any]) -> list[Any]:
+        late = not self.set or self._late()
+        value = "CreateTime" if late else BROKERS_TIME
+        answers = [(0, "", 2, one.name, [(TIMESTAMP_TYPE, value, False, 1)]) for one in resources]
+        return [SimpleNamespace(resources=answers)]
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def settings(tmp_path) -> Settings:
+    return load_settings(kafka="127.0.0.1:1", state_dir=tmp_path, partitions=1)
+
+
+def asked(monkeypatch: pytest.MonkeyPatch, behind: int) -> Behind:
+    admin = Behind(behind)
+
+    async def opened(settings: Settings) -> Behind:
+        del settings
+        return admin
+
+    monkeypatch.setattr(topics, "open_admin", opened)
+    monkeypatch.setattr(topic_times, "open_admin", opened)
+    return admin
+
+
+def test_topics_are_there_when_they_are_said_to_be_with_their_own_partitions(settings, monkeypatch):
+    admin = asked(monkeypatch, BEHIND)
+    counts = asyncio.run(ensure_topics(settings, channels=[Channel.DECISIONS]))
+    assert admin.behind < 0
+    assert counts == {topic_name(settings, Channel.DECISIONS): 2}
+
+
+def test_topics_that_the_broker_never_hears_of_are_named(settings, monkeypatch):
+    asked(monkeypatch, 10**9)
+    monkeypatch.setattr(topics, "SPREAD_SECONDS", 0.1)
+    with pytest.raises(TopicError, match=r"not known to the broker.*decisions"):
+        asyncio.run(ensure_topics(settings, channels=[Channel.DECISIONS]))
+
+
+def test_who_sets_the_time_is_settled_when_it_is_said_to_be(settings, monkeypatch):
+    admin = asked(monkeypatch, BEHIND)
+    name = topic_name(settings, Channel.DECISIONS)
+    monkeypatch.setattr(admin, "list_topics", lambda: asyncio.sleep(0, [name]))
+    assert asyncio.run(ensure_broker_time(settings, channels=[Channel.DECISIONS])) == [name]
+    assert admin.behind < 0
