@@ -41,7 +41,7 @@ MOST_DAYS: Final = 365
 """Longest suppression, in days."""
 COMPUTED: Final = "computed"
 """The target of a severity decision that ends those before it."""
-SEVERITY_TARGETS: Final = frozenset({*(one.value for one in Severity), COMPUTED})
+SEVERITY_TARGETS: Final = frozenset({*(severity.value for severity in Severity), COMPUTED})
 """What a severity decision may set."""
 
 

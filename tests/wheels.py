@@ -26,8 +26,8 @@ def write_wheel(
                 "Metadata-Version: 2.1",
                 f"Name: {name}",
                 f"Version: {version}",
-                *(f"Requires-Dist: {one}" for one in requires),
-                *(f"Provides-Extra: {one}" for one in extras),
+                *(f"Requires-Dist: {require}" for require in requires),
+                *(f"Provides-Extra: {extra}" for extra in extras),
                 "",
             ]
         ),

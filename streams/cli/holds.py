@@ -125,13 +125,13 @@ def release(
     """Release what closed incidents contained; refused while an open one holds it."""
     view = one_hold(asyncio.run(_read(connected_settings())), tenant, component)
     for thing in releasable(view):
-        for one in releases(thing):
+        for decision in releases(thing):
             decide(
                 DecisionKind.RELEASE,
-                one.incident,
+                decision.incident,
                 reason,
                 tenant=tenant,
-                target=one.target,
+                target=decision.target,
                 form=form,
             )
         if form is Format.TEXT:

@@ -279,12 +279,12 @@ class OpenId:
         status, found = self._ask("GET", provider.userinfo_endpoint, headers)
         if status != HTTPStatus.OK:
             log.warning("openid-userinfo-refused", status=status)
-            _refuse("the provider does not say who you are", "userinfo_endpoint")
-        # an access token of somebody else says nothing of who signed in
+            _refuse("the provider does not name the user", "userinfo_endpoint")
+        # an access token of another user does not identify who signed in
         if found.get("sub") != claims["sub"]:
-            _refuse("the provider speaks of somebody else", "userinfo_endpoint")
-        told = next((one for one in (claims, found) if one.keys() >= _TOGETHER), claims)
-        return {**found, **claims, **{name: told.get(name) for name in _TOGETHER}}
+            _refuse("the provider names another user", "userinfo_endpoint")
+        whole = next((given for given in (claims, found) if given.keys() >= _TOGETHER), claims)
+        return {**found, **claims, **{name: whole.get(name) for name in _TOGETHER}}
 
     def _provider(self, *, anew: bool = False) -> tuple[_Provider, KeySet]:
         """Return what the provider says of itself, and its keys."""

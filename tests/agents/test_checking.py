@@ -224,18 +224,18 @@ def test_a_withheld_detection_reaches_the_row_of_the_bytes_alone(severity):
             event, Outcome(withheld=(found,)), Context(component="model:x"), SightingDeduplicator()
         )
     )
-    (assessment,) = [one for one in sent if one.channel is Channel.ASSESSMENTS]
+    (assessment,) = [message for message in sent if message.channel is Channel.ASSESSMENTS]
     assert "findings" not in orjson.loads(assessment.value)
     told = [
-        msgspec.json.decode(one.value, type=LedgerMessage)
-        for one in sent
-        if one.channel is Channel.OBSERVATIONS
+        msgspec.json.decode(message.value, type=LedgerMessage)
+        for message in sent
+        if message.channel is Channel.OBSERVATIONS
     ]
-    seen = [one for one in told if isinstance(one, FindingSeen)]
-    assert [(one.key, one.withheld) for one in seen] == (
+    seen = [entry for entry in told if isinstance(entry, FindingSeen)]
+    assert [(entry.key, entry.withheld) for entry in seen] == (
         [(f"sha256:{digest}", True)] if severity == "critical" else []
     )
-    assert not [one for one in sent if one.channel is Channel.INCIDENT_UPDATES]
+    assert not [message for message in sent if message.channel is Channel.INCIDENT_UPDATES]
 
 
 AGENTS = [
@@ -259,13 +259,17 @@ def test_the_first_event_of_a_tenant_without_a_policy_is_not_passed_over(make, s
             deliveries = (Delivery(record=record(b""), value=one),)
 
         asyncio.run(agent(Batch(), published))
-    told = [orjson.loads(one.value) for one in published if one.channel is Channel.OPERATOR_ALERTS]
-    assert [(one["kind"], one["tenant"]) for one in told] == [
+    told = [
+        orjson.loads(message.value)
+        for message in published
+        if message.channel is Channel.OPERATOR_ALERTS
+    ]
+    assert [(entry["kind"], entry["tenant"]) for entry in told] == [
         ("tenant-without-policy", "new"),
         ("tenant-without-policy", "other"),
     ]
-    assert all("tidewatch policy set" in one["runbook"] for one in told)
-    assert all("`roots`" in one["runbook"] for one in told)
+    assert all("tidewatch policy set" in entry["runbook"] for entry in told)
+    assert all("`roots`" in entry["runbook"] for entry in told)
 
 
 def detected(rule, basis):
@@ -300,13 +304,13 @@ def test_of_a_baseline_only_what_is_known_to_be_malicious_is_reported():
         sent.append(message)
         if message.channel is Channel.OBSERVATIONS:
             ledger.append(msgspec.json.decode(message.value, type=LedgerMessage))
-    assert {one.finding.rule_id for one in ledger if isinstance(one, FindingSeen)} == {
+    assert {message.finding.rule_id for message in ledger if isinstance(message, FindingSeen)} == {
         "TW-PICKLE-DANGEROUS-CALL"
     }
-    assert [one.baseline for one in ledger if isinstance(one, Sighting)] == [True]
+    assert [message.baseline for message in ledger if isinstance(message, Sighting)] == [True]
     # its source is heard once, and not missed then
-    assert not any(isinstance(one, SourceSeen) for one in ledger)
-    (said,) = [one for one in sent if one.channel is Channel.ASSESSMENTS]
+    assert not any(isinstance(message, SourceSeen) for message in ledger)
+    (said,) = [message for message in sent if message.channel is Channel.ASSESSMENTS]
     assessment = msgspec.json.decode(said.value, type=Assessment)
     assert len(assessment.findings) == 3, "a gate sees all of them"
 
@@ -321,9 +325,11 @@ def baseline_told(knowledge, make, *events):
 
         asyncio.run(agent(Batch(), published))
     alerts = [
-        orjson.loads(one.value) for one in published if one.channel is Channel.OPERATOR_ALERTS
+        orjson.loads(message.value)
+        for message in published
+        if message.channel is Channel.OPERATOR_ALERTS
     ]
-    return [one for one in alerts if one["kind"] == "baseline-recorded"], published
+    return [alert for alert in alerts if alert["kind"] == "baseline-recorded"], published
 
 
 @pytest.mark.parametrize(("make", "sample"), AGENTS)
@@ -339,15 +345,17 @@ def test_a_baseline_is_reported_once_for_each_source_and_day(make, sample):
 
     events = [of("//a", 1), of("//a", 1), of("//b", 1, False), of("//a", 2), of("//c", 2)]
     told, _ = baseline_told(MemoryKnowledge(), make, *events)
-    assert [(one["subject"], one["since"][:10]) for one in told] == [
+    assert [(entry["subject"], entry["since"][:10]) for entry in told] == [
         ("//a", "1970-01-02"),
         ("//a", "1970-01-03"),
         ("//c", "1970-01-03"),
     ]
-    assert {one["tenant"] for one in told} == {marked.tenantid}
+    assert {entry["tenant"] for entry in told} == {marked.tenantid}
     again, _ = baseline_told(MemoryKnowledge(), make, *events)
-    assert [one["id"] for one in again] == [one["id"] for one in told], "a replay adds nothing"
-    assert len({one["id"] for one in told}) == 3
+    assert [entry["id"] for entry in again] == [entry["id"] for entry in told], (
+        "a replay adds nothing"
+    )
+    assert len({entry["id"] for entry in told}) == 3
     many, _ = baseline_told(MemoryKnowledge(), make, *(of(f"//{n}", 1) for n in range(40)))
     assert len(many) == BASELINE_SOURCES
 
@@ -362,5 +370,5 @@ def test_a_mark_as_baseline_changes_nothing_where_the_policy_does_not_allow_it(m
         event = msgspec.structs.replace(plain, baseline=baseline)
         told, published = baseline_told(knowledge, make, event)
         assert told == []
-        ends.append([(one.channel, one.key, one.value) for one in published])
+        ends.append([(message.channel, message.key, message.value) for message in published])
     assert ends[0] == ends[1]

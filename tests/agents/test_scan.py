@@ -36,7 +36,7 @@ def published(agent, value):
 
 
 def assessment(done):
-    (said,) = [one for one in done if one.channel is Channel.ASSESSMENTS]
+    (said,) = [message for message in done if message.channel is Channel.ASSESSMENTS]
     told = msgspec.json.decode(said.value, type=Assessment)
     headers = dict(said.headers)
     assert headers["ce_final"] == (b"true" if told.final else b"false")
@@ -47,7 +47,7 @@ def assessment(done):
 
 
 def record_id(done):
-    (said,) = [one for one in done if one.channel is Channel.ASSESSMENTS]
+    (said,) = [message for message in done if message.channel is Channel.ASSESSMENTS]
     return dict(said.headers)["ce_id"]
 
 
@@ -64,7 +64,7 @@ def scanned(files):
 def test_a_push_whose_scan_follows_is_not_final_and_others_are():
     knowledge = knowing({"roots": ["file:///m"]})
     done = published(registry_push_agent(knowledge), push_event(files=FILES))
-    assert Channel.SCAN_REQUESTS in {one.channel for one in done}
+    assert Channel.SCAN_REQUESTS in {message.channel for message in done}
     assert not assessment(done).final
     assert assessment(published(registry_push_agent(knowledge), push_event())).final
     assert assessment(published(package_install_agent(knowledge), install({}))).final
@@ -73,7 +73,7 @@ def test_a_push_whose_scan_follows_is_not_final_and_others_are():
 def test_a_scan_is_final_and_one_that_is_tried_again_is_not():
     assert assessment(scanned(MemoryFetch({"file:///m/m.safetensors": WEIGHTS}))).final
     tried = scanned(MemoryFetch({}))
-    assert Channel.SCAN_REQUESTS in {one.channel for one in tried}
+    assert Channel.SCAN_REQUESTS in {message.channel for message in tried}
     told = assessment(tried)
     assert (told.final, told.overall_status) == (False, Status.INCOMPLETE)
     again = scanned(MemoryFetch({"file:///m/m.safetensors": WEIGHTS}))
@@ -87,10 +87,10 @@ def test_the_final_assessment_repeats_every_check_of_the_event():
     knowledge = knowing({"roots": ["file:///m"], "required_checks": ["signature"]})
     first = assessment(published(registry_push_agent(knowledge), push_event(files=FILES)))
     last = assessment(scanned(MemoryFetch({"file:///m/m.safetensors": WEIGHTS})))
-    assert {one.name for one in first.checks} <= {one.name for one in last.checks}
-    pending = {one.name for one in first.checks if one.status is Status.INCOMPLETE}
+    assert {check.name for check in first.checks} <= {check.name for check in last.checks}
+    pending = {check.name for check in first.checks if check.status is Status.INCOMPLETE}
     assert pending
-    assert not pending & {one.name for one in last.checks if one.status is Status.INCOMPLETE}
+    assert not pending & {check.name for check in last.checks if check.status is Status.INCOMPLETE}
 
 
 def test_a_scan_that_fails_unexpectedly_is_incomplete_and_final():

@@ -125,8 +125,10 @@ def main() -> None:
                 severity=Severity.HIGH, tenant="tenant-7"
             ),
             "list, last page": lambda _: reader.cases(CaseSelection(page=10**6)),
-            "search, an id": searched(*(one[:14] for one in ids)),
-            "search, a model's name": searched(*(f"{one}-{two}" for one in WORDS for two in WORDS)),
+            "search, an id": searched(*(identifier[:14] for identifier in ids)),
+            "search, a model's name": searched(
+                *(f"{word}-{two}" for word in WORDS for two in WORDS)
+            ),
             "search, one common word": searched(*WORDS),
             "search, a word of all": searched("malicious", "huggingface"),
             "one incident": lambda number: reader.case(ids[number % len(ids)]),

@@ -285,8 +285,8 @@ def _install(number: int, *, finding: bool) -> Input:
     if finding:
         packages[0] = _package(f"tooling-{number}", "1.0")
     data["lock"] = {
-        f"{one['name']}=={one['version']}": [f"sha256:{one['hashes']['sha256']}"]
-        for one in packages
+        f"{package['name']}=={package['version']}": [f"sha256:{package['hashes']['sha256']}"]
+        for package in packages
     }
     if finding:
         packages[0]["hashes"] = {"sha256": sha256(str(number).encode()).hexdigest()}
@@ -427,7 +427,7 @@ def cost(kind: Kind, events: int) -> Cost:
                     spent = chain.clock.spent.copy()
             records = chain.records.total()
             few = [next(inputs) for _ in range(WARM)]
-            spent["encoding"] = _codec_seconds(lambda: [chain.take(each) for each in few]) / WARM
+            spent["encoding"] = _codec_seconds(lambda: [chain.take(event) for event in few]) / WARM
             last = next(inputs)
             called = _count(lambda: chain.take(last))
         finally:

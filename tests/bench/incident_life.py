@@ -217,7 +217,7 @@ def run(incidents: int, folder: Path) -> None:
             last, before = min(incidents, first + step), worker.cpu
             for base in range(first, last, CHUNK):
                 numbers = range(base, min(last, base + CHUNK))
-                worker.take([one for number in numbers for one in made(number)], at_ms)
+                worker.take([entry for number in numbers for entry in made(number)], at_ms)
             told(stage, last, (worker.cpu - before) / (last - first))
         print(
             f"\n{stage}: {(worker.cpu - cpu) / incidents * 1000:.2f} ms of processor time, "

@@ -118,8 +118,8 @@ async def compare(bootstrap: str, count: int, folder: Path) -> None:
     print(f"{count:,} events, {PAIRS} runs of each in turn; the median, and the least and most\n")
     print("| intelligence | events/s | CPU µs/event, all apps |\n|---|--:|--:|")
     for with_facts, name in ((False, "none"), (True, "11,000 facts")):
-        rates = sorted(one.events_per_s for one in runs[with_facts])
-        costs = sorted(one.cpu_us for one in runs[with_facts])
+        rates = sorted(run.events_per_s for run in runs[with_facts])
+        costs = sorted(run.cpu_us for run in runs[with_facts])
         print(f"| {name} | {_spread(rates)} | {_spread(costs)} |")
     ratios = [
         held.events_per_s / free.events_per_s

@@ -53,9 +53,9 @@ async def drip(bootstrap: str, topic: str, inputs: Sequence[Input], rate: int) -
         sent = 0
         while sent < len(inputs):
             upto = min(len(inputs), int((time.monotonic() - began) * rate))
-            for one in inputs[sent:upto]:
-                due[one.incident_root or one.id] = due[one.id] = clock + sent / rate
-                pending.append(await producer.send(topic, one.value, one.key))
+            for record in inputs[sent:upto]:
+                due[record.incident_root or record.id] = due[record.id] = clock + sent / rate
+                pending.append(await producer.send(topic, record.value, record.key))
                 sent += 1
             await asyncio.sleep(0.002)
         await asyncio.gather(*pending)
@@ -115,7 +115,7 @@ async def hop(bootstrap: str, name: str, rate: int, seconds: float, folder: Path
     finally:
         stop(process)
     times = await appended(bootstrap, f"{prefix}.assessments", _event_of)
-    counted = [one.id for one in inputs[int(rate * WARM_UP_SECONDS) :]]
+    counted = [record.id for record in inputs[int(rate * WARM_UP_SECONDS) :]]
     delays = [times[one] - due[one] for one in counted if one in times]
     return _row(name, rate, delays, len(counted))
 
@@ -156,7 +156,9 @@ async def _chain(
         warm = list(installs(WARM_EVENTS, FINDINGS_PERCENT, seed=1, hosts=RUNNERS))
         await fill(bootstrap, topic, warm)
         async with Ends(bootstrap, f"{prefix}.alerts") as ends:
-            await until_ready(ends, sum(1 for one in warm if one.incident_root) - 1, worker, 120)
+            await until_ready(
+                ends, sum(1 for event in warm if event.incident_root) - 1, worker, 120
+            )
         count = int(rate * (seconds + WARM_UP_SECONDS))
         inputs = list(installs(count, FINDINGS_PERCENT, seed=2, hosts=RUNNERS))
         due = await drip(bootstrap, topic, inputs, rate)
@@ -165,9 +167,9 @@ async def _chain(
     finally:
         stop(worker)
     roots = {
-        incident_id(one.incident_root): one.incident_root
-        for one in inputs[int(rate * WARM_UP_SECONDS) :]
-        if one.incident_root
+        incident_id(record.incident_root): record.incident_root
+        for record in inputs[int(rate * WARM_UP_SECONDS) :]
+        if record.incident_root
     }
 
     def root_of(record: aiokafka.ConsumerRecord) -> str | None:

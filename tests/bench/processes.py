@@ -99,8 +99,8 @@ async def fill(bootstrap: str, topic: str, inputs: Iterable[Input]) -> None:
         max_batch_size=512 * 1024,
     ) as producer:
         pending = []
-        for one in inputs:
-            pending.append(await producer.send(topic, one.value, one.key))
+        for record in inputs:
+            pending.append(await producer.send(topic, record.value, record.key))
             if len(pending) >= 10_000:
                 await asyncio.gather(*pending)
                 pending = []

@@ -322,8 +322,8 @@ def run(size: Size, folder: Path) -> None:
             hunt(ledger, size, random.Random(1), number)
     taken = sum(count.values())
     seconds = sum(busy.values())
-    rows = sum(one.changelog for one in ledger.partitions)
-    row_bytes = sum(one.changelog_bytes for one in ledger.partitions)
+    rows = sum(partition.changelog for partition in ledger.partitions)
+    row_bytes = sum(partition.changelog_bytes for partition in ledger.partitions)
     print(
         f"\n{taken:,} sightings in {seconds:,.0f} s of processor time: {taken / seconds:,.0f}/s "
         f"on a core; popular model {count['popular'] / max(0.001, busy['popular']):,.0f}/s"

@@ -46,7 +46,7 @@ class Run(NamedTuple):
 def pure_us(percent: float) -> float:
     """Return the processor time of decode, checks and encoding alone, microseconds an event."""
     check = checking()
-    values = [one.value for one in installs(PURE_EVENTS, percent)]
+    values = [install.value for install in installs(PURE_EVENTS, percent)]
     for value in values[: PURE_EVENTS // 10]:
         list(check(value, [], 1_800_000_000_000))
     check = checking()
@@ -128,13 +128,13 @@ def _print(percent: int, pure: float, runs: Mapping[str, Sequence[Run]]) -> None
     print("| contestant | events/s | CPU µs/event | beyond the checks | RSS MB | first output s |")
     print("|---|--:|--:|--:|--:|--:|")
     for name, each in runs.items():
-        cpu = statistics.median(one.cpu_us for one in each)
+        cpu = statistics.median(run.cpu_us for run in each)
         beyond = {"aiokafka": "no checks", "before": "other checks"}.get(name, f"{cpu - pure:.0f}")
         print(
-            f"| {name} | {spread(one.events_per_s for one in each)} "
-            f"| {spread((one.cpu_us for one in each), 1)} | {beyond} "
-            f"| {statistics.median(one.rss_mb for one in each):.0f} "
-            f"| {statistics.median(one.first_s for one in each):.1f} |"
+            f"| {name} | {spread(run.events_per_s for run in each)} "
+            f"| {spread((run.cpu_us for run in each), 1)} | {beyond} "
+            f"| {statistics.median(run.rss_mb for run in each):.0f} "
+            f"| {statistics.median(run.first_s for run in each):.1f} |"
         )
     print()
     for name, each in runs.items():

@@ -79,8 +79,9 @@ def installs(
             "index_url": "https://index.example/simple",
             "packages": packages,
             "requirements": [
-                f"{one['name']}=={one['version']} --hash=sha256:{one['hashes']['sha256']}"
-                for one in packages
+                f"{package['name']}=={package['version']}"
+                f" --hash=sha256:{package['hashes']['sha256']}"
+                for package in packages
             ],
         }
         root = None

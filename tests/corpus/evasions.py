@@ -34,7 +34,7 @@ class Evasion(msgspec.Struct, frozen=True, kw_only=True):
 
     def among(self, names: Iterable[str]) -> list[str]:
         """Return the names of the samples that hide so."""
-        return [name for name in names if any(fnmatchcase(name, one) for one in self.samples)]
+        return [name for name in names if any(fnmatchcase(name, sample) for sample in self.samples)]
 
 
 def evasions() -> list[Evasion]:

@@ -166,7 +166,7 @@ def _classes(source: bytes) -> Iterator[tuple[str, Class]]:
             yield ast.unparse(node.targets[0]), Class(["NamedTuple"], restores=True)
         if isinstance(node, ast.ClassDef):
             bases = [_last(base) for base in node.bases]
-            yield node.name, Class(bases, all(_only_sets(one) for one in node.body))
+            yield node.name, Class(bases, all(_only_sets(statement) for statement in node.body))
 
 
 def _cython(source: str) -> Iterator[tuple[str, Class]]:
@@ -287,7 +287,7 @@ def _descends(name: str, named: dict[str, list[Class]], depth: int, roots: froze
     """Tell whether a class is one of some roots, or has one among its ancestors."""
     if name in roots:
         return True
-    bases = [base for one in named.get(name, ()) for base in one.bases]
+    bases = [base for known in named.get(name, ()) for base in known.bases]
     return depth < 20 and any(_descends(base, named, depth + 1, roots) for base in bases)
 
 

@@ -610,7 +610,10 @@ def suspicious() -> Iterator[Sample]:
     generic = stack_name("_operator", "getitem") + stack_name("typing", "Generic") + variable + b"R"
     of_variable = _class(text("f"), _function("x"), base=generic + b"\x86R")
     yield "cloudpickle_generic.pkl", PROTO4 + of_variable + b"."
-    module = [stack_name(*one) for one in _OF_DATACLASSES] + [_imported("sys"), _imported("types")]
+    module = [stack_name(*names) for names in _OF_DATACLASSES] + [
+        _imported("sys"),
+        _imported("types"),
+    ]
     of_module = b"(" + b"".join(module) + _function("x") + b"t."
     yield "dill_dataclass_module.dill", PROTO4 + of_module
     yield "dill_slots.dill", PROTO4 + _class(text("__init__"), _function("x"), *_SLOTS) + b"."

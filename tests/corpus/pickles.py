@@ -581,7 +581,7 @@ def _streams() -> Iterator[Sample]:
         + head[len(magic) :],
     )
     streams = (0x1950A86A20F9469CFC6C, 1001, {})
-    yield "legacy-fourth-1.pt", b"".join(pickle.dumps(one, 1) for one in streams) + evil(0)
+    yield "legacy-fourth-1.pt", b"".join(pickle.dumps(stream, 1) for stream in streams) + evil(0)
     yield "legacy-tail.pt", head + pickle.dumps({}, 2) + pickle.dumps([], 2) + b"\0" * 999 + evil(2)
     for wrong in (
         "model.txt",

@@ -52,7 +52,10 @@ def read(
 
 def severity(scan: Scan) -> Severity:
     """Return the worst severity of what was found."""
-    found = [one.severity or rule_named(one.rule_id).severity for one in scan.detections]
+    found = [
+        detection.severity or rule_named(detection.rule_id).severity
+        for detection in scan.detections
+    ]
     return max(found, key=lambda one: one.rank, default=Severity.INFORMATIONAL)
 
 

@@ -51,7 +51,7 @@ def main() -> None:
             }
             if "-v" in sys.argv and not wanted[kind]:
                 for report in reports:
-                    rules = sorted({one.rule_id for one in report.detections})
+                    rules = sorted({detection.rule_id for detection in report.detections})
                     print("  ", kind, name, report.path, report.verdict, rules, report.reasons[:2])
         seconds = time.perf_counter() - started
         print(f"{kind:9} {sum(counts.values()):4} files in {seconds:5.1f} s: {dict(counts)}")

@@ -118,7 +118,7 @@ SPEC.loader.exec_module(trial)
 
 def test_the_trial_without_a_container_engine_reads_the_same_steps() -> None:
     read = trial.instructions((ROOT / "Dockerfile").read_text())
-    assert [list(one) for one in read] == [[name, rest.strip()] for name, rest in INSTRUCTIONS]
+    assert [list(entry) for entry in read] == [[name, rest.strip()] for name, rest in INSTRUCTIONS]
     patterns = (ROOT / ".dockerignore").read_text().split()
     for path in (*COPIED, "agents/checks/check.py", "tests", ".git", "locks/bench.lock"):
         assert trial.is_sent(path, patterns) == sent_to_the_build(path), path

@@ -145,4 +145,4 @@ def test_the_webhook_asks_what_is_served_and_never_for_itself() -> None:
     (apart,) = webhook["namespaceSelector"]["matchExpressions"]
     assert apart["operator"] == "NotIn"
     assert asked["namespace"] in apart["values"]
-    assert {operation for one in webhook["rules"] for operation in one["operations"]} == JUDGED
+    assert {operation for rule in webhook["rules"] for operation in rule["operations"]} == JUDGED

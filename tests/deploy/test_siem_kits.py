@@ -103,7 +103,7 @@ def alerts():
 def filled(row):
     """Return a row as it was: without nulls, free objects read back."""
     if isinstance(row, list):
-        return [filled(one) for one in row]
+        return [filled(cell) for cell in row]
     if not isinstance(row, dict):
         return row
     return {
@@ -129,7 +129,7 @@ def test_alerts_become_parquet_that_is_ocsf_again_when_it_is_read(siem, tmp_path
         r"ext/tidewatch-(detection_finding|remediation_activity)/1\.0/region=eu-central-1/"
         r"accountId=123456789012/eventDay=\d{8}/[0-9a-f]{32}\.zstd\.parquet"
     )
-    places = [partition.fullmatch(str(Path(one).relative_to(tmp_path))) for one in files]
+    places = [partition.fullmatch(str(Path(file).relative_to(tmp_path))) for file in files]
     assert all(places)
     assert len(places) == 4
     rows = [json.loads(line) for line in ran(siem, HERE / "siem_parquet.py", *files).splitlines()]

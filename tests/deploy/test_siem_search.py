@@ -131,7 +131,7 @@ def test_every_field_of_the_documents_is_mapped(search):
         (Channel.IOCS_ECS, "ti-tidewatch"),
     ):
         _, answer = search.call("GET", f"/{index}/_mapping")
-        (mapping,) = [one["mappings"] for one in answer.values()]
+        (mapping,) = [entry["mappings"] for entry in answer.values()]
         assert unmapped(document(channel), mapping["properties"]) == []
 
 
@@ -149,13 +149,13 @@ def unmapped(value, properties, path=""):
 def aggregations(aggs, metric):
     """Return what a visualization asks for, as its program does: a bucket in the one before."""
     inner = {"1": metric} if metric else {}
-    for one in reversed(aggs):
-        params = one["params"]
-        if one["type"] == "terms":
+    for agg in reversed(aggs):
+        params = agg["params"]
+        if agg["type"] == "terms":
             body = {"terms": {"field": params["field"], "size": params["size"]}}
         else:
             body = {"date_histogram": {"field": params["field"], "calendar_interval": "day"}}
-        inner = {one["id"]: {**body, **({"aggs": inner} if inner else {})}}
+        inner = {agg["id"]: {**body, **({"aggs": inner} if inner else {})}}
     return inner
 
 

@@ -166,7 +166,7 @@ def test_each_hostile_event_has_an_outcome_and_breaks_no_check(poisoned):
     letters, assessed = poisoned["letters"], poisoned["assessed"]
     pairs = zip(poisoned["hostile"], poisoned["sent"]["hostile"], strict=True)
     without = [one for one, place in pairs if one not in assessed and place not in letters]
-    assert not [one for one in without if not one.startswith("any-")]
+    assert not [entry for entry in without if not entry.startswith("any-")]
     broken = [
         (place, headers["error"])
         for place, headers in letters.items()

@@ -180,7 +180,9 @@ def apart(tmp_path_factory):
             finally:
                 chain.stop()
             everything = asyncio.run(consumed(of_user(guarded, ONE), own_topics(ONE)))
-            given[run] = [one for one in everything if (one.topic, one.offset) not in known]
+            given[run] = [
+                record for record in everything if (record.topic, record.offset) not in known
+            ]
         yield SimpleNamespace(guarded=guarded, given=given, chains=chains)
 
 

@@ -545,7 +545,7 @@ def test_a_responder_written_from_the_contract_contains_as_ours_does(calm):
     done = {action for action, _, status in calm.foreign if status == 200}
     assert done == {"capture-evidence", "quarantine", "rollback", "block"}
     assert {status for _, _, status in calm.foreign} == {200}
-    states = {one.state for one in calm.contained.commands if one.spec.tenant == HOST}
+    states = {command.state for command in calm.contained.commands if command.spec.tenant == HOST}
     assert "done" in states
     assert states <= {"done", "advised"}
 

@@ -77,7 +77,10 @@ def fuzz(seconds: float, seed: int) -> int:
         report = scan_source(name, BytesSource(mutant), budget=Budget(64 << 20, 2_000_000))
         count += 1
         what = f"seed {seed}, {name}: {mutant[:2000].hex()}"
-        assert not any("the parser failed" in one for one in report.reasons), (report.reasons, what)
+        assert not any("the parser failed" in reason for reason in report.reasons), (
+            report.reasons,
+            what,
+        )
         assert time.monotonic() - started < MAX_SECONDS, what
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown < MAX_MEMORY_KB, f"{grown} KB"

@@ -68,10 +68,10 @@ def main() -> int:
     steep = 0
     for name in sys.argv[1:] or INPUTS:
         times = measure(name)
-        counted = [one for one in times if one >= LEAST]
+        counted = [seconds for seconds in times if seconds >= LEAST]
         grown = growth(counted) if len(counted) > 1 else 0.0
         steep += grown > MOST_GROWTH
-        shown = " ".join(f"{one:.2f}" for one in times)
+        shown = " ".join(f"{seconds:.2f}" for seconds in times)
         print(
             f"{'STEEP' if grown > MOST_GROWTH else 'ok':5} {name:26} x{grown:.1f}  {shown}",
             flush=True,

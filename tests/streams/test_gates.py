@@ -33,8 +33,8 @@ def assessment(*statuses: Status, **fields: Any) -> Assessment:
 def assessed(*found: Assessment) -> Assessed:
     """Return what is known of the event after these."""
     kept = Assessments(lambda _one: True)
-    for one in found:
-        kept.take(one)
+    for entry in found:
+        kept.take(entry)
     (only,) = kept.events.values()
     return only
 

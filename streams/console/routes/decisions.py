@@ -97,7 +97,7 @@ def _form(asked: Asked, case: Case, plan: Plan, *, reason: str = "", problem: st
             else [],
             "people": asked.reader.assignees(),
             "most": MOST_REASON,
-            "severities": [*(one.value for one in reversed(Severity)), COMPUTED],
+            "severities": [*(severity.value for severity in reversed(Severity)), COMPUTED],
             "days": asked.form.get("days", "7"),
             "most_days": MOST_DAYS,
         },

@@ -48,7 +48,7 @@ def _decisions(hold: HoldView) -> list[Release]:
         HttpError: Nothing is held, or an open incident holds it.
     """
     try:
-        return [one for thing in releasable(hold) for one in releases(thing)]
+        return [release for thing in releasable(hold) for release in releases(thing)]
     except TidewatchError as error:
         remedy = "close the incident first, or as a false positive"
         raise HttpError(HTTPStatus.CONFLICT, error.what, remedy=remedy) from None
@@ -62,7 +62,7 @@ def _ask(asked: Asked) -> Response:
 def _form(
     asked: Asked, hold: HoldView, decisions: list[Release], *, reason: str = "", problem: str = ""
 ) -> Response:
-    incidents = sorted({one.incident for one in decisions})
+    incidents = sorted({decision.incident for decision in decisions})
     return asked.page(
         "hold_release.html",
         {
@@ -93,13 +93,13 @@ def _release(asked: Asked) -> Response:
         asked.services.decide(
             asked.viewer.name,
             DecisionKind.RELEASE,
-            one.incident,
+            decision.incident,
             reason,
             tenant=hold.tenant,
-            target=one.target,
+            target=decision.target,
             passed=None,
         )
-        for one in decisions
+        for decision in decisions
     ]
     return secured(
         RedirectResponse(
@@ -107,7 +107,7 @@ def _release(asked: Asked) -> Response:
                 "/hold/released",
                 tenant=hold.tenant,
                 component=hold.component,
-                id=[f"{one.incident}.{one.id}" for one in written[:SHOWN]],
+                id=[f"{entry.incident}.{entry.id}" for entry in written[:SHOWN]],
             ),
             HTTPStatus.SEE_OTHER,
         )
@@ -117,9 +117,9 @@ def _release(asked: Asked) -> Response:
 def _released(asked: Asked) -> Response:
     hold = _found(asked, asked.text("tenant"), asked.text("component", 600))
     outcomes = [
-        _outcome(asked, hold.tenant, *one.split(".", 1))
-        for one in asked.request.query_params.getlist("id")[:SHOWN]
-        if "." in one
+        _outcome(asked, hold.tenant, *name.split(".", 1))
+        for name in asked.request.query_params.getlist("id")[:SHOWN]
+        if "." in name
     ]
     return asked.page(
         "hold_released.html",

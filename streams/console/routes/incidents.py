@@ -115,8 +115,8 @@ def _list(asked: Asked) -> Response:
             "again": again,
             "views": _views(),
             "saved": [
-                (one.name, f"/incidents?{one.query}" if one.query else "/incidents")
-                for one in asked.services.saved.of(asked.viewer.name)
+                (view.name, f"/incidents?{view.query}" if view.query else "/incidents")
+                for view in asked.services.saved.of(asked.viewer.name)
             ],
             "name_length": NAME,
             "statuses": list(IncidentStatus),

@@ -40,18 +40,18 @@ def told(agent: Any, value: Any) -> list[Sighting]:
     asyncio.run(agent(Batch(), published))
     assert published.refused == []
     messages = [
-        msgspec.json.decode(one.value, type=LedgerMessage)
-        for one in published
-        if one.channel is Channel.OBSERVATIONS
+        msgspec.json.decode(message.value, type=LedgerMessage)
+        for message in published
+        if message.channel is Channel.OBSERVATIONS
     ]
-    return [one for one in messages if isinstance(one, Sighting)]
+    return [message for message in messages if isinstance(message, Sighting)]
 
 
 def test_a_push_passes_nothing_as_long_as_its_scan_is_to_follow():
     knowledge = knowing({**WANTED, "roots": ["file:///m"]})
     event = push_event(files=FILES)
     seen = told(registry_push_agent(knowledge), event)
-    model = next(one for one in seen if one.component.startswith("model:"))
+    model = next(entry for entry in seen if entry.component.startswith("model:"))
     assert (model.passed, model.not_passed) == ((), ("format_safety",))
 
     def fetch(_policy: Policy) -> Any:
@@ -59,12 +59,12 @@ def test_a_push_passes_nothing_as_long_as_its_scan_is_to_follow():
 
     request = plan_scan(event, knowledge.policy("tenant-a"))
     seen = told(scan_agent(knowledge, fetch, by_content, lambda: 0), request)
-    model = next(one for one in seen if one.component.startswith("model:"))
+    model = next(entry for entry in seen if entry.component.startswith("model:"))
     assert "format_safety" in model.passed
     assert all(
-        (one.passed, one.not_passed) == ((), ())
-        for one in seen
-        if one.component.startswith(("sha256:", "publisher:"))
+        (entry.passed, entry.not_passed) == ((), ())
+        for entry in seen
+        if entry.component.startswith(("sha256:", "publisher:"))
     )
 
 
@@ -74,7 +74,7 @@ def test_a_push_that_nothing_more_follows_on_passed_what_its_names_and_digests_t
     for expected, passed in ((hashes, True), ({"m.safetensors": "b" * 64}, False)):
         event = push_event(files=files, expected={"hashes": expected})
         seen = told(registry_push_agent(knowing(WANTED)), event)
-        model = next(one for one in seen if one.component.startswith("model:"))
+        model = next(entry for entry in seen if entry.component.startswith("model:"))
         assert "format_safety" in model.passed
         assert ("hash" in model.passed) is passed
         assert ("hash" in model.not_passed) is not passed
@@ -84,14 +84,14 @@ def test_an_install_reports_it_for_each_package():
     knowledge = knowing({"required_checks": ["known_compromised"]})
     event = install({"packages": [{"name": "left-pad", "version": "1.0"}]})
     seen = told(package_install_agent(knowledge), event)
-    packages = [one for one in seen if one.component.startswith("pypi:")]
+    packages = [entry for entry in seen if entry.component.startswith("pypi:")]
     assert packages
-    assert {one.passed for one in packages} == {("known_compromised",)}
+    assert {package.passed for package in packages} == {("known_compromised",)}
 
 
 def test_without_required_checks_nothing_is_reported():
     seen = told(registry_push_agent(knowing({})), push_event(files=FILES))
-    assert {(one.passed, one.not_passed) for one in seen} == {((), ())}
+    assert {(entry.passed, entry.not_passed) for entry in seen} == {((), ())}
 
 
 def test_the_number_of_reported_required_checks_is_bounded():

@@ -40,7 +40,9 @@ def outcome_of(kind: str, *suppressions: dict[str, str]) -> tuple[set[str], list
     """Return the rules reported and the statuses of the checks under a policy."""
     module, name, data, _ = KINDS[kind]
     event = event_of(kind, data)
-    entries = [{"reason": "known", "expires": "2999-01-01", **one} for one in suppressions]
+    entries = [
+        {"reason": "known", "expires": "2999-01-01", **suppression} for suppression in suppressions
+    ]
     knowledge = knowledge_of({"policy": {"suppressions": entries}})
     assert knowledge.policy(TENANT).tenant == TENANT
     outcome = getattr(importlib.import_module(module), name)(event, knowledge)

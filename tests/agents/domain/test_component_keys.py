@@ -116,10 +116,15 @@ def keys_of(event):
     else:
         outcome = check_pipeline(event, knowledge)
         keys = []
-    for one in outcome.sightings:
+    for sighting in outcome.sightings:
         # What a component is seen as is a component too, not a text of the event.
-        assert one.name is None or one.name.partition(":")[0] in PREFIXES
-        keys += [one.component, one.name or "", one.publisher or "", *one.made_from]
+        assert sighting.name is None or sighting.name.partition(":")[0] in PREFIXES
+        keys += [
+            sighting.component,
+            sighting.name or "",
+            sighting.publisher or "",
+            *sighting.made_from,
+        ]
     for found in outcome.detections:
         keys += [found.component or "", *found.related_keys]
         keys += [found.indicator.key] if found.indicator else []

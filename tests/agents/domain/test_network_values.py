@@ -13,7 +13,7 @@ BASE58 = "1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2"
 
 
 def values(text, name="arguments"):
-    return {(one.kind, one.value) for one in network_values({name: text})}
+    return {(value.kind, value.value) for value in network_values({name: text})}
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_only_text_of_the_payload_is_read():
 
 
 def test_a_host_that_many_use_is_marked_and_its_url_is_not():
-    found = {one.kind: one for one in network_values({"code": "https://github.com/evil/x"})}
+    found = {value.kind: value for value in network_values({"code": "https://github.com/evil/x"})}
     assert found["domain"].well_known
     assert not found["url"].well_known
 
@@ -69,9 +69,9 @@ def test_there_is_a_bound():
 
 @given(st.text(max_size=400))
 def test_any_text_is_read(text):
-    for one in network_values({"code": text}):
-        assert one.value
-        assert one.kind == "wallet" or defanged(one.value) != one.value
+    for value in network_values({"code": text}):
+        assert value.value
+        assert value.kind == "wallet" or defanged(value.value) != value.value
 
 
 @pytest.mark.parametrize(

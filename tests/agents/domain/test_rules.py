@@ -130,12 +130,12 @@ def test_each_sample_is_used_and_each_one_named_exists():
 
 def test_facts_have_one_narrowest_rule():
     facts = of_kind("fact")
-    for kind in {kind for one in facts for kind in one.when.kinds}:
-        for prefix in {prefix for one in facts for prefix in one.when.prefixes}:
+    for kind in {kind for fact in facts for kind in fact.when.kinds}:
+        for prefix in {prefix for fact in facts for prefix in fact.when.prefixes}:
             fitting = [
-                len(one.when.prefixes)
-                for one in facts
-                if kind in one.when.kinds and prefix in one.when.prefixes
+                len(fact.when.prefixes)
+                for fact in facts
+                if kind in fact.when.kinds and prefix in fact.when.prefixes
             ]
             assert fitting.count(min(fitting, default=0)) == bool(fitting), (kind, prefix)
     found = for_fact("malicious", "pypi")

@@ -30,8 +30,10 @@ def test_an_id_is_of_the_signer_the_namespace_and_the_owner():
 
 def test_each_namespace_that_covers_a_component_is_a_trust_root():
     asked = MemoryKnowledge([ACME]).signers("model:hub/acme/m")
-    assert [one.root for one in asked] == [root_id(ACME.signer, name) for name in ACME.namespaces]
-    assert [one.root for one in MemoryKnowledge([ACME]).signers("model:hub/b/m")] == [
+    assert [request.root for request in asked] == [
+        root_id(ACME.signer, name) for name in ACME.namespaces
+    ]
+    assert [signer.root for signer in MemoryKnowledge([ACME]).signers("model:hub/b/m")] == [
         root_id(ACME.signer, "model:hub/*")
     ]
 

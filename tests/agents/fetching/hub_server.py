@@ -61,7 +61,7 @@ class HubServer:
             query = f"?p={page}" if page else ""
             more = start + PER_PAGE < len(log)
             link = {"Link": f'<{self.hub}{path}?p={page + 1}>; rel="next"'} if more else {}
-            body = [{"id": one, "title": "x"} for one in log[start : start + PER_PAGE]]
+            body = [{"id": entry, "title": "x"} for entry in log[start : start + PER_PAGE]]
             self.server.answer(f"{path}{query}", 200, link, json.dumps(body).encode())
         return commit
 

@@ -162,8 +162,8 @@ def test_stix_indicators_and_their_revocation():
     digests = [key for key in feed.facts if key.startswith("sha256:")]
     assert len(digests) == 1
     document = json.loads(raw)
-    for one in document["objects"]:
-        one["revoked"] = True
+    for entry in document["objects"]:
+        entry["revoked"] = True
     taken = read_bundle(json.dumps(document).encode())
     assert set(changes(feed.facts, taken, source="STIX:").tombstones) == set(feed.facts)
 

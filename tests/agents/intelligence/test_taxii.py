@@ -61,8 +61,8 @@ def test_pages_are_followed_to_the_end_and_the_last_time_is_reported(server: Ser
     assert sorted(found.feed.facts) == [f"sha256:{1:064x}"]
     assert sorted(found.feed.withdrawn) == [f"sha256:{2:064x}"]
     assert found.last == "t2"
-    assert [one.get("next") for one in asked] == [None, ["n1"]]
-    assert all(one["match[type]"] == ["indicator"] for one in asked)
+    assert [request.get("next") for request in asked] == [None, ["n1"]]
+    assert all(request["match[type]"] == ["indicator"] for request in asked)
     assert all(headers["authorization"] == f"Bearer {'s' * 20}" for _, headers in server.asked)
 
 
@@ -73,7 +73,7 @@ def test_a_server_without_next_is_asked_for_what_was_added_since(server: Server)
         ({"objects": [indicator(2)]}, {taxii._LAST: "t2"}),
     )
     assert len(read_collection(url(server), since="t0").feed.facts) == 2
-    assert [one["added_after"] for one in asked] == [["t0"], ["t1"]]
+    assert [request["added_after"] for request in asked] == [["t0"], ["t1"]]
     assert "authorization" not in server.asked[0][1]
 
 

@@ -76,9 +76,11 @@ def test_taint_is_full_for_everybody_along_what_the_operators_trust_root_attests
     assert {"b", "c"} <= got.keys()
     for tenant in ("b", "c"):
         assert got[tenant].rank >= Severity.HIGH.rank
-        assert "quarantine" in {one.action for one in flow.issued if one.tenant == tenant}
+        assert "quarantine" in {
+            command.action for command in flow.issued if command.tenant == tenant
+        }
         (alert,) = flow.alerts_of(tenant)
-        assert {one.known_by for one in alert.findings} == {
+        assert {finding.known_by for finding in alert.findings} == {
             "intelligence (x, y); the lineage by a signature of builder@bigorg.example"
         }
     flow.withdraw(ON_BASE.key)
@@ -92,7 +94,7 @@ def test_a_tenants_trust_root_counts_for_that_tenant_whoever_carries_the_stateme
     got = bands(flow)
     assert got["b"].rank >= Severity.HIGH.rank
     assert "c" not in got
-    assert "quarantine" not in {one.action for one in flow.issued if one.tenant == "c"}
+    assert "quarantine" not in {command.action for command in flow.issued if command.tenant == "c"}
 
 
 def test_a_statement_that_nobody_trusts_is_its_tenants_own_word():

@@ -431,7 +431,7 @@ def test_intelligence_over_a_claimed_name_and_digest_is_the_claimants_own():
     assert flow.alerts_of("mallory")
     assert not flow.alerts_of("b")
     assert not flow.alerts_of("c")
-    assert {one.tenant for one in flow.issued} <= {"mallory"}
+    assert {command.tenant for command in flow.issued} <= {"mallory"}
 
 
 def test_a_listed_release_counts_whatever_digest_its_file_has():
@@ -536,7 +536,9 @@ def test_the_lineage_of_who_introduced_a_digest_advises_its_holders():
     flow.fact(POISON)
     (alert,) = flow.alerts_of("b")
     assert alert.score.band is Severity.MEDIUM
-    assert [(one.spec.action, one.state) for one in alert.commands] == [("investigate", "proposed")]
+    assert [(command.spec.action, command.state) for command in alert.commands] == [
+        ("investigate", "proposed")
+    ]
     assert {system.component for system in alert.systems} >= {"deployment:@b/chat"}
     assert not issued(flow, "b")
     assert alert.tasks == ()
@@ -676,7 +678,7 @@ def test_what_k_others_have_under_a_wheels_name_advises_who_has_another():
         flow.saw(*held(WHEEL, tenant, "ci", version="2.9.0", digest=digest, filename=filename))
     (alert,) = flow.alerts_of("d")
     assert alert.score.band is Severity.MEDIUM
-    assert [one.spec.action for one in alert.commands] == ["investigate"]
+    assert [command.spec.action for command in alert.commands] == ["investigate"]
     assert not issued(flow, "d")
     assert not [view for tenant in "abc" for view in flow.alerts_of(tenant)]
 
@@ -714,7 +716,7 @@ def test_advice_keeps_nothing_contained_once_what_was_established_ended(advised_
     answer()
     (alert,) = flow.alerts_of("d")
     assert alert.score.band is Severity.MEDIUM
-    assert [one.advice for one in alert.findings if one.active] == [True]
+    assert [finding.advice for finding in alert.findings if finding.active] == [True]
     assert "held" not in quarantined()
     flow.fact(listed)
     answer()
@@ -768,14 +770,14 @@ def test_the_ledger_refuses_anothers_private_names_and_reports_it():
             IntelFact(key="pypi:evil", kind=IntelKind.MALICIOUS, versions=("6",), sources=("x",))
         )
         flow.found(finding("malicious_payload", "globex", secret, version="r1", minutes=9))
-    assert [one.root for one in probed.alerts_of("globex")] == [
-        one.root for one in quiet.alerts_of("globex")
+    assert [entry.root for entry in probed.alerts_of("globex")] == [
+        entry.root for entry in quiet.alerts_of("globex")
     ]
     # What it reads is what it wrote itself, whether or not there is such a model.
     nowhere = flow_of("mallory")
     for flow in (probed, nowhere):
         flow.found(finding("malicious_payload", "mallory", "model:x", version="r1", minutes=20))
-    assert [len(one.systems) for one in nowhere.alerts_of("mallory")] == [0]
+    assert [len(entry.systems) for entry in nowhere.alerts_of("mallory")] == [0]
     assert not [system for view in probed.alerts_of("mallory") for system in view.systems]
 
 
@@ -800,16 +802,16 @@ def test_a_scan_alone_only_proposes_to_contain_what_very_many_hold(agreed):
         (alert,) = flow.alerts_of(tenant)
         assert set(issued(flow, tenant)) >= wanted
         assert ("quarantine" in issued(flow, tenant)) is agreed
-        assert "quarantine" in {one.spec.action for one in alert.commands}
+        assert "quarantine" in {command.spec.action for command in alert.commands}
 
 
 def modes(flow, tenants):
     """Return by tenant how the commands that take out of use were decided."""
     return {
         tenant: {
-            (one.spec.action, one.spec.mode, one.state)
-            for one in flow.alerts_of(tenant)[0].commands
-            if one.spec.action in {"quarantine", "block"}
+            (command.spec.action, command.spec.mode, command.state)
+            for command in flow.alerts_of(tenant)[0].commands
+            if command.spec.action in {"quarantine", "block"}
         }
         for tenant in tenants
     }
@@ -821,7 +823,9 @@ def modes(flow, tenants):
 def test_the_first_holder_of_what_very_many_hold_is_not_contained_either(batch, systems):
     tenants = [f"t{number}" for number in range(POPULAR_HOLDERS + 1)]
     flow = flow_of(*tenants, batch=batch)
-    flow.saw(*(one for tenant in tenants for one in held(MODEL, tenant, "gpu", digest=BAD)))
+    flow.saw(
+        *(sighting for tenant in tenants for sighting in held(MODEL, tenant, "gpu", digest=BAD))
+    )
     flow.found(finding("malicious_payload", "t0", version=None, systems=systems))
     proposed = {("quarantine", "proposal", "proposed"), ("block", "proposal", "proposed")}
     assert modes(flow, tenants) == dict.fromkeys(tenants, proposed)
@@ -884,7 +888,11 @@ def test_what_a_person_rejected_is_not_issued_though_intelligence_agrees():
     tenants = [f"t{number}" for number in range(POPULAR_HOLDERS + 1)]
     flow = flow_of(*tenants)
     flow.saw(
-        *(one for name in tenants for one in held(MODEL, name, "gpu", version="r2", digest=BAD))
+        *(
+            sighting
+            for name in tenants
+            for sighting in held(MODEL, name, "gpu", version="r2", digest=BAD)
+        )
     )
     flow.found(finding("malicious_payload", "t0"))
     (alert,) = flow.alerts_of("t1")
@@ -899,7 +907,11 @@ def test_what_the_policy_leaves_to_a_person_is_proposed_though_intelligence_agre
     flow = flow_of(*tenants)
     flow.policy(default_policy("t1"))
     flow.saw(
-        *(one for name in tenants for one in held(MODEL, name, "gpu", version="r2", digest=BAD))
+        *(
+            sighting
+            for name in tenants
+            for sighting in held(MODEL, name, "gpu", version="r2", digest=BAD)
+        )
     )
     flow.found(finding("malicious_payload", "t0"))
     flow.fact(agreeing())
@@ -917,7 +929,9 @@ def test_what_was_issued_before_very_many_held_it_stays_however_records_are_cut(
     for batch in (1, 3, 64):
         flow = flow_of(*tenants, batch=batch)
         flow.put(finding("malicious_payload", "t0", version=None))
-        flow.put(*(one for tenant in tenants for one in held(MODEL, tenant, "gpu", digest=BAD)))
+        flow.put(
+            *(sighting for tenant in tenants for sighting in held(MODEL, tenant, "gpu", digest=BAD))
+        )
         flow.run()
         issued_for = {
             spec.tenant for spec in flow.issued if spec.action == "quarantine" and not spec.undoes
@@ -952,8 +966,8 @@ def test_the_order_of_arrival_does_not_decide_what_each_is_sent():
         order = list(parts)
         chance.shuffle(order)
         flow = flow_of("a", "b", "c", shuffle=chance, again=0.2)
-        for one in order:
-            flow.put(one)
+        for record in order:
+            flow.put(record)
             if chance.random() < 0.5:
                 flow.run()
         flow.run()

@@ -46,7 +46,7 @@ def holding(tenant):
             version=version,
             digest=digest,
             kind=kind,
-            made_from=tuple(one for one in of if not one.startswith(name)),
+            made_from=tuple(entry for entry in of if not entry.startswith(name)),
             appended=(second, "in", 0, second),
             publisher="publisher:hub/acme",
             exposure="executed",
@@ -227,7 +227,7 @@ def test_advice_never_contains(history):
         (view.incident, view.tenant)
         for views in flow.history.values()
         for view in views[:1]
-        if all(any(finding.advice for finding in each.findings) for each in views)
+        if all(any(finding.advice for finding in view.findings) for view in views)
     }
     assert not [command for command in flow.issued if (command.incident, command.tenant) in always]
 

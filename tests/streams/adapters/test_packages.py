@@ -25,7 +25,7 @@ def test_pip_report_is_slim_and_keeps_what_matters():
         entry["metadata"]["description"] = "long " * 5000
     (event,) = adapt("pip-report", json.dumps(raw).encode(), **NOW)
     assert len(write_structured(event)) < 30_000
-    by_name = {one.name: one for one in event.data.packages}
+    by_name = {package.name: package for package in event.data.packages}
     assert len(by_name) == 31
     asked = by_name["sentence-transformers"]
     assert [name for name, package in by_name.items() if package.requested] == [asked.name]

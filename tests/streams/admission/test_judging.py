@@ -47,7 +47,8 @@ class Case:
     def rule(self, *references: str, namespace: str = "ml-acme") -> Ruling:
         """Return the decision on an object with these images, or models of the hub."""
         found = [
-            {"storageUri": one} if one.startswith("hf:") else {"image": one} for one in references
+            {"storageUri": reference} if reference.startswith("hf:") else {"image": reference}
+            for reference in references
         ]
         return rule(artifacts_of(found), namespace, self.config, self.known)
 

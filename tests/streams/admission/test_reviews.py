@@ -29,7 +29,7 @@ def found(name: str) -> dict[str, str | None]:
     """Return what the object of a request names anew: contents by field."""
     named = named_anew(read_review(recorded(name)))
     assert named.whole
-    return {one.where: one.content for one in named.artifacts}
+    return {artifact.where: artifact.content for artifact in named.artifacts}
 
 
 def test_a_pod_names_its_containers_and_image_volumes() -> None:
@@ -201,7 +201,7 @@ def test_any_object_is_read_and_answered(fields: dict[str, Any], value: Any) -> 
     document = changed("pod", object={**fields, "spec": value})
     request = read_review(json.dumps(document).encode())
     named = named_anew(request)
-    reasons = tuple(one.reference for one in named.artifacts)
+    reasons = tuple(artifact.reference for artifact in named.artifacts)
     for ruling in (
         Ruling(admitted=not reasons, outcome=Outcome.UNKNOWN, reasons=reasons),
         Ruling(admitted=True, outcome=Outcome.UNKNOWN, reasons=reasons),

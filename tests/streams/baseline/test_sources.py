@@ -26,7 +26,7 @@ COMMIT = "9d1c3f0be0c1c2b0a9f1f8f9b0a7d6c5e4f3a2b1"
 
 def events(*units: Any) -> list[Event[Any]]:
     """Return the events of units, each as it arrives."""
-    found = [one for unit in units for one in unit.events()]
+    found = [event for unit in units for event in unit.events()]
     for event in found:
         assert isinstance(event, Event), event
         again = read_event(write_structured(event), (), timestamp_ms=2**41, max_bytes=2**20)
@@ -60,13 +60,13 @@ def test_an_environment_is_what_is_installed_in_it(tmp_path: Path) -> None:
     (event,) = events(unit)
     assert event.subject == "host:build-7"
     assert event.data.environment.python_version == "3.12.4"
-    packages = {one.name: one for one in event.data.packages}
+    packages = {package.name: package for package in event.data.packages}
     assert set(packages) == {"demo", "from-git", "broken-url"}
     assert packages["demo"].requires_dist == ("numpy>=1",)
     assert packages["from-git"].vcs.commit_id == "a" * 40
     assert packages["broken-url"].direct
     again = environment_unit(site, ORIGIN)
-    assert [one.id for one in events(environment_unit(tmp_path, ORIGIN))] == [event.id]
+    assert [event.id for event in events(environment_unit(tmp_path, ORIGIN))] == [event.id]
     assert again.fingerprint == unit.fingerprint
     other = environment_unit(tmp_path, msgspec.structs.replace(ORIGIN, system="build-8"))
     assert other.fingerprint != unit.fingerprint
@@ -135,7 +135,7 @@ def test_a_history_is_read_line_by_line_and_keeps_its_ids(tmp_path: Path) -> Non
     file.write_text(f"{json.dumps(RUN)}\n\nnot json\n{json.dumps(other)}\n")
     (unit,) = file_units(file, ORIGIN, None)
     read = list(unit.events())
-    assert [isinstance(one, Event) for one in read] == [True, False, True]
+    assert [isinstance(entry, Event) for entry in read] == [True, False, True]
     assert ":3" in str(read[1])
     first = read[0]
     assert isinstance(first, Event)

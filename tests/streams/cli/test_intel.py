@@ -36,7 +36,7 @@ def test_import_list_show_withdraw(kafka, monkeypatch, tmp_path):
     called(intel.app, "withdraw", "pypi:litellm")
     assert called(intel.app, "show", "litellm") == (0, None)
     _, listed = called(intel.app, "list", "--prefix", "pypi:ultralytics")
-    assert [one["key"] for one in listed] == ["pypi:ultralytics"]
+    assert [entry["key"] for entry in listed] == ["pypi:ultralytics"]
 
 
 @pytest.mark.kafka

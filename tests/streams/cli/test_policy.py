@@ -104,7 +104,7 @@ def test_a_trust_root_that_establishes_nothing_is_a_problem():
             {"signer": sigstore, "namespaces": ["*"]},
         ]
     )
-    assert [one.partition(":")[0] for one in found] == ["trust_roots"] * 4
+    assert [entry.partition(":")[0] for entry in found] == ["trust_roots"] * 4
     assert "no PEM" in found[0]
     assert "'acme/*' is not a component key" in found[1]
     assert "is authorised for nothing" in found[2]

@@ -61,25 +61,27 @@ def test_no_page_keeps_anybody_out(browser, console, paths):
     wrong = []
     for path in paths:
         page = visitor.see(path)
-        wrong += [f"{path}: {one}" for one in visitor.added_by_scripts()]
+        wrong += [f"{path}: {script}" for script in visitor.added_by_scripts()]
         for scheme, size in MODES:
             page.emulate_media(color_scheme=scheme)
             page.set_viewport_size(size)
             visitor.picture(f"{name_of(path)}-{scheme}-{size['width']}")
-            wrong += [f"{path} {size['width']} px: {one}" for one in visitor.overflow()]
+            wrong += [f"{path} {size['width']} px: {fault}" for fault in visitor.overflow()]
         visitor.shorten()
-        wrong += [f"{path} dark: {one}" for one in visitor.barriers()]
+        wrong += [f"{path} dark: {barrier}" for barrier in visitor.barriers()]
         # what depends on colours and sizes
         page.emulate_media(color_scheme="light")
         page.set_viewport_size(WALL)
-        wrong += [f"{path} light: {one}" for one in visitor.barriers(*LOOKS)]
+        wrong += [f"{path} light: {barrier}" for barrier in visitor.barriers(*LOOKS)]
     assert not wrong, "\n".join(wrong)
     visitor.close()
 
 
 def test_forms_of_decisions_keep_nobody_out(browser, played, tmp_path):
     made = indexed(tmp_path, [*played.records, held_by(HELD)])
-    incident = next(one for one in played.flow.incidents.values() if one.tenant_count > 1)
+    incident = next(
+        incident for incident in played.flow.incidents.values() if incident.tenant_count > 1
+    )
     hold = {"tenant": HELD.tenant, "component": HELD.component}
     secret, gateway = tmp_path / "secret", tmp_path / "gateway.toml"
     secret.write_text(SECRET)
@@ -128,7 +130,9 @@ def test_errors_and_what_is_outside_keep_nobody_out(browser, console):
         assert not visitor.overflow()
     # the browser itself notes each answer that is an error
     for visitor in (inside, outside):
-        visitor.complaints = [one for one in visitor.complaints if "status of 4" not in one]
+        visitor.complaints = [
+            complaint for complaint in visitor.complaints if "status of 4" not in complaint
+        ]
         visitor.close()
 
 
@@ -332,7 +336,7 @@ def test_a_list_renews_itself_without_being_loaded_again(browser, played, tmp_pa
         page = visitor.see("/incidents")
         expect(page.locator("#live-state")).to_have_text("live")
         page.evaluate("() => { window.kept = true }")
-        fill(made, [one for one in played.records if one[0] is Channel.INCIDENTS])
+        fill(made, [record for record in played.records if record[0] is Channel.INCIDENTS])
         expect(page.locator("tbody tr")).to_have_count(5)
         assert page.evaluate("() => window.kept")
         visitor.close()

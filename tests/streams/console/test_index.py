@@ -50,7 +50,7 @@ def small(played):
     found = {}
     for channel, one in played.records:
         found.setdefault(channel, []).append((channel, one))
-    return [one for channel, many in found.items() for one in many[:20]]
+    return [entry for channel, many in found.items() for entry in many[:20]]
 
 
 @pytest.fixture
@@ -279,10 +279,10 @@ def test_a_list_is_in_the_order_asked_for_and_the_reverse(index, key):
     down = [row["id"] for row in reader.cases(CaseSelection(sort=key)).rows]
     rows = {row["id"]: row for row in reader.cases(CaseSelection()).rows}
     column = {SortKey.FIRST_SEEN: "first_seen"}.get(key, key.value)
-    values = [rows[one][column] for one in down]
+    values = [rows[key][column] for key in down]
     assert values == sorted(values, reverse=key is not SortKey.ID)
     up = [row["id"] for row in reader.cases(CaseSelection(sort=key, reverse=True)).rows]
-    assert [rows[one][column] for one in up] == values[::-1]
+    assert [rows[key][column] for key in up] == values[::-1]
 
 
 def test_a_page_beyond_the_last_is_the_last(index, monkeypatch):

@@ -112,14 +112,14 @@ def test_the_provider_is_asked_for_a_code_with_a_challenge_and_never_sees_the_ve
     person = Person(signing)
     issuer.asked.clear()
     person.sign_in()
-    (asked,) = (parse_qs(urlsplit(one).query) for one in issuer.asked)
+    (asked,) = (parse_qs(urlsplit(request).query) for request in issuer.asked)
     assert asked["response_type"] == ["code"]
     assert asked["code_challenge_method"] == ["S256"]
     assert len(asked["state"][0]) >= 43
     assert len(asked["nonce"][0]) >= 43
     assert "openid" in asked["scope"][0].split()
     assert "code_verifier" not in asked
-    kept = [one.value for one in person.session.cookies]
+    kept = [cookie.value for cookie in person.session.cookies]
     assert not any(part in value for value in kept for part in (asked["nonce"][0], "code_verifier"))
 
 
@@ -243,8 +243,8 @@ def test_an_address_is_verified_by_the_answer_that_names_it(asking, issuer, toke
 @pytest.mark.parametrize(
     ("told", "said"),
     [
-        ({**ADA, "sub": "p-2"}, "speaks of somebody else"),
-        (ADA, "speaks of somebody else"),
+        ({**ADA, "sub": "p-2"}, "names another user"),
+        (ADA, "names another user"),
         ({"sub": "p-1"}, "does not say your email"),
     ],
 )
@@ -265,7 +265,7 @@ def test_an_access_token_that_the_userinfo_endpoint_refuses_is_no_proof(
     person = Person(asking)
     answer = person.sign_in()
     assert answer.status_code == 403
-    assert "does not say who you are" in answer.text
+    assert "does not name the user" in answer.text
     assert not person.inside()
 
 

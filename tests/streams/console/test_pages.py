@@ -265,7 +265,7 @@ def test_a_time_that_is_none_is_said_so(console):
 
 def test_an_incident_is_exported_as_reports_are(console):
     browser = console.browser(OPERATOR)
-    path = next(one for one in links(browser.get("/incidents").text) if "/incidents/inc-" in one)
+    path = next(link for link in links(browser.get("/incidents").text) if "/incidents/inc-" in link)
     kinds = {"md": "text/markdown", "html": "text/html", "json": "application/json",
              "svg": "image/svg+xml"}  # fmt: skip
     for form, kind in kinds.items():
@@ -472,7 +472,9 @@ def test_an_empty_console_has_every_page(tmp_path):
 def test_a_record_of_each_channel_alone_makes_pages_that_can_be_read(played, tmp_path):
     """An incident whose operator's record, or whose alerts, were not read yet."""
     for channel in (Channel.ALERTS, Channel.INCIDENTS):
-        made = indexed(tmp_path / channel, [one for one in played.records if one[0] is channel])
+        made = indexed(
+            tmp_path / channel, [record for record in played.records if record[0] is channel]
+        )
         with site(made) as part:
             for viewer in (OPERATOR, ACME):
                 for path, answer in part.browser(viewer).crawl(6).items():

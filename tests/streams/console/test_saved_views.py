@@ -99,7 +99,9 @@ def test_views_outlive_an_index_that_is_built_anew(tmp_path):
     first.path.unlink()
     second = indexed(tmp_path, [])
     second.close()
-    assert [one.name for one in SavedViews(second.path.parent).of("ann")] == ["Night shift"]
+    assert [savedview.name for savedview in SavedViews(second.path.parent).of("ann")] == [
+        "Night shift"
+    ]
 
 
 def test_a_damaged_file_loses_the_views_and_no_page(desk):

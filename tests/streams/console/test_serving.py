@@ -124,7 +124,7 @@ def test_it_shows_what_is_there_and_what_comes_and_goes_on_after_a_restart(
         assert decision.key == "operator"
         before = len(flow.sent)
         flow.decide(decision)
-        told = [one for one in flow.sent[before:] if one.channel is Channel.INCIDENTS]
+        told = [message for message in flow.sent[before:] if message.channel is Channel.INCIDENTS]
         await published(
             settings, [(Channel.INCIDENTS, record(Channel.INCIDENTS, told[-1].key, told[-1].value))]
         )

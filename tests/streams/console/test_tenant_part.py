@@ -43,10 +43,14 @@ def test_it_says_what_the_tenants_view_says(parts):
         assert made.score == view.score
         assert made.commands == view.commands
         assert made.tasks == view.tasks
-        assert [one.id for one in made.findings] == [one.id for one in view.findings]
-        assert [one.evidence for one in made.findings] == [one.evidence for one in view.findings]
-        assert [(one.system, one.component, one.path) for one in made.systems] == [
-            (one.system, one.component, one.path) for one in view.systems
+        assert [finding.id for finding in made.findings] == [
+            finding.id for finding in view.findings
+        ]
+        assert [finding.evidence for finding in made.findings] == [
+            finding.evidence for finding in view.findings
+        ]
+        assert [(system.system, system.component, system.path) for system in made.systems] == [
+            (system.system, system.component, system.path) for system in view.systems
         ]
         assert made.processing.detected_at == view.processing.detected_at
 
@@ -70,9 +74,9 @@ def test_no_report_of_it_names_another_tenant(parts):
 def test_it_can_be_read_before_the_operators_record_is(parts):
     for view, alert, _, _ in parts:
         made = tenant_document(alert, None)
-        assert [one.spec.command_id for one in made.commands] == [
-            one.spec.command_id for one in view.commands
+        assert [command.spec.command_id for command in made.commands] == [
+            command.spec.command_id for command in view.commands
         ]
         assert texts(msgspec.to_builtins(made)) - texts(msgspec.to_builtins(view)) <= {
-            "claimed", "component", *(f"{one.kind} on {one.system}" for one in made.tasks), "",
+            "claimed", "component", *(f"{task.kind} on {task.system}" for task in made.tasks), "",
         }  # fmt: skip

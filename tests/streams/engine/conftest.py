@@ -42,10 +42,10 @@ class Worker:
 
     def reading(self) -> set[str]:
         """Return the apps that were given partitions, however often."""
-        return {one["app"] for one in self.logged("assigned")}
+        return {entry["app"] for entry in self.logged("assigned")}
 
     def get(self, page: str, app: str | None = None) -> tuple[int, str]:
-        told = [one for one in self.logged("health-listening") if app in {None, one["app"]}]
+        told = [entry for entry in self.logged("health-listening") if app in {None, entry["app"]}]
         url = told[0]["url"].replace("/healthz", page)
         try:
             with urllib.request.urlopen(url, timeout=5) as answer:

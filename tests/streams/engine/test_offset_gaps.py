@@ -46,7 +46,7 @@ def alerts(bench: Bench) -> dict[str, dict[str, Any]]:
     """Return the operator alerts, by id."""
     records = bench.read(bench.topic(Channel.OPERATOR_ALERTS))
     found = (orjson.loads(record.value) for record in records)
-    return {one["id"]: one for one in found if one["kind"] == "records-gone"}
+    return {entry["id"]: entry for entry in found if entry["kind"] == "records-gone"}
 
 
 def told(bench: Bench) -> dict[str, Any]:

@@ -141,7 +141,7 @@ class Running:
         def look() -> bool:
             lines = self.log.read_text().splitlines()
             found[:] = [
-                json.loads(one) for one in lines if one.startswith("{") and f'"{what}"' in one
+                json.loads(line) for line in lines if line.startswith("{") and f'"{what}"' in line
             ]
             assert self.process.poll() is None or found, self.log.read_text()
             return bool(found)
@@ -224,8 +224,10 @@ def test_an_event_is_on_its_topic_when_it_is_acknowledged(gateway: Running) -> N
     sent = event(id="one", tenantid=None, theirs="kept")
     answer = gateway.post("/v1/events", sent, STRUCTURED)
     assert answer.status == 202
-    assert [one["id"] for one in answer.document["events"]] == ["one"]
-    (record,) = [one for one in gateway.records(Channel.PACKAGE_INSTALL) if b'"one"' in one.value]
+    assert [event["id"] for event in answer.document["events"]] == ["one"]
+    (record,) = [
+        record for record in gateway.records(Channel.PACKAGE_INSTALL) if b'"one"' in record.value
+    ]
     read = read_event(
         record.value, record.headers, timestamp_ms=record.timestamp, max_bytes=1 << 20
     )
@@ -246,7 +248,7 @@ def test_a_batch_and_binary_mode_are_taken(gateway: Running) -> None:
     }
     assert gateway.post("/v1/events", made["data"], headers).status == 202
     found = gateway.ids(Channel.PACKAGE_INSTALL)
-    assert {one["id"] for one in many} | {'bin"ary'} <= set(found)
+    assert {entry["id"] for entry in many} | {'bin"ary'} <= set(found)
 
 
 def test_nothing_of_a_batch_is_written_if_one_can_not_be_read(gateway: Running) -> None:
@@ -257,7 +259,9 @@ def test_nothing_of_a_batch_is_written_if_one_can_not_be_read(gateway: Running) 
     assert answer.document["reason"] == reasons.MISSING_IDENTITY
     assert "[1]" in answer.document["detail"]
     assert not {"half-1", "half-2"} & set(gateway.ids(Channel.PACKAGE_INSTALL))
-    (letter,) = [one for one in gateway.letters() if one.key == answer.document["dead_letter"]]
+    (letter,) = [
+        letter for letter in gateway.letters() if letter.key == answer.document["dead_letter"]
+    ]
     assert (letter.app, letter.reason) == ("gateway", reasons.MISSING_IDENTITY)
     assert letter.value == orjson.dumps(many)
     assert [name for name, _ in letter.original_headers] == ["content-type"]
@@ -279,9 +283,9 @@ def test_a_tenant_is_its_token_and_nothing_else(gateway: Running) -> None:
     push = {**orjson.loads(sample("in", "huggingface.repo_content.json")), "tenantid": "globex"}
     answer = gateway.post("/v1/hooks/hub", push, {"X-Webhook-Secret": SECRET})
     assert answer.status == 202
-    written = [json.loads(one.value) for one in gateway.records(Channel.REGISTRY_PUSH)]
-    sent = {one["id"] for one in answer.document["events"]}
-    assert {one["tenantid"] for one in written if one["id"] in sent} == {TENANT}
+    written = [json.loads(record.value) for record in gateway.records(Channel.REGISTRY_PUSH)]
+    sent = {event["id"] for event in answer.document["events"]}
+    assert {entry["tenantid"] for entry in written if entry["id"] in sent} == {TENANT}
 
 
 UNPROVED = {
@@ -341,7 +345,9 @@ def test_a_payload_of_no_concern_is_fine_and_one_that_can_not_be_read_is_kept(
     assert (answer.status, answer.document) == (200, {"events": []})
     answer = gateway.post("/v1/hooks/hub", b"{broken", {"X-Webhook-Secret": SECRET})
     assert (answer.status, answer.document["reason"]) == (400, reasons.INVALID_JSON)
-    (letter,) = [one for one in gateway.letters() if one.key == answer.document["dead_letter"]]
+    (letter,) = [
+        letter for letter in gateway.letters() if letter.key == answer.document["dead_letter"]
+    ]
     assert letter.value == b"{broken"
     # it came by no topic, and goes back to none
     replayed = asyncio.run(replay_dead_letters(gateway.settings, keys=frozenset({letter.key})))
@@ -450,7 +456,9 @@ def test_what_is_acknowledged_survives_the_broker_and_meanwhile_the_answer_is_50
     until(lambda: send(f"after-{len(acknowledged)}").status == 202, "not taken again")
     assert gateway.end() == 0, gateway.log.read_text()
     assert set(acknowledged) <= set(gateway.ids(Channel.PACKAGE_INSTALL))
-    assert not [one for one in gateway.ids(Channel.PACKAGE_INSTALL) if "refused" in one]
+    assert not [
+        identifier for identifier in gateway.ids(Channel.PACKAGE_INSTALL) if "refused" in identifier
+    ]
 
 
 class Crowd:
@@ -548,7 +556,7 @@ def test_slow_and_bad_clients_and_a_restart_lose_and_add_nothing(
     request.addfinalizer(crowd.close)
     senders = Senders(gateway)
     with ThreadPoolExecutor(6) as pool:
-        jobs = [pool.submit(senders.good, f"good-{one}", 25) for one in range(4)]
+        jobs = [pool.submit(senders.good, f"good-{number}", 25) for number in range(4)]
         jobs += [pool.submit(senders.bad, 6) for _ in range(2)]
         until(lambda: len(senders.acknowledged) >= 20, "nothing is taken beside the crowd")
         crowd.trickle()

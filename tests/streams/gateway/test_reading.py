@@ -196,8 +196,8 @@ def test_every_producers_payload_is_read_and_twice_it_is_the_same(name: str, kin
     assert kind in PRODUCERS
     body = sample("in", name)
     first, again = hook(kind, body), hook(kind, body)
-    assert [one.event.id for one in first] == [one.event.id for one in again]
-    assert {one.event.tenantid for one in first} == {TENANT}
+    assert [entry.event.id for entry in first] == [entry.event.id for entry in again]
+    assert {entry.event.tenantid for entry in first} == {TENANT}
     for one in first:
         read_event(one.value, (CONTENT_TYPE,), timestamp_ms=NOW_MS, max_bytes=MAX)
 

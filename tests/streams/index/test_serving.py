@@ -354,7 +354,7 @@ def test_a_page_lists_what_is_refused_as_yanked_with_the_reason(place: Place) ->
             assert (status, headers["location"]) == (301, "../demo/")
             continue
         assert (status, headers["content-type"]) == (200, JSON_TYPE)
-        files = {one["filename"]: one for one in json.loads(body)["files"]}
+        files = {file["filename"]: file for file in json.loads(body)["files"]}
         good = files["demo-1.0-py3-none-any.whl"]
         assert (good["yanked"], good["url"]) == (False, f"../../files/demo/{good['filename']}")
         young = files["demo-2.0-py3-none-any.whl"]
@@ -445,7 +445,7 @@ def test_requests_for_one_page_share_one_answer(place: Place) -> None:
     with ThreadPoolExecutor(20) as pool:
         asked = [pool.submit(get, place.url, "/simple/shared/") for _ in range(20)]
         gate.set()
-        assert {one.result()[0] for one in asked} == {200}
+        assert {request.result()[0] for request in asked} == {200}
     assert len(place.upstream.asked) == before + 1
 
 

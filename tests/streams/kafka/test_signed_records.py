@@ -177,11 +177,11 @@ def test_a_refused_policy_is_a_dead_letter_once_whatever_starts_again(on_kafka: 
     asyncio.run(unsigned(on_kafka, topic, "acme", value))
     for _ in range(3):
         assert asyncio.run(known(on_kafka, reporter="incidents")).policy("acme").version == 1
-    assert [one.source_offset for one in dead(on_kafka)] == [0]
+    assert [letter.source_offset for letter in dead(on_kafka)] == [0]
     asyncio.run(unsigned(on_kafka, topic, "acme", value))
     for _ in range(2):
         asyncio.run(known(on_kafka, reporter="incidents"))
-    assert [one.source_offset for one in dead(on_kafka)] == [0, 1]
+    assert [letter.source_offset for letter in dead(on_kafka)] == [0, 1]
 
 
 @pytest.mark.kafka
@@ -195,7 +195,7 @@ def test_what_only_newer_rules_refuse_is_a_dead_letter_then(on_kafka: Settings) 
     assert not dead(before)
     for _ in range(2):
         assert asyncio.run(known(on_kafka, reporter="incidents")).policy("acme").version == 1
-    assert [one.reason for one in dead(on_kafka)] == [INVALID_SIGNATURE]
+    assert [letter.reason for letter in dead(on_kafka)] == [INVALID_SIGNATURE]
 
 
 @pytest.mark.kafka

@@ -64,7 +64,7 @@ def test_every_topic_has_a_contract_and_a_sample() -> None:
     assert samples() == SAMPLES
 
 
-@pytest.mark.parametrize("channel", [one for one in Channel if one not in NO_JSON])
+@pytest.mark.parametrize("channel", [channel for channel in Channel if channel not in NO_JSON])
 def test_each_sample_meets_its_schema_and_so_do_its_headers(channel) -> None:
     schema = topic_schema(channel)
     jsonschema.Draft202012Validator(schema).validate(value(channel))

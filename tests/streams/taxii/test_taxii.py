@@ -106,7 +106,7 @@ def amber(path: str) -> str:
 
 
 def indicators(envelope: dict[str, Any]) -> list[str]:
-    return [one["id"] for one in envelope.get("objects", []) if one["type"] == "indicator"]
+    return [entry["id"] for entry in envelope.get("objects", []) if entry["type"] == "indicator"]
 
 
 def test_a_client_finds_its_way_from_the_discovery_to_the_objects(server: HttpServer) -> None:
@@ -115,7 +115,7 @@ def test_a_client_finds_its_way_from_the_discovery_to_the_objects(server: HttpSe
     (root,) = found.api_roots
     assert isinstance(root, ApiRoot)
     assert root.versions == [TAXII_21]
-    assert [one.title for one in root.collections] == ["TLP:CLEAR", "TLP:GREEN", "TLP:AMBER"]
+    assert [shelf.title for shelf in root.collections] == ["TLP:CLEAR", "TLP:GREEN", "TLP:AMBER"]
     green = root.collections[1]
     assert (green.can_read, green.can_write) == (True, False)
     assert len(indicators(green.get_objects(type="indicator"))) == 2
@@ -134,7 +134,7 @@ def test_a_token_is_taken_in_each_way_that_clients_send_it(server: HttpServer, a
 
 def test_a_reader_sees_what_its_marking_allows_and_nothing_else(server: HttpServer) -> None:
     root = ApiRoot(f"{server.url}/shared/", user="bob", password=SECRETS["bob"])
-    assert [one.title for one in root.collections] == ["TLP:CLEAR", "TLP:GREEN"]
+    assert [shelf.title for shelf in root.collections] == ["TLP:CLEAR", "TLP:GREEN"]
     with pytest.raises(requests.HTTPError, match="404"):
         collection(server, Tlp.AMBER, "bob").get_objects()
     nowhere = get(server, f"/shared/collections/{'0' * 8}-0000-4000-8000-{'0' * 12}/", "bob")
@@ -147,11 +147,13 @@ def test_a_tenants_reader_reads_its_own_indicators_beside_what_is_shared(
 ) -> None:
     root = ApiRoot(f"{server.url}/shared/", user="acme-soc", password=SECRETS["acme-soc"])
     shown = ["TLP:CLEAR", "TLP:GREEN", "TLP:AMBER"]
-    assert [one.title for one in root.collections] == shown + [f"acme: {one}" for one in shown]
+    assert [shelf.title for shelf in root.collections] == shown + [
+        f"acme: {entry}" for entry in shown
+    ]
     (found,) = [
-        one
-        for one in collection(server, who="acme-soc", tenant="acme").get_objects()["objects"]
-        if one["type"] == "indicator"
+        entry
+        for entry in collection(server, who="acme-soc", tenant="acme").get_objects()["objects"]
+        if entry["type"] == "indicator"
     ]
     assert found["pattern"] == f"[file:hashes.'SHA-256' = '{examples.DIGEST}']"
     assert collection(server, who="acme-soc").get_objects() == collection(server).get_objects()
@@ -185,20 +187,20 @@ def test_a_tenants_indicators_are_valid_stix_and_each_revision_is_a_version() ->
         own(shelf, "acme", **changed, revision=number, modified=examples.TIME + DAY)
     entries = list(shelf.after(Collection(Tlp.AMBER, "acme"), -1))
     objects = [json.loads(bytes(entry.body)) for entry in entries]
-    found = [one for one in objects if one["type"] == "indicator"]
-    assert len({one["id"] for one in found}) == 1
-    assert len({one["modified"] for one in found}) == 3
+    found = [entry for entry in objects if entry["type"] == "indicator"]
+    assert len({entry["id"] for entry in found}) == 1
+    assert len({entry["modified"] for entry in found}) == 3
     first, gone, again = found
     assert first["valid_until"] == again["valid_until"] == "2027-11-20T00:00:00.000Z"
     assert gone["valid_until"] == gone["modified"], "it ends when it is withdrawn"
-    assert not any(one.get("revoked") for one in found), "a later revision may bring it again"
+    assert not any(entry.get("revoked") for entry in found), "a later revision may bring it again"
     (shared_one,) = [
-        one
-        for one in json.loads(indicator_bundle([examples.shared()], tlp=Tlp.AMBER))["objects"]
-        if one["type"] == "indicator"
+        entry
+        for entry in json.loads(indicator_bundle([examples.shared()], tlp=Tlp.AMBER))["objects"]
+        if entry["type"] == "indicator"
     ]
     assert shared_one["id"] != first["id"], "what is shared says less of it"
-    newest = {one["id"]: one for one in objects}.values()
+    newest = {entry["id"]: entry for entry in objects}.values()
     bundle = {
         "type": "bundle",
         "id": "bundle--" + first["id"].partition("--")[2],
@@ -234,7 +236,7 @@ def test_a_value_is_matched_by_an_object_of_its_kind_or_not_at_all(
     own(shelf, "acme", indicator=Indicator(key=key, type=kind, value=value))
     entries = shelf.after(Collection(Tlp.AMBER, "acme"), -1)
     found = [json.loads(bytes(entry.body)) for entry in entries if entry.type == "indicator"]
-    assert [one["pattern"] for one in found] == ([pattern] if pattern else [])
+    assert [entry["pattern"] for entry in found] == ([pattern] if pattern else [])
     assert shelf.unreadable == 0
 
 
@@ -279,13 +281,13 @@ def test_an_unknown_reader_gets_nothing(server: HttpServer, given: str | None, p
 
 def test_pages_follow_each_other_until_there_is_no_more(server: HttpServer) -> None:
     pages = list(as_pages(collection(server).get_objects, per_request=3))
-    found = [one["id"] for page in pages for one in page.get("objects", [])]
+    found = [entry["id"] for page in pages for entry in page.get("objects", [])]
     assert len(found) == len(set(found))
     assert len([uid for uid in found if uid.startswith("indicator--")]) == 5
     assert [page["more"] for page in pages] == [True] * (len(pages) - 1) + [False]
     assert all(len(page["objects"]) <= 3 for page in pages)
     pages = list(as_pages(collection(server).get_objects, per_request=100))
-    whole = [one["id"] for page in pages for one in page["objects"]]
+    whole = [entry["id"] for page in pages for entry in page["objects"]]
     assert whole == found, "the server's own limit is smaller, and the order the same"
 
 
@@ -328,14 +330,16 @@ def test_the_versions_of_an_object_can_be_distinguished(server: HttpServer) -> N
     assert one.object_versions(uid)["versions"] == [first, last]
 
     def versions(asked: str) -> list[str]:
-        return [each["modified"] for each in one.get_object(uid, version=asked).get("objects", [])]
+        return [
+            entry["modified"] for entry in one.get_object(uid, version=asked).get("objects", [])
+        ]
 
     assert versions("last") == [last]
     assert versions("first") == [first]
     assert versions("all") == versions(f"{first},{last}") == [first, last]
     assert versions(first.replace("Z", "+00:00")) == versions(first.replace("0Z", "Z")) == [first]
     assert versions("2020-01-01T00:00:00Z") == []
-    assert [each["modified"] for each in one.get_object(uid)["objects"]] == [last]
+    assert [entry["modified"] for entry in one.get_object(uid)["objects"]] == [last]
 
 
 def test_a_manifest_lists_what_the_objects_are(server: HttpServer) -> None:
@@ -468,7 +472,7 @@ def test_what_has_no_marking_is_shown_to_nobody(item: object) -> None:
 
 def test_of_two_markings_the_stricter_counts() -> None:
     bundles = [json.loads(indicator_bundle([shared(1)], tlp=tlp)) for tlp in (Tlp.GREEN, Tlp.RED)]
-    (green, red) = (one["objects"][0]["id"] for one in bundles)
+    (green, red) = (bundle["objects"][0]["id"] for bundle in bundles)
     item = {**bundles[0]["objects"][2], "object_marking_refs": [red, green]}
     shelf = Shelf()
     shelf.add_bundle(json.dumps({"objects": [item]}).encode(), START)

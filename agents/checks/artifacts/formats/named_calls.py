@@ -138,7 +138,7 @@ def _judge_names(scan: Scan, prefix: str, mapping: dict[Any, Any]) -> None:
 
 def _judge_constructor(scan: Scan, prefix: str, mapping: dict[Any, Any]) -> None:
     """Report an object that LangChain's loader builds and that runs commands or code."""
-    parts = [one for one in texts(mapping.get("id")) if one]
+    parts = [text for text in texts(mapping.get("id")) if text]
     name = ".".join(parts)
     runs = bool(parts) and parts[-1] in _SHELLS
     if mapping.get("type") == "constructor" and (

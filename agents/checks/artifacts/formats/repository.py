@@ -232,8 +232,8 @@ def _judge_options(scan: Scan, mapping: dict[Any, Any], path: str) -> Iterator[i
         if options.get("trust_remote_code") not in (True, "true", "True", 1):
             continue
         beside = (f"{stem}_name_or_path", f"{stem}_name", f"{stem}_id", stem)
-        named = [mapping[one] for one in beside if isinstance(mapping.get(one), str)]
-        if any(_REPOSITORY.match(one) for one in named):
+        named = [mapping[name] for name in beside if isinstance(mapping.get(name), str)]
+        if any(_REPOSITORY.match(reference) for reference in named):
             where = f"{path}.{key}" if path else str(key)
             _judge_trust(scan, {**options, "path": named[0]}, where)
             yield id(options)
@@ -382,8 +382,8 @@ def _listed(document: dict[Any, Any]) -> Iterator[tuple[str, str, str]]:
     if isinstance(served, dict) and _SERVED & served.keys():
         for key in sorted((_SERVED | {"handler"}) & served.keys()):
             for path in texts(served[key]):
-                for one in path.split(","):
-                    yield f"model.{key}", "a part", one.strip().rpartition(":")[0] or one.strip()
+                for part in path.split(","):
+                    yield f"model.{key}", "a part", part.strip().rpartition(":")[0] or part.strip()
 
 
 def _judge_pipeline(scan: Scan, document: dict[Any, Any]) -> None:

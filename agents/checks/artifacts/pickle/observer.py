@@ -259,7 +259,9 @@ class Stream:
     def _misused_on(self, callee: Global, args: object, evidence: dict[str, Any]) -> None:
         """Report a call of what models only refer to, worse if it is given a private file."""
         given = args if isinstance(args, tuple) else ()
-        private = next((one for one in given if isinstance(one, str) and is_private_path(one)), "")
+        private = next(
+            (value for value in given if isinstance(value, str) and is_private_path(value)), ""
+        )
         if not private:
             self.misused(callee, evidence)
         elif self.once("use", callee.module, callee.name):

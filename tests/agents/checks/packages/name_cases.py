@@ -25,7 +25,7 @@ def measure() -> dict[str, float]:
         for names in (TYPOSQUATS, COMBOSQUATS, HARMLESS)
     )
     hits = sum(typo is not None for typo in (*typos, *combos))
-    false = sum(one is not None for one in harmless)
+    false = sum(score is not None for score in harmless)
     return {
         "precision": hits / (hits + false),
         "recall": hits / (len(typos) + len(combos)),
@@ -36,7 +36,7 @@ def measure() -> dict[str, float]:
         )
         / len(typos),
         "harmless above low": sum(
-            one is not None and one.severity.rank > Severity.LOW.rank for one in harmless
+            score is not None and score.severity.rank > Severity.LOW.rank for score in harmless
         ),
     }
 

@@ -288,8 +288,8 @@ def test_a_signer_who_may_speak_of_a_package_attests_its_file(signer, tenant):
     ids=["of another package", "somebody else", "another identity", "a key"],
 )
 def test_nobody_else_attests_it(signer, namespaces):
-    for one in sightings_of(signer, namespaces=namespaces):
-        assert one.bound_by == ()
+    for entry in sightings_of(signer, namespaces=namespaces):
+        assert entry.bound_by == ()
 
 
 def test_an_identity_of_sigstore_attests_a_file_too():

@@ -219,7 +219,7 @@ def test_what_is_ordinary_is_distinguished_from_what_resembles_it(data, rule):
 )
 def test_a_script_from_a_bare_address_or_a_shell_to_outside_is_critical(command, severity):
     found = run({"config": {"templates": [{"container": {"args": ["sh", "-c", command]}}]}})
-    assert [(one.rule_id, severity_of(one)) for one in found.detections] == [
+    assert [(detection.rule_id, severity_of(detection)) for detection in found.detections] == [
         ("TW-PIPE-REMOTE-SCRIPT", severity)
     ]
 

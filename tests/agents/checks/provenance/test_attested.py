@@ -101,9 +101,9 @@ def pushed(raw, *, operators=(), tenants=None, policy=None, files=FILES, **data)
 
 def lineage(outcome):
     return [
-        (one.component, one.made_from, [(by.kind, by.tenant) for by in one.attested])
-        for one in outcome.sightings
-        if one.attested
+        (sighting.component, sighting.made_from, [(by.kind, by.tenant) for by in sighting.attested])
+        for sighting in outcome.sightings
+        if sighting.attested
     ]
 
 
@@ -115,7 +115,7 @@ def test_what_the_operators_trust_root_signed_is_attested_lineage():
     raw = bundle(statement())
     outcome = pushed(raw, operators=[MINE])
     assert lineage(outcome) == [(NAME, (f"sha256:{BASE}",), [(BasisKind.ATTESTED, "")])]
-    (one,) = [one for one in outcome.sightings if one.attested]
+    (one,) = [sighting for sighting in outcome.sightings if sighting.attested]
     assert one.digest == whole(raw)
     checks = {check.name: check for check in outcome.checks}
     assert checks[f"provenance_{BUNDLE}"].status is Status.PASS
@@ -144,7 +144,9 @@ def test_what_somebody_else_signed_establishes_nothing(key):
     assert not lineage(outcome)
     check = {check.name: check for check in outcome.checks}[f"provenance_{BUNDLE}"]
     assert check.status is Status.WARN
-    assert "TW-PROV-SIGNATURE-INVALID" not in {one.rule_id for one in outcome.detections}
+    assert "TW-PROV-SIGNATURE-INVALID" not in {
+        detection.rule_id for detection in outcome.detections
+    }
     policy = Policy(tenant="tenant-a", roots=("file:///m",), signing_keys=(PEM,))
     assert not lineage(pushed(bundle(statement()), policy=policy))
 
@@ -153,7 +155,7 @@ def test_a_statement_about_other_files_says_nothing_of_these():
     said = statement({"x": "9" * 64})
     outcome = pushed(bundle(said), operators=[MINE])
     assert not lineage(outcome)
-    assert not any(one.bound_by for one in outcome.sightings)
+    assert not any(sighting.bound_by for sighting in outcome.sightings)
 
 
 def test_a_statement_with_another_payload_than_was_signed_is_refused():
@@ -192,14 +194,16 @@ def test_a_version_is_bound_where_the_signature_names_it_with_the_digest_of_the_
         fetch = MemoryFetch({"file:///m/a.bin": files["a.bin"], signature["uri"]: bundle(said)})
         request = plan_scan(event, knowledge.policy("tenant-a"))
         outcome = asyncio.run(scan_push(request, knowledge, fetch, by_content, now_ms=1))
-        bound = {one.component for one in outcome.sightings if one.bound_by}
+        bound = {sighting.component for sighting in outcome.sightings if sighting.bound_by}
         assert (f"sha256:{DIGESTS['a.bin']}" in bound) is binds
 
 
 def test_who_signed_a_file_and_speaks_of_the_publisher_is_known_as_it():
     raw = bundle(statement())
     (found,) = [
-        one for one in pushed(raw, operators=[MINE]).detections if one.description == "evil"
+        detection
+        for detection in pushed(raw, operators=[MINE]).detections
+        if detection.description == "evil"
     ]
     assert [by.kind for by in found.publisher_attested] == [BasisKind.ATTESTED]
     for names in (("model:huggingface/acme-labs/*",), ()):
@@ -210,7 +214,7 @@ def test_who_signed_a_file_and_speaks_of_the_publisher_is_known_as_it():
 def test_a_hostile_file_that_is_laid_beside_signed_ones_is_not_the_publishers():
     said = statement({"b": DIGESTS["b.safetensors"]})
     outcome = pushed(bundle(said), operators=[MINE])
-    (found,) = [one for one in outcome.detections if one.description == "evil"]
+    (found,) = [detection for detection in outcome.detections if detection.description == "evil"]
     assert not found.publisher_attested
 
 
@@ -235,9 +239,11 @@ def test_no_trust_root_of_a_tenant_speaks_of_anothers_private_names():
             internal=Internal(registries=("huggingface",)),
         ),
     )
-    assert {one.component for one in outcome.sightings if one.component.startswith("model:")} == {
-        "model:@tenant-a/huggingface/acme-labs/m"
-    }
+    assert {
+        sighting.component
+        for sighting in outcome.sightings
+        if sighting.component.startswith("model:")
+    } == {"model:@tenant-a/huggingface/acme-labs/m"}
     assert not lineage(outcome)
 
 

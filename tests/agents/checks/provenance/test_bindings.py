@@ -59,7 +59,11 @@ def pushed(hub, commit, *, policy=None, token=None, **data):
 
 
 def bound(outcome):
-    return [(one.component, one.name, one.version) for one in outcome.sightings if one.bound]
+    return [
+        (sighting.component, sighting.name, sighting.version)
+        for sighting in outcome.sightings
+        if sighting.bound
+    ]
 
 
 @pytest.mark.parametrize("files", [SEVERAL, ONE])
@@ -70,7 +74,7 @@ def test_a_published_revision_binds_its_digest_to_its_name(hub, files):
     key = f"tree:{whole}" if len(files) > 1 else f"sha256:{whole}"
     outcome = pushed(hub, commit)
     assert bound(outcome) == [(NAME, None, commit), (key, NAME, commit)]
-    assert {one.digest for one in outcome.sightings if one.bound} == {whole}
+    assert {sighting.digest for sighting in outcome.sightings if sighting.bound} == {whole}
 
 
 def test_a_dataset_of_the_hub_is_bound_as_one(hub):
@@ -92,7 +96,9 @@ def test_a_commit_of_a_pull_request_binds_nothing(hub):
     proposed = hub.commit("proposed", SEVERAL, [main])
     hub.point("pullRequests", "refs/pr/7", proposed)
     outcome = pushed(hub, proposed)
-    assert any(one.component == NAME for one in outcome.sightings), "it is still the tenant's own"
+    assert any(sighting.component == NAME for sighting in outcome.sightings), (
+        "it is still the tenant's own"
+    )
     assert not bound(outcome)
 
 
@@ -173,8 +179,8 @@ def test_a_scan_of_a_published_revision_reaches_who_only_names_it(hub, files, pu
         return
     (alert,) = flow.alerts_of("b")
     assert alert.score.band.rank >= Severity.HIGH.rank
-    assert [one.basis.kind for one in alert.findings] == [BasisKind.VERIFIED]
-    assert {(one.component, one.version) for one in alert.systems} == {(NAME, commit)}
+    assert [finding.basis.kind for finding in alert.findings] == [BasisKind.VERIFIED]
+    assert {(system.component, system.version) for system in alert.systems} == {(NAME, commit)}
 
 
 def test_the_hub_is_asked_for_a_history_only_where_a_tip_is_not_the_commit(hub):

@@ -281,7 +281,7 @@ def test_a_file_that_differs_from_the_expected_one_is_found_however_it_came(acti
         expected={"hashes": {"./m.safetensors": A}},
     )
     found = check_pushed(event, knowing()).detections
-    assert "TW-PROV-HASH-MISMATCH" in {one.rule_id for one in found}
+    assert "TW-PROV-HASH-MISMATCH" in {entry.rule_id for entry in found}
 
 
 def test_what_a_pull_did_not_fetch_is_not_missing_and_what_it_fetched_beside_is_no_surprise():
@@ -291,7 +291,9 @@ def test_what_a_pull_did_not_fetch_is_not_missing_and_what_it_fetched_beside_is_
         expected={"hashes": {"m.safetensors": A, "other.safetensors": B, "config.json": B}},
     )
     outcome = check_pushed(event, knowing())
-    hashes = {one.name: one.status for one in outcome.checks if one.name.startswith("hash_")}
+    hashes = {
+        check.name: check.status for check in outcome.checks if check.name.startswith("hash_")
+    }
     assert hashes == {"hash_m.safetensors": Status.PASS}
     assert not outcome.detections
 

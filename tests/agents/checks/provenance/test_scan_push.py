@@ -97,7 +97,9 @@ def test_a_registry_that_serves_other_bytes_than_the_manifest_names_taints_no_tr
     request = plan_scan(event, knowledge.policy("tenant-a"))
     fetch = MemoryFetch({where: served}, listing=listing)
     outcome = asyncio.run(scan_push(request, knowledge, fetch, by_content, now_ms=1000))
-    (part,) = [one for one in outcome.sightings if one.component.startswith("sha256:")]
+    (part,) = [
+        sighting for sighting in outcome.sightings if sighting.component.startswith("sha256:")
+    ]
     assert part.digest == sha(served)
     assert part.tree == (f"tree:{pinned}" if served == b"fine" else "")
     # what was assessed is known by the manifest's digest only if all that it names was read
@@ -126,18 +128,18 @@ def test_what_was_read_is_named_and_what_the_event_claims_is_not():
 )
 def test_what_is_found_in_images_and_packages_is_their_tenants_own(kind, verified):
     _, outcome = run({"b.bin": b"evil"}, kind=kind)
-    (found,) = [one for one in outcome.detections if one.description == "evil"]
+    (found,) = [detection for detection in outcome.detections if detection.description == "evil"]
     assert (found.basis is not None) is verified
     assert found.indicator.key == f"sha256:{sha(b'evil')}"
 
 
 def test_what_a_policy_suppresses_in_the_bytes_is_withheld_not_lost():
     rule = run({"b.bin": b"evil"})[1].detections
-    (bound,) = [one for one in rule if one.description == "evil"]
+    (bound,) = [detection for detection in rule if detection.description == "evil"]
     for by in ({"rule_id": bound.rule_id}, {"path": "b.*"}, {"digest": sha(b"evil")}):
         entry = {"reason": "known", "expires": "2999-01-01", **by}
         checks, outcome = run({"b.bin": b"evil"}, policy={"suppressions": [entry]})
-        assert "evil" not in {one.description for one in outcome.detections}
+        assert "evil" not in {detection.description for detection in outcome.detections}
         assert outcome.withheld == (bound,)
         assert outcome.outcome.withheld == (bound,)
         assert checks["scan"].status is Status.FAIL

@@ -45,7 +45,7 @@ def scanned(fetch, names, **data):
 
 
 def found(outcome):
-    (one,) = [one for one in outcome.detections if one.description == "evil"]
+    (one,) = [detection for detection in outcome.detections if detection.description == "evil"]
     return one
 
 
@@ -75,16 +75,16 @@ def test_the_digest_that_an_event_declares_is_no_verified_one():
     genuine = "a" * 64
     outcome = scanned(MemoryFetch(contents), ["b.bin"], digests={"sha256": genuine})
     assert found(outcome).indicator.key == f"sha256:{sha(b'evil')}"
-    assert not [one for one in outcome.sightings if one.digest == genuine]
+    assert not [sighting for sighting in outcome.sightings if sighting.digest == genuine]
 
 
 def test_the_files_of_a_tree_say_which_tree_names_them():
     contents = {"file:///m/a.bin": b"evil", "file:///m/b.bin": b"fine"}
     outcome = scanned(MemoryFetch(contents), ["a.bin", "b.bin"])
     tree = f"tree:{digest_of_files({'a.bin': sha(b'evil'), 'b.bin': sha(b'fine')})}"
-    files = [one for one in outcome.sightings if one.component.startswith("sha256:")]
-    assert {(one.tree, one.verified) for one in files} == {(tree, True)}
-    (held,) = [one for one in outcome.sightings if one.component == tree]
+    files = [sighting for sighting in outcome.sightings if sighting.component.startswith("sha256:")]
+    assert {(file.tree, file.verified) for file in files} == {(tree, True)}
+    (held,) = [sighting for sighting in outcome.sightings if sighting.component == tree]
     assert held.verified
 
 
@@ -96,10 +96,14 @@ def test_what_an_oci_revision_says_makes_no_tree_of_the_files_beside_it():
     request = plan_scan(event, knowledge.policy("tenant-a"))
     fetch = MemoryFetch(contents)
     outcome = asyncio.run(scan_push(request, knowledge, fetch, by_content, now_ms=1000))
-    assert not [one for one in outcome.sightings if one.tree or one.component.startswith("tree:")]
-    named = [one for one in outcome.sightings if one.digest == "e" * 64]
+    assert not [
+        sighting
+        for sighting in outcome.sightings
+        if sighting.tree or sighting.component.startswith("tree:")
+    ]
+    named = [sighting for sighting in outcome.sightings if sighting.digest == "e" * 64]
     assert named
-    assert not any(one.verified for one in named)
+    assert not any(entry.verified for entry in named)
 
 
 def test_every_read_must_meet_what_was_read_before():

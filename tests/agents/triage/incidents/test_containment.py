@@ -28,17 +28,23 @@ def test_evidence_comes_first_and_rollback_goes_to_the_last_known_good():
     flow = hostile("a", [Policy(tenant="a", automatic=ALL)])
     specs = {spec.action: spec for spec in flow.issued}
     assert set(specs) == {"capture-evidence", "quarantine", "rollback", "block", "revoke"}
-    evidence = {one.target: one for one in flow.issued if one.action == "capture-evidence"}
+    evidence = {
+        command.target: command for command in flow.issued if command.action == "capture-evidence"
+    }
     assert set(evidence) == {f"{MODEL}@r2", "gpu-a"}
     first = evidence[f"{MODEL}@r2"].command_id
-    assert all(first in one.after for one in flow.issued if one.action != "capture-evidence")
+    assert all(
+        first in command.after for command in flow.issued if command.action != "capture-evidence"
+    )
     assert specs["quarantine"].command_id in specs["rollback"].after
     assert specs["rollback"].rollback_digest == GOOD
     assert specs["revoke"].target == "secret-ref:a-token"
     assert specs["block"].target == ROOT
     assert all(spec.dry_run and spec.expires and spec.reason for spec in flow.issued)
     views = [view for view in flow.incidents[CASE].commands if view.state != "advised"]
-    assert {view.spec.command_id for view in views} == {one.command_id for one in flow.issued}
+    assert {view.spec.command_id for view in views} == {
+        command.command_id for command in flow.issued
+    }
     assert all(view.spec.findings for view in views)
     assert all(len(spec.command_id) == 36 for spec in flow.issued)
 
@@ -54,7 +60,7 @@ def test_what_is_only_advised_is_no_record():
     assert "revoke" not in {
         spec.action for spec in [*flow.commands.values(), *flow.proposals.values()]
     }
-    states = {one.spec.action: one.state for one in flow.alerts[CASE, "a"].commands}
+    states = {command.spec.action: command.state for command in flow.alerts[CASE, "a"].commands}
     assert states["revoke"] == "advised"
 
 
@@ -63,7 +69,9 @@ def test_no_known_good_version_is_said():
     flow.policy(Policy(tenant="a", automatic=ALL))
     flow.saw(*held(MODEL, "a", "gpu", version="r2", digest=BAD))
     flow.found(finding("malicious_payload", "a"))
-    (rollback,) = [one for one in flow.alerts[CASE, "a"].commands if one.spec.action == "rollback"]
+    (rollback,) = [
+        command for command in flow.alerts[CASE, "a"].commands if command.spec.action == "rollback"
+    ]
     assert rollback.state == "advised"
     assert "no known-good version" in rollback.spec.reason
     assert "rollback" not in {spec.action for spec in flow.issued}
@@ -71,19 +79,21 @@ def test_no_known_good_version_is_said():
 
 def test_approval_issues_and_rejection_does_not():
     flow = hostile("a")
-    quarantine = next(one for one in flow.proposals.values() if one.action == "quarantine")
-    block = next(one for one in flow.proposals.values() if one.action == "block")
+    quarantine = next(
+        proposal for proposal in flow.proposals.values() if proposal.action == "quarantine"
+    )
+    block = next(proposal for proposal in flow.proposals.values() if proposal.action == "block")
     decide(flow, DecisionKind.APPROVE, 61, tenant="a", target=quarantine.command_id)
     decide(flow, DecisionKind.REJECT, 61, tenant="a", target=block.command_id)
     assert set(flow.commands) == {quarantine.command_id}
     assert flow.commands[quarantine.command_id].mode == "approved"
-    states = {one.spec.action: one.state for one in flow.alerts[CASE, "a"].commands}
+    states = {command.spec.action: command.state for command in flow.alerts[CASE, "a"].commands}
     assert states["block"] == "rejected"
 
 
 def test_another_tenants_decision_does_nothing_here():
     flow = hostile("ab")
-    mine = next(one for one in flow.proposals.values() if one.tenant == "a")
+    mine = next(proposal for proposal in flow.proposals.values() if proposal.tenant == "a")
     decide(flow, DecisionKind.APPROVE, 61, tenant="b", target=mine.command_id)
     decide(flow, DecisionKind.CLOSE, tenant="stranger")
     assert mine.command_id not in flow.commands
@@ -106,14 +116,14 @@ def test_silence_is_answered_by_repetition_then_escalation():
     for _ in range(40):
         flow.tick(minutes=30)
     assert flow.commands[block.command_id].attempt == 5
-    assert [one.kind for one in flow.operator.values()].count("escalation") == 1
+    assert [notice.kind for notice in flow.operator.values()].count("escalation") == 1
 
 
 def test_a_failure_is_reported_and_repeated_and_a_success_ends_it():
     flow = hostile("a", [Policy(tenant="a", automatic=("block",))])
     (block,) = flow.commands.values()
     flow.answer(block, 500, "no route")
-    states = {one.spec.action: one.state for one in flow.alerts[CASE, "a"].commands}
+    states = {command.spec.action: command.state for command in flow.alerts[CASE, "a"].commands}
     assert states["block"] == "failed"
     flow.tick(minutes=16)
     again = flow.commands[block.command_id]
@@ -128,9 +138,9 @@ def test_a_failure_is_reported_and_repeated_and_a_success_ends_it():
 def test_proposals_expire_and_escalate():
     flow = hostile("a")
     flow.tick(minutes=73 * 60)
-    states = {one.state for one in flow.alerts[CASE, "a"].commands}
+    states = {command.state for command in flow.alerts[CASE, "a"].commands}
     assert states == {"expired"}
-    assert "escalation" in {one.kind for one in flow.operator.values()}
+    assert "escalation" in {notice.kind for notice in flow.operator.values()}
 
 
 def test_contained_when_all_that_takes_it_out_of_use_succeeded():
@@ -149,7 +159,7 @@ def test_a_forged_result_changes_nothing_and_is_reported():
     forged = ForgedResult(incident=CASE, id="res-x", tenant="a", at=at(99))
     flow.send([incident_message(CASE, forged)])
     assert significance(flow.alerts[CASE, "a"]) == before
-    assert "forged-result" in {one.kind for one in flow.operator.values()}
+    assert "forged-result" in {notice.kind for notice in flow.operator.values()}
 
 
 def test_command_ids_have_the_shape_of_a_uuid():

@@ -25,7 +25,7 @@ def test_a_false_positive_closes_undoes_and_withdraws_the_indicator():
     decide(flow, DecisionKind.FALSE_POSITIVE, tenant="a")
     view = flow.alerts[CASE, "a"]
     assert view.status == "false-positive"
-    told = [one.activity for one in flow.history[view.id]]
+    told = [alert.activity for alert in flow.history[view.id]]
     assert told.count("close") == 1
     assert set(told[told.index("close") + 1 :]) <= {"update"}
     assert {spec.action for spec in flow.issued if spec.undoes} == {

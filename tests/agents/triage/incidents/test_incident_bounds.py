@@ -62,7 +62,7 @@ def two_orders() -> tuple[Flow, Flow]:
 @pytest.mark.slow
 def test_no_command_is_lost_to_others_whatever_the_order(two_orders):
     forward, mixed = two_orders
-    captured = {one.system for one in forward.issued if one.target_type == "system"}
+    captured = {command.system for command in forward.issued if command.target_type == "system"}
     assert captured == {f"node-{number:03}" for number in range(120)}
     assert set(forward.commands) == set(mixed.commands)
     assert max(rows.largest for rows in forward.incident_rows) <= ROW_BYTES
@@ -73,11 +73,11 @@ def test_the_alert_lists_the_most_important_commands_and_says_that_there_are_mor
     forward, mixed = two_orders
     view = forward.alerts[CASE, "a"]
     assert "commands" in view.truncated
-    assert {"quarantine", "block"} <= {one.spec.action for one in view.commands}
+    assert {"quarantine", "block"} <= {command.spec.action for command in view.commands}
     # the most critical asset comes before those that have it longer
-    assert "node-007" in {one.spec.system for one in view.commands}
-    listed = [one.spec.command_id for one in view.commands]
-    assert listed == [one.spec.command_id for one in mixed.alerts[CASE, "a"].commands]
+    assert "node-007" in {command.spec.system for command in view.commands}
+    listed = [command.spec.command_id for command in view.commands]
+    assert listed == [command.spec.command_id for command in mixed.alerts[CASE, "a"].commands]
 
 
 @pytest.mark.slow
@@ -97,8 +97,8 @@ def test_more_commands_than_are_issued_is_reported(monkeypatch):
     assert len(flow.commands) == 20
     assert "over-commanding" in flow.alerts[CASE, "a"].truncated
     assert "commands" in flow.incidents[CASE].truncated
-    told = [one for one in flow.operator.values() if one.kind == "bound-reached"]
-    assert [one.subject for one in told] == [CASE]
+    told = [notice for notice in flow.operator.values() if notice.kind == "bound-reached"]
+    assert [entry.subject for entry in told] == [CASE]
     assert COMMANDS > 20
 
 
@@ -108,7 +108,7 @@ def test_places_of_evidence_that_a_command_can_not_name_are_reported():
     flow.policy(Policy(tenant="a", automatic=EVERYTHING, evidence={"gpu": paths}))
     flow.found(finding("malicious_payload", "a"))
     flow.saw(*held(MODEL, "a", "gpu", version="r2", digest=BAD))
-    (capture,) = [one for one in flow.issued if one.target == "gpu"]
+    (capture,) = [command for command in flow.issued if command.target == "gpu"]
     assert capture.paths == paths[:-1]
     assert "evidence paths" in flow.alerts[CASE, "a"].truncated
 
@@ -165,8 +165,8 @@ def found_hostile(tenant: str, name: str, number: int) -> FindingUpdate:
         minutes=number,
         rule_id=f"TW-{number}",
         evidence={name: name, "file": name},
-        systems=tuple(f"{name}-{one}" for one in range(5)),
-        identities=tuple(f"secret-ref:{name}-{one}" for one in range(12)),
+        systems=tuple(f"{name}-{number}" for number in range(5)),
+        identities=tuple(f"secret-ref:{name}-{number}" for number in range(12)),
         publisher=f"publisher:{name}",
     )
     return FindingUpdate(incident=CASE, root=f"sha256:{BAD}", finding=found)
@@ -228,7 +228,7 @@ def send_hostile(flow: Flow, tenant: str, name: str, number: int) -> None:
         Withdrawal(incident=CASE, tenant=tenant, finding=f"f-{name}", reason=name, at=at(number)),
         Related(incident=CASE, other=f"inc-{name}", via=name, tenant=tenant),
     ]
-    flow.send(incident_message(CASE, one) for one in messages)
+    flow.send(incident_message(CASE, message) for message in messages)
     for whose in (tenant, None):
         flow.decide(
             Decision(

@@ -241,16 +241,16 @@ def test_an_ended_incident_is_forgotten_after_400_days_and_an_open_one_is_not():
 
 def test_each_result_is_audited_once():
     flow = hostile("a", [Policy(tenant="a", automatic=ALL)])
-    spec = next(one for one in flow.issued if one.action == "quarantine")
+    spec = next(command for command in flow.issued if command.action == "quarantine")
     flow.answer(spec, 500, "no such folder")
     flow.answer(spec, 200, "moved")
     flow.answer(spec, 200, "moved")
     audits = [
-        msgspec.json.decode(one.value or b"", type=CommandView)
-        for one in flow.sent
-        if one.channel is Channel.CONTAINMENT_AUDIT
+        msgspec.json.decode(message.value or b"", type=CommandView)
+        for message in flow.sent
+        if message.channel is Channel.CONTAINMENT_AUDIT
     ]
-    assert [(one.spec.command_id, one.state) for one in audits] == [
+    assert [(audit.spec.command_id, audit.state) for audit in audits] == [
         (spec.command_id, "failed"),
         (spec.command_id, "done"),
     ]
@@ -260,7 +260,7 @@ def test_what_is_taken_back_is_taken_back_in_order():
     """A switch forward waits until what it switches to was restored."""
     flow = hostile("a", [Policy(tenant="a", automatic=ALL)])
     decide(flow, DecisionKind.FALSE_POSITIVE, 61, tenant="a")
-    undone = {one.action: one for one in flow.issued if one.undoes}
+    undone = {command.action: command for command in flow.issued if command.undoes}
     assert undone["restore"].command_id in undone["roll-forward"].after
     assert set(undone["roll-forward"].after) <= {one.command_id for one in undone.values()}
 
@@ -308,6 +308,6 @@ def test_a_publishers_campaign_commands_nothing_but_what_is_its_own():
             )
         )
     campaign = flow.alerts[incident_id("publisher:hub/x"), "a"]
-    assert {one.spec.action for one in campaign.commands} == {"block"}
+    assert {command.spec.action for command in campaign.commands} == {"block"}
     (block,) = campaign.commands
     assert (block.spec.target, block.state) == ("publisher:hub/x", "proposed")

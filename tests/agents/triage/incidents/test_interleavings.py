@@ -88,9 +88,9 @@ def calm(known: tuple[Any, list[Checked]]) -> Results:
 def test_the_mix_meets_what_it_is_meant_to_meet(calm):
     assert len(calm.findings) > 100
     assert len(calm.commands) > 50
-    assert any(one["root"].startswith("publisher:") for one in calm.incidents.values())
-    assert any(one["root"].startswith("sha256:") for one in calm.incidents.values())
-    assert any(one["root"].startswith("pypi:litellm") for one in calm.incidents.values())
+    assert any(incident["root"].startswith("publisher:") for incident in calm.incidents.values())
+    assert any(incident["root"].startswith("sha256:") for incident in calm.incidents.values())
+    assert any(incident["root"].startswith("pypi:litellm") for incident in calm.incidents.values())
 
 
 def test_one_interleaving_puts_out_the_same(known, calm):
@@ -119,8 +119,8 @@ def but_for_modes(results: Results) -> Results:
             **document,
             "next_action": None,
             "commands": [
-                {**one, "state": None, "spec": {**one["spec"], "mode": None}}
-                for one in document["commands"]
+                {**command, "state": None, "spec": {**command["spec"], "mode": None}}
+                for command in document["commands"]
             ],
             "timeline": sorted(
                 (
@@ -140,7 +140,8 @@ def but_for_modes(results: Results) -> Results:
                 **alert["unmapped"],
                 "next_action": None,
                 "commands": [
-                    {**one, "mode": None, "state": None} for one in alert["unmapped"]["commands"]
+                    {**command, "mode": None, "state": None}
+                    for command in alert["unmapped"]["commands"]
                 ],
             },
         }
@@ -152,10 +153,10 @@ def but_for_modes(results: Results) -> Results:
 def proposed_in(results: Results) -> set[tuple[str, str]]:
     """Return the commands that a person decides, by incident."""
     return {
-        (uid, one["spec"]["command_id"])
+        (uid, command["spec"]["command_id"])
         for uid, document in results.incidents.items()
-        for one in document["commands"]
-        if one["spec"]["mode"] == "proposal"
+        for command in document["commands"]
+        if command["spec"]["mode"] == "proposal"
     }
 
 
@@ -185,7 +186,9 @@ def decided(calm: Results) -> list[Decision]:
     made = []
     for number, (incident, document) in enumerate(sorted(calm.incidents.items())):
         tenant = min(part["tenant"] for part in document["tenants"])
-        proposed = [one["spec"] for one in document["commands"] if one["state"] == "proposed"]
+        proposed = [
+            command["spec"] for command in document["commands"] if command["state"] == "proposed"
+        ]
         kinds = (
             DecisionKind.FALSE_POSITIVE,
             DecisionKind.CLOSE,
@@ -246,11 +249,12 @@ def test_decisions_and_withdrawals_lead_to_the_same(known, calm, decided_calm, s
 
 def in_force(results: Results) -> tuple[set[str], dict[str, Any]]:
     """Return the commands that hold and the alerts that stand."""
-    commands = [one for doc in results.incidents.values() for one in doc["commands"]]
+    commands = [command for doc in results.incidents.values() for command in doc["commands"]]
     holding = {
-        one["spec"]["command_id"]
-        for one in commands
-        if "undoes" not in one["spec"] and one["state"] not in {"reversed", "rejected", "advised"}
+        command["spec"]["command_id"]
+        for command in commands
+        if "undoes" not in command["spec"]
+        and command["state"] not in {"reversed", "rejected", "advised"}
     }
     standing = {
         uid: alert["finding_info"]

@@ -143,8 +143,8 @@ def run(*, seed: int | None = None, again: float = 0.0, batch: int = 64) -> Flow
     flow.policy(Policy(tenant="a", automatic=("capture-evidence", "quarantine")))
     inputs = story()
     if shuffle is None:
-        for one in inputs:
-            flow.put(one)
+        for record in inputs:
+            flow.put(record)
             flow.run()
     else:
         shuffle.shuffle(inputs)
@@ -238,10 +238,12 @@ def test_a_version_vouched_for_later_is_a_rollback_target_as_one_that_was_before
     told = []
     for order in ([vouched, *inputs], [*inputs, vouched], [*reversed(inputs), vouched]):
         flow = Flow()
-        for one in order:
-            flow.put(one)
+        for record in order:
+            flow.put(record)
             flow.run()
-        (rollback,) = [one for one in flow.proposals.values() if one.action == "rollback"]
+        (rollback,) = [
+            proposal for proposal in flow.proposals.values() if proposal.action == "rollback"
+        ]
         told.append((rollback.command_id, rollback.rollback_version, outcome(flow)["alerts"]))
     assert told[0] == told[1] == told[2]
     assert told[0][1] == "r1"
@@ -250,21 +252,27 @@ def test_a_version_vouched_for_later_is_a_rollback_target_as_one_that_was_before
 def test_no_component_loses_its_last_good_version_to_others():
     models = [f"{MODEL}-{number}" for number in range(12)]
     inputs = [
-        one
+        sighting
         for number, model in enumerate(models)
         for version in range(6)
-        for one in held(
+        for sighting in held(
             model, "a", "gpu", version, version=f"r{version}", digest=f"{number:02}{version}" * 21
         )
     ]
-    bad = [one for model in models for one in held(model, "a", "gpu", 9, version="x", digest=BAD)]
+    bad = [
+        sighting
+        for model in models
+        for sighting in held(model, "a", "gpu", 9, version="x", digest=BAD)
+    ]
     found = [finding("malicious_payload", "a", model, version="x", minutes=9) for model in models]
     outcomes = []
     for order in ([*inputs, *bad, *found], [*found, *bad, *reversed(inputs)]):
         flow = Flow()
         flow.put(*order)
         flow.run()
-        rollbacks = {one.target for one in flow.proposals.values() if one.action == "rollback"}
+        rollbacks = {
+            proposal.target for proposal in flow.proposals.values() if proposal.action == "rollback"
+        }
         assert rollbacks == set(models)
         outcomes.append(outcome(flow))
     assert outcomes[0] == outcomes[1]

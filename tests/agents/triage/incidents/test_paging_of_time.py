@@ -28,8 +28,8 @@ def test_each_waiting_part_is_yielded_once_a_round_and_none_before_its_time(monk
         clock.wait(f"inc-{number}", "a", 100 if number % 2 else 10_000)
     clock.advance(500)
     rounds = [[waiting.incident for _, waiting in Deadlines(store).due()] for _ in range(4)]
-    assert [len(one) for one in rounds] == [1, 2, 1, 1]
-    assert sorted(name for one in rounds for name in one) == [f"inc-{n}" for n in (1, 3, 5, 7, 9)]
+    assert [len(turn) for turn in rounds] == [1, 2, 1, 1]
+    assert sorted(name for turn in rounds for name in turn) == [f"inc-{n}" for n in (1, 3, 5, 7, 9)]
     again = [waiting.incident for _, waiting in Deadlines(store).due()]
     assert again == rounds[0], "it begins anew"
 
@@ -83,10 +83,10 @@ def test_what_one_tenant_has_waiting_keeps_no_other_from_its_time(monkeypatch, a
 
     def states():
         return {
-            one.state
+            command.state
             for alert in flow.alerts_of("victim")
-            for one in alert.commands
-            if one.spec.action == "quarantine"
+            for command in alert.commands
+            if command.spec.action == "quarantine"
         }
 
     before = states()

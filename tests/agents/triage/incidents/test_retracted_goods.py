@@ -213,7 +213,7 @@ def test_every_component_keeps_its_best_before_any_keeps_its_second():
         for component in range(24)
         for number in range(9)
     ]
-    flow.send(incident_message(CASE, one) for one in goods)
+    flow.send(incident_message(CASE, message) for message in goods)
     assert {kept_good.component for kept_good in kept_goods(flow) if kept_good.active} >= {
         f"{MODEL}-{component}" for component in range(24)
     }

@@ -205,6 +205,6 @@ def test_evidence_is_asked_for_before_what_contains_and_is_waited_for(dry_run, b
         elif spec.undoes is None:
             contained += 1
             assert captures & set(spec.after), "what contains waits for no evidence"
-            earlier = {one.command_id for one in flow.issued[: flow.issued.index(spec)]}
+            earlier = {command.command_id for command in flow.issued[: flow.issued.index(spec)]}
             assert set(spec.after) <= earlier, "it waits for what is asked for later"
     assert contained >= 3

@@ -42,7 +42,7 @@ def pushed(number, **more):
 
 def kinds(messages):
     return [
-        msgspec.json.decode(one.value)["kind"]
-        for one in messages
-        if one.channel is Channel.OPERATOR_ALERTS
+        msgspec.json.decode(message.value)["kind"]
+        for message in messages
+        if message.channel is Channel.OPERATOR_ALERTS
     ]

@@ -61,8 +61,8 @@ def test_intelligence_on_a_digest_reaches_who_names_the_revision(late):
         flow.fact(ON_DIGEST)
     (alert,) = flow.alerts_of("b")
     assert alert.score.band.rank >= Severity.HIGH.rank
-    assert {one.known_by for one in alert.findings} == {"intelligence (x, y)"}
-    assert [one.action for one in flow.issued if one.tenant == "b"] == ["quarantine"]
+    assert {finding.known_by for finding in alert.findings} == {"intelligence (x, y)"}
+    assert [command.action for command in flow.issued if command.tenant == "b"] == ["quarantine"]
     assert not flow.alerts_of("c")
     assert not flow.alerts_of("d")
 
@@ -118,7 +118,7 @@ def test_other_bytes_under_the_name_are_exempt_if_tidewatch_read_them():
     flow.fact(ON_DIGEST)
     assert not flow.alerts_of("b"), "it has provably something else"
     assert flow.alerts_of("c"), "that a commit has another digest is a claim, and no shield"
-    assert [one.system for view in flow.alerts_of("d") for one in view.systems] == ["gpu-2"]
+    assert [system.system for view in flow.alerts_of("d") for system in view.systems] == ["gpu-2"]
 
 
 def test_what_is_made_from_a_bound_revision_is_reached_in_full():
@@ -129,7 +129,7 @@ def test_what_is_made_from_a_bound_revision_is_reached_in_full():
     flow.saw(*binding(), tuned)
     flow.found(finding("malicious_payload", "lab", NAME, version=COMMIT))
     (alert,) = flow.alerts_of("b")
-    assert {one.component for one in alert.systems} == {"model:@b/tuned"}
+    assert {system.component for system in alert.systems} == {"model:@b/tuned"}
     assert alert.score.band.rank >= Severity.HIGH.rank
 
 
@@ -139,7 +139,7 @@ def test_no_claim_of_a_binding_comes_from_who_made_the_mark():
     flow.saw(*binding("mallory"), named("b"))
     flow.found(finding("malicious_payload", "lab", NAME, version=COMMIT))
     (alert,) = flow.alerts_of("b")
-    assert {one.basis.kind for one in alert.findings} == {BasisKind.VERIFIED}
+    assert {finding.basis.kind for finding in alert.findings} == {BasisKind.VERIFIED}
     assert "mallory" not in msgspec.json.encode(alert).decode()
 
 
@@ -156,7 +156,7 @@ def test_the_order_of_arrival_does_not_decide(seed):
     flow = flow_of("b")
     flow.put(*inputs)
     flow.run()
-    assert [one.action for one in flow.issued if one.tenant == "b"] == ["quarantine"]
+    assert [command.action for command in flow.issued if command.tenant == "b"] == ["quarantine"]
     assert not flow.alerts_of("c")
 
 
@@ -204,9 +204,11 @@ def test_a_bound_revision_is_exempt_from_a_fact_that_means_another_digest(seed):
         flow.run()
     for tenant in ("b", "c", "f"):
         assert not standing(flow, tenant), tenant
-        assert not [one for one in flow.issued if one.tenant == tenant and not seed], tenant
+        assert not [command for command in flow.issued if command.tenant == tenant and not seed], (
+            tenant
+        )
     (claimed,) = standing(flow, "d")
-    assert {one.severity for one in claimed.findings} == {Severity.MEDIUM}
+    assert {finding.severity for finding in claimed.findings} == {Severity.MEDIUM}
     (theirs,) = standing(flow, "e")
     assert theirs.score.band.rank >= Severity.HIGH.rank
 
@@ -215,9 +217,9 @@ def test_what_a_fact_contained_is_released_when_its_version_is_bound_to_other_by
     flow = flow_of("b")
     flow.saw(named("b"))
     flow.fact(LISTED)
-    assert [one.action for one in flow.issued] == ["quarantine"]
+    assert [command.action for command in flow.issued] == ["quarantine"]
     flow.saw(*binding(digest=GOOD))
-    assert [one.action for one in flow.issued] == ["quarantine", "restore"]
+    assert [command.action for command in flow.issued] == ["quarantine", "restore"]
     # A later record of the fact that means the version whatever its digest counts again.
     flow.fact(msgspec.structs.replace(LISTED, digests=()))
     assert standing(flow, "b")
@@ -261,6 +263,6 @@ def test_what_tidewatch_reads_later_is_exempt_as_well(late):
         flow.put(one)
         flow.run()
     (alert,) = standing(flow, "b")
-    assert {one.severity for one in alert.findings} == {Severity.MEDIUM}
+    assert {finding.severity for finding in alert.findings} == {Severity.MEDIUM}
     flow.saw(msgspec.structs.replace(claimed, verified=True))
     assert not standing(flow, "b")

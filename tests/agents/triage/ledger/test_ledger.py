@@ -33,7 +33,7 @@ def test_a_colleague_who_pushes_to_the_own_registry_is_no_stranger(component, se
                 component, "a", "registry", number, version=who, publisher_id=who, kind="pushed"
             )
         )
-    (ioc,) = [one for one in flow.iocs.values() if one.ioc_type == "publisher_change"]
+    (ioc,) = [ioc for ioc in flow.iocs.values() if ioc.ioc_type == "publisher_change"]
     assert ioc.severity is severity
 
 
@@ -152,7 +152,7 @@ def test_versions_are_split_from_keys():
 
 def test_findings_below_medium_open_no_incident():
     low = finding("unpinned_dependency", "a", digest=None, severity=Severity.LOW)
-    assert {one.channel for one in finding_messages(low)} == {Channel.OBSERVATIONS}
+    assert {message.channel for message in finding_messages(low)} == {Channel.OBSERVATIONS}
 
 
 @pytest.mark.slow
@@ -174,7 +174,7 @@ def test_rows_stay_within_their_bound_whatever_is_sent():
                 signed=True,
                 publisher=f"publisher:hub/{number}{long}",
                 publisher_id=f"{number}{long}",
-                identities=tuple(f"{one}{long}" for one in range(50)),
+                identities=tuple(f"{number}{long}" for number in range(50)),
                 made_from=tuple(f"model:in{one}@{number}" for one in range(100)),
             ),
         )

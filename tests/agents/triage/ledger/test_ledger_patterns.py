@@ -127,7 +127,9 @@ def test_each_reached_threshold_of_tenants_is_reported(tenants, seed, batch):
         )
         if isinstance(message, Prevalence)
     ]
-    assert {one.threshold for one in told} == {count for count in (3, 10, 30) if count <= tenants}
+    assert {entry.threshold for entry in told} == {
+        count for count in (3, 10, 30) if count <= tenants
+    }
     reached = max((count for count in (3, 10, 30) if count < tenants), default=None)
     assert {view.other_tenants for view in flow.alerts.values()} == {reached}
     pattern = {view.pattern for view in flow.alerts.values()}

@@ -73,7 +73,7 @@ def test_a_poisoned_dataset_reaches_two_models_and_a_deployment():
     flow.saw(*lineage())
     flow.fact(POISON)
     (incident,) = flow.incidents.values()
-    reached = {(one.tenant, one.component): one.path for one in incident.systems}
+    reached = {(system.tenant, system.component): system.path for system in incident.systems}
     assert reached == {
         ("a", DATA): (),
         ("a", "model:hub/base"): (DATA,),
@@ -95,12 +95,16 @@ def test_a_published_lineage_advises_the_tenants_further_down():
     flow.fact(POISON)
     (ours,) = flow.alerts_of("b")
     assert ours.score.band is Severity.MEDIUM
-    assert [(one.advice, one.severity) for one in ours.findings] == [(True, Severity.MEDIUM)]
+    assert [(finding.advice, finding.severity) for finding in ours.findings] == [
+        (True, Severity.MEDIUM)
+    ]
     assert "other organisations" in ours.findings[0].known_by
     assert ours.root == DATA
     assert ours.tasks == ()
-    assert [(one.spec.action, one.state) for one in ours.commands] == [("investigate", "proposed")]
-    assert not [one for one in flow.issued if one.tenant == "b"]
+    assert [(command.spec.action, command.state) for command in ours.commands] == [
+        ("investigate", "proposed")
+    ]
+    assert not [command for command in flow.issued if command.tenant == "b"]
 
 
 def test_what_was_made_from_another_version_is_not_reached():
@@ -158,7 +162,7 @@ def test_of_many_versions_the_latest_are_kept_whatever_arrives_first(seed):
         sources=("vendor",),
     )
     flow.fact(latest)
-    found = {one.version for view in flow.alerts_of("a") for one in view.findings}
+    found = {finding.version for view in flow.alerts_of("a") for finding in view.findings}
     assert found == {f"r{number}" for number in range(28, 60)}
 
 
@@ -229,4 +233,4 @@ def test_cycles_and_long_chains_end():
     flow.found(finding("malicious_payload", "a", component="model:m0", version="1", digest=None))
     (alert,) = flow.alerts.values()
     assert max(len(system.path) for system in alert.systems) == 8
-    assert any(one.kind == "bound-reached" for one in flow.operator.values())
+    assert any(notice.kind == "bound-reached" for notice in flow.operator.values())

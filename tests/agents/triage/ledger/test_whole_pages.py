@@ -73,4 +73,4 @@ def test_a_deployment_behind_very_many_children_is_reached(by_scan):
         flow.fact(POISON)
     (alert,) = flow.alerts_of("victim")
     assert alert.score.band.rank >= Severity.HIGH.rank
-    assert [one.component for one in alert.systems] == ["deployment:@victim/chat"]
+    assert [system.component for system in alert.systems] == ["deployment:@victim/chat"]

@@ -142,7 +142,7 @@ def test_a_form_of_another_session_sets_nothing(changed):
 
 
 def letter_of(browser) -> str:
-    (path,) = [one for one in links(browser.get("/dead-letters").text) if "/dead-letter?" in one]
+    (path,) = [link for link in links(browser.get("/dead-letters").text) if "/dead-letter?" in link]
     return path
 
 

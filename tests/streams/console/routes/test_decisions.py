@@ -38,12 +38,18 @@ def desk(index, decided):
 
 
 def shared_incident(flow: Flow) -> IncidentDocument:
-    return next(one for one in flow.incidents.values() if one.tenant_count > 1 and one.commands)
+    return next(
+        incident
+        for incident in flow.incidents.values()
+        if incident.tenant_count > 1 and incident.commands
+    )
 
 
 def incident_with(flow: Flow, state: CommandStatus) -> IncidentDocument:
     return next(
-        one for one in flow.incidents.values() if any(view.state == state for view in one.commands)
+        incident
+        for incident in flow.incidents.values()
+        if any(view.state == state for view in incident.commands)
     )
 
 
@@ -261,7 +267,7 @@ def test_a_decision_that_was_not_written_is_said_to_be_so(index, played, error, 
 
 
 def test_a_task_is_completed_by_whoever_works_the_incident(desk, decided, played):
-    document = next(one for one in played.flow.incidents.values() if one.tasks)
+    document = next(incident for incident in played.flow.incidents.values() if incident.tasks)
     browser = desk.browser(ANALYST)
     page = browser.get(f"/incidents/{document.id}").text
     ask = next(path for path in links(page) if "kind=evaluation" in path)

@@ -14,7 +14,7 @@ def scanned(name, text):
 
 
 def rules(result):
-    return {one.rule_id for one in result.detections}
+    return {detection.rule_id for detection in result.detections}
 
 
 EVIL = "evil @ https://203.0.113.7/evil-1.0.tar.gz"

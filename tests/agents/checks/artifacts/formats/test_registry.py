@@ -136,8 +136,8 @@ def test_a_format_names_rules_that_exist_and_that_its_reader_reports():
 @pytest.mark.parametrize("known", [known for known in FORMATS if known.rules], ids=lambda k: k.name)
 def test_the_reader_of_a_format_holds_the_rules_that_it_declares(known):
     module = _reader(known)
-    siblings = [one for one in FORMATS if _reader(one) == module]
-    declared = {rule for one in siblings for rule in one.rules}
+    siblings = [known for known in FORMATS if _reader(known) == module]
+    declared = {rule for sibling in siblings for rule in sibling.rules}
     assert rule_ids(source_of(module)) <= declared
     assert declared <= set().union(*map(rule_ids, sources(module, depth=2)))
 

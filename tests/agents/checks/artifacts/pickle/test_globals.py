@@ -75,13 +75,13 @@ def test_a_function_of_a_framework_that_saved_models_never_call_is_hostile(modul
 
 def test_one_cause_is_reported_once_and_names_what_it_met():
     names = ["lower", "upper", "title"]
-    raw = b"\x80\x04(" + b"".join(stack_name("acme.text.forms", one) for one in names) + b"t."
+    raw = b"\x80\x04(" + b"".join(stack_name("acme.text.forms", name) for name in names) + b"t."
     findings = scan_source("a.pkl", BytesSource(raw), frozenset()).detections
-    (found,) = [one for one in findings if one.rule_id == "TW-PICKLE-UNKNOWN-IMPORT"]
+    (found,) = [finding for finding in findings if finding.rule_id == "TW-PICKLE-UNKNOWN-IMPORT"]
     assert found.description == (
         "the pickle imports acme.text.forms.lower and 2 more of acme: outside the allow-list"
     )
-    assert found.evidence["names"] == [f"acme.text.forms.{one}" for one in names]
+    assert found.evidence["names"] == [f"acme.text.forms.{name}" for name in names]
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def reported(result: object) -> list[str]:
     """Return what is said of a checkpoint with this value."""
     scan = Scan("hparams.pkl", lambda *_: None, Budget())
     report_instantiator(scan, {0: KEY}, End(stopped=True, offset=1, result=result))
-    return [one.description for one in scan.detections]
+    return [detection.description for detection in scan.detections]
 
 
 def test_a_value_that_holds_itself_is_looked_at_once() -> None:
