@@ -11,6 +11,10 @@ class Register:
     def __init__(self, organisations: Mapping[str, str] | None = None) -> None:
         """Take the organisation of each registered tenant."""
         self._organisations = dict(organisations or {})
+        self.organisations = (
+            frozenset(self._organisations.values()) if self._organisations else None
+        )
+        """All that are counted; None: no register, and each tenant is."""
 
     def counted(self, tenant: str) -> str | None:
         """Return as what a tenant is counted; None: it is in no register, and counts for nothing.

@@ -33,6 +33,11 @@ def _rank_of_part(part: str) -> str:
     return stable_hash(part)[:RANK_DIGITS]
 
 
+def tally_rank(name: str) -> int:
+    """Return the 64-bit hash by which a tally knows a name."""
+    return int(_rank_of_part(name), 16)
+
+
 def keep_smallest(elements: dict[str, V], cap: int) -> bool:
     """Drop the elements with the greatest keys until `cap` are left.
 
@@ -144,11 +149,11 @@ class Tally(msgspec.Struct, array_like=True):
 
     def add(self, name: str, cap: int) -> bool:
         """Count `name`; return whether the tally changed."""
-        return self.add_rank(int(_rank_of_part(name), 16), cap)
+        return self.add_rank(tally_rank(name), cap)
 
     def has(self, name: str) -> bool:
         """Return whether `name` was counted; a full tally assumes that it was."""
-        return self.full or int(_rank_of_part(name), 16) in self.smallest
+        return self.full or tally_rank(name) in self.smallest
 
     def add_rank(self, value: int, cap: int) -> bool:
         """Count an element by its 64-bit hash; return whether the tally changed."""
@@ -165,12 +170,17 @@ class Tally(msgspec.Struct, array_like=True):
         self.smallest.add(value)
         return True
 
-    def count(self) -> int:
+    def count(self, among: frozenset[int] | None = None) -> int:
         """Return the number of names, estimated (k minimum values) once the tally is full.
+
+        Args:
+            among: The hashes of the names that count; None: all do.
 
         Source: Bar-Yossef et al., "Counting distinct elements in a data stream" (2002).
         """
+        counted = len(self.smallest if among is None else self.smallest & among)
         if not self.full:
-            return len(self.smallest)
-        greatest = max(self.smallest)
-        return max(len(self.smallest) + 1, int((len(self.smallest) - 1) * _SPACE / (greatest + 1)))
+            return counted
+        kept, greatest = len(self.smallest), max(self.smallest)
+        every = max(kept + 1, int((kept - 1) * _SPACE / (greatest + 1)))
+        return every if among is None else min(len(among), every * counted // kept)

@@ -53,7 +53,7 @@ def incident_document(case: IncidentRows, tenant_states: Sequence[TenantState]) 
         tenant_states: The parts of its tenants, sorted by tenant, at most `LISTED_TENANTS`.
     """
     concerned = [part for part in tenant_states if not part.advisory] or tenant_states
-    count = max(case.core.tenant_tally.count(), len(concerned))
+    count = max(case.organisations(), len(concerned))
     total = _decided(case, concerned, _operator_score(concerned, count))
     findings = _distinct(
         finding_view(group.finding, active=holds, operator=True)
@@ -124,7 +124,7 @@ def incident_document(case: IncidentRows, tenant_states: Sequence[TenantState]) 
             for part in tenant_states
         ),
         tenant_count=count,
-        organisations=case.core.tenant_tally.count(),
+        organisations=case.organisations(),
         findings=findings[: LISTED * 2],
         systems=tuple(systems[: LISTED * 4]),
         system_count=bucket(affected, LISTED * 4),

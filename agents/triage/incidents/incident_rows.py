@@ -29,6 +29,7 @@ from agents.triage.incidents.rows import (
     SystemsRow,
     paged,
 )
+from agents.triage.organisation_counts import organisations_in
 from agents.triage.routing import split_version
 from agents.triage.store import Store, row_key
 
@@ -217,6 +218,10 @@ class IncidentRows:
         """Return whether a tenant's organisation counts as affected."""
         organisation = self._register.counted(tenant)
         return organisation is not None and self.core.tenant_tally.has(organisation)
+
+    def organisations(self) -> int:
+        """Return how many organisations count as affected."""
+        return organisations_in(self.core.tenant_tally, self._register)
 
     def involves(self, key: str) -> None:
         """Note a component whose ledger row is notified of the incident's status."""

@@ -395,14 +395,12 @@ def known_tenants(case: IncidentRows, reader: str | None = None) -> int:
         case: The incident.
         reader: A tenant, whose own organisation isn't counted; None: the operator.
     """
-    return _reached(
-        case, case.core.tenant_tally.count() - (reader is not None and case.counts(reader))
-    )
+    return _reached(case, case.organisations() - (reader is not None and case.counts(reader)))
 
 
 def known_counts(case: IncidentRows) -> set[int]:
     """Return the counts readers may see now: for counted readers, and for others."""
-    count = case.core.tenant_tally.count()
+    count = case.organisations()
     return {_reached(case, count), _reached(case, count - 1)}
 
 

@@ -25,6 +25,7 @@ from agents.triage.ledger.rows import (
     from_ms,
 )
 from agents.triage.ledger.taints import taint_of
+from agents.triage.organisation_counts import organisations_in
 from agents.triage.store import row_key
 from schemas.basis import BasisKind
 from schemas.incidents.updates import CHECKED, Exposure, Proof
@@ -123,7 +124,7 @@ def report_to_systems(
 
 def note_popularity(batch: LedgerBatch, component: str, row: ComponentRow) -> None:
     """Report once that a component is popular: a scan alone then only proposes."""
-    if row.popular or row.tenants.count() <= batch.popular_holders:
+    if row.popular or organisations_in(row.tenants, batch.register) <= batch.popular_holders:
         return
     row.popular = True
     batch.store.save(row_key(COMPONENT, component), row)

@@ -264,7 +264,7 @@ def _publish(batch: LedgerBatch, key: str, ioc: IocRow, row: ComponentRow) -> No
     """Publish the record if anything changed that a reader acts on."""
     finding = ioc.finding
     active = ioc.active()
-    count = prevalence(row, batch.register.counted(finding.tenant))
+    count = prevalence(batch, row, batch.register.counted(finding.tenant))
     thresholds = correlations()[TENANT_RULE].when.thresholds
     reported_count = reached([threshold for threshold in thresholds if threshold >= batch.k], count)
     reported = stable_id(

@@ -19,6 +19,7 @@ from agents.triage.ledger.rows import (
     TEXT_BYTES,
     ComponentRow,
 )
+from agents.triage.organisation_counts import organisations_in
 from agents.triage.routing import incident_root, opens_incident
 from agents.triage.store import row_key
 from schemas.canonical import stable_id
@@ -32,23 +33,24 @@ OVER_CORRELATING: Final = 200
 TENANT_RULE: Final = "TW-LEDGER-PREVALENCE"
 
 
-def prevalence(row: ComponentRow, reader: str | None = None) -> int:
+def prevalence(batch: LedgerBatch, row: ComponentRow, reader: str | None = None) -> int:
     """Return the count of organisations that found a component hostile, or hold one found so.
 
     Args:
+        batch: The batch.
         row: The component's row.
         reader: The reading organisation, which isn't counted.
     """
-    counts = [row.flagged.count() - (reader is not None and row.flagged.has(reader))]
+    counts = [organisations_in(row.flagged, batch.register, reader)]
     if row.marks:
-        counts.append(row.tenants.count() - (reader is not None and row.tenants.has(reader)))
+        counts.append(organisations_in(row.tenants, batch.register, reader))
     return max(counts)
 
 
 def report_prevalence(batch: LedgerBatch, component: str, row: ComponentRow) -> None:
     """Report the thresholds reached to the incidents about a component."""
     correlation = correlations()[TENANT_RULE]
-    count = prevalence(row)
+    count = prevalence(batch, row)
     for incident, root in row.prevalent.values():
         for threshold in correlation.when.thresholds:
             if count >= threshold:
@@ -85,7 +87,8 @@ def count_tenants(batch: LedgerBatch, seen: FindingSeen, row: ComponentRow) -> N
         if shared:
             batch.store.save(row_key(COMPONENT, seen.key), row)
         return
-    if row.flagged.count() > OVER_CORRELATING and not taints(finding):
+    flagged = organisations_in(row.flagged, batch.register)
+    if flagged > OVER_CORRELATING and not taints(finding):
         row.over_correlating = True
         batch.send_to_operator(
             OperatorAlert(

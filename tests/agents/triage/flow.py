@@ -142,6 +142,11 @@ class Flow:
         self.assessments: dict[str, Any] = {}
         self.operator: dict[str, OperatorAlert] = {}
 
+    def use(self, register: Register) -> None:
+        """Start again, on the same rows, with another register."""
+        self._register = register
+        self._incidents = Incidents(self.knowledge, PlainDocuments(), self._k, register)
+
     # -- in ----------------------------------------------------------------------------------------
 
     def send(self, messages: Iterable[Message]) -> None:

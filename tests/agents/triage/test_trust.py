@@ -744,6 +744,24 @@ def test_invented_tenants_count_for_nothing_where_organisations_are_registered(r
     assert document.organisations == (1 if registered else 7)
 
 
+def test_tenants_made_up_before_there_was_a_register_count_for_nothing_after_it():
+    """Rows keep what was counted; the register of today says what of it counts."""
+    digest = "c" * 64
+    flow = flow_of("b")
+    for tenant in ("b", *(f"mallory-{number}" for number in range(5))):
+        flow.saw(*held(MODEL, tenant, "gpu", version="r2", digest=digest))
+    flow.found(finding("malicious_payload", "b", digest=digest))
+    (alert,) = flow.alerts_of("b")
+    assert alert.other_tenants == 3
+    flow.use(Register({"b": "bank", "c": "bank", "d": "dealer"}))
+    flow.saw(*held(MODEL, "b", "gpu-2", version="r2", digest=digest))
+    (alert,) = flow.alerts_of("b")
+    assert alert.other_tenants is None
+    assert flow.incidents[alert.incident].organisations == 1
+    flow.saw(*held(MODEL, "d", "gpu", version="r2", digest=digest))
+    assert flow.incidents[alert.incident].organisations == 2
+
+
 # -- private names ---------------------------------------------------------------------------------
 
 
