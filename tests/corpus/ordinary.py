@@ -244,9 +244,11 @@ def _tar(**members: bytes) -> bytes:
     return out.getvalue()
 
 
-def _pickled_keras(archive: bytes) -> bytes:
+def _pickled_keras(
+    archive: bytes, module: str = "keras.src.models.sequential", kind: str = "Sequential"
+) -> bytes:
     """Return a Keras model as it pickles itself: an archive in a buffer."""
-    cls = stack_name("keras.src.models.sequential", "Sequential")
+    cls = stack_name(module, kind)
     method = stack_name("builtins", "getattr") + cls + text("_unpickle_model") + b"\x86R"
     state = b"(" + b"B" + struct.pack("<I", len(archive)) + archive + b"K\x00Nt"
     return PROTO4 + method + stack_name("_io", "BytesIO") + b")\x81" + state + b"b\x85R."
@@ -386,6 +388,10 @@ def harmless() -> Iterator[Sample]:
     # Cython names the module of scikit-learn's losses so, without its package.
     yield "loss.pkl", PROTO4 + stack_name("_loss", "CyHalfBinomialLoss") + b")R."
     yield "vocab/key2row", b"\x80"
+    yield "variables/variables.index", bytes(80) + b"\x57\xfb\x80\x8b\x24\x75\x47\xdb"
+    yield "saved/fingerprint.pb", b"\x08\x81\x01\x10\x90\x02\x32\x02\x08\x04\x3a\x031.0"
+    yield "d/72b396f3", b"\x0c\xdb\x20\xde" + struct.pack("<Q", 40) + bytes(28)
+    yield "train.tfrecord", struct.pack("<QI", 3, 1) + b"abc" + bytes(4)
     yield "vectors/key2row", b"\x81\xcf" + bytes(7) + b"\x05\x00"
     output = stack_name("transformers.modeling_outputs", "BaseModelOutput")
     yield "output.pkl", PROTO4 + output + b"(NNNtR."
@@ -559,6 +565,8 @@ _TRIGGERS: typing.Final = (
 
 def suspicious() -> Iterator[Sample]:
     """Yield what carries code by value, which only computes."""
+    adam = ("keras.src.backend.torch.optimizers.torch_adam", "Adam")
+    yield "keras_optimizer.pkl", _pickled_keras(_zip(**{"metadata.json": b"{}"}), *adam)
     yield "dill_lambda.dill", _dill()
     yield "dill_log.dill", _dill("np", "log1p")
     yield "cloudpickle.pkl", _cloudpickle("np", "exp")
@@ -626,6 +634,11 @@ def hostile() -> Iterator[Sample]:
         "called_method.pkl",
         _bound("nltk.stem.porter", "PorterStemmer", "stem", made=True, called=True),
     )
+    hidden = PROTO4 + stack_name("os", "system") + arguments("id") + b"R."
+    yield "hidden.index", hidden + bytes(80) + b"\x57\xfb\x80\x8b\x24\x75\x47\xdb"
+    yield "hidden.tfrecord", struct.pack("<QI", len(hidden), 1) + hidden + bytes(4)
+    away = ("keras.src.utils.file_utils", "get_file")
+    yield "keras_other.pkl", _pickled_keras(_zip(**{"metadata.json": b"{}"}), *away)
     yield "hidden/key2row", PROTO4 + stack_name("os", "system") + arguments("id") + b"R."
     yield "lazy_called.pkl", _bound("os", "path", "_lazy_load_hook", made=True, called=True)
     yield "class_globals.pkl", _bound("builtins", "str", "__globals__", made=False)
@@ -930,6 +943,7 @@ def hostile() -> Iterator[Sample]:
 
 def damaged() -> Iterator[Sample]:
     """Yield what is no attack: other bytes under the name of weights."""
+    yield "cut.tfrecord", struct.pack("<QI", 3, 1) + b"abc" + bytes(4) + struct.pack("<Q", 9)
     yield "gzip.safetensors", b"\x1f\x8b\x08\x00" + bytes(range(200, 222))
     yield "page.safetensors", b"<!DOCTYPE html><html><body>404</body></html>"
     yield "cut_whisper/ggml-base.bin", _whisper()[:-8]

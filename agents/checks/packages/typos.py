@@ -103,7 +103,10 @@ def _whole_name(name: str, index: NameIndex) -> Iterator[NameVerdict]:
             significant = len(compact) >= _SIGNIFICANT_LETTERS and ranks[folded] < VERY_POPULAR
             yield _offer(folded, SEPARATORS, Severity.MEDIUM if significant else Severity.LOW, 0.7)
         elif len(compact) >= SHORT_TERM or not name.isascii():
-            yield _offer(folded, "look-alike characters", Severity.HIGH, 0.95)
+            unlikely = _is_unlikely(compact, compact_of(folded))
+            yield _offer(
+                folded, "look-alike characters", Severity.LOW if unlikely else Severity.HIGH, 0.95
+            )
     doubled = index.undoubled.get(undoubled(compact))
     if doubled is not None and compact_of(doubled) != compact:
         severity = _slip_severity(_word_strength(name, STRONG, index), len(compact), ranks[doubled])
@@ -176,9 +179,25 @@ def _near_slip(name: str, target: str, index: NameIndex) -> NameVerdict | None:
     severity = _slip_severity(strength, len(other), rank)
     if severity is None:
         return None
-    if "-" in name and rank >= VERY_POPULAR and is_plug_in(name, index):
+    plug_in = "-" in name and rank >= VERY_POPULAR and is_plug_in(name, index)
+    if plug_in or _is_unlikely(compact, other):
         severity = min(severity, Severity.LOW, key=lambda level: level.rank)
     return _offer(target, technique, severity, 0.85)
+
+
+def _is_unlikely(name: str, target: str) -> bool:
+    """Return whether a name, near as it is, is no likely imitation of a target.
+
+    A name of three letters is near to many. A target that adds an `x` to the name is a variant of
+    it, as forks are named, rather than the other way round. And who imitates a short name does not
+    write letters for its digits.
+    """
+    spelt = any(b.isdigit() and not a.isdigit() for a, b in zip(name, target, strict=False))
+    return (
+        len(name) < SHORT_TERM
+        or target == f"{name}x"
+        or (len(target) <= _TERM_FLOOR and len(name) == len(target) and spelt)
+    )
 
 
 def _short_slip(

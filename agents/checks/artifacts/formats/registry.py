@@ -9,6 +9,7 @@ from agents.checks.artifacts.containers import declaration as containers
 from agents.checks.artifacts.formats import (
     appledouble,
     boosters,
+    checkpoint_tables,
     coreml,
     documents,
     engines,
@@ -55,6 +56,7 @@ FORMATS: Final[tuple[Format, ...]] = (
     foreign.FORMAT,
     coreml.FORMAT,
     sentencepiece.FORMAT,
+    *checkpoint_tables.TABLES,
     tensorflow.FORMAT,
     tensorflow.TEXT,
     onnx.FORMAT,

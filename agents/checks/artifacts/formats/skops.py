@@ -13,6 +13,7 @@ _TRUSTED: Final = (
     "sklearn.", "numpy.", "scipy.", "builtins.", "collections.", "pandas.", "lightgbm.", "xgboost.",
     "catboost.", "quantile_forest.", "functools.", "operator.", "imblearn.", "polars.", "datetime.",
     "decimal.", "random.", "types.", "inspect.", "_io.", "joblib.", "re.", "uuid.", "pathlib.",
+    "_loss.",  # scikit-learn's, by its name in Cython
 )  # fmt: skip
 _BUILTINS: Final = frozenset(
     [

@@ -329,7 +329,7 @@ FORMAT: Final = Format(
         Suffix(
             ".pb",
             Trait.NAMED | Trait.WEIGHTS | Trait.NONEMPTY | Trait.MIXED,
-            promises=("savedmodel", "tensorflow", "onnx"),
+            promises=("savedmodel", "savedmodel-fingerprint", "tensorflow", "onnx"),
         ),
         Suffix(".graphdef", Trait.NAMED),
         Suffix(".meta", Trait.NAMED),

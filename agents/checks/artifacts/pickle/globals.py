@@ -138,6 +138,10 @@ _RUNS: Final = re.compile(
 """Methods of known classes that run, read or write; an unknown class's may be called anything."""
 _HOOKS: Final = frozenset(("_lazy_load_hook", "_load_state_dict_post_hook"))
 """Methods of PyTorch's modules that a saved module keeps to be called with its own state."""
+_KERAS_SAVED: Final = re.compile(r"[A-Z]\w*\._unpickle_model")
+"""How anything of Keras that can be saved is restored: from an archive, in safe mode.
+
+The archive is scanned where it stands. Source: `KerasSaveable`."""
 _REBUILD: Final = re.compile(
     r"^_*(pyx_)?(rebuild|reconstruct|unpickle|restore|new|make|from|create|recreate|build)\w*$"
 )
@@ -235,6 +239,8 @@ def _judge(module: str, name: str, *, script: bool) -> ImportVerdict:
     if rest and top == module.partition(".")[0] and (uses := _allowed(top, rest)):
         # found by its whole name in the first module that imports its package
         return ImportVerdict(Level.ALLOWED, uses)
+    if module.startswith("keras.src.") and _KERAS_SAVED.fullmatch(name):
+        return ImportVerdict(Level.ALLOWED, frozenset({"call"}))
     if script and (module == "__torch__" or module.startswith("__torch__.")):
         if module.startswith("__torch__.torch.classes") and not (
             module == "__torch__.torch.classes.quantized" and name.endswith("PackedParamsBase")

@@ -86,6 +86,19 @@ def test_installed_names_are_judged_alike_if_they_were_unknown():
     assert len(found) <= len(names) / 30
 
 
+def test_of_all_known_names_one_in_a_thousand_is_above_low_if_it_were_unknown():
+    names = name_table().known
+    verdicts = [judge_unknown(name, name_index()) for name in names]
+    above = [one for one in verdicts if one is not None and one.severity is not Severity.LOW]
+    assert len(above) <= len(names) / 1000
+
+
+@pytest.mark.parametrize("name", ["tensorboard", "pycryptodome", "lml", "jsons", "kr8s"])
+def test_what_is_near_a_name_without_imitating_it_is_at_most_low(name):
+    verdict = judge_unknown(name, name_index())
+    assert verdict is None or verdict.severity is Severity.LOW
+
+
 def test_downloads_exempt_no_name_that_is_mistaken_for_another():
     disputed = ("tdqm", "pyyml", "panda", "git-python")
     assert [name for name in disputed if judge_name(name) is None] == []
