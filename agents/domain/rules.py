@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import tomllib
 from datetime import date
 from functools import cache
@@ -18,6 +19,10 @@ from schemas.taxonomy import taxonomy
 
 RULES: Final = Path(__file__).parents[1] / "rules"
 """The folder of the rules: `<family>/<id in lower case>.toml`. A family may have sub-families."""
+
+
+_CONVERTING: Final = threading.Lock()
+"""msgspec learns a type when it first converts to it; two threads that do so at a time crash."""
 
 
 class InvalidRuleError(TidewatchError):
@@ -125,12 +130,13 @@ def load_rule(text: str, where: str) -> Rule:
             creation.
     """
     try:
-        rule = msgspec.convert(tomllib.loads(text), Rule)
+        with _CONVERTING:
+            known = taxonomy()
+            rule = msgspec.convert(tomllib.loads(text), Rule)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise InvalidRuleError(
             f"rule file does not load: {error}", where=where, remedy="correct the field"
         ) from error
-    known = taxonomy()
     if rule.ioc_type not in known.ioc_types:
         raise InvalidRuleError(f"{rule.id}: unknown kind {rule.ioc_type!r}", where=where)
     if unknown := {rule.atlas, *rule.techniques} - set(known.techniques):

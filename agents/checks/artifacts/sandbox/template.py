@@ -31,6 +31,7 @@ from agents.checks.artifacts.sandbox.protocol import (
     send_with,
 )
 
+_FORKED: Final = msgspec.msgpack.Decoder(Forked)
 START_SECONDS: Final = 60.0
 """How long it may take to import the parsers, on a machine that is busy with other things."""
 _END_SECONDS: Final = 1.0
@@ -152,7 +153,7 @@ class Template:
                 send_with(self._orders, payload, descriptors)
             else:
                 send(self._orders, payload)
-            return msgspec.msgpack.decode(receive(self._orders), type=Forked)
+            return _FORKED.decode(receive(self._orders))
         except Closed:
             self._broken = True
             raise
