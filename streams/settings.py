@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import socket
 import tomllib
@@ -10,7 +11,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+from pydantic_settings import (
+    SettingsError as UnparsedError,
+)
 
 from schemas.channels import Channel
 from schemas.errors import TidewatchError
@@ -288,8 +296,28 @@ def load_settings(config: Path | None = None, **overrides: Any) -> Settings:  # 
             where=env.get(name.split(".", maxsplit=1)[0].lower(), str(path or "environment")),
             remedy=str(first["msg"]),
         ) from None
+    except UnparsedError:
+        # it says neither which variable nor how it is written, and holds its text
+        name = next((one for field, one in env.items() if _is_unparsed(field, one)), "environment")
+        raise SettingsError(
+            "a table or list can't be read",
+            where=name,
+            remedy='write it as JSON, such as ["one", "two"]',
+        ) from None
     _check_together(settings)
     return settings
+
+
+def _is_unparsed(field: str, name: str) -> bool:
+    """Tell whether a variable is no JSON where its setting is a table or a list."""
+    declared = Settings.model_fields[field]
+    if not isinstance(declared.get_default(call_default_factory=True), list | tuple | dict):
+        return False
+    try:
+        json.loads(os.environ[name])
+    except ValueError:
+        return True
+    return False
 
 
 def _is_setting(name: str) -> bool:

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from schemas.counting import counted
 from schemas.severity import Severity
 from streams.cli.output import plain
-from streams.reports.incident_words import duration
+from streams.reports.incident_words import CODE, duration
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 KEPT: Final = 2_000
@@ -93,6 +93,16 @@ def preformatted(text: str) -> Markup:
     return Markup.escape(plain_lines(text))
 
 
+def coded(text: object) -> Markup:
+    """Return a text with what it marks as code as such.
+
+    Args:
+        text: A sentence, with the marks of Markdown.
+    """
+    escaped = str(Markup.escape(plain(str(text), KEPT)))
+    return Markup(CODE.sub(r"<code>\1</code>", escaped))  # noqa: S704 -- escaped above
+
+
 def time_of(value: datetime | int | None) -> Markup:
     """Return a time as people and programs read it.
 
@@ -156,6 +166,7 @@ def environment() -> Environment:
     made.filters.update(
         band=band,
         breakable=breakable,
+        coded=coded,
         counted=counted,
         part=part,
         seconds=seconds_of,

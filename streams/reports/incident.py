@@ -34,6 +34,7 @@ from streams.reports.incident_words import (
     moment,
     next_steps,
     summary,
+    unmarked,
     where,
 )
 from streams.reports.lessons import (
@@ -303,9 +304,10 @@ def _runbook(incident: IncidentDocument) -> Iterator[Block]:
 
 def _triage(finding: FindingView) -> tuple[str, ...]:
     try:
-        return tuple(rule_named(finding.rule_id).triage)
+        steps = tuple(rule_named(finding.rule_id).triage)
     except KeyError:  # of another version, or of the ledger
-        return tuple(filter(None, [finding.remediation])) or ("Investigate.",)
+        steps = tuple(filter(None, [finding.remediation])) or ("Investigate.",)
+    return tuple(map(unmarked, steps))
 
 
 def _origin(incident: IncidentDocument) -> Iterator[Block]:

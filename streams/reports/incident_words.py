@@ -58,6 +58,19 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     now: str
 
 
+CODE: Final = re.compile(r"`([^`\n]+)`")
+"""What a rule's text marks as code."""
+
+
+def unmarked(text: str) -> str:
+    """Return a rule's text for a page that knows no marks: what is code is quoted.
+
+    Args:
+        text: A sentence of a rule, with the marks of Markdown.
+    """
+    return CODE.sub(r'"\1"', text)
+
+
 def moment(time: datetime) -> str:
     """Return a time as people read it, to the second."""
     return f"{time:%Y-%m-%d %H:%M:%S} UTC"

@@ -33,6 +33,18 @@ def test_environment_wins_over_file_and_arguments_over_both(
     assert (settings.partitions, settings.kafka, settings.privacy_k) == (6, "env:9092", 4)
 
 
+@pytest.mark.parametrize("name", ["FETCH_PRIVATE_HOSTS", "BOUND_TOPICS", "TRUST_ROOTS"])
+def test_a_list_that_is_no_json_names_its_variable(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("TIDEWATCH_KAFKA", "kafka.example:9092")
+    monkeypatch.setenv(f"TIDEWATCH_{name}", "models.acme.example:8443")
+    with pytest.raises(SettingsError, match=f"TIDEWATCH_{name}.*JSON") as caught:
+        load_settings()
+    assert caught.value.exit_code == 2
+    assert "models.acme.example" not in str(caught.value.explain())
+
+
 def test_a_misspelt_variable_names_the_nearest_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TIDEWATCH_PARTITONS", "3")
     with pytest.raises(SettingsError, match="did you mean TIDEWATCH_PARTITIONS") as caught:

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from schemas.channels import Channel
-from streams.console.pages import POLICY, breakable, shown
+from streams.console.pages import POLICY, breakable, coded, shown
 from streams.console.signed_in import local_target
 from streams.console.viewer import Role, Viewer
 from tests.streams.console.played import fill, indexed, record
@@ -481,3 +481,9 @@ def test_a_record_of_each_channel_alone_makes_pages_that_can_be_read(played, tmp
                     assert answer.status_code in {200, 404}, path
         made.close()
     assert record(Channel.ALERTS, "k", None).value is None
+
+
+def test_what_a_text_marks_as_code_is_code_and_nothing_else_is_markup():
+    assert coded("Read `a<b>` and <i>") == "Read <code>a&lt;b&gt;</code> and &lt;i&gt;"
+    assert coded("a ` alone") == "a ` alone"
+    assert coded("`\x1b[2J`") == "<code>\\u001b[2J</code>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
@@ -96,6 +97,14 @@ def test_the_graph_leads_from_the_root_over_what_was_built_to_the_systems():
     assert incident_graph.dot(graph).count("->") == 3
     picture = ET.fromstring(incident_graph.svg(graph))
     assert len(picture.findall(".//{http://www.w3.org/2000/svg}path")) == 3
+
+
+def test_a_runbook_quotes_what_is_code_and_shows_no_marks():
+    finding = msgspec.structs.replace(examples.finding(), rule_id="TW-PICKLE-DANGEROUS-IMPORT")
+    document = incident(findings=(finding,))
+    assert '"python -m pickletools FILE"' in html.unescape(to_html(document))
+    assert "`" not in to_html(document).partition("Runbook")[2]
+    assert '"python -m pickletools FILE"' in markdown(document)
 
 
 def test_a_graph_with_a_circle_ends():
