@@ -29,6 +29,8 @@ from schemas.sharing import may_be_shared, shared_indicators
 from schemas.signing import SigningKey
 from schemas.version import SOURCE
 
+_INDICATORS: Final = msgspec.json.Decoder(SupplyChainIoC)
+
 ASSESSMENT_TYPE: Final = "tidewatch.assessment.v1"
 IOC_TYPE: Final = "tidewatch.ioc.v1"
 OPERATOR_TYPE: Final = "tidewatch.operator.v1"
@@ -351,7 +353,7 @@ def ecs_indicator_messages(message: Message) -> Iterable[Message]:
     """Return the ECS sibling of an indicator record, nothing for any other message."""
     if message.channel is not Channel.IOCS or message.value is None:
         return ()
-    ioc = msgspec.json.decode(message.value, type=SupplyChainIoC)
+    ioc = _INDICATORS.decode(message.value)
     document = msgspec.json.encode(ecs.indicator_document(ioc))
     return (
         msgspec.structs.replace(message, channel=Channel.IOCS_ECS, value=document, tenant=None),

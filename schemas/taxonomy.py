@@ -53,6 +53,9 @@ class Taxonomy(msgspec.Struct, frozen=True, kw_only=True):
     ioc_types: dict[str, IocType]
 
 
+_TAXONOMIES: Final = msgspec.json.Decoder(Taxonomy)
+
+
 SUB_TECHNIQUE_DOTS: Final = 2
 
 
@@ -60,7 +63,7 @@ SUB_TECHNIQUE_DOTS: Final = 2
 def taxonomy() -> Taxonomy:
     """Return the table, read once."""
     raw = Path(__file__).with_name("taxonomy.json").read_bytes()
-    return msgspec.json.decode(raw, type=Taxonomy)
+    return _TAXONOMIES.decode(raw)
 
 
 def ioc_type(name: str) -> IocType:

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from schemas.conversion import Converter
 from schemas.errors import TidewatchError
 
 T = TypeVar("T")
@@ -37,7 +38,7 @@ class ConfigReader(Generic[T]):
             problem: Says what a record contradicts itself in; None: nothing.
             path: Reads a path.
         """
-        self._kind = kind
+        self._read = Converter(kind)
         self._what = what
         self._example = example
         self._error = error
@@ -56,7 +57,7 @@ class ConfigReader(Generic[T]):
                 repeated: it may be a secret.
         """
         try:
-            config = msgspec.convert(tomllib.loads(raw), self._kind, dec_hook=self._convert)
+            config = self._read(tomllib.loads(raw), dec_hook=self._convert)
         except tomllib.TOMLDecodeError as error:
             raise self._error(
                 f"the configuration of {self._what} is not TOML", where=where, remedy=str(error)

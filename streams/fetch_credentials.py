@@ -16,12 +16,14 @@ import os
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
 
 from agents.fetching.fetch_scope import Credentials, FetchRules, tenant_reach
 from agents.fetching.fetcher import Fetcher
+from schemas.conversion import Converter
 from schemas.policy import Policy
 from streams.settings import Settings, SettingsError
 
@@ -30,6 +32,9 @@ _SECRETS = ("token", "username", "password", "access_key", "secret_key", "sessio
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     secrets: dict[str, Credentials] = {}
+
+
+_FILE: Final = Converter(_File)
 
 
 def fetch_rules(settings: Settings) -> FetchRules:
@@ -71,7 +76,7 @@ def read_credentials(path: Path | None) -> dict[str, Credentials]:
     if path is None:
         return {}
     try:
-        found = msgspec.convert(tomllib.loads(path.read_text("utf-8")), _File).secrets
+        found = _FILE(tomllib.loads(path.read_text("utf-8"))).secrets
     except OSError as error:
         raise SettingsError(
             f"file of secrets can't be read ({error.strerror})", where=str(path)

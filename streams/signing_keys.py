@@ -18,10 +18,13 @@ from typing import Final
 import msgspec
 
 from agents.logs import Logger
+from schemas.conversion import Converter
 from schemas.errors import TidewatchError
 from schemas.key_bindings import KeyBinding, TrustedKey
 from schemas.signing import SigningKey, new_signing_key
 from streams.private_files import private_folder
+
+_BINDING: Final = Converter(KeyBinding)
 
 log = Logger()
 
@@ -124,9 +127,7 @@ def load_trusted(folder: Path) -> dict[str, TrustedKey]:
 def _load_binding(path: Path) -> KeyBinding | None:
     try:
         with path.open("rb") as opened:
-            return msgspec.convert(
-                tomllib.loads(opened.read(MAX_KEY_BYTES).decode()), KeyBinding, strict=True
-            )
+            return _BINDING(tomllib.loads(opened.read(MAX_KEY_BYTES).decode()))
     except FileNotFoundError:
         return None
     except OSError as error:

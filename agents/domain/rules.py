@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import tomllib
 from datetime import date
 from functools import cache
@@ -12,6 +11,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
+from schemas.conversion import Converter
 from schemas.errors import TidewatchError
 from schemas.findings import Confidence
 from schemas.severity import Severity
@@ -19,10 +19,6 @@ from schemas.taxonomy import taxonomy
 
 RULES: Final = Path(__file__).parents[1] / "rules"
 """The folder of the rules: `<family>/<id in lower case>.toml`. A family may have sub-families."""
-
-
-_CONVERTING: Final = threading.Lock()
-"""msgspec learns a type when it first converts to it; two threads that do so at a time crash."""
 
 
 class InvalidRuleError(TidewatchError):
@@ -117,6 +113,9 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return self.triage[0]
 
 
+_RULE: Final = Converter(Rule)
+
+
 def load_rule(text: str, where: str) -> Rule:
     """Return the rule of a TOML text.
 
@@ -130,9 +129,8 @@ def load_rule(text: str, where: str) -> Rule:
             creation.
     """
     try:
-        with _CONVERTING:
-            known = taxonomy()
-            rule = msgspec.convert(tomllib.loads(text), Rule)
+        known = taxonomy()
+        rule = _RULE(tomllib.loads(text))
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise InvalidRuleError(
             f"rule file does not load: {error}", where=where, remedy="correct the field"

@@ -47,6 +47,9 @@ class _RepositoryInfo(msgspec.Struct, frozen=True):
     siblings: tuple[_Sibling, ...] = ()
 
 
+_LISTINGS: Final = msgspec.json.Decoder(_RepositoryInfo)
+
+
 class _Ref(msgspec.Struct, frozen=True, rename="camel"):
     ref: str
     target_commit: str
@@ -59,6 +62,10 @@ class _Refs(msgspec.Struct, frozen=True):
 
 class _Commit(msgspec.Struct, frozen=True):
     id: str
+
+
+_REFS: Final = msgspec.json.Decoder(_Refs)
+_COMMITS: Final = msgspec.json.Decoder(list[_Commit])
 
 
 class HubReference(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,7 +158,7 @@ class Hub:
             self._at(path, "blobs=true"), sign=self._sign, limit=LISTING_BYTES, own_host=True
         )
         try:
-            found = msgspec.json.decode(answer.body, type=_RepositoryInfo)
+            found = _LISTINGS.decode(answer.body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise FetchError("the listing can't be read", where=reference.uri) from error
         if _COMMIT.fullmatch(reference.revision) and found.sha != reference.revision:
@@ -188,7 +195,7 @@ class Hub:
             return False
         base = f"/api/{reference.kind}/{reference.repository}"
         answer = self._asked(self._at(f"{base}/refs"))
-        found = _decoded(answer, _Refs, reference)
+        found = _decoded(answer, _REFS, reference)
         tips = dict.fromkeys(
             branch.target_commit
             for branch in (*found.branches, *found.tags)
@@ -209,7 +216,7 @@ class Hub:
                     return False
                 pages += 1
                 answer = self._asked(page)
-                commits = [entry.id for entry in _decoded(answer, list[_Commit], reference)]
+                commits = [entry.id for entry in _decoded(answer, _COMMITS, reference)]
                 if commit in commits:
                     return True
                 # Elsewhere begins the history of something else.
@@ -228,9 +235,11 @@ class Hub:
 _Said = TypeVar("_Said")
 
 
-def _decoded(answer: Answer, kind: type[_Said], reference: HubReference) -> _Said:
+def _decoded(
+    answer: Answer, decoder: msgspec.json.Decoder[_Said], reference: HubReference
+) -> _Said:
     try:
-        return msgspec.json.decode(answer.body, type=kind)
+        return decoder.decode(answer.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FetchError("the history can't be read", where=reference.uri) from error
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Final, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
@@ -48,6 +48,12 @@ class _Model(msgspec.Struct, frozen=True):
 
 class _LoggedModel(msgspec.Struct, frozen=True):
     model: _Model
+
+
+_DOWNLOADS: Final = msgspec.json.Decoder(_Download)
+_FOLDERS: Final = msgspec.json.Decoder(_Entries)
+_LOGGED_MODELS: Final = msgspec.json.Decoder(_LoggedModel)
+_Said = TypeVar("_Said")
 
 
 class MlflowReference(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,11 +101,13 @@ class MlflowRegistry:
         if known not in self._places:
             query = urlencode({"name": reference.name, "version": reference.version})
             uri = self._asked(
-                location, f"{_API}/model-versions/get-download-uri", query, _Download
+                location, f"{_API}/model-versions/get-download-uri", query, _DOWNLOADS
             ).artifact_uri
             logged = _LOGGED.fullmatch(uri)
             if logged is not None:
-                found = self._asked(location, f"{_API}/logged-models/{logged[1]}", "", _LoggedModel)
+                found = self._asked(
+                    location, f"{_API}/logged-models/{logged[1]}", "", _LOGGED_MODELS
+                )
                 uri = found.model.info.artifact_uri
             self._places[known] = uri
         return self._places[known]
@@ -127,7 +135,7 @@ class MlflowRegistry:
                     where=location.uri[:200],
                 )
             query = urlencode({"path": f"{base}/{folder}".rstrip("/")})
-            for entry in self._asked(location, _ARTIFACTS, query, _Entries).files:
+            for entry in self._asked(location, _ARTIFACTS, query, _FOLDERS).files:
                 name = entry.path.rstrip("/").rpartition("/")[2]
                 if not name or name in {".", ".."}:
                     raise FetchError("the listing names no file", where=location.uri[:200])
@@ -182,12 +190,14 @@ class MlflowRegistry:
         scheme = "http" if plain else "https"
         return Location(scheme=scheme, host=location.host, path=path, query=query)
 
-    def _asked(self, location: Location, path: str, query: str, kind: type[Any]) -> Any:  # noqa: ANN401 -- of that type
+    def _asked(
+        self, location: Location, path: str, query: str, decoder: msgspec.json.Decoder[_Said]
+    ) -> _Said:
         answer = self._client.get(
             self._at(location, path, query), sign=self._sign, limit=ANSWER_BYTES
         )
         try:
-            return msgspec.json.decode(answer.body, type=kind)
+            return decoder.decode(answer.body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise FetchError(
                 "the registry's answer can't be read", where=location.uri[:200]

@@ -48,9 +48,15 @@ class _Manifest(msgspec.Struct, frozen=True):
     config: _Descriptor | None = None
 
 
+_MANIFESTS: Final = msgspec.json.Decoder(_Manifest)
+
+
 class _Token(msgspec.Struct, frozen=True):
     token: str | None = None
     access_token: str | None = None
+
+
+_TOKENS: Final = msgspec.json.Decoder(_Token)
 
 
 class Registry:
@@ -136,7 +142,7 @@ class Registry:
             msgspec.structs.replace(realm, query=query), sign=sign, limit=TOKEN_BYTES
         )
         try:
-            found = msgspec.json.decode(granted.body, type=_Token)
+            found = _TOKENS.decode(granted.body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise FetchError("the token can't be read", where=realm.uri[:200]) from error
         value = found.token or found.access_token or ""
@@ -155,7 +161,7 @@ class Registry:
         if f"sha256:{hashlib.sha256(answer.body).hexdigest()}" != digest:
             raise FetchError("the manifest is not the one of its digest", where=at.uri[:200])
         try:
-            return msgspec.json.decode(answer.body, type=_Manifest)
+            return _MANIFESTS.decode(answer.body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise FetchError("the manifest can't be read", where=at.uri[:200]) from error
 

@@ -31,6 +31,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Ed25519 over the canonical JSON of the other fields, in base64."""
 
 
+_MANIFESTS: Final = msgspec.json.Decoder(Manifest)
+
+
 def signed_bytes(manifest: Manifest) -> bytes:
     """Return the bytes that a manifest's signature covers."""
     fields = msgspec.to_builtins(msgspec.structs.replace(manifest, signature=""))
@@ -50,7 +53,7 @@ def check_snapshot(raw: bytes, manifest: bytes, public_pem: bytes, where: str) -
         InvalidFeedError: the manifest, key or signature is invalid, or the digest differs.
     """
     try:
-        read = msgspec.json.decode(manifest[:MANIFEST_LIMIT], type=Manifest)
+        read = _MANIFESTS.decode(manifest[:MANIFEST_LIMIT])
         key = load_pem_public_key(public_pem)
         if not isinstance(key, Ed25519PublicKey):
             raise InvalidFeedError("the key is not Ed25519", where=where)

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from schemas.components import InvalidComponentError, split_key
+from schemas.conversion import Converter
 from schemas.errors import TidewatchError
 
 NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -132,6 +133,9 @@ class ResponderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     tenants: dict[str, Site]
 
 
+_CONFIG: Final = Converter(ResponderConfig)
+
+
 def read_config(raw: str, where: str = "") -> ResponderConfig:
     """Return a configuration.
 
@@ -143,7 +147,7 @@ def read_config(raw: str, where: str = "") -> ResponderConfig:
         ResponderConfigError: with the field that is wrong.
     """
     try:
-        config = msgspec.convert(tomllib.loads(raw), ResponderConfig, dec_hook=_path)
+        config = _CONFIG(tomllib.loads(raw), dec_hook=_path)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise ResponderConfigError(
             f"the responder's configuration is not valid ({error})",

@@ -92,6 +92,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     left_out_count: int
 
 
+_MANIFESTS: Final = msgspec.json.Decoder(Manifest)
+
+
 class _Capture:
     """Collects files into one archive, within limits."""
 
@@ -289,7 +292,7 @@ def _write(
 def _complete(described: Path, archive: Path) -> Manifest | None:
     """Return the manifest of a complete archive, or None."""
     try:
-        manifest = msgspec.json.decode(described.read_bytes(), type=Manifest)
+        manifest = _MANIFESTS.decode(described.read_bytes())
         whole = sha256_of(archive)[0] == manifest.archive_sha256
     except (FileNotFoundError, msgspec.MsgspecError):
         return None

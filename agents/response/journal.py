@@ -13,6 +13,8 @@ from agents.response.durable import make_folder
 from agents.response.outcome import OK, Outcome
 from schemas.errors import TidewatchError
 
+_OUTCOMES: Final = msgspec.json.Decoder(Outcome)
+
 KEPT: Final = timedelta(days=400)
 """How long outcomes are kept: far longer than a command can be replayed."""
 MAX_HELD: Final = 10_000
@@ -179,6 +181,6 @@ class Journal:
 def _answered(row: tuple[str, bytes, int]) -> Answered:
     return Answered(
         at=datetime.fromisoformat(row[0]),
-        outcome=msgspec.json.decode(row[1], type=Outcome),
+        outcome=_OUTCOMES.decode(row[1]),
         dry_run=bool(row[2]),
     )

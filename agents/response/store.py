@@ -86,6 +86,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The command that restored it."""
 
 
+_MANIFESTS: Final = msgspec.json.Decoder(Manifest)
+
+
 def _store(context: ActionContext) -> StoreConfig:
     if context.site.store is None:
         raise NotCarriedOutError(UNSUPPORTED, "no store is configured for this tenant")
@@ -273,7 +276,7 @@ def _quarantined(store: StoreConfig, command_id: str) -> tuple[Path, Manifest | 
 
 def _read_manifest(path: Path) -> Manifest | None:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+        return _MANIFESTS.decode(path.read_bytes())
     except FileNotFoundError:
         return None
     except msgspec.MsgspecError as error:

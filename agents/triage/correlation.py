@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from agents.domain.rules import Rule, When, family_rules
+from schemas.conversion import Converter
 from schemas.findings import Finding
 from schemas.severity import Severity
 
@@ -37,6 +38,9 @@ class TaintRule(msgspec.Struct, frozen=True, kw_only=True):
     """Kinds that apply a tenant's policy if no fact is named: they mean nothing for others."""
 
 
+_TAINT_RULE: Final = Converter(TaintRule)
+
+
 FAMILIES: Final = ("intelligence", "ledger")
 """The families of rules whose condition is evaluated here."""
 
@@ -56,7 +60,7 @@ def correlations() -> dict[str, Correlation]:
 def taint_rule() -> TaintRule:
     """Return which findings taint."""
     text = resources.files("agents.triage").joinpath("taint.toml").read_text(encoding="utf-8")
-    return msgspec.convert(tomllib.loads(text), TaintRule)
+    return _TAINT_RULE(tomllib.loads(text))
 
 
 def taints(finding: Finding) -> bool:

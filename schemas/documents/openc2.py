@@ -11,8 +11,11 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
+from schemas.conversion import Converter
 from schemas.errors import TidewatchError
 from schemas.incidents.commands import CommandSpec
+
+_SPEC: Final = Converter(CommandSpec)
 
 CONTENT_TYPE: Final = "application/openc2+json;version=1.0"
 EXTENSION: Final = "x-tidewatch"
@@ -63,6 +66,9 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     results: dict[str, Any] = {}
 
 
+_RESPONSES: Final = msgspec.json.Decoder(Response)
+
+
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What our extension of a response says; a responder may add results of its own."""
 
@@ -76,6 +82,9 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """The command's `hold`, where it has one."""
     changed: bool | None = None
     """Whether anything was changed: false where it was as commanded before."""
+
+
+_ANSWER: Final = Converter(Answer)
 
 
 def _target(spec: CommandSpec) -> dict[str, Any]:
@@ -130,9 +139,7 @@ def read_command(raw: bytes) -> CommandSpec:
     """
     try:
         document = msgspec.json.decode(raw, type=dict[str, Any])
-        spec = msgspec.convert(
-            {**document["args"][EXTENSION], "command_id": document["command_id"]}, CommandSpec
-        )
+        spec = _SPEC({**document["args"][EXTENSION], "command_id": document["command_id"]})
     except (*_UNREADABLE, KeyError, TypeError) as error:
         raise InvalidCommandError(f"not a containment command: {error}") from error
     named = document.get("target")
@@ -180,7 +187,7 @@ def read_response(raw: bytes) -> Response:
         InvalidCommandError: not a response to one of our commands.
     """
     try:
-        response = msgspec.json.decode(raw, type=Response)
+        response = _RESPONSES.decode(raw)
     except _UNREADABLE as error:
         raise InvalidCommandError(
             f"not a containment result: {error}", remedy=_DOCUMENTED
@@ -194,7 +201,7 @@ def read_response(raw: bytes) -> Response:
     if not isinstance(extension, dict):
         raise InvalidCommandError("the result lacks our extension", where=where, remedy=_DOCUMENTED)
     try:
-        msgspec.convert(extension, Answer)
+        _ANSWER(extension)
     except msgspec.ValidationError as error:
         raise InvalidCommandError(
             f"the result is not complete: {error}", where=where, remedy=_DOCUMENTED

@@ -16,6 +16,8 @@ from schemas.severity import Severity, Status
 from streams import metrics
 from streams.gates import FINDINGS, NOT_DONE, Assessed, verdict
 
+_HOLDS: Final = msgspec.json.Decoder(HoldView)
+
 PER_TENANT: Final = 100_000
 """Contents of a tenant that are kept, of those without findings; as many of those with."""
 PER_CONTENT: Final = 16
@@ -114,7 +116,7 @@ class Held:
     def set(self, key: str, value: bytes | None) -> None:
         """Take the record of a hold; None ends it. One that can't be read ends nothing."""
         try:
-            view = None if value is None else msgspec.json.decode(value, type=HoldView)
+            view = None if value is None else _HOLDS.decode(value)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return
         tenant = key.partition("|")[0] if view is None else view.tenant

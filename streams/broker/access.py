@@ -65,7 +65,7 @@ def with_password(settings: Settings) -> Settings:
     if settings.kafka is None or settings.kafka_sasl_mechanism is not None:
         return settings
     try:
-        record = msgspec.json.decode(places.record.read_bytes(), type=_Recorded)
+        record = _RECORDS.decode(places.record.read_bytes())
         if not record.guarded or settings.kafka != f"127.0.0.1:{record.ports.client}":
             return settings
         password = places.password.read_text("ascii").strip()
@@ -94,3 +94,6 @@ class _Recorded(msgspec.Struct, frozen=True):
 
     ports: _Ports
     guarded: bool = False
+
+
+_RECORDS: Final = msgspec.json.Decoder(_Recorded)

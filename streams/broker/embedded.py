@@ -11,7 +11,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
@@ -60,6 +60,9 @@ class RunRecord(msgspec.Struct, frozen=True):
     detached: bool
     guarded: bool = False
     """Whether it asks for a password."""
+
+
+_RECORDS: Final = msgspec.json.Decoder(RunRecord)
 
 
 class BrokerStatus(msgspec.Struct, frozen=True):
@@ -423,7 +426,7 @@ def _wait_for(guard: subprocess.Popen[bytes]) -> None:
 def _read_record(places: Places) -> RunRecord | None:
     """Return the recorded state of the last run, or None if there is none."""
     try:
-        return msgspec.json.decode(places.record.read_bytes(), type=RunRecord)
+        return _RECORDS.decode(places.record.read_bytes())
     except (OSError, msgspec.DecodeError):
         return None
 

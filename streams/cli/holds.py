@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 import typer
@@ -16,6 +16,8 @@ from streams.cli.frame import connected_settings, example, new_app
 from streams.cli.incident_decisions import decide
 from streams.cli.output import Format, FormatOption, print_json, print_line, print_table
 from streams.releases import releasable, releases
+
+_HOLDS: Final = msgspec.json.Decoder(HoldView)
 
 if TYPE_CHECKING:
     from streams.settings import Settings
@@ -30,7 +32,7 @@ async def _read(settings: Settings) -> list[HoldView]:
     from streams.kafka.compacted import latest_values  # noqa: PLC0415 -- brings Kafka
 
     values = await latest_values(settings, Channel.HOLDS)
-    return [msgspec.json.decode(values[key], type=HoldView) for key in sorted(values)]
+    return [_HOLDS.decode(values[key]) for key in sorted(values)]
 
 
 def one_hold(views: list[HoldView], tenant: str, start: str) -> HoldView:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 import typer
@@ -12,6 +12,8 @@ from schemas.channels import Channel
 from schemas.errors import TidewatchError
 from schemas.incidents.views import IncidentDocument
 from streams.cli.frame import connected_settings
+
+_INCIDENTS: Final = msgspec.json.Decoder(IncidentDocument)
 
 if TYPE_CHECKING:
     from streams.settings import Settings
@@ -30,7 +32,7 @@ async def _read(settings: Settings) -> dict[str, IncidentDocument]:
         if record.value is None:
             found.pop(key, None)
         else:
-            found[key] = msgspec.json.decode(record.value, type=IncidentDocument)
+            found[key] = _INCIDENTS.decode(record.value)
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
@@ -27,6 +27,9 @@ class Holder(msgspec.Struct, frozen=True):
     pid: int
     bootstrap: str | None = None
     """The address of its Kafka, once it listens."""
+
+
+_HOLDERS: Final = msgspec.json.Decoder(Holder)
 
 
 class Instance:
@@ -63,7 +66,7 @@ class Instance:
     def _read(self) -> Holder | None:
         """Return what the holder wrote; None while it writes."""
         with contextlib.suppress(msgspec.DecodeError):
-            return msgspec.json.decode(os.pread(self._file, 4096, 0), type=Holder)
+            return _HOLDERS.decode(os.pread(self._file, 4096, 0))
         return None
 
     def __enter__(self) -> Self:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 import typer
 
 from schemas.cloudevents import format_time
+from schemas.conversion import Converter
 from schemas.errors import TidewatchError
 from schemas.key_bindings import KeyBinding, TrustedKey
 from streams.cli.frame import example, new_app
@@ -24,6 +25,8 @@ from streams.signing_keys import (
     trusted_dir,
     write_binding,
 )
+
+_BINDING: Final = Converter(KeyBinding)
 
 app = new_app("Make the keys that sign decisions, and bind each to rights.")
 
@@ -59,15 +62,14 @@ def _binding(
         TidewatchError: A decision or publication is unknown, or a fact is to be for one tenant.
     """
     try:
-        binding = msgspec.convert(
+        binding = _BINDING(
             {
                 "actor": actor,
                 "tenants": "*" if "*" in (tenants or ()) else tenants or (),
                 "decisions": "*" if "*" in (decisions or ()) else decisions or (),
                 "publishes": publishes or (),
                 "vouches": vouches,
-            },
-            KeyBinding,
+            }
         )
     except msgspec.ValidationError as error:
         raise TidewatchError(

@@ -71,6 +71,9 @@ class _AlertDocument(msgspec.Struct, frozen=True):
     unmapped: _Unmapped
 
 
+_ALERTS: Final = msgspec.json.Decoder(_AlertDocument)
+
+
 class _Extension(msgspec.Struct, frozen=True):
     tenant: str
     action: str
@@ -87,6 +90,9 @@ class _CommandDocument(msgspec.Struct, frozen=True):
 
     command_id: str
     args: _Arguments
+
+
+_COMMAND_DOCUMENTS: Final = msgspec.json.Decoder(_CommandDocument)
 
 
 @dataclass
@@ -212,9 +218,9 @@ class Follower:
             return
         try:
             if channel is Channel.ALERTS:
-                self._take_alert(msgspec.json.decode(record.value, type=_AlertDocument))
+                self._take_alert(_ALERTS.decode(record.value))
             elif channel in _COMMANDS:
-                command = msgspec.json.decode(record.value, type=_CommandDocument)
+                command = _COMMAND_DOCUMENTS.decode(record.value)
                 self._take_command(command, proposal=channel is Channel.CONTAINMENT_PROPOSALS)
         except (msgspec.MsgspecError, UnicodeError, RecursionError):
             view.unreadable += 1

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 import orjson
 import typer
 
 from schemas.channels import Channel
+from schemas.conversion import Converter
 from schemas.errors import TidewatchError
 from schemas.policy import Policy, default_policy
 from streams.cli.frame import connected_settings, example, new_app
@@ -19,6 +20,10 @@ from streams.cli.output import Format, FormatOption, plain, print_json, print_li
 from streams.cli.policy_problems import policy_problems
 from streams.kafka.compacted import latest_values, publish_values
 from streams.reports.toml_text import to_toml
+
+_POLICY: Final = Converter(Policy)
+
+_POLICIES: Final = msgspec.json.Decoder(Policy)
 
 app = new_app("Set, show and check tenants' policies.")
 
@@ -67,7 +72,7 @@ def parse_policy(raw: bytes, where: str) -> Policy:
                 where=where,
                 remedy=f"fields are {', '.join(Policy.__struct_fields__)}",
             )
-        return msgspec.convert(document, Policy)
+        return _POLICY(document)
     except (ValueError, msgspec.ValidationError) as error:
         raise InvalidPolicyError(f"not a policy: {error}", where=where) from error
 
@@ -114,7 +119,7 @@ def show(
     """Show a tenant's policy as `policy set` takes it, or the default where it has set none."""
     values = asyncio.run(latest_values(connected_settings(), Channel.POLICY))
     raw = values.get(tenant)
-    policy = default_policy(tenant) if raw is None else msgspec.json.decode(raw, type=Policy)
+    policy = default_policy(tenant) if raw is None else _POLICIES.decode(raw)
     document = msgspec.to_builtins(policy)
     if form is Format.JSON:
         print_json(document)

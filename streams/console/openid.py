@@ -26,6 +26,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
 from agents.logs import Logger
+from schemas.conversion import Converter
 from schemas.errors import TidewatchError
 from streams.console.claims import lacks, viewer_of
 from streams.console.config import OpenIdConfig, reached_safely
@@ -74,6 +75,9 @@ class _Pending(msgspec.Struct, frozen=True):
     to: str
 
 
+_SIGN_INS: Final = msgspec.json.Decoder(_Pending)
+
+
 class _Provider(msgspec.Struct, frozen=True):
     """What a provider says of itself, as far as the console needs it."""
 
@@ -84,6 +88,9 @@ class _Provider(msgspec.Struct, frozen=True):
     userinfo_endpoint: str = ""
     end_session_endpoint: str = ""
     token_endpoint_auth_methods_supported: tuple[str, ...] = ("client_secret_basic",)
+
+
+_PROVIDER: Final = Converter(_Provider)
 
 
 class OpenId:
@@ -206,7 +213,7 @@ class OpenId:
             raw = self._seal.decrypt(kept.encode("ascii", "replace"), ttl=SIGN_IN_SECONDS)
         except InvalidToken:
             raise _not_begun() from None
-        return msgspec.json.decode(raw, type=_Pending)
+        return _SIGN_INS.decode(raw)
 
     def _exchange(self, provider: _Provider, code: str, verifier: str) -> dict[str, Any]:
         """Return the tokens for a code."""
@@ -297,7 +304,7 @@ class OpenId:
             if status != HTTPStatus.OK:
                 raise _away(f"it answered {status}", address)
             try:
-                provider = msgspec.convert(found, _Provider)
+                provider = _PROVIDER(found)
             except msgspec.ValidationError as error:
                 raise _away(str(error), address) from error
             if provider.issuer != issuer:

@@ -39,6 +39,12 @@ from streams.console.selections import (
 from streams.console.tenant_part import TenantAlert, tenant_document
 from streams.console.viewer import Viewer
 
+_ALERTS: Final = msgspec.json.Decoder(TenantAlert)
+_INCIDENTS: Final = msgspec.json.Decoder(IncidentDocument)
+_INDICATORS: Final = msgspec.json.Decoder(SupplyChainIoC)
+_HOLDS: Final = msgspec.json.Decoder(HoldView)
+_FACTS: Final = msgspec.json.Decoder(IntelFact)
+_POLICIES: Final = msgspec.json.Decoder(Policy)
 QUERY_SECONDS: Final = 5.0
 """How long one query may take."""
 LISTED: Final = 200
@@ -227,9 +233,9 @@ class Reader:
             return None
         body = unpacked(row["body"])
         if row["tenant"] == OPERATOR:
-            document = msgspec.json.decode(body, type=IncidentDocument)
+            document = _INCIDENTS.decode(body)
         else:
-            alert = msgspec.json.decode(body, type=TenantAlert)
+            alert = _ALERTS.decode(body)
             document = tenant_document(alert, self._whole(row["id"]))
         return Case(document=document, tenant=row["tenant"], changed=row["changed"])
 
@@ -247,11 +253,7 @@ class Reader:
         """Return the operator's record, from which `tenant_document` takes what is the tenant's."""
         operator = Reader(self._index, Viewer(name="", tenants="*"))
         row = operator._case_row([("cases.id = ?", [incident])])
-        return (
-            None
-            if row is None
-            else msgspec.json.decode(unpacked(row["body"]), type=IncidentDocument)
-        )
+        return None if row is None else _INCIDENTS.decode(unpacked(row["body"]))
 
     def parts(self, incident: str) -> list[str]:
         """Return the viewer's tenants that have a part in an incident."""
@@ -385,21 +387,21 @@ class Reader:
 
     def indicator(self, key: str) -> SupplyChainIoC | None:
         """Return an indicator by its id."""
-        return self._body("indicators", SupplyChainIoC, [("indicators.id = ?", [key])])
+        return self._body("indicators", _INDICATORS, [("indicators.id = ?", [key])])
 
     def hold(self, tenant: str, component: str) -> HoldView | None:
         """Return what is held of a component in a tenant."""
         return self._body(
-            "holds", HoldView, [("holds.id = ? AND holds.tenant = ?", [component, tenant])]
+            "holds", _HOLDS, [("holds.id = ? AND holds.tenant = ?", [component, tenant])]
         )
 
     def fact(self, key: str) -> IntelFact | None:
         """Return a fact of intelligence by its key."""
-        return self._body("facts", IntelFact, [("facts.id = ?", [key])])
+        return self._body("facts", _FACTS, [("facts.id = ?", [key])])
 
     def policy(self, tenant: str) -> Policy | None:
         """Return the policy of a tenant."""
-        return self._body("policies", Policy, [("policies.id = ?", [tenant])])
+        return self._body("policies", _POLICIES, [("policies.id = ?", [tenant])])
 
     def policies(self) -> list[dict[str, Any]]:
         """Return the policies that there are."""
@@ -407,7 +409,10 @@ class Reader:
         return [dict(row) for row in rows]
 
     def _body(
-        self, table: str, kind: type[T], where: Sequence[tuple[str, Sequence[Any]]]
+        self,
+        table: str,
+        decoder: msgspec.json.Decoder[T],
+        where: Sequence[tuple[str, Sequence[Any]]],
     ) -> T | None:
         row = self._one(
             table,
@@ -415,7 +420,7 @@ class Reader:
             joined=f"JOIN {table}_body ON {table}_body.row = {table}.rowid",
             where=where,
         )
-        return None if row is None else msgspec.json.decode(unpacked(row["body"]), type=kind)
+        return None if row is None else decoder.decode(unpacked(row["body"]))
 
     def refusal(self, decision: str) -> str | None:
         """Return why a decision was refused, None if it is not known to be.

@@ -20,6 +20,8 @@ from agents.checks.artifacts.report import FileReport
 from schemas.canonical import length_prefixed, stable_hash
 from streams.private_files import private_folder
 
+_REPORTS: Final = msgspec.json.Decoder(FileReport)
+
 MAX_ENTRY: Final = 4 << 20
 LIBRARIES: Final = (
     "fickling", "jinja2", "lz4", "msgspec", "numpy", "orjson", "py7zr", "pyyaml", "safetensors",
@@ -93,7 +95,7 @@ class ReportCache:
         """Return the report of these bytes under this name, or None."""
         try:
             raw = self._place(sha256, path, siblings).read_bytes()
-            return msgspec.json.decode(raw, type=FileReport)
+            return _REPORTS.decode(raw)
         except (OSError, msgspec.DecodeError):
             return None
 

@@ -23,6 +23,8 @@ from streams.adapters.manifests.found import Found, InstallOptions
 from streams.adapters.manifests.kinds import Kind
 from streams.scanning.targets import LOCAL_TENANT
 
+_RUNS: Final = msgspec.json.Decoder(PipelineRun)
+
 _ASSIGNS: Final = re.compile(r"(?:export\s+)?(?:[A-Za-z_]\w*=[^\s;|&]*\s*)+")
 EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 """A fixed time: the checks do not use it, and the same file gives the same findings."""
@@ -86,7 +88,7 @@ def _configured(raw: bytes, name: str) -> Event[PipelineRun]:
     if not isinstance(document, dict) or not isinstance(document.get("config"), dict):
         return event
     try:
-        run = msgspec.json.decode(written, type=PipelineRun)
+        run = _RUNS.decode(written)
     except msgspec.ValidationError:  # fields of the same names with another meaning
         return event
     run = run if run.pipeline else msgspec.structs.replace(run, pipeline=name)

@@ -15,6 +15,8 @@ from schemas.policy import Policy
 from streams.held import held_values
 from streams.scanning.targets import LOCAL_TENANT
 
+_POLICIES: Final = msgspec.json.Decoder(Policy)
+
 NO_INTELLIGENCE: Final = (
     "no intelligence is at hand: releases known to be malicious or compromised were not looked for;"
     " import a feed with `tidewatch intel import --local`, or name one with --intel"
@@ -52,7 +54,7 @@ def learn_held_policy(knowledge: MemoryKnowledge, state_dir: Path) -> tuple[str,
     policies: dict[str, Policy] = {}
     for tenant, value in held_values(state_dir, Channel.POLICY).items():
         try:
-            policies[tenant] = msgspec.json.decode(value, type=Policy)
+            policies[tenant] = _POLICIES.decode(value)
         except msgspec.DecodeError:  # of another version
             continue
     chosen = policies.get(LOCAL_TENANT)

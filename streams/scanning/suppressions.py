@@ -6,11 +6,13 @@ import tomllib
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from agents.checks.suppressing import last_day, suppresses
 from schemas.components import is_sha256
+from schemas.conversion import Converter
 from schemas.errors import TidewatchError
 from schemas.policy import Suppression
 from streams.reports.entries import FileEntry
@@ -30,6 +32,9 @@ class _Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     suppression: tuple[_Entry, ...] = ()
+
+
+_FILE: Final = Converter(_File)
 
 
 class Suppressions(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,7 +114,7 @@ def read_suppressions(path: Path, today: date | None = None) -> Suppressions:
         SuppressionError: the file can't be read, or a table is incomplete.
     """
     try:
-        tables = msgspec.convert(tomllib.loads(path.read_text("utf-8")), _File)
+        tables = _FILE(tomllib.loads(path.read_text("utf-8")))
     except OSError as error:
         raise SuppressionError(
             f"can't be read ({error.strerror})", where=str(path), remedy="name an existing file"

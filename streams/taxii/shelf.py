@@ -15,6 +15,8 @@ from schemas.documents.stix import TLP_MARKINGS, tenant_objects
 from schemas.findings import SupplyChainIoC
 from schemas.severity import Tlp
 
+_INDICATORS: Final = msgspec.json.Decoder(SupplyChainIoC)
+
 TLP_ORDER: Final = tuple(Tlp)
 """From public to restricted to the recipient."""
 DEFAULT_OBJECTS: Final = 200_000
@@ -57,6 +59,9 @@ def to_micros(time: datetime) -> int:
 
 class _Bundle(msgspec.Struct):
     objects: list[Any]
+
+
+_BUNDLES: Final = msgspec.json.Decoder(_Bundle)
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -114,7 +119,7 @@ class Shelf:
         if raw is None:
             return
         try:
-            objects = msgspec.json.decode(raw, type=_Bundle).objects
+            objects = _BUNDLES.decode(raw).objects
         except (msgspec.MsgspecError, RecursionError, UnicodeError):
             self.unreadable += 1
             return
@@ -135,7 +140,7 @@ class Shelf:
         if raw is None:
             return
         try:
-            ioc = msgspec.json.decode(raw, type=SupplyChainIoC)
+            ioc = _INDICATORS.decode(raw)
             objects = tenant_objects(ioc) if ioc.tenant in self._tenants else []
         except (msgspec.MsgspecError, RecursionError, UnicodeError, KeyError):
             self.unreadable += 1  # a kind of a later version has no meaning here

@@ -10,6 +10,8 @@ from typing import Final
 
 import msgspec
 
+from schemas.conversion import Converter
+
 FILE: Final = Path(__file__).with_name("dangerous_names.toml")
 
 
@@ -24,6 +26,9 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="keb
     saved_with_dataclasses: tuple[str, ...]
 
 
+_TABLE: Final = Converter(Table)
+
+
 @cache
 def table() -> Table:
     """Return the content of the data file.
@@ -31,7 +36,7 @@ def table() -> Table:
     Raises:
         msgspec.ValidationError: the file is not as its head describes it.
     """
-    return msgspec.convert(tomllib.loads(FILE.read_text(encoding="utf-8")), Table)
+    return _TABLE(tomllib.loads(FILE.read_text(encoding="utf-8")))
 
 
 @cache

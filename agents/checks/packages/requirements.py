@@ -24,6 +24,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from agents.checks.packages.requirement_options import read_options, split_options
 from agents.checks.packages.requirements_text import LINE_LIMIT, logical_lines
 from agents.checks.packages.versions import canonical_name, release_of_file
+from schemas.conversion import Converter
 
 LINES_LIMIT: Final = 200_000
 """Logical lines read from one text; a longer text is reported as cut."""
@@ -99,6 +100,9 @@ class RequirementLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
         """Whether it is a path on the host."""
         url = self.url
         return url is not None and self.vcs is None and ("://" not in url or url[:5] == "file:")
+
+
+_LINE: Final = Converter(RequirementLine)
 
 
 class Requirements(msgspec.Struct, frozen=True, kw_only=True):
@@ -246,7 +250,7 @@ def _read(text: str, line: int, file: str | None) -> RequirementLine:
     except (InvalidRequirement, ValueError) as error:
         reason = str(error).partition("\n")[0][:200]
         return RequirementLine(text=shown, line=line, file=file, error=reason)
-    return msgspec.convert({"text": shown, "line": line, "file": file, **fields}, RequirementLine)
+    return _LINE({"text": shown, "line": line, "file": file, **fields})
 
 
 _remembered = lru_cache(16_384)(_read)

@@ -38,6 +38,9 @@ class _Tensor(msgspec.Struct, frozen=True):
     shape: tuple[int, ...] = ()
 
 
+_TENSORS: Final = msgspec.json.Decoder(_Tensor)
+
+
 class _Quantisation(msgspec.Struct, frozen=True):
     quant_method: str | None = None
     bits: int | None = None
@@ -48,6 +51,9 @@ class _Quantisation(msgspec.Struct, frozen=True):
 class _Config(msgspec.Struct, frozen=True):
     architectures: tuple[str, ...] = ()
     quantization_config: _Quantisation | None = None
+
+
+_CONFIGS: Final = msgspec.json.Decoder(_Config)
 
 
 class FactCounter:
@@ -95,14 +101,14 @@ class FactCounter:
         header = msgspec.json.decode(source.read(_LENGTH, length), type=dict[str, msgspec.Raw])
         for name, raw in header.items():
             if name != "__metadata__":
-                tensor = msgspec.json.decode(raw, type=_Tensor)
+                tensor = _TENSORS.decode(raw)
                 self._parameters += math.prod(tensor.shape)
                 self._dtypes.add(tensor.dtype[:16])
         self._counted += 1
         self._formats.add(safetensors.FORMAT.name)
 
     def _config(self, raw: bytes) -> None:
-        config = msgspec.json.decode(raw, type=_Config)
+        config = _CONFIGS.decode(raw)
         self._architectures = config.architectures[:16]
         quantisation = config.quantization_config
         if quantisation is not None:

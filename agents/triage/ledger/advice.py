@@ -13,6 +13,8 @@ from agents.triage.store import row_key
 from schemas.incidents.updates import Exposure
 from schemas.ledger import AdviceOffered
 
+_EXPOSURES: Final = msgspec.json.Decoder(Exposure)
+
 KEY: Final = "advice:"
 """Prefix of the key of a tenant's advice."""
 OF_INTRODUCER: Final = 8
@@ -34,7 +36,7 @@ def offer(batch: LedgerBatch, exposure: Exposure) -> None:
 
 def on_offered(batch: LedgerBatch, offered: AdviceOffered) -> None:
     """Send the exposure to its incident if the tenant's quotas have room for it."""
-    exposure = msgspec.json.decode(offered.exposure, type=Exposure)
+    exposure = _EXPOSURES.decode(offered.exposure)
     key = row_key(ADVICE, exposure.tenant)
     row = batch.store.load(key, AdviceRow) or AdviceRow(tenant=clip(exposure.tenant, TEXT_BYTES))
     # Along the tenant's own edges the introducer is no longer known.

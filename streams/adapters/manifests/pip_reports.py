@@ -60,6 +60,9 @@ class _Listed(msgspec.Struct):
     editable_project_location: str | None = None
 
 
+_LISTS: Final = msgspec.json.Decoder(list[_Listed])
+
+
 class _PipReport(msgspec.Struct):
     """Only what is kept: descriptions, classifiers and licences are skipped while reading."""
 
@@ -68,10 +71,16 @@ class _PipReport(msgspec.Struct):
     environment: dict[str, str] = {}
 
 
+_REPORTS: Final = msgspec.json.Decoder(_PipReport)
+
+
 class _PipInspect(msgspec.Struct):
     installed: list[_Installed]
     pip_version: str | None = None
     environment: dict[str, str] = {}
+
+
+_INSPECTIONS: Final = msgspec.json.Decoder(_PipInspect)
 
 
 def _without_extras(entries: Iterable[str]) -> tuple[str, ...]:
@@ -137,13 +146,13 @@ def _document(raw: bytes) -> bytes:
 
 def read_report(raw: bytes, _options: InstallOptions) -> Found:
     """Return the packages that pip would install, or has installed, from its report."""
-    report = msgspec.json.decode(_document(raw), type=_PipReport)
+    report = _REPORTS.decode(_document(raw))
     return _found(report.install, report.pip_version, report.environment)
 
 
 def read_inspect(raw: bytes, _options: InstallOptions) -> Found:
     """Return the packages of an environment."""
-    report = msgspec.json.decode(_document(raw), type=_PipInspect)
+    report = _INSPECTIONS.decode(_document(raw))
     return _found(report.installed, report.pip_version, report.environment)
 
 
@@ -159,10 +168,8 @@ def _found(
 
 def read_list(raw: bytes, _options: InstallOptions) -> Found:
     """Return the packages of a list, in JSON or as a table."""
-    if raw.lstrip()[:1] == b"[":
-        listed = msgspec.json.decode(raw, type=list[_Listed])
-    else:
-        listed = list(_columns(raw.decode()))
+    is_json = raw.lstrip()[:1] == b"["
+    listed = _LISTS.decode(raw) if is_json else list(_columns(raw.decode()))
     return Found(
         packages=[
             Package(

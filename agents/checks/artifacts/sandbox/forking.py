@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -21,6 +21,8 @@ from agents.checks.artifacts.sandbox.protocol import (
     exactly,
     send,
 )
+
+_LIMITS: Final = msgspec.json.Decoder(Limits)
 
 _STDERR = 2
 _DESCRIPTORS = 2
@@ -119,5 +121,5 @@ def _begin(order: Fork, descriptors: list[int]) -> Given:
     connection, stderr = descriptors
     os.dup2(stderr, _STDERR)
     os.close(stderr)
-    limits = msgspec.json.decode(order.limits, type=Limits)
+    limits = _LIMITS.decode(order.limits)
     return Given(socket.socket(fileno=connection), limits)
