@@ -133,7 +133,7 @@ test-python: ## run the fast tests on each interpreter that is here (PY=python3.
 	  if ! $$python -c '' 2>/dev/null; then echo "$$python: not on this machine"; continue; fi; \
 	  echo "$$python:"; \
 	  $$python locks/installer.py --installer $(VENV)/installer install $(VENV)/$${python##*/} requirements-dev.lock --project . --editable \
-	    && $(VENV)/$${python##*/}/bin/python -m pytest --numprocesses 2 $(SPREAD) -m "not kafka and not fault" $(ARGS) || exit 1; \
+	    && $(VENV)/$${python##*/}/bin/python -m pytest --numprocesses 2 $(SPREAD) -m "not kafka and not fault and not slow" $(ARGS) || exit 1; \
 	done
 
 PY ?= python3.11 python3.12 python3.13 python3.14

@@ -264,7 +264,7 @@ def wait_until(chain, what, reached, seconds=SECONDS):
             return case
         if time.monotonic() > deadline:
             pytest.fail(f"not {what}: {shown(case)}\n{chain.logs()}")
-        time.sleep(0.3)
+        time.sleep(0.7)
 
 
 def carried_out(case):

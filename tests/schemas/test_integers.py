@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.integers import within_64_bits
+from tests.depth import examples
 
 VALUES = st.recursive(
     st.none() | st.integers() | st.integers(2**63, 2**200) | st.text(max_size=5),
@@ -16,6 +17,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(max_examples=examples(40))
 @given(st.dictionaries(st.text(max_size=3), VALUES, max_size=4))
 def test_whatever_comes_can_be_written_and_what_could_be_is_left_alone(values):
     carried = within_64_bits(values)

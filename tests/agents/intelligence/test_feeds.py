@@ -141,7 +141,9 @@ def test_vulnerability_advisories_and_other_ecosystems_are_passed_over():
         archive,
         lambda: archive(b"{}"),
         lambda: archive(record(affected=[{"package": {"ecosystem": "npm", "name": "x"}}])),
-        lambda: archive(*[b'{"a":"' + b"0" * 8_000_000 + b'"}'] * 40),
+        pytest.param(
+            lambda: archive(*[b'{"a":"' + b"0" * 8_000_000 + b'"}'] * 40), marks=pytest.mark.slow
+        ),
         lambda: _changed(archive(record("evil")), 50, b"\xff\xff\xff"),
         lambda: _changed(archive(record("evil")), -6, b"\xff\xff\xff\x7f"),
     ],

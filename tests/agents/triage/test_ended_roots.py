@@ -285,6 +285,7 @@ def test_a_campaign_of_ones_own_findings_stays():
 # -- many ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_more_than_a_page_of_components_ends():
     flow = flow_of("b")
     digests = [f"{number:064x}" for number in range(10, 10 + 2 * PAGE + 9)]

@@ -58,7 +58,7 @@ class Browser:
         assert found is not None
         return found[1]
 
-    def crawl(self, alike: int = 25) -> dict[str, requests.Response]:
+    def crawl(self, alike: int = 12) -> dict[str, requests.Response]:
         """Return the pages that can be reached from the overview.
 
         Args:

@@ -229,6 +229,7 @@ BOUNDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("story", BOUNDS)
 def test_a_reached_bound_is_reported(story):
     _, told = told_by(story)

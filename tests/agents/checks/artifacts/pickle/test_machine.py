@@ -84,7 +84,7 @@ def values():
     )  # fmt: skip
 
 
-@settings(max_examples=examples(120), deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(value=values(), protocol=st.integers(0, 5), optimise=st.booleans())
 def test_it_imports_what_the_c_unpickler_imports(value, protocol, optimise):
     raw = pickle.dumps(value, protocol)
