@@ -343,7 +343,8 @@ def policy_notice(
             subject=tenant,
             tenant=tenant,
             detail="events arrive, but no policy is set: its files are not fetched and scanned, "
-            "no name, index or registry is known to be its own, and nothing is contained by itself",
+            "no name, index or registry is known to be its own, and nothing is contained "
+            "automatically",
             runbook="Set one with: tidewatch policy set FILE. Name at least `roots` (what may be "
             "fetched), `internal` (its own names, indexes, registries) and `trusted`.",
         ),
@@ -372,7 +373,7 @@ def _baseline_notice(event: Event[Any], deduplicator: SightingDeduplicator) -> I
             detail="it marks events as a baseline: what they name counts as usual from now on, and "
             "their findings are not alerted unless they are known to be malicious",
             since=datetime.fromtimestamp(day_ms / 1000, tz=UTC),
-            runbook="If nobody records a baseline, find out who writes as this source, set "
+            runbook="If you are not recording a baseline, find out who writes as this source, set "
             "`baseline = false` in the tenant's policy, and read the assessments of that day.",
         ),
         "//tidewatch/checks",

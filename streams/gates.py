@@ -71,7 +71,7 @@ class Assessed(msgspec.Struct, frozen=True, kw_only=True):
             for assessment in self.stages.values()
             if assessment.severity is not None
         ]
-        return max(found, key=lambda one: one.rank, default=None)
+        return max(found, key=lambda severity: severity.rank, default=None)
 
     @property
     def status(self) -> Status:
@@ -217,7 +217,7 @@ async def wait_for_events(
         seconds: How long to wait.
     """
     wanted = dict.fromkeys(names)
-    found = Assessments(lambda one: (one.tenant, one.source, one.event_id) in wanted)
+    found = Assessments(lambda seen: (seen.tenant, seen.source, seen.event_id) in wanted)
     deadline = time.monotonic() + seconds
 
     def waiting() -> bool:
@@ -245,10 +245,10 @@ async def wait_for_named(
         TidewatchError: Several tenants, or several sources, have an event of that id.
     """
     found = Assessments(
-        lambda one: (
-            named in {one.event_id, one.subject}
-            and tenant in {None, one.tenant}
-            and source in {None, one.source}
+        lambda seen: (
+            named in {seen.event_id, seen.subject}
+            and tenant in {None, seen.tenant}
+            and source in {None, seen.source}
         )
     )
     deadline = time.monotonic() + seconds
@@ -256,7 +256,7 @@ async def wait_for_named(
         for assessment in await follower.next():
             found.take(assessment)
         _refuse_ambiguous(found.events, named)
-        newest = max(found.events.values(), key=lambda one: one.newest, default=None)
+        newest = max(found.events.values(), key=lambda event: event.newest, default=None)
         over = time.monotonic() >= deadline
         if over or (newest is not None and newest.final and await follower.caught_up()):
             return newest

@@ -85,7 +85,7 @@ class TrustedSigner(BaseModel):
     def _readable(cls, value: str) -> str:
         if not is_signer(value):
             raise ValueError(
-                f"{value[:40]!r} is no PEM key or certificate, no sigstore:… and no publisher:…"
+                f"{value[:40]!r} is not a PEM key or certificate, `sigstore:…` or `publisher:…`"
             )
         return value
 

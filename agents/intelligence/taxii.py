@@ -27,8 +27,8 @@ _LAST: Final = "X-TAXII-Date-Added-Last"
 _MEANING: Final = {
     401: "it does not know the token",
     403: "the token may not read it",
-    404: "there is no such collection, or it is not for this token",
-    406: "it speaks another version than TAXII 2.1",
+    404: "the collection does not exist, or this token may not read it",
+    406: "the server speaks another version than TAXII 2.1",
 }
 
 
@@ -80,7 +80,7 @@ def read_collection(
 def _check_url(url: str) -> None:
     if not _is_private(url):
         raise TaxiiError(
-            "it is no address of a collection that a token may be sent to",
+            "a token must not be sent to this address",
             where="--taxii",
             remedy="name it as https://HOST/API-ROOT/collections/ID/",
         )
@@ -181,4 +181,4 @@ class _Reading:
         return bytes(raw)
 
     def _wrong(self, what: str) -> TaxiiError:
-        return TaxiiError(what, where=self._url, remedy="ask whoever runs the server")
+        return TaxiiError(what, where=self._url, remedy="ask the server's operator")

@@ -188,7 +188,7 @@ def _contradiction(config: NotifyConfig) -> str | None:
         except (KeyError, IndexError, ValueError):
             return "incident_url may contain {incident} and {tenant} only"
         if urlsplit(config.incident_url).scheme not in {"https", "http"}:
-            return "incident_url is no https:// address"
+            return "incident_url is not an https:// address"
     for name, destination in config.destinations.items():
         if not NAME.fullmatch(name):
             return "names of destinations may contain ASCII letters, digits, '.', '_' and '-' only"
@@ -196,7 +196,7 @@ def _contradiction(config: NotifyConfig) -> str | None:
         if problem is not None:
             return f"destinations.{name}: {problem}"
     if not config.routes:
-        return "there is no route: nothing would be sent"
+        return "no route is configured: nothing would be sent"
     names = [route.name for route in config.routes]
     for route in config.routes:
         if not NAME.fullmatch(route.name):
@@ -225,9 +225,9 @@ def _destination_problem(destination: Destination) -> str | None:
         parts = urlsplit(destination.webhook)
         host = parts.hostname or ""
     except ValueError:
-        return "webhook is no URL"
+        return "webhook is not a URL"
     if parts.scheme not in {"https", "http"} or not host:
-        return "webhook is no https:// address"
+        return "webhook is not an https:// address"
     if parts.scheme == "http" and host not in _LOOPBACK and not destination.plain_http:
         return "webhook is not encrypted: use https://, or set plain_http = true"
     return None
@@ -248,7 +248,7 @@ def _route_problem(route: Route, config: NotifyConfig) -> str | None:
             return f"{where} names no destination"
         for name in names:
             if name not in config.destinations:
-                return f"{where} names {name}, which is no destination"
+                return f"{where} names {name}, which is not a destination"
     for field in ("group_wait_seconds", "group_interval_seconds"):
         if not getattr(route, field) >= 0:
             return f"{field} is below 0"
@@ -263,7 +263,7 @@ def _route_problem(route: Route, config: NotifyConfig) -> str | None:
 def _quiet_problem(quiet: QuietHours) -> str | None:
     for name, clock in (("from", quiet.begins), ("until", quiet.ends)):
         if not _CLOCK.fullmatch(clock) or (name == "from" and clock == "24:00"):
-            return f"quiet_hours.{name} is no time of day, HH:MM"
+            return f"quiet_hours.{name} is not a time of day, HH:MM"
     if quiet.begins == quiet.ends:
         return "quiet_hours begin and end at the same time"
     if not quiet.days:

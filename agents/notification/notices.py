@@ -233,5 +233,5 @@ def _with_digest(standing: Standing, identity: str = "") -> Standing:
 def _check_tenant(said: str, header: str) -> None:
     if said != header or not header:
         raise UnreadableRecordError(
-            reasons.TENANT_MISMATCH, "it speaks of another tenant than its record"
+            reasons.TENANT_MISMATCH, "it names a tenant other than its record's"
         )

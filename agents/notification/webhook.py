@@ -74,7 +74,7 @@ def _secret(line: str, path: Path) -> bytes:
         secret = b""
     if not line.startswith(PREFIX) or len(secret) < SHORTEST:
         raise WebhookSecretError(
-            "the file holds what is no secret of a webhook",
+            "the file holds a value that is not a webhook secret",
             where=str(path),
             remedy=f"write {PREFIX} and at least {SHORTEST} random bytes in Base64",
         )

@@ -181,7 +181,7 @@ def unmet(config: ResponderConfig) -> list[str]:
 
     def folder(path: Path, what: str, *, writable: bool) -> None:
         if not path.is_dir():
-            missing.append(f"{what}: {path} is no folder")
+            missing.append(f"{what}: {path} is not a folder")
         elif not os.access(path, os.R_OK | os.X_OK | (os.W_OK if writable else 0)):
             missing.append(f"{what}: {path} can't be {'written' if writable else 'read'}")
 
@@ -251,7 +251,7 @@ def _contradictions(config: ResponderConfig) -> list[str]:
                     wrong.append(f"{tenant}: store.components: {error.what}")
         if (evidence := site.evidence) is not None:
             wrong += [
-                f"{tenant}: evidence.folder lies in {root}, and would capture itself"
+                f"{tenant}: evidence.folder is in {root}, and would capture itself"
                 for root in evidence.roots
                 if _within(evidence.folder, root)
             ]
@@ -259,7 +259,7 @@ def _contradictions(config: ResponderConfig) -> list[str]:
                 wrong.append(f"{tenant}: evidence.max_bytes and max_files are at least 1")
         for action, hook in site.hooks.items():
             if action not in HOOK_ACTIONS:
-                wrong.append(f"{tenant}: there is no action {action!r} for a hook")
+                wrong.append(f"{tenant}: a hook has no action {action!r}")
             wrong.extend(_bad_url(f"{tenant}: hooks.{action}", hook.url, plain=hook.plain_http))
             if not 1 <= hook.attempts <= 10:  # noqa: PLR2004 -- ten tries take some minutes
                 wrong.append(f"{tenant}: hooks.{action}.attempts is 1 to 10")

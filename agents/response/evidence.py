@@ -210,7 +210,7 @@ def capture(context: ActionContext) -> Outcome:
     if beyond and not reachable:
         raise NotCarriedOutError(
             REFUSED,
-            "what is named lies outside of the folders that may be captured",
+            "the path is outside the folders that may be captured",
             where=", ".join(map(str, beyond))[:400],
             remedy="add its folder to evidence.roots, if it is evidence",
         )

@@ -184,7 +184,9 @@ class Registry:
         finally:
             answer.release_conn()
         if not isinstance(document, dict):
-            raise NotCarriedOutError(FAILED, "the registry's answer is no object", where=path[:200])
+            raise NotCarriedOutError(
+                FAILED, "the registry's answer is not an object", where=path[:200]
+            )
         return document
 
     def _send(

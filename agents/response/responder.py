@@ -149,7 +149,7 @@ def _check(spec: CommandSpec, config: ResponderConfig) -> None:
     if spec.tenant not in config.tenants:
         raise NotCarriedOutError(REFUSED, "this responder does not serve the tenant")
     if spec.mode not in {Mode.AUTOMATIC, Mode.APPROVED}:
-        raise NotCarriedOutError(REFUSED, f"it is {spec.mode}: nobody approved it")
+        raise NotCarriedOutError(REFUSED, f"it is {spec.mode}, and not approved")
 
 
 def _check_time(spec: CommandSpec, now: datetime) -> None:

@@ -382,7 +382,7 @@ def _pointed(link: Path) -> str:
     if not os.path.lexists(link):
         return ""
     if not link.is_symlink():
-        raise NotCarriedOutError(BAD, f"{link.name} is no link, so it can't be switched")
+        raise NotCarriedOutError(BAD, f"{link.name} is not a link, so it can't be switched")
     return str(link.readlink())
 
 

@@ -194,7 +194,7 @@ def read_response(raw: bytes) -> Response:
         ) from error
     if not OPENC2_FIRST <= response.status <= OPENC2_LAST:
         raise InvalidCommandError(
-            f"status {response.status} is no OpenC2 status", where="status", remedy=_DOCUMENTED
+            f"status {response.status} is not an OpenC2 status", where="status", remedy=_DOCUMENTED
         )
     where = f"results.{EXTENSION}"
     extension = response.results.get(EXTENSION)

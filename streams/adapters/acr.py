@@ -49,4 +49,4 @@ def read_deliveries(body: dict[str, Any]) -> list[tuple[Any, str | None]]:
         return []
     if action is not None and isinstance(at(body, "target"), dict):
         return [(body, None)]
-    raise refuse("no events, and no event of a registry by itself")
+    raise refuse("neither a list of events nor a single registry event")

@@ -76,7 +76,7 @@ def rule(named: Named, namespace: str, config: AdmissionConfig, known: Known) ->
         found.append((Outcome.UNKNOWN, "the object names more artifacts than are checked"))
     outcomes = {outcome for outcome, _ in found}
     # what is bad comes first: the message may be cut
-    found.sort(key=lambda one: one[0] is not Outcome.BAD)
+    found.sort(key=lambda judgement: judgement[0] is not Outcome.BAD)
     reasons = tuple(why for _, why in found)
     if Outcome.BAD in outcomes:
         return Ruling(admitted=False, outcome=Outcome.BAD, reasons=reasons)

@@ -133,7 +133,7 @@ def _adapted(
         )
     except UnreadableRecordError as error:
         raise BaselineError(
-            f"it is no {kind} ({error.reason})", where=f"{place}: {error.where}"
+            f"it is not a {kind} ({error.reason})", where=f"{place}: {error.where}"
         ) from error
     return as_baseline(events)
 
@@ -180,7 +180,7 @@ def _listing(path: Path, raw: bytes, origin: Origin, _kind: str) -> list[Event[A
     try:
         document = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BaselineError("it is no JSON", where=str(path), remedy=str(error)[:200]) from error
+        raise BaselineError("it is not JSON", where=str(path), remedy=str(error)[:200]) from error
     since = modified(path)
     if isinstance(document, dict) and "model_versions" in document:
         found = [_mlflow(entry, origin, since) for entry in items(document, "model_versions")]

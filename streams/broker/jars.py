@@ -130,7 +130,7 @@ def _fetch(folder: Path, description: Path, pins: Mapping[str, str]) -> None:
     maven = shutil.which("mvn")
     if maven is None:
         raise NoMavenError(
-            "the embedded broker's jars must be fetched, and there is no Maven",
+            "the embedded broker's jars must be fetched, and Maven is not installed",
             where="PATH",
             remedy=f"install Maven, copy the jars that {description / 'jars.sha256'} names to "
             f"{folder}, {OWN_KAFKA}",

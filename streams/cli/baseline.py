@@ -151,7 +151,7 @@ def _units(path: Path, origin: Origin, kind: str | None) -> Iterator[Unit]:
     from streams.baseline.folders import folder_units  # noqa: PLC0415 -- the same
 
     if not path.exists():
-        raise TidewatchError("there is no such file", where=str(path), remedy="name one")
+        raise TidewatchError("the file does not exist", where=str(path), remedy="name one")
     if not path.is_dir():
         yield from file_units(path, origin, kind)
     elif site_folders(path):

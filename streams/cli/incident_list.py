@@ -73,7 +73,7 @@ def since_when(text: str, now: datetime) -> datetime:
         return named if named.tzinfo else named.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         raise TidewatchError(
-            f"{text!r} is no time",
+            f"{text!r} is not a time",
             where="--since",
             remedy="write a date (2026-11-20), a time (2026-11-20T08:00:00Z), or 90m, 12h, 7d",
         ) from None
@@ -106,10 +106,10 @@ def selected(
     if order is SortKey.ID:
         return found[::-1] if reverse else found
     keys: dict[SortKey, Any] = {
-        SortKey.SCORE: lambda one: one.score.value,
+        SortKey.SCORE: lambda incident: incident.score.value,
         SortKey.CHANGED: changed_at,
-        SortKey.FIRST_SEEN: lambda one: one.first_seen,
-        SortKey.SYSTEMS: lambda one: one.system_count,
+        SortKey.FIRST_SEEN: lambda incident: incident.first_seen,
+        SortKey.SYSTEMS: lambda incident: incident.system_count,
     }
     # a stable sort keeps equal ones by id
     found.sort(key=keys[order], reverse=not reverse)

@@ -166,7 +166,7 @@ def import_feed(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only show what would change")] = False,
     local: Annotated[
-        bool, typer.Option("--local", help="for scans on this machine only: no broker is asked")
+        bool, typer.Option("--local", help="for scans on this machine only, without a broker")
     ] = False,
     form: FormatOption = Format.TEXT,
 ) -> None:

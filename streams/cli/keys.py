@@ -148,7 +148,7 @@ def retire(name: NameArgument, *, form: FormatOption = Format.TEXT) -> None:
     """
     binding = _trusted(name).binding
     if binding is None:
-        raise TidewatchError(f"{name} is bound to nobody, so it signs nothing", where=name)
+        raise TidewatchError(f"{name} is bound to no actor, so it signs nothing", where=name)
     now = datetime.now(UTC)
     folder = keys_dir(load_settings().state_dir)
     ended = msgspec.structs.replace(binding, until=now)

@@ -138,7 +138,7 @@ def _compile(file: Path, *options: str) -> subprocess.CompletedProcess[str]:
         from uv import find_uv_bin  # noqa: PLC0415 -- an extra, needed by this command only
     except ModuleNotFoundError as error:
         raise LockError(
-            "there is no uv, which resolves requirements",
+            "uv, which resolves requirements, is not installed",
             where="tidewatch lock",
             remedy=install_extra("lock"),
         ) from error

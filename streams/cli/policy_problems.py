@@ -139,10 +139,10 @@ def _actions(policy: Policy) -> Iterator[str]:
     for field, actions in (("automatic", policy.automatic), ("advised", policy.advised)):
         for action in actions:
             if action in undoing:
-                yield f"{field}: {action} follows {undoing[action]} by itself and is not named"
+                yield f"{field}: {action} follows {undoing[action]} automatically: do not name it"
             elif action not in COMMANDED:
                 near = _near(action, COMMANDED)
-                yield f"{field}: there is no action {action[:_SHOWN]!r}{near}"
+                yield f"{field}: {action[:_SHOWN]!r} is not an action{near}"
     if policy.automatic and policy.dry_run:
         yield "automatic: nothing happens while dry_run is on"
     both = sorted(set(policy.automatic) & set(policy.advised))
@@ -155,7 +155,7 @@ def _checks(names: Iterable[str]) -> Iterator[str]:
         if not is_known_check(name) and not name.startswith(EVALUATION):
             near = _near(name, known_checks())
             yield (
-                f"required_checks: there is no check {name[:_SHOWN]!r}{near or '; '}"
+                f"required_checks: {name[:_SHOWN]!r} is not a check{near or '; '}"
                 f"{' ' if near else ''}write {EVALUATION}{name[:_SHOWN]} if a person is to pass it"
             )
 
@@ -177,7 +177,7 @@ def _trust_roots(roots: Iterable[TrustRoot]) -> Iterator[str]:
     for root in roots:
         if not is_signer(root.signer):
             yield (
-                f"trust_roots: {root.signer[:40]!r} is no PEM public key, no PEM certificate, "
+                f"trust_roots: {root.signer[:40]!r} is not a PEM public key, a PEM certificate, "
                 "no sigstore:IDENTITY ISSUER and no publisher:…"
             )
         if not root.namespaces:
@@ -244,4 +244,4 @@ def _suppressions(policy: Policy) -> Iterator[str]:
             yield f"suppressions: number {number} names no rule, digest or path"
         elif suppression.rule_id and suppression.rule_id not in all_rules():
             near = _near(suppression.rule_id, all_rules())
-            yield f"suppressions: there is no rule {suppression.rule_id[:_SHOWN]!r}{near}"
+            yield f"suppressions: {suppression.rule_id[:_SHOWN]!r} is not a rule{near}"

@@ -227,7 +227,7 @@ def read_records(
     # A producer also sends what is not monitored: a discussion, a scan, a quota.
     if not records and kind is None:
         raise TidewatchError(
-            "there is no event in it", where=str(file), remedy="see: tidewatch send --help"
+            "the file contains no event", where=str(file), remedy="see: tidewatch send --help"
         )
     return records
 
@@ -303,7 +303,7 @@ def _documents(file: Path, kind: str | None) -> Iterator[tuple[str, bytes]]:
         ) from error
     if len(raw) > MAX_FILE_BYTES:
         raise TidewatchError(
-            "too large to read at once",
+            "too large to read into memory",
             where=str(file),
             remedy=f"split it into files of at most {MAX_FILE_BYTES // 1024**2} MiB",
         )

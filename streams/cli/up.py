@@ -59,7 +59,7 @@ def up(
         typer.Option(
             "--exit-when-done",
             help="print a summary and end when all is processed; the default where the output "
-            "is no terminal",
+            "is not a terminal",
         ),
     ] = False,
     form: FormatOption = Format.TEXT,

@@ -48,16 +48,14 @@ def watch(
         bool, typer.Option("--from-start", help="begin with the oldest record")
     ] = False,
     count: Annotated[int | None, typer.Option(min=1, help="end after so many records")] = None,
-    follow: Annotated[
-        bool, typer.Option(help="go on for ever, or end with the last record there is")
-    ] = True,
+    follow: Annotated[bool, typer.Option(help="keep reading, or stop at the last record")] = True,
     full: Annotated[bool, typer.Option("--full", help="whole values, indented")] = False,
     form: FormatOption = Format.TEXT,
 ) -> None:
     """Show the records of a topic as they come: time, place, key, CloudEvents headers, value."""
     if live == (topic is not None):
         raise TidewatchError(
-            "a topic is not watched and drawn at once" if live else "no topic is named",
+            "`--live` takes no topics" if live else "no topic is named",
             where="watch",
             remedy="name a topic, or say --live",
         )

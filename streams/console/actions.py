@@ -194,7 +194,7 @@ def planned(document: IncidentDocument, act: Act, *, target: str, tenant: str | 
             target=target or None,
             about=document.title,
             effects=(
-                f"{_whose(document, tenant)} is assigned to whom you name, whoever had it before.",
+                f"{_whose(document, tenant)} is assigned to the person whom you name.",
                 "The alert's next record names them.",
             ),
         )
@@ -232,7 +232,7 @@ def _of_command(kind: DecisionKind, view: CommandView) -> Iterable[str]:
     else:
         yield "Responders carry it out."
     if spec.undo is not None:
-        yield f"It can be undone by {spec.undo}, which a false positive does by itself."
+        yield f"It can be undone by {spec.undo}, which a false positive does automatically."
     elif spec.action in {Action.REVOKE, Action.CAPTURE_EVIDENCE, Action.INVESTIGATE}:
         yield "Nothing undoes it."
 
@@ -243,12 +243,12 @@ def _of_task(document: IncidentDocument, task: TaskView) -> Iterable[str]:
     yield (
         f"{counted(left, 'other task')} of the incident {'is' if left == 1 else 'are'} open."
         if left
-        else "It is the last that is open: the incident may close by itself, as the policy says."
+        else "It is the last that is open: the incident may close automatically, by the policy."
     )
 
 
 def _acknowledge(document: IncidentDocument, tenant: str | None) -> Iterable[Effect]:
-    yield f"{_whose(document, tenant)} is acknowledged: somebody looks at it."
+    yield f"{_whose(document, tenant)} is acknowledged: a person looks at it."
     yield "The notifier escalates it no further. Containment is not changed."
 
 
@@ -261,7 +261,7 @@ def _comment(document: IncidentDocument, tenant: str | None) -> Iterable[Effect]
 def _severity(document: IncidentDocument, tenant: str | None) -> Iterable[Effect]:
     yield f"{_whose(document, tenant)} has the severity that you choose, until it is set again."
     yield f"It is {document.score.band} now, by a score of {document.score.value} of 100."
-    yield "The score moves into the band of that severity, by a term that says so."
+    yield "The score moves into the band of that severity, by a term of its own."
     if suppressed := _suppressed(document, tenant):
         yield (
             f"It is suppressed for {', '.join(suppressed)}: until that ends, the alert is not "
@@ -269,7 +269,7 @@ def _severity(document: IncidentDocument, tenant: str | None) -> Iterable[Effect
         )
     else:
         yield "The alert is published again with it, and notifications follow it."
-    yield "What is contained, proposed or carried out by itself does not change."
+    yield "What is contained, proposed or carried out automatically does not change."
     yield "Choose computed to have the score's own severity again."
     if tenant is None and document.tenant_count > 1:
         yield "It replaces what tenants set for their parts before."
@@ -278,16 +278,16 @@ def _severity(document: IncidentDocument, tenant: str | None) -> Iterable[Effect
 def _suppressed(document: IncidentDocument, tenant: str | None) -> list[str]:
     """Return the tenants for which it is suppressed, of those that a decision is about."""
     return [
-        one.tenant
-        for one in document.tenants
-        if one.status is IncidentStatus.SUPPRESSED and tenant in {None, one.tenant}
+        part.tenant
+        for part in document.tenants
+        if part.status is IncidentStatus.SUPPRESSED and tenant in {None, part.tenant}
     ]
 
 
 def _suppress(document: IncidentDocument, tenant: str | None) -> Iterable[Effect]:
     yield f"{_whose(document, tenant)} is suppressed for as many days as you say."
     yield "Only a reopening ends it sooner."
-    yield "Until then the alert is not published again, whatever else is found."
+    yield "Until then the alert is not published again, even if more is found."
     yield "Containment is not changed. What is suppressed is open, and waits again afterwards."
 
 

@@ -114,7 +114,7 @@ class Feeder:
         fed = await asyncio.to_thread(index.fed)
         stale = fed is not None and _now_ms() - fed > STALE_MS
         if beyond or stale:
-            reason = "a topic was made anew" if beyond else "deletions may have been missed"
+            reason = "a topic was created again" if beyond else "deletions may have been missed"
             await asyncio.to_thread(index.rebuild, reason)
             known = {}
         for tp in partitions:

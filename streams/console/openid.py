@@ -353,7 +353,7 @@ class OpenId:
             found = None
         if not isinstance(found, dict):
             if answer.status == HTTPStatus.OK:
-                raise _away("its answer is no JSON object", address)
+                raise _away("its answer is not a JSON object", address)
             found = {}
         return answer.status, found
 

@@ -220,7 +220,7 @@ def signed_in(
 def _check_role(viewer: Viewer, role: Role, *, operator: bool) -> None:
     if viewer.may(role) and (viewer.everything or not operator):
         return
-    whom = f"somebody who is {role}" + (" for all tenants" if operator else "")
+    whom = f"a user with the role {role}" + (" for all tenants" if operator else "")
     raise HttpError(HTTPStatus.FORBIDDEN, "your role does not allow this", remedy=f"ask {whom}")
 
 

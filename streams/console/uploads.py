@@ -49,7 +49,7 @@ class Uploads:
         now = self._clock()
         with self._lock:
             self._kept.pop(session, None)
-            for other in [one for one, kept in self._kept.items() if kept[1] <= now]:
+            for other in [upload for upload, kept in self._kept.items() if kept[1] <= now]:
                 del self._kept[other]
             while len(self._kept) >= MOST:
                 self._kept.popitem(last=False)

@@ -28,9 +28,9 @@ PAUSED: Final = "topic-paused"
 UNREADABLE: Final = "topic-unreadable"
 _RUNBOOK: Final = {
     PAUSED: "See the records with: tidewatch dead-letters list. Have the producer fixed; then "
-    "restart the worker to read the topic at once, or wait.",
+    "restart the worker to read the topic immediately, or wait.",
     UNREADABLE: "See the records with: tidewatch dead-letters list. Find out who writes them; "
-    "give each tenant a topic of its own (TIDEWATCH_BOUND_TOPICS), which can be paused alone.",
+    "give each tenant its own topic (TIDEWATCH_BOUND_TOPICS), which can be paused alone.",
 }
 
 

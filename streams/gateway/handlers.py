@@ -365,7 +365,7 @@ def _unproved() -> HttpError:
     """Return the answer to an unauthenticated request; it names no endpoint."""
     return HttpError(
         HTTPStatus.UNAUTHORIZED,
-        "there is no such endpoint, or its secret or signature is not right",
+        "the endpoint does not exist, or its secret or signature is wrong",
         remedy="compare address and secret with: tidewatch gateway --check FILE",
         reason=UNPROVED,
         headers={"www-authenticate": "Bearer"},

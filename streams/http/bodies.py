@@ -55,7 +55,7 @@ def too_large(limit: int) -> HttpError:
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         f"the body has more than {limit} bytes",
         where="body",
-        remedy="send less at once",
+        remedy="send smaller requests",
         reason=reasons.TOO_LARGE,
     )
 

@@ -65,7 +65,7 @@ def check_listen(listen: Listen, limits: Limits) -> str | None:
         return "listen.client_ca asks for client certificates, which needs listen.certificate"
     if listen.host not in LOOPBACK and listen.certificate is None and not listen.plain_http:
         return (
-            "listen.host is not loopback and there is no certificate: secrets would be readable; "
+            "listen.host is not loopback and no certificate is set: secrets would be readable; "
             "give listen.certificate and listen.key, or set listen.plain_http behind a TLS proxy"
         )
     for field in msgspec.structs.fields(Limits):

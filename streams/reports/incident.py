@@ -222,8 +222,8 @@ def _answers(incident: IncidentDocument) -> Iterator[Block]:
         yield Paragraph("No containment was ordered.")
     if any(command.state is CommandStatus.ADVISED for command in incident.commands):
         yield Paragraph(
-            "These commands are not carried out automatically, because the policy says so or the "
-            "confidence is too low. Approve one to have it issued, or do it by hand.",
+            "These commands are not carried out automatically, because of the policy or "
+            "because the confidence is too low. Approve one to have it issued, or do it by hand.",
             "Advised",
         )
     yield Heading("Tasks")

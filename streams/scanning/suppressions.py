@@ -132,7 +132,7 @@ def read_suppressions(path: Path, today: date | None = None) -> Suppressions:
                 "a suppression of everything", where=str(path), remedy="name a rule, digest or path"
             )
         if entry.digest is not None and not is_sha256(entry.digest.lower()):
-            raise SuppressionError("a digest that is no SHA-256", where=str(path))
+            raise SuppressionError("a digest that is not a SHA-256", where=str(path))
         if not entry.reason.strip():
             raise SuppressionError("a suppression without a reason", where=str(path))
         entries.append(

@@ -126,15 +126,15 @@ def matching(shelf: Shelf, collection: Collection, filters: Filters) -> Page:
         filters: What is asked for.
     """
     later = shelf.after(collection, filters.after)
-    return _paged(later, filters, lambda one: _matches(shelf, collection, filters, one))
+    return _paged(later, filters, lambda entry: _matches(shelf, collection, filters, entry))
 
 
 def versions_of(shelf: Shelf, collection: Collection, uid: str, filters: Filters) -> Page:
     """Return a page of the versions of an object, in the order in which they were added."""
-    known = sorted(shelf.versions(collection, uid), key=lambda one: one.added)
+    known = sorted(shelf.versions(collection, uid), key=lambda version: version.added)
     later = (entry for entry in known if entry.added > filters.after)
     specs = filters.spec_versions
-    return _paged(later, filters, lambda one: not specs or one.spec_version in specs)
+    return _paged(later, filters, lambda entry: not specs or entry.spec_version in specs)
 
 
 def _paged(entries: Iterable[Entry], filters: Filters, wanted: Callable[[Entry], bool]) -> Page:

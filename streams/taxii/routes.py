@@ -215,7 +215,7 @@ def _nowhere(_asked: Asked) -> Response:
 
 
 def _missing(what: str) -> HttpError:
-    return HttpError(HTTPStatus.NOT_FOUND, f"there is no such {what}, or it is not for you")
+    return HttpError(HTTPStatus.NOT_FOUND, f"the {what} does not exist, or you may not read it")
 
 
 def _chosen(asked: Asked) -> Collection:

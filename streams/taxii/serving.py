@@ -126,7 +126,7 @@ class KafkaTaxii:
             return
         in_order = sorted(
             (record for records in self._first.values() for record in records),
-            key=lambda one: (one.timestamp, one.topic, one.partition, one.offset),
+            key=lambda record: (record.timestamp, record.topic, record.partition, record.offset),
         )
         for record in in_order:
             self._take(record)

@@ -163,7 +163,7 @@ class Shelf:
             str(item.get("spec_version", "2.1")),
             msgspec.Raw(msgspec.json.encode(item)),
         )
-        bisect.insort(versions, entry, key=lambda one: one.version)
+        bisect.insort(versions, entry, key=lambda entry: entry.version)
         self._entries[to].append(entry)
         if len(self._entries[to]) > self._most:
             self._drop(to)
@@ -183,7 +183,7 @@ class Shelf:
     def after(self, collection: Collection, added: int) -> Iterator[Entry]:
         """Yield the entries of a collection that were added after a time, the oldest first."""
         entries = self._entries[collection]
-        start = bisect.bisect_right(entries, added, key=lambda one: one.added)
+        start = bisect.bisect_right(entries, added, key=lambda entry: entry.added)
         for at in range(start, len(entries)):
             yield entries[at]
 

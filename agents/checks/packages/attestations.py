@@ -180,7 +180,7 @@ def verify_attestation(
         ) from error
     subjects = statement.get("subject") if isinstance(statement, dict) else None
     if kind != _STATEMENT or not isinstance(subjects, list) or len(subjects) != 1:
-        raise UnverifiedDistributionError("the attestation is no statement on one file")
+        raise UnverifiedDistributionError("the attestation is not a statement about one file")
     # A valid signature does not imply a well-formed statement.
     subject = subjects[0] if isinstance(subjects[0], dict) else {}
     digests = subject.get("digest")
@@ -354,7 +354,7 @@ def verify_distribution(
     try:
         document = orjson.loads(raw)
         if not isinstance(document, dict):
-            raise ValueError("it is no JSON object")  # noqa: TRY004, TRY301 -- refused as all below
+            raise ValueError("it is not a JSON object")  # noqa: TRY004, TRY301 -- refused as all below
         if "mediaType" not in document:
             attestation = attestation_objects([document])[0][0]
         else:

@@ -82,7 +82,7 @@ def _no_digest(entry: Seen, text: str) -> Detection:
     return detect(
         "TW-PKG-HASH-MISMATCH",
         entry,
-        f"{entry.name} {entry.package.version or ''} has a digest that is no SHA-256",
+        f"{entry.name} {entry.package.version or ''} has a digest that is not a SHA-256",
         _evidence(entry, text, frozenset()),
         locator=_locator(entry, text),
     )

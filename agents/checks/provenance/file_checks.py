@@ -111,7 +111,7 @@ def check_hashes(
                     name=name,
                     status=Status.FAIL,
                     expected=digest[:128],
-                    detail="the expected digest is no SHA-256",
+                    detail="the expected digest is not a SHA-256",
                 )
             )
         elif plain not in present:

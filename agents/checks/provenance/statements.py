@@ -89,7 +89,7 @@ def verify_statement(raw: bytes, trust: Trust) -> Signed:
 
     Source: in-toto Statement v1, SLSA provenance v1 and v0.2, DSSE.
     """
-    reason = "nobody is trusted"
+    reason = "no signer is trusted"
     for identity, verified in _attempts(raw, trust):
         try:
             kind, payload = verified()

@@ -123,7 +123,7 @@ class Deadlines:
         if today <= self._clock.day:
             return
         page = list(self._store.scan(EXPIRY, row_type=ExpiryRow, limit=AT_ONCE))
-        due = [(key, one) for key, one in page if int(key.split(SEPARATOR)[1]) <= today]
+        due = [(key, entry) for key, entry in page if int(key.split(SEPARATOR)[1]) <= today]
         if len(due) < AT_ONCE:
             # However many are due, the next tick goes on: else more would open each day than go.
             self._clock.day = today

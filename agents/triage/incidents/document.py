@@ -207,7 +207,7 @@ def _decided(case: IncidentRows, tenant_states: Sequence[TenantState], computed:
     than each of them: no tenant's decision hides what others have.
     """
     decisions = (decision for decision, _ in case.core.decisions.values())
-    own = severity_decision(sorted(decisions, key=lambda one: (one.time, one.id)))
+    own = severity_decision(sorted(decisions, key=lambda decision: (decision.time, decision.id)))
     if own is not None:
         return decided_score(computed, *own)
     decided = [part.score.band for part in tenant_states if part.score is not part.computed]

@@ -10,7 +10,7 @@ from agents.checks.packages.requirements_text import decode_requirements
 
 FILE_BYTES: Final = 4 << 20
 FILES: Final = 500
-_OUTSIDE: Final = "it lies outside of the scanned folder and was not followed"
+_OUTSIDE: Final = "it is outside the scanned folder and was not followed"
 _GONE: Final = "no such file in the folder"
 
 

@@ -43,8 +43,8 @@ def _commands(document: Any) -> Iterator[Command]:  # noqa: ANN401 -- any JSON d
         text = "".join(map(str, source)) if isinstance(source, list) else str(source)
         first, _, rest = text.lstrip().partition("\n")
         if first.strip().startswith(_SHELL_CELLS):
-            yield from (Command(one.text, number) for one in script_commands(rest))
+            yield from (Command(command.text, number) for command in script_commands(rest))
             continue
-        for one in script_commands(text):
-            if one.text[:1] in _SIGNS:
-                yield Command(one.text.lstrip(_SIGNS).strip(), number)
+        for command in script_commands(text):
+            if command.text[:1] in _SIGNS:
+                yield Command(command.text.lstrip(_SIGNS).strip(), number)

@@ -182,7 +182,7 @@ def missing_files(parsed: Requirements, files: Mapping[str, str]) -> list[str]:
 
 def _absence(line: RequirementLine, files: Mapping[str, str]) -> str:
     named = line.value or ""
-    return "it lies elsewhere" if "://" in named else absence(files, beside(line.file or "", named))
+    return "it is elsewhere" if "://" in named else absence(files, beside(line.file or "", named))
 
 
 def read(raw: bytes, options: InstallOptions) -> Found:

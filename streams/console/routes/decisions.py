@@ -41,9 +41,9 @@ def routes(services: Services) -> list[BaseRoute]:
 def _act(asked: Asked, name: str) -> Act:
     act = ACTS.get(DecisionKind(name)) if name in set(DecisionKind) else None
     if act is None:
-        raise HttpError(HTTPStatus.NOT_FOUND, "there is no such decision")
+        raise HttpError(HTTPStatus.NOT_FOUND, "the decision does not exist")
     if not allowed(asked.viewer, act):
-        whom = f"somebody who is {act.role}" + (" for all tenants" if act.operator else "")
+        whom = f"a user with the role {act.role}" + (" for all tenants" if act.operator else "")
         raise HttpError(
             HTTPStatus.FORBIDDEN, f"your role does not allow to {act.kind}", remedy=f"ask {whom}"
         )

@@ -178,13 +178,15 @@ def incident_values(asked: Asked, case: Case) -> dict[str, Any]:
         for number, view in enumerate(document.commands, 1)
     ]
     # what waits for this person first
-    commands.sort(key=lambda one: not one[2])
-    tasks = sorted(enumerate(document.tasks, 1), key=lambda one: one[1].state is TaskState.DONE)
+    commands.sort(key=lambda command: not command[2])
+    tasks = sorted(
+        enumerate(document.tasks, 1), key=lambda numbered: numbered[1].state is TaskState.DONE
+    )
     return {
         "case": case,
         "incident": document,
         "defanged": defanged,
-        "told": summary(document),
+        "summary": summary(document),
         "steps": next_steps(document),
         "assigned": sorted(
             {tenant_part.assignee for tenant_part in document.tenants if tenant_part.assignee}

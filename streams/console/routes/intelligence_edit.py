@@ -158,10 +158,10 @@ def _with_file(asked: Asked, given: _Given) -> _Given:
     if digest := asked.form.get("upload", ""):
         kept = asked.services.uploads.find(asked.session.csrf, digest)
         if kept is None:
-            raise InvalidFeedError("the file is no longer kept", remedy="choose it again")
+            raise InvalidFeedError("the uploaded file is not available", remedy="choose it again")
         file, manifest = kept
     if file is None and not given.text.strip():
-        raise InvalidFeedError("there is no feed", remedy="choose a file, or paste one")
+        raise InvalidFeedError("no feed was given", remedy="choose a file, or paste one")
     return msgspec.structs.replace(given, file=file, manifest=manifest)
 
 

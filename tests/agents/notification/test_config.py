@@ -24,14 +24,17 @@ QUIET = '[routes.quiet_hours]\ntime_zone = "{}"\nfrom = "{}"\nuntil = "{}"\n'
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (CONFIG.replace('["chat"]', '["chatt"]'), "send_to names chatt, which is no destination"),
+        (
+            CONFIG.replace('["chat"]', '["chatt"]'),
+            "send_to names chatt, which is not a destination",
+        ),
         (CONFIG.replace('["acme"]', "[]"), "tenants names nobody"),
         (CONFIG + 'kinds = ["operator-alert"]', "only a route with tenants"),
         (CONFIG + 'kinds = ["mail"]', "$.routes[0].kinds[0]"),
         (CONFIG + 'colour = "red"', "unknown field `colour`"),
         (CONFIG + QUIET.format("Mars/Olympus", "22:00", "07:00"), "no time zone 'Mars/Olympus'"),
         (CONFIG + QUIET.format("../etc/passwd", "22:00", "07:00"), "no time zone"),
-        (CONFIG + QUIET.format("UTC", "25:00", "07:00"), "quiet_hours.from is no time of day"),
+        (CONFIG + QUIET.format("UTC", "25:00", "07:00"), "quiet_hours.from is not a time of day"),
         (CONFIG + QUIET.format("UTC", "07:00", "07:00"), "begin and end at the same time"),
         (CONFIG + QUIET.format("UTC", "00:00", "24:00"), "quiet_hours never end"),
         (
@@ -54,7 +57,7 @@ QUIET = '[routes.quiet_hours]\ntime_zone = "{}"\nfrom = "{}"\nuntil = "{}"\n'
         ),
         ('name = "a|b"\n' + CONFIG, "name may contain"),
         ('incident_url = "https://c.example/{id}"\n' + CONFIG, "incident_url may contain"),
-        ('incident_url = "javascript:{incident}"\n' + CONFIG, "incident_url is no https"),
+        ('incident_url = "javascript:{incident}"\n' + CONFIG, "incident_url is not an https"),
         ("[retries]\nfirst_seconds = 0\n" + CONFIG, "retries.first_seconds is not above 0"),
         ("routes = 1", "not valid"),
         ("routes = [", "not TOML"),

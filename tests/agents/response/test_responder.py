@@ -45,8 +45,8 @@ def test_repeating_a_command_changes_nothing_and_answers_the_same(bench: Bench) 
     [
         ({"tenant": "other"}, 403, "does not serve"),
         ({"expires": NOW}, 400, "expired"),
-        ({"mode": "proposal"}, 403, "nobody approved"),
-        ({"mode": "advised"}, 403, "nobody approved"),
+        ({"mode": "proposal"}, 403, "not approved"),
+        ({"mode": "advised"}, 403, "not approved"),
         ({"command_id": "../../etc"}, 400, "not ids"),
         ({"action": "launch"}, 501, "no hook"),
         ({"action": "revoke", "target_type": "identity", "target": "sa-1"}, 501, "no hook"),

@@ -544,7 +544,7 @@ def test_the_file_is_checked_before_anything_is_read(
     text = scene.config.read_text()
     scene.config.write_text(text.replace("/models", "/absent"))
     assert main(command) == 2
-    assert "is no folder" in capsys.readouterr().out
+    assert "is not a folder" in capsys.readouterr().out
     for wrong, said in (
         (text.replace("quarantine =", "quarantaine ="), "quarantaine"),
         (text.replace("/quarantine", "/models/q"), "must lie apart"),

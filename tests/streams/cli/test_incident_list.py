@@ -105,7 +105,7 @@ def test_since_is_a_date_a_time_or_so_long_ago(text: str, expected: datetime) ->
 
 @pytest.mark.parametrize("text", ["", "yesterday", "7", "-1d", "999999w", "2026-13-01"])
 def test_what_is_no_time_is_refused_with_what_is(text: str) -> None:
-    with pytest.raises(TidewatchError, match="is no time"):
+    with pytest.raises(TidewatchError, match="is not a time"):
         since_when(text, NOW)
 
 

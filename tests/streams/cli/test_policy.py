@@ -45,10 +45,10 @@ def test_the_example_is_in_order_and_shows_every_field():
     ("fields", "said"),
     [
         ({"automatic": ["quarantin"], "dry_run": False}, "did you mean quarantine?"),
-        ({"advised": ["format-disk"]}, "no action 'format-disk'"),
-        ({"automatic": ["restore"], "dry_run": False}, "follows quarantine by itself"),
+        ({"advised": ["format-disk"]}, "'format-disk' is not an action"),
+        ({"automatic": ["restore"], "dry_run": False}, "follows quarantine automatically"),
         ({"required_checks": ["signatur"]}, "did you mean signature?"),
-        ({"required_checks": ["no-such-check"]}, "there is no check 'no-such-check'"),
+        ({"required_checks": ["no-such-check"]}, "'no-such-check' is not a check"),
         ({"roots": ["models/acme"]}, "roots: 'models/acme'"),
         ({"roots": ["/srv/models"]}, "roots: '/srv/models'"),
         ({"roots": ["file:///srv/../etc"]}, "the path climbs"),
@@ -105,7 +105,7 @@ def test_a_trust_root_that_establishes_nothing_is_a_problem():
         ]
     )
     assert [entry.partition(":")[0] for entry in found] == ["trust_roots"] * 4
-    assert "no PEM" in found[0]
+    assert "is not a PEM public key" in found[0]
     assert "'acme/*' is not a component key" in found[1]
     assert "is authorised for nothing" in found[2]
 

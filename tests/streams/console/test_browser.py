@@ -119,7 +119,7 @@ def test_errors_and_what_is_outside_keep_nobody_out(browser, console):
     outside = Visitor(browser, console, None, viewport=PHONE)
     for visitor, path, said in (
         (inside, "/no/such/page", "There is no such page"),
-        (inside, "/incidents?since=yesterday-ish", "is no time"),
+        (inside, "/incidents?since=yesterday-ish", "is not a time"),
         (outside, "/incidents", "Sign in"),
         (outside, "/enter?token=used", "This link was used already"),
     ):

@@ -260,7 +260,7 @@ def test_a_link_to_a_list_shows_the_same_to_whoever_opens_it(console, query, row
 def test_a_time_that_is_none_is_said_so(console):
     answer = console.browser(OPERATOR).get("/incidents?since=yesterday-ish")
     assert answer.status_code == 400
-    assert "is no time" in answer.text
+    assert "is not a time" in answer.text
 
 
 def test_an_incident_is_exported_as_reports_are(console):

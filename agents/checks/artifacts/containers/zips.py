@@ -486,7 +486,7 @@ def _lzma(scan: Scan, body: Source, member: Member) -> Source:
     """Expand LZMA as zip holds it: version, length of properties, properties, raw stream."""
     head = body.read(0, 9)
     if len(head) < 9 or head[2:4] != b"\x05\0":
-        scan.mark_corrupt(f"{member.name!r} is no LZMA data")
+        scan.mark_corrupt(f"{member.name!r} is not LZMA data")
         return BytesSource(b"")
     alone = head[4:9] + member.size.to_bytes(8, "little") + body.read(9, 64 << 20)
     return inflate(scan, "lzma", BytesSource(alone), member.size)

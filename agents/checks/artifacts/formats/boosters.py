@@ -282,7 +282,7 @@ def _judge_lightgbm(scan: Scan, text: str) -> None:
         if leaves < 2 or leaves > MAX_NODES or "left_child" not in fields:
             continue
         if not all(re.fullmatch(r"-?\d{1,12}", item) for row in rows for item in row):
-            scan.mark_corrupt(f"tree {index} has a child that is no number")
+            scan.mark_corrupt(f"tree {index} has a child that is not a number")
             continue
         left, right, split = ([int(item) for item in row] for row in rows)
         if len(left) != leaves - 1:
@@ -311,7 +311,7 @@ def parse_catboost(scan: Scan, name: str, source: Source) -> None:
         raise CorruptFileError(f"a core of {size} bytes in a file of {source.size}")
     root = window.number(8, 4)
     if not 4 <= root <= size:
-        raise CorruptFileError("the core's table lies outside of it")
+        raise CorruptFileError("the core's table is outside it")
     if is_unwritten(source, max(MAX_RUN, source.size // 8)):
         raise CorruptFileError("the file's end was never written")
     core = window.read(8, min(size, MAX_TEXT * 16))

@@ -115,7 +115,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
             if path and escapes(path.replace("@model_path", ".")):
                 scan.report(
                     "TW-MODEL-PATH-ESCAPES",
-                    f"a part of the model lies at {path[:120]!r}",
+                    f"a part of the model is at {path[:120]!r}",
                     offset=message.start,
                     name=path[:200],
                 )

@@ -51,7 +51,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
     head = source.read(0, TAIL)
     executorch = bool(EXECUTORCH.match(head[4:8]))
     if executorch and int.from_bytes(head[:4], "little") >= source.size:
-        raise CorruptFileError("its root table lies outside of the file")
+        raise CorruptFileError("its root table is outside the file")
     if not executorch and name.lower().endswith(".pte"):
         raise CorruptFileError("no ExecuTorch identifier")
     tail = source.read(max(source.size - TAIL, 0), TAIL) if source.size > TAIL else b""

@@ -129,7 +129,7 @@ def parse_script(scan: Scan, name: str, source: Source) -> None:
     usual = name.lower().endswith(_USUAL_SCRIPTS)
     scan.report(
         "TW-MODEL-SCRIPT" if usual else "TW-MODEL-SCRIPT-UNUSUAL",
-        "a script lies among the model's files",
+        "a script is among the model's files",
         key="script",
     )
 

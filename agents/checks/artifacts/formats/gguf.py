@@ -362,7 +362,7 @@ class _Reader:
                 if offset > reached:  # a truncated file has its tensors one after another
                     self._scan.report(
                         "TW-MODEL-GGUF-BOUNDS",
-                        f"tensor {name[:80]!r} lies at {offset}, beyond the others and the file",
+                        f"tensor {name[:80]!r} is at {offset}, beyond the others and the file",
                         offset=start + offset,
                     )
                 self._bounds(offset, f"tensor {name[:80]!r} at {offset}")

@@ -78,7 +78,7 @@ class _Walker:
                     if link.outside:
                         self._scan.report(
                             "TW-MODEL-HDF5-EXTERNAL",
-                            f"{path}{link.name[:80]} lies in the file {link.outside[:120]!r}",
+                            f"{path}{link.name[:80]} is in the file {link.outside[:120]!r}",
                             key=f"{path}{link.name}"[:200],
                             name=link.outside[:200],
                         )
@@ -256,7 +256,7 @@ class _Walker:
                     entry = at + 8 + 40 * index
                     name = self._window.number(entry, 8)
                     if name >= size:
-                        raise CorruptFileError("a name lies outside of its heap")
+                        raise CorruptFileError("a name is outside its heap")
                     raw = self._window.read(segment + name, min(256, size - name))
                     text = raw.split(b"\0")[0].decode("utf-8", "replace")
                     cached = self._window.number(entry + 16, 4)
@@ -337,7 +337,7 @@ class _Walker:
                     return self._at(self._window.number(entry, 8)) + offset - passed
                 passed += size
                 entry += 8
-        raise CorruptFileError("a heap id lies outside of its heap")
+        raise CorruptFileError("a heap id is outside its heap")
 
     def _tree_records(self, tree: int) -> Iterator[bytes]:
         at = self._at(tree)
@@ -444,7 +444,7 @@ class _Walker:
                 names = raw.replace(b"\0", b" ").strip().decode("utf-8", "replace")
         self._scan.report(
             "TW-MODEL-HDF5-EXTERNAL",
-            f"the data of {path} lies in another file: {names[:120]!r}",
+            f"the data of {path} is in another file: {names[:120]!r}",
             key=path[:200],
             name=names[:200],
         )

@@ -88,7 +88,7 @@ def report_keras_text(scan: Scan, text: str, key: str) -> None:
             scan.report(
                 "TW-MODEL-KERAS-LAMBDA", "a configuration that does not parse has code", key=key
             )
-        scan.mark_corrupt(f"{key} is no JSON: {error}")
+        scan.mark_corrupt(f"{key} is not JSON: {error}")
         return
     report_keras(scan, document, key)
 

@@ -46,7 +46,7 @@ _NAMED: Final = endings(SUFFIXES, Trait.NAMED)
 
 _SPACY: Final = re.compile(r"(^|[/!])(key2row|lookups(_extra)?\.bin)$")
 """Tables in the folders of spaCy's pipelines, without a suffix of their own."""
-_MAPS: Final = frozenset(bytes([one]) for one in (*range(0x81, 0x90), 0xDE, 0xDF))
+_MAPS: Final = frozenset(bytes([first]) for first in (*range(0x81, 0x90), 0xDE, 0xDF))
 
 
 def matches(name: str, head: bytes, source: Source) -> bool:
@@ -210,7 +210,7 @@ class _Walker:
 FORMAT: Final = Format(
     name="msgpack",
     suffixes=SUFFIXES,
-    firsts=bytes((*range(0x81, 0x90), 0xDE)),
+    firsts=bytes((*range(0x80, 0x90), 0xDE, 0xDF)),
     matches=matches,
     parse=parse,
     numeric=True,

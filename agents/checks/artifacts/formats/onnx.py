@@ -180,7 +180,7 @@ def _judge_location(scan: Scan, location: str, name: str) -> None:
     if location == _IN_MEMORY or escapes(location) or is_remote(location) or "\x00" in location:
         scan.report(
             "TW-MODEL-ONNX-EXTERNAL",
-            f"a tensor's data lies at {location[:120]!r}, outside the model's folder",
+            f"a tensor's data is at {location[:120]!r}, outside the model's folder",
             key="external_data.location",
             name=location[:200],
         )

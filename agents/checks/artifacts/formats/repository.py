@@ -353,7 +353,7 @@ def _judge_index(scan: Scan, document: dict[Any, Any]) -> None:
         if escapes(listed):
             scan.report(
                 "TW-MODEL-PATH-ESCAPES",
-                f"{what} lies at {listed[:120]!r}",
+                f"{what} is at {listed[:120]!r}",
                 key=key,
                 name=listed[:200],
             )
@@ -423,7 +423,7 @@ def _judge_modules(scan: Scan, document: list[Any]) -> None:
         if isinstance(folder, str) and folder and escapes(folder):
             scan.report(
                 "TW-MODEL-PATH-ESCAPES",
-                f"a module lies at {folder[:120]!r}",
+                f"a module is at {folder[:120]!r}",
                 key=f"[{index}].path",
                 name=folder[:200],
             )

@@ -149,9 +149,9 @@ def _header(scan: Scan, raw: bytes) -> dict[str, Any]:
                 offset=PREFIX + int(stop or 0),
             )
             scan.descend("header-trailing", BytesSource(extra))
-        raise CorruptFileError(f"the header is no JSON object: {error}") from error
+        raise CorruptFileError(f"the header is not a JSON object: {error}") from error
     if not isinstance(header, dict):
-        raise CorruptFileError("the header is no JSON object")
+        raise CorruptFileError("the header is not a JSON object")
     for key in dict.fromkeys(repeated):
         scan.report(
             "TW-MODEL-SAFETENSORS-DUPLICATE",
@@ -164,14 +164,14 @@ def _header(scan: Scan, raw: bytes) -> dict[str, Any]:
 
 
 def _refuse(text: str) -> float:
-    raise ValueError(f"{text} is no JSON")
+    raise ValueError(f"{text} is not JSON")
 
 
 def _judge_metadata(scan: Scan, metadata: object) -> None:
     if metadata is None:
         return
     if not isinstance(metadata, dict):
-        raise CorruptFileError("__metadata__ is no object")
+        raise CorruptFileError("__metadata__ is not an object")
     for key, value in metadata.items():
         if not isinstance(value, str):
             scan.mark_corrupt(f"__metadata__ holds {type(value).__name__} under {key[:80]!r}")
@@ -233,7 +233,7 @@ def _judge_tensors(scan: Scan, header: dict[str, Any], room: int) -> int:
         if max(begin, end) >= ABSURD:
             scan.report(
                 "TW-MODEL-SAFETENSORS-BOUNDS",
-                f"{tensor[:80]!r} lies at {begin} to {end}",
+                f"{tensor[:80]!r} is at {begin} to {end}",
                 key=tensor[:200],
             )
         spans.append((begin, end, tensor))

@@ -229,7 +229,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
             if escapes(message.text(2)):
                 scan.report(
                     "TW-MODEL-PATH-ESCAPES",
-                    f"an asset lies at {message.text(2)[:120]!r}",
+                    f"an asset is at {message.text(2)[:120]!r}",
                     key="asset_file_def",
                     name=message.text(2)[:200],
                 )

@@ -92,7 +92,7 @@ class _Reader:
         if system and re.match(r"(?i)\s*(https?|ftp|file|jar|gopher|php|expect|\\\\|/)", system):
             dmg = re.search(r"dmg\.org|w3\.org", system)
             if not dmg:
-                self._report("TW-MODEL-XML-ENTITY", f"the document type lies at {system[:120]!r}")
+                self._report("TW-MODEL-XML-ENTITY", f"the document type is at {system[:120]!r}")
         del internal
 
     def _entity(
@@ -107,7 +107,7 @@ class _Reader:
     ) -> None:
         del base, public, notation, parameter
         if system:
-            self._report("TW-MODEL-XML-ENTITY", f"the entity {name[:80]} lies at {system[:120]!r}")
+            self._report("TW-MODEL-XML-ENTITY", f"the entity {name[:80]} is at {system[:120]!r}")
         elif value and ("&" in value or "%" in value or len(value) > MAX_TEXT):
             self._report("TW-MODEL-XML-EXPANSION", f"the entity {name[:80]} is made of others")
             self._refused = True

@@ -90,7 +90,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
     """
     raw = read_document(scan, source)
     if is_binary(raw[:4096]):
-        raise CorruptFileError("not YAML: it is no text")
+        raise CorruptFileError("not YAML: it is not text")
     report_yaml(scan, decode_text(raw), name)
 
 

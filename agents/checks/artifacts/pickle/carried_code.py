@@ -157,7 +157,7 @@ def fault(callee: object, args: Any, known: Callable[[object], bool]) -> str:  #
         made = isinstance(first, Result) and isinstance(first.callee, Global)
         kinds = FUNCTIONS | CLASSES
         fine = made and isinstance(first.callee, Global) and first.callee.name in kinds  # type: ignore[union-attr]  # told by `made`
-        return "" if fine else "it changes what is no function of the pickle"
+        return "" if fine else "it changes an object that is not a function of the pickle"
     return ""
 
 
@@ -175,7 +175,7 @@ def wrapping_fault(args: Any) -> str:  # noqa: ANN401
         elif not (
             value is None or isinstance(value, _PLAIN) or is_carried(value) or _is_partial(value)
         ):
-            return "it wraps what is no function of the pickle"
+            return "it wraps an object that is not a function of the pickle"
     return "it wraps more than is read"
 
 
@@ -191,13 +191,13 @@ def _binding_fault(args: Any, known: Callable[[object], bool]) -> str:  # noqa: 
         known: Whether a value is an import that may be called later.
     """
     if not isinstance(args, tuple) or len(args) != 2:  # noqa: PLR2004 -- function, instance
-        return "it binds what is no method"
+        return "it binds an object that is not a method"
     # a dataclass shows itself by a method of reprlib, from Python 3.13 on
     shows = isinstance(args[0], Global) and args[0].module == "reprlib"
     method = isinstance(args[0], Global) and "." in args[0].name and known(args[0])
     if shows or method or is_carried(args[0]):
         return ""
-    return "it binds what is no function of the pickle"
+    return "it binds an object that is not a function of the pickle"
 
 
 def _class_fault(kind: object, *, enum: bool) -> str:
@@ -216,7 +216,7 @@ def _class_fault(kind: object, *, enum: bool) -> str:
         last = kind.name.rpartition(".")[2]
         if last == "type" or last.lstrip("_")[:1].isupper():
             return ""
-    return "its class is made by what is no metaclass"
+    return "its class is made by an object that is not a metaclass"
 
 
 def _code_fault(args: Any) -> str:  # noqa: ANN401

@@ -69,5 +69,5 @@ def _fault(args: tuple[Any, ...], is_fine: Callable[[object], bool]) -> str:
         elif isinstance(value, tuple | list):
             waiting.extend(value)
         elif not (isinstance(value, _NUMBERS) or is_fine(value)):
-            return "it is given what is no number and no part of an expression"
+            return "an argument is neither a number nor part of an expression"
     return "it is given more than can be read"

@@ -364,7 +364,7 @@ def _modules() -> frozenset[str]:
 def _modules_with() -> dict[str, tuple[str, ...]]:
     result: dict[str, tuple[str, ...]] = {}
     for module in sorted(_modules()):
-        uses = [one for table in _tables() for one in table.get(module, {}).values()]
+        uses = [use for table in _tables() for use in table.get(module, {}).values()]
         for name in set(chain.from_iterable(uses)):
             result[name] = (*result.get(name, ()), module)
     return result

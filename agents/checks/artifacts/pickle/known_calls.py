@@ -383,7 +383,7 @@ class KnownCalls:
                 self._stream.called_unknown = True
                 self._stream.unknown[cls.module, cls.name] = (cls, import_verdict, True)
             return Result(cls, args[1:], offset)
-        self._odd(found, args, offset, "it makes an instance of what is no import")
+        self._odd(found, args, offset, "it makes an instance of an object that is not imported")
         return None
 
     def _rebuild_from_type(self, found: Global, args: Any, offset: int) -> object:  # noqa: ANN401

@@ -104,12 +104,12 @@ def subscripted_type(args: tuple[Any, ...], allowed: Allowed) -> str:
             waiting.extend(value)
         elif isinstance(value, Global):
             if not allowed(value) and not value.name[:1].isupper():
-                return "its parameter is no type"
+                return "its parameter is not a type"
         elif isinstance(value, Result):
             if not _is_type(value):
                 return "its parameter is what a call returned"
         elif not isinstance(value, _CONSTANTS):
-            return "its parameter is no type"
+            return "its parameter is not a type"
     return "it has more parameters than can be read"
 
 
@@ -140,7 +140,7 @@ _MAKE_TYPES: Final = frozenset(
 def array_parts(args: tuple[Any, ...], allowed: Allowed) -> str:
     """Return the fault of a call by which dill makes an array without NumPy's own function."""
     if len(args) < 3 or not isinstance(args[0], Global):  # noqa: PLR2004 -- function, arguments, state
-        return "it calls what is no import"
+        return "it calls an object that is not imported"
     if args[0].name != "_reconstruct" or not allowed(args[0]):
         return "it calls its first argument"
     parts = args[1]
@@ -195,7 +195,7 @@ def attribute(args: tuple[Any, ...], allowed: Allowed) -> str:
     # dill names a class of `__main__` instead of carrying it when it holds instances of itself
     own = isinstance(args[0], Global) and args[0].module == "__main__" if args else False
     if len(args) == 3 and (own or is_carried(args[0])) and args[1] in _SHOWN:  # noqa: PLR2004 -- as setattr has
-        return "" if isinstance(args[2], str | None) else "it sets what is no text"
+        return "" if isinstance(args[2], str | None) else "it sets a value that is not text"
     return "it sets any attribute of anything"
 
 
@@ -245,7 +245,7 @@ def type_variable(args: tuple[Any, ...], allowed: Allowed) -> str:
         if isinstance(value, tuple):
             waiting.extend(value)
         elif not isinstance(value, _CONSTANTS) and not (_is_type(value) and allowed(value)):
-            return "it is bound to what is no type"
+            return "it is bound to an object that is not a type"
     return "it is given more than can be read"
 
 
@@ -255,7 +255,7 @@ def attributes(args: tuple[Any, ...], allowed: Allowed) -> str:
     for name in args:
         parts = name.split(".") if isinstance(name, str) else [""]
         if any(part.startswith("_") or binding_fault(part) for part in parts):
-            return "it gets what is no public attribute of data"
+            return "it gets an attribute that is not a public attribute of data"
     return "" if args else "it gets nothing"
 
 

@@ -136,7 +136,7 @@ def _memo_key(machine: MachineState, position: int) -> tuple[int, int]:
     try:
         return int(line.split(b"\0", 1)[0], 10), position
     except ValueError:
-        raise BrokenStreamError("a memo index that is no number") from None
+        raise BrokenStreamError("a memo index that is not a number") from None
 
 
 def _get(machine: MachineState, op: int, at: int, position: int) -> int:

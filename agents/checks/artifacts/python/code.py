@@ -21,7 +21,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:  # noqa: ARG001 -- the
             line=1,
         )
     report_python(scan, decode_text(raw), "")
-    scan.report("TW-MODEL-CODE-PRESENT", "a Python file lies beside the weights", key="source")
+    scan.report("TW-MODEL-CODE-PRESENT", "a Python file is beside the weights", key="source")
 
 
 def report_python(scan: Scan, text: str, key: str) -> None:

@@ -95,7 +95,7 @@ def search_data(
         if unrecognised and (shell := _WEB_SHELL.search(chunk)):
             scan.report(
                 "TW-MODEL-PROGRAM-DISGUISED",
-                "a web shell lies within other content",
+                "a web shell is inside other content",
                 offset=offset + shell.start(),
             )
         for pattern, most in left.items():
@@ -109,7 +109,7 @@ def search_data(
         if programs:
             scan.report(
                 "TW-MODEL-EXECUTABLE",
-                "a program lies among the numbers",
+                "a program is among the numbers",
                 offset=offset + min(programs),
                 name="data",
             )

@@ -85,7 +85,7 @@ def report_xgboost(scan: Scan, document: Mapping[str, Any]) -> None:
     trees = model.get("trees") if isinstance(model, dict) else None
     for index, tree in enumerate(trees[:MAX_TREES] if isinstance(trees, list) else []):
         if not isinstance(tree, dict):
-            raise CorruptFileError(f"tree {index} is no object")
+            raise CorruptFileError(f"tree {index} is not an object")
         arrays = [tree.get(key) for key in ("left_children", "right_children", "split_indices")]
         if any(array is None for array in arrays):
             continue

@@ -110,7 +110,7 @@ def test_signature_of_a_key_holds_until_anything_changes(model, scratch, capsys)
     trust = Trust(keys=(public_pem(key),))
     assert check(model, trust=trust)[0]["signature"] is Status.PASS
     assert capsys.readouterr().out == ""
-    assert check(model)[0]["signature"] is Status.WARN, "signed, but nobody is trusted"
+    assert check(model)[0]["signature"] is Status.WARN, "signed, but no signer is trusted"
     assert check(model, trust=Trust(keys=(public_pem(new_key()),)))[0]["signature"] is Status.FAIL
     both = Trust(keys=(public_pem(new_key()), public_pem(key)))
     assert check(model, trust=both)[0]["signature"] is Status.PASS

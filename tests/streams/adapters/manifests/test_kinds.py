@@ -140,8 +140,8 @@ STEMS = (
     "build.gradle", "Gemfile", "composer", "packages.lock", "pixi", "Jenkinsfile-x", "bun",
 )  # fmt: skip
 SUFFIXES = (
-    "", ".txt", ".in", ".lock", ".toml", ".cfg", ".py", ".zsh", ".yaml", ".YML", ".json", ".mod",
-    ".lockfile", ".sum", ".xml", ".kts", ".lockb", ".config", ".pyc", ".txt\n", ".",
+    "", ".txt", ".in", ".lock", ".toml", ".cfg", ".py", ".ipynb", ".zsh", ".yaml", ".YML", ".json",
+    ".mod", ".lockfile", ".sum", ".xml", ".kts", ".lockb", ".config", ".pyc", ".txt\n", ".",
 )  # fmt: skip
 
 

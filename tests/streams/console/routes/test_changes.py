@@ -251,7 +251,7 @@ def test_a_file_is_compared_before_what_was_compared_is_imported(changed):
     other = changed.browser(OPERATOR)
     stolen = other.post("/intelligence/import", {**fields, "csrf": other.csrf(), "step": "import"})
     assert stolen.status_code == 422
-    assert "no longer kept" in stolen.text
+    assert "uploaded file is not available" in stolen.text
     assert not changed.services.change.known
     done = browser.post("/intelligence/import", {**fields, "step": "import"})
     assert done.headers["location"] == "/intelligence?done=imported"

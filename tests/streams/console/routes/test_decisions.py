@@ -303,7 +303,7 @@ def test_a_severity_is_set_as_the_form_says(desk, decided, played, target):
     browser = desk.browser(APPROVER)
     asked = browser.get(f"/incidents/{document.id}/decide?kind=severity")
     check_page("severity", asked.text)
-    assert "What is contained, proposed or carried out by itself does not change" in asked.text
+    assert "What is contained, proposed or carried out automatically does not change" in asked.text
     fields = {**form_of(asked.text), "reason": "a test host", "target": target}
     answer = browser.post(f"/incidents/{document.id}/decide", fields)
     assert answer.status_code == 303
