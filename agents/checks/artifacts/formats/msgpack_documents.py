@@ -210,7 +210,7 @@ class _Walker:
 FORMAT: Final = Format(
     name="msgpack",
     suffixes=SUFFIXES,
-    firsts=bytes((*range(0x81, 0x90), 0xDE)),
+    firsts=bytes((*range(0x80, 0x90), 0xDE, 0xDF)),
     matches=matches,
     parse=parse,
     numeric=True,
