@@ -70,6 +70,9 @@ _HARMLESS_BASES: Final = frozenset(
         "RegressorMixin", "ClusterMixin", "OutlierMixin", "MetaEstimatorMixin", "TypedDict",
         "Callable", "Iterable", "Hashable", "Container", "Sized", "Exception", "Counter",
         "PreTrainedModel", "PushToHubMixin", "SimpleNamespace", "Optimizer", "Dataset",
+        "LayerNorm", "GroupNorm", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "InstanceNorm2d",
+        "Conv1d", "Conv2d", "Conv3d", "ConvTranspose2d", "Embedding", "Dropout", "ModuleList",
+        "ModuleDict", "MultiheadAttention", "TransformerEncoderLayer", "AvgPool2d", "MaxPool2d",
     )
 )  # fmt: skip
 """Classes of other packages that restore a state as plain objects do."""
@@ -99,8 +102,8 @@ _KEPT: Final = re.compile(
     r"|^spacy/training/example\.pyx$"
 )
 """Modules with the name of such as are left out, which saved layers refer to."""
-_RECORDS: Final = frozenset(("ModelOutput", "BaseOutput"))
-"""Dataclasses of named results, which are restored by a call with what they hold."""
+_RECORDS: Final = frozenset(("ModelOutput", "BaseOutput", "Counter"))
+"""Dataclasses of named results, and counters: restored by a call with what they hold."""
 _RESULT: Final = re.compile(r"(Prediction|Output|Result|State|Config|Arguments|Params|Info)s?$")
 """Names of classes that hold data, whatever verb stands before."""
 _CYTHON: Final = re.compile(

@@ -13,6 +13,7 @@ import logging
 import marshal
 import operator
 import pickle
+import string
 import struct
 import tarfile
 import typing
@@ -388,6 +389,13 @@ def harmless() -> Iterator[Sample]:
     # Cython names the module of scikit-learn's losses so, without its package.
     yield "loss.pkl", PROTO4 + stack_name("_loss", "CyHalfBinomialLoss") + b")R."
     yield "vocab/key2row", b"\x80"
+    yield "four.mat", struct.pack("<5i", 0, 2, 2, 0, 2) + b"a\0" + struct.pack("<4d", 1, 2, 3, 4)
+    vectors = b"".join(word + b" " + struct.pack("<2f", 0.5, 1) + b"\n" for word in (b"a", b"bc"))
+    yield "vectors.bin", b"2 2\n" + vectors
+    yield "text.ftz", b"\xba\x16\x4f\x2f" + struct.pack("<i", 12) + bytes(64)
+    yield "template.pkl", pickle.dumps(string.Template("$a"), 4)
+    frequencies = stack_name("nltk.probability", "FreqDist") + b"}" + text("a") + b"K\x01s\x85R."
+    yield "frequencies.pkl", PROTO4 + frequencies
     yield "variables/variables.index", bytes(80) + b"\x57\xfb\x80\x8b\x24\x75\x47\xdb"
     yield "saved/fingerprint.pb", b"\x08\x81\x01\x10\x90\x02\x32\x02\x08\x04\x3a\x031.0"
     yield "d/72b396f3", b"\x0c\xdb\x20\xde" + struct.pack("<Q", 40) + bytes(28)
@@ -943,6 +951,7 @@ def hostile() -> Iterator[Sample]:
 
 def damaged() -> Iterator[Sample]:
     """Yield what is no attack: other bytes under the name of weights."""
+    yield "cut.mat", struct.pack("<5i", 0, 2, 2, 0, 2) + b"a\0" + bytes(8)
     yield "cut.tfrecord", struct.pack("<QI", 3, 1) + b"abc" + bytes(4) + struct.pack("<Q", 9)
     yield "gzip.safetensors", b"\x1f\x8b\x08\x00" + bytes(range(200, 222))
     yield "page.safetensors", b"<!DOCTYPE html><html><body>404</body></html>"

@@ -75,7 +75,7 @@ def _parse(scan: Scan, name: str, source: Source) -> None:
 
 
 INDEX: Final = Format(name="checkpoint-index", matches=_is_table, parse=_parse, numeric=True)
-OCDBT: Final = Format(name="ocdbt", matches=_is_ocdbt, parse=_parse, numeric=True)
+OCDBT: Final = Format(name="ocdbt", firsts=b"\x0c", matches=_is_ocdbt, parse=_parse, numeric=True)
 RECORDS: Final = Format(
     name="tfrecord",
     suffixes=(Suffix(".tfrecord", Trait.NONEMPTY), Suffix(".tfrecords", Trait.NONEMPTY)),

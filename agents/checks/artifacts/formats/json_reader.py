@@ -31,7 +31,8 @@ CONFIGURATION: Final = re.compile(
 )
 """Names of documents that a loader reads; others are data, which may speak of code."""
 _RUN_BY_TOOLS: Final = re.compile(
-    r"(^|/)package\.json$|devcontainer\.json$|(^|/)\.vscode/\w+\.json$|(^|/)composer\.json$"
+    r"(^|/)package\.json$|devcontainer\.json$|(^|/)composer\.json$|(^|/)\.?mcp\.json$"
+    r"|(^|/)\.(vscode|cursor|claude|gemini)/[\w.]+\.json$"
 )
 """Documents whose commands editors and package managers run by themselves."""
 MAX_NAME: Final = 300

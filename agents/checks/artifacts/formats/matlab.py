@@ -1,4 +1,4 @@
-"""Reads the frame of MATLAB's files of version 5, which hold numbers: whether they are whole.
+"""Reads the frame of MATLAB's files of versions 4 and 5, which hold numbers: are they whole.
 
 Source: MathWorks, MAT-File Format, chapter 1. Those of 7.3 are HDF5.
 """
@@ -6,6 +6,7 @@ Source: MathWorks, MAT-File Format, chapter 1. Those of 7.3 are HDF5.
 from __future__ import annotations
 
 import re
+import struct
 from typing import Final
 
 from agents.checks.artifacts.formats.format import Format, Suffix, Trait
@@ -20,12 +21,61 @@ MAX_ELEMENTS: Final = 100_000
 
 
 SUFFIXES: Final = (Suffix(".mat", Trait.BINARY),)
+MATRIX: Final = 20
+"""Bytes of the header of a matrix of version 4: type, rows, columns, imaginary part, its name's."""
+_WIDTHS: Final = (8, 4, 4, 2, 2, 1)
+"""Bytes of an element, by the tens of its type."""
+MAX_NAME: Final = 256
 
 
 def matches(name: str, head: bytes, source: Source) -> bool:
     """Return whether a file is of MATLAB, by its first bytes."""
     del name, source
     return head.startswith(MAGIC)
+
+
+def matches_matrices(name: str, head: bytes, source: Source) -> bool:
+    """Return whether a file of MATLAB's name begins with a matrix of version 4, without a magic."""
+    return name.lower().endswith(".mat") and 0 < _matrix(head[:MATRIX]) <= source.size
+
+
+def _matrix(head: bytes) -> int:
+    """Return the bytes of a matrix with its header, 0 if it is none."""
+    if len(head) < MATRIX:
+        return 0
+    for order in ("<", ">"):
+        fields: tuple[int, int, int, int, int] = struct.unpack(f"{order}5i", head)
+        kind, rows, columns, imaginary, length = fields
+        machine, precision = kind // 1000, kind // 10 % 10
+        if (
+            machine == (0 if order == "<" else 1)
+            and precision < len(_WIDTHS)
+            and kind % 10 <= 2  # noqa: PLR2004 -- numbers, text and sparse matrices
+            and imaginary in (0, 1)
+            and 0 < length <= MAX_NAME
+            and min(rows, columns) >= 0
+        ):
+            return MATRIX + length + rows * columns * _WIDTHS[precision] * (1 + imaginary)
+    return 0
+
+
+def parse_matrices(scan: Scan, name: str, source: Source) -> None:
+    """Walk the matrices of version 4 up to the end.
+
+    Raises:
+        CorruptFileError: one reaches beyond the file, or is none.
+    """
+    del name
+    at = 0
+    for _ in range(MAX_ELEMENTS):
+        if at >= source.size:
+            return
+        scan.budget.step(1)
+        size = _matrix(source.read(at, MATRIX))
+        if not size or at + size > source.size:
+            raise CorruptFileError(f"the matrix at offset {at} is cut off or none")
+        at += size
+    scan.mark_incomplete(f"more than {MAX_ELEMENTS} variables")
 
 
 def parse(scan: Scan, name: str, source: Source) -> None:
@@ -64,4 +114,7 @@ FORMAT: Final = Format(
     matches=matches,
     parse=parse,
     numeric=True,
+)
+MATRICES: Final = Format(
+    name="matlab-4", matches=matches_matrices, parse=parse_matrices, numeric=True
 )

@@ -50,7 +50,7 @@ _CODE_NODE: Final = re.compile(r"(?i)eval|exec|python|script|shell|bash|command|
 _PROMPTS: Final = re.compile(r"prompt|template|chain|agent|config")
 """Names of documents whose texts a library renders."""
 HYPER_TAG: Final = re.compile(
-    r"^!(?P<kind>new|name|apply|module|include):(?P<name>[A-Za-z_~/.][\w.:~/-]*)$"
+    r"^!(?P<kind>new|name|apply|applyref|module|include):(?P<name>[A-Za-z_~/.][\w.:~/-]*)$"
 )
 """Tags of HyperPyYAML, which SpeechBrain reads. Source: its `core` module."""
 

@@ -30,6 +30,7 @@ from agents.checks.artifacts.formats import (
     sentencepiece,
     tensorflow,
     tflite,
+    word_vectors,
     xml_documents,
     yaml_documents,
 )
@@ -53,6 +54,9 @@ FORMATS: Final[tuple[Format, ...]] = (
     safetensors.FORMAT,
     boosters.LIGHTGBM,
     matlab.FORMAT,
+    matlab.MATRICES,
+    word_vectors.FASTTEXT,
+    word_vectors.WORD2VEC,
     foreign.FORMAT,
     coreml.FORMAT,
     sentencepiece.FORMAT,

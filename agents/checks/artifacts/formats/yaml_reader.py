@@ -69,7 +69,8 @@ _RUN_KEYS: Final = frozenset(
     ("run", "setup", "script", "before_script", "command", "cmd", "entrypoint", "args",
      "bash_command", "postCreateCommand", "startup_script", "user_data",
      "on_start", "setup_commands", "initialization_commands", "head_setup_commands",
-     "worker_setup_commands", "exec", "shell")
+     "worker_setup_commands", "exec", "shell", "runcmd", "bootcmd", "cmds", "commands",
+     "entry", "pre", "post", "preinstall", "postinstall")
 )  # fmt: skip
 """Keys whose value a program runs: SkyPilot, Ray's cluster files, Ansible, cloud-init."""
 _MANY: Final = re.compile(r"(\*\w+\s*,\s*){3}|(-\s*\*\w+\s*){3}")
