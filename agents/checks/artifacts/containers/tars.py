@@ -18,6 +18,8 @@ RECORD: Final = 20 * BLOCK
 """What writers fill up with zeros, if they fill up at all."""
 MAX_MEMBERS: Final = 100_000
 MAX_NAME: Final = 1 << 16
+_NUMERIC: Final = b"0123456789_+-oO"
+"""What a number is written with: most of what is not one is told without an error."""
 _LINKS: Final = (b"1", b"2")
 _DEVICES: Final = (b"3", b"4", b"6")
 _FILES: Final = (b"0", b"\0", b"7", b"S")
@@ -42,6 +44,8 @@ def _number(field: bytes) -> int:
     if field[:1] in (b"\x80", b"\xff"):
         return int.from_bytes(field[1:], "big")
     text = field.split(b"\0", 1)[0].strip()
+    if text.translate(None, _NUMERIC):
+        return -1
     try:
         return int(text, 8) if text else 0
     except ValueError:

@@ -167,6 +167,8 @@ def _judge_events(scan: Scan, text: str) -> None:
         scan.budget.step(1)
         if count > MAX_EVENTS:
             raise BudgetExceededError(f"YAML of more than {MAX_EVENTS} nodes")
+        if isinstance(event, yaml.ScalarEvent) and event.tag is None and "${" not in event.value:
+            continue  # as most are
         if isinstance(event, yaml.AliasEvent):
             aliases += 1
             if aliases > MAX_ALIASES:
@@ -191,13 +193,17 @@ def _judge_events(scan: Scan, text: str) -> None:
                     **about(short[:200]),
                 )
         if isinstance(event, yaml.ScalarEvent):
-            for match in _INTERPOLATION.finditer(event.value):
-                if match.group(1) not in ("oc.env", "oc.decode"):
-                    scan.report(
-                        "TW-MODEL-YAML-RESOLVER",
-                        f"a value is computed by {match.group()[:80]!r}",
-                        line=_line(event),
-                    )
+            _judge_interpolations(scan, event)
+
+
+def _judge_interpolations(scan: Scan, event: yaml.ScalarEvent) -> None:
+    for match in _INTERPOLATION.finditer(event.value):
+        if match.group(1) not in ("oc.env", "oc.decode"):
+            scan.report(
+                "TW-MODEL-YAML-RESOLVER",
+                f"a value is computed by {match.group()[:80]!r}",
+                line=_line(event),
+            )
 
 
 def _is_data(tag: str) -> bool:

@@ -14,6 +14,8 @@ from agents.checks.artifacts.scanning import Scan
 
 KEY: Final = "_instantiator"
 MAX_VALUES: Final = 200_000
+_PLAIN: Final = frozenset((str, bytes, int, float, bool, type(None)))
+"""Types of values that hold no others."""
 _OWN: Final = re.compile(
     r"(lightning\.pytorch|pytorch_lightning|lightning)\.(cli|utilities\.cli)\.instantiate_module"
 )
@@ -62,8 +64,9 @@ def _named(result: object) -> str | None:
         if isinstance(value, Result):
             waiting += [value.args, value.state]
         elif isinstance(value, list | tuple):
-            for key, held in pairwise(value):
-                if type(key) is str and key == KEY and isinstance(held, str):
-                    return held
-            waiting.extend(value[:10_000])
+            if KEY in value:
+                for key, held in pairwise(value):
+                    if type(key) is str and key == KEY and isinstance(held, str):
+                        return held
+            waiting += [held for held in value[:10_000] if type(held) not in _PLAIN]
     return None

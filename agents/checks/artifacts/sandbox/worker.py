@@ -219,17 +219,19 @@ def _batch(
 
     def scan() -> None:
         for file in batch.files:
+            budget = Budget(limits.expanded_bytes, limits.steps)
             report = scan_source(
                 file.path,
                 BytesSource(file.content),
                 siblings,
-                budget=Budget(limits.expanded_bytes, limits.steps),
+                budget=budget,
                 second_opinion=True,
             )
             if clock.expired:  # the report may be of a scan that was interrupted
                 return
             reports.append(report)
-            gc.collect()  # no file's scan leaves the next one less memory
+            if budget.expanded_bytes < limits.expanded_bytes:
+                gc.collect()  # what was expanded leaves the next file no less memory
 
     clock.run(scan, lambda _: None)
     return tuple(reports), clock.expired

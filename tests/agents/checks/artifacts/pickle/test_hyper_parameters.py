@@ -23,6 +23,10 @@ class Counted(Mapping):
         self.times += 1
         return super().__iter__()
 
+    def __contains__(self, value: object) -> bool:
+        self.times += 1
+        return super().__contains__(value)
+
 
 def reported(result: object) -> list[str]:
     """Return what is said of a checkpoint with this value."""
