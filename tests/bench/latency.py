@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import aiokafka
@@ -62,11 +62,8 @@ async def drip(bootstrap: str, topic: str, inputs: Sequence[Input], rate: int) -
     return due
 
 
-async def appended(
-    bootstrap: str, topic: str, name_of: Callable[[aiokafka.ConsumerRecord], str | None]
-) -> dict[str, float]:
-    """Return when the first record about each name was appended (seconds since the epoch)."""
-    found: dict[str, float] = {}
+async def records_of(bootstrap: str, topic: str) -> AsyncIterator[aiokafka.ConsumerRecord]:
+    """Yield the records that a topic has by now."""
     async with aiokafka.AIOKafkaConsumer(
         bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
     ) as consumer:
@@ -76,9 +73,18 @@ async def appended(
         while any([await consumer.position(tp) < ends[tp] for tp in tps]):
             for records in (await consumer.getmany(timeout_ms=200)).values():
                 for record in records:
-                    name = name_of(record)
-                    if name is not None:
-                        found.setdefault(name, record.timestamp / 1000)
+                    yield record
+
+
+async def appended(
+    bootstrap: str, topic: str, name_of: Callable[[aiokafka.ConsumerRecord], str | None]
+) -> dict[str, float]:
+    """Return when the first record about each name was appended (seconds since the epoch)."""
+    found: dict[str, float] = {}
+    async for record in records_of(bootstrap, topic):
+        name = name_of(record)
+        if name is not None:
+            found.setdefault(name, record.timestamp / 1000)
     return found
 
 

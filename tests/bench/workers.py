@@ -31,7 +31,7 @@ from streams.broker.paths import jars_dir
 from streams.broker.ports import free_ports
 from tests.bench.__main__ import machine
 from tests.bench.contestants import PARTITIONS
-from tests.bench.latency import RUNNERS
+from tests.bench.latency import RUNNERS, records_of
 from tests.bench.processes import (
     ROOT,
     Ends,
@@ -316,19 +316,11 @@ async def _appended(
 ) -> Appended:
     first: dict[str, float] = {}
     ids: Counter[str] = Counter()
-    async with aiokafka.AIOKafkaConsumer(
-        bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
-    ) as consumer:
-        partitions = [aiokafka.TopicPartition(topic, number) for number in range(PARTITIONS)]
-        consumer.assign(partitions)
-        ends = await consumer.end_offsets(partitions)
-        while any([await consumer.position(tp) < ends[tp] for tp in partitions]):
-            for records in (await consumer.getmany(timeout_ms=200)).values():
-                for record in records:
-                    name = name_of(record)
-                    if name is not None:
-                        first.setdefault(name, record.timestamp / 1000)
-                        ids[_header(record, "ce_id") or ""] += 1
+    async for record in records_of(bootstrap, topic):
+        name = name_of(record)
+        if name is not None:
+            first.setdefault(name, record.timestamp / 1000)
+            ids[_header(record, "ce_id") or ""] += 1
     return Appended(first, sum(times - 1 for times in ids.values()))
 
 
