@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,12 @@ def kafka(
         return
     with EmbeddedBroker(tmp_path_factory.mktemp("kafka")) as broker:
         yield broker.bootstrap
+
+
+@pytest.fixture
+def prefix() -> str:
+    """What the names of a test's own topics and groups begin with; cases of one test differ."""
+    return f"t{uuid.uuid4().hex[:12]}"
 
 
 @pytest.fixture

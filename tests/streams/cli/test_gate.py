@@ -29,12 +29,10 @@ pytestmark = [pytest.mark.kafka]
 
 
 @pytest.fixture
-def settings(
-    kafka: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> Settings:
+def settings(kafka: str, prefix: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """The settings of a user with topics of this test's own."""
     monkeypatch.setenv("TIDEWATCH_KAFKA", kafka)
-    monkeypatch.setenv("TIDEWATCH_TOPIC_PREFIX", f"gate-{request.node.originalname[:60]}.")
+    monkeypatch.setenv("TIDEWATCH_TOPIC_PREFIX", f"{prefix}.")
     monkeypatch.setenv("TIDEWATCH_PARTITIONS", "2")
     return load_settings()
 

@@ -20,10 +20,10 @@ def called(app, *words):
 
 
 @pytest.mark.kafka
-def test_import_list_show_withdraw(kafka, monkeypatch, tmp_path):
+def test_import_list_show_withdraw(kafka, prefix, monkeypatch, tmp_path):
     monkeypatch.setenv("TIDEWATCH_KAFKA", kafka)
-    monkeypatch.setenv("TIDEWATCH_TOPIC_PREFIX", f"intel{tmp_path.name.replace('_', '')[:20]}.")
-    monkeypatch.setenv("TIDEWATCH_GROUP_PREFIX", f"intel{tmp_path.name.replace('_', '')[:20]}")
+    monkeypatch.setenv("TIDEWATCH_TOPIC_PREFIX", f"{prefix}.")
+    monkeypatch.setenv("TIDEWATCH_GROUP_PREFIX", prefix)
     file = tmp_path / "all.zip"
     file.write_bytes(osv_archive())
     archive = str(file)
@@ -40,10 +40,10 @@ def test_import_list_show_withdraw(kafka, monkeypatch, tmp_path):
 
 
 @pytest.mark.kafka
-def test_policy_is_set_and_shown(kafka, monkeypatch, tmp_path):
+def test_policy_is_set_and_shown(kafka, prefix, monkeypatch, tmp_path):
     monkeypatch.setenv("TIDEWATCH_KAFKA", kafka)
-    monkeypatch.setenv("TIDEWATCH_TOPIC_PREFIX", f"policy{tmp_path.name.replace('_', '')[:20]}.")
-    monkeypatch.setenv("TIDEWATCH_GROUP_PREFIX", f"policy{tmp_path.name.replace('_', '')[:20]}")
+    monkeypatch.setenv("TIDEWATCH_TOPIC_PREFIX", f"{prefix}.")
+    monkeypatch.setenv("TIDEWATCH_GROUP_PREFIX", prefix)
     file = tmp_path / "p.toml"
     file.write_text('tenant = "t"\nversion = 4\nautomatic = ["block"]\n', encoding="utf-8")
     called(policy.app, "set", str(file))

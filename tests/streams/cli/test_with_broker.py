@@ -41,13 +41,11 @@ EVENT: dict[str, Any] = {
 
 
 @pytest.fixture
-def cli(
-    kafka: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> pytest.MonkeyPatch:
+def cli(kafka: str, prefix: str, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """The environment of a user with topics of this test's own."""
     monkeypatch.setenv("TIDEWATCH_KAFKA", kafka)
-    monkeypatch.setenv("TIDEWATCH_TOPIC_PREFIX", f"cli-{request.node.originalname}.")
-    monkeypatch.setenv("TIDEWATCH_GROUP_PREFIX", f"cli-{request.node.originalname}")
+    monkeypatch.setenv("TIDEWATCH_TOPIC_PREFIX", f"{prefix}.")
+    monkeypatch.setenv("TIDEWATCH_GROUP_PREFIX", prefix)
     monkeypatch.setenv("TIDEWATCH_PARTITIONS", "2")
     return monkeypatch
 

@@ -42,9 +42,9 @@ FACT = IntelFact(key="pypi:evil", kind=IntelKind.MALICIOUS, sources=("a",), summ
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def settings(tmp_path: Path, prefix: str) -> Settings:
     return load_settings(
-        state_dir=tmp_path, signed_topics=["policy", "intel"], topic_prefix=f"{tmp_path.name}."
+        state_dir=tmp_path, signed_topics=["policy", "intel"], topic_prefix=f"{prefix}."
     )
 
 

@@ -30,8 +30,8 @@ LONG_AGO_MS = 1_600_000_000_000
 
 
 @pytest.fixture
-def settings(kafka: str, request: pytest.FixtureRequest) -> Settings:
-    return load_settings(kafka=kafka, topic_prefix=f"{request.node.originalname}.", partitions=1)
+def settings(kafka: str, prefix: str) -> Settings:
+    return load_settings(kafka=kafka, topic_prefix=f"{prefix}.", partitions=1)
 
 
 async def _with_producers_time(settings: Settings, channel: Channel, **more: str) -> None:
