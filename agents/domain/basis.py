@@ -15,7 +15,7 @@ VERIFIED: Final = Basis(kind=BasisKind.VERIFIED)
 SEVERAL: Final = Basis(kind=BasisKind.CLAIMED)
 """Claims of several tenants together: they affect none of them in full."""
 ADVICE_SEVERITY: Final = Severity.MEDIUM
-"""The severity of advice, whatever the severity of the underlying finding."""
+"""The severity of advice, regardless of the severity of the underlying finding."""
 _FEEDS: Final = 8
 _SIGNERS: Final = 8
 _STRENGTH: Final = {kind: -number for number, kind in enumerate(BasisKind)}

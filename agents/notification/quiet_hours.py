@@ -26,7 +26,7 @@ def _zone(name: str) -> ZoneInfo:
 
 
 def quiet_until(quiet: QuietHours, at: datetime) -> datetime | None:
-    """Return when the quiet period that `at` lies in ends; None outside of any.
+    """Return when the quiet period that `at` lies in ends; None outside any.
 
     Periods that adjoin count as one. A clock time that daylight saving repeats is its first
     occurrence; one that it leaves out is as far after the change.

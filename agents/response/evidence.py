@@ -255,7 +255,7 @@ def _write(
         partial.chmod(0o400)
         capturing = _Capture(config, opened)
         for path in beyond:
-            capturing.leave_out(path, "outside of the folders that may be captured")
+            capturing.leave_out(path, "outside the folders that may be captured")
         for path in reachable:
             capturing.add(path)
         capturing.add_sums()
@@ -320,7 +320,7 @@ def _answer(manifest: Manifest, archive: Path) -> Outcome:
 
 
 def _split(paths: Iterable[Path], roots: Iterable[Path]) -> tuple[list[Path], list[Path]]:
-    """Return the resolved paths within the roots, and the paths outside of them."""
+    """Return the resolved paths within the roots, and the paths outside them."""
     allowed = [Path(os.path.realpath(root)) for root in roots]
     within: list[Path] = []
     beyond: list[Path] = []

@@ -48,7 +48,7 @@ STOP_GRACE_SECONDS = 30.0
 def run_app(
     name: str, settings: Settings, *, http_ports: Sequence[int] = (), supervised: bool = False
 ) -> int:
-    """Run app `name` in this process until it is asked to stop; return the exit code.
+    """Run app `name` in this process until it is stopped; return the exit code.
 
     A mistake of the user is reported in one line; the unexpected is logged with its traceback.
 

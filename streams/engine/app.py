@@ -262,7 +262,7 @@ async def serve(
     references: Sequence[ReferenceTopic] = (),
     http_ports: Sequence[int] = (),
 ) -> int:
-    """Run one app until it is asked to stop.
+    """Run one app until it is stopped.
 
     Args:
         name: The app.

@@ -1,4 +1,4 @@
-"""Runs a gateway: the HTTP server, the producer, health and metrics, until it is asked to stop."""
+"""Runs a gateway: the HTTP server, the producer, health and metrics, until it is stopped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs a server with its health and metrics until it is asked to stop."""
+"""Runs a server with its health and metrics until it is stopped."""
 
 from __future__ import annotations
 

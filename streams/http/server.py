@@ -1,4 +1,4 @@
-"""Serves an application until it is asked to stop, then drains."""
+"""Serves an application until it is stopped, then drains."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def place(
         kafka,
         fetch_hub=f"http://{web.host}",
         fetch_private_hosts=json.dumps([web.host]),
-        # a person waits less for a worker that is started anew
+        # a person waits less for a worker that is started again
         session_seconds="5",
     )
     state = Path(environment["TIDEWATCH_STATE_DIR"])

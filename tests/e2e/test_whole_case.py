@@ -609,7 +609,7 @@ def test_the_same_events_again_change_nothing(calm):
 
 
 def _undecided(incident):
-    """Leave out the ids of decisions: a person decided anew, at another time."""
+    """Leave out the ids of decisions: a person decided again, at another time."""
     timeline = [
         {**entry, "ref": None} if entry["what"] == "decided" else entry
         for entry in incident["timeline"]

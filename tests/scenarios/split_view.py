@@ -1,4 +1,4 @@
-"""Data that changed under its name: a lapsed domain bought anew, a dataset swapped in place.
+"""Data that changed under its name: a lapsed domain bought again, a dataset swapped in place.
 
 Source: N. Carlini et al., "Poisoning Web-Scale Training Datasets is Practical", IEEE S&P 2024.
 """

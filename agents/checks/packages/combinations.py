@@ -17,7 +17,7 @@ _PAIR: Final = 2
 _FRONTS: Final = frozenset({"python", "py", "lib", "pip", "open", "free", "real", "easy"})
 MOST_TERMS: Final = 5
 _EVIDENT: Final = frozenset({"doubled letters", "doubled letter", "transposed letters"})
-"""Slips that are hardly another word, whatever the popularity of the name."""
+"""Slips that are hardly another word, regardless of the popularity of the name."""
 _PAIRED: Final = 450
 """Rank below which two known names in one are taken for bait."""
 

@@ -30,7 +30,7 @@ def contents_of(
     """
     found: list[str] = []
     named = {plain_path(file.path): sha256_of(file.digests) for file in subject.push.files}
-    # what MLflow calls a version may be written anew
+    # what MLflow calls a version may be written again
     pinned = listing is not None and listing.startswith(("hf://", "oci://"))
     if listing is not None and pinned and listing == listing_uri(subject.event):
         found.append(listing)

@@ -12,7 +12,7 @@ from schemas.incidents.views import Score, ScoreTerm
 from schemas.policy import Policy
 
 ADVICE_SCORE: Final = 50
-"""The middle of the band medium, whatever the severity of the underlying finding."""
+"""The middle of the band medium, regardless of the severity of the underlying finding."""
 WHY: Final = (
     "other organisations' events report this, and Tidewatch has not established it: investigate"
 )

@@ -380,7 +380,7 @@ _START: Final = "(^|/)"
 
 
 def _alternatives(pattern: str) -> Iterator[str]:
-    """Yield the alternatives of a pattern, those outside of its groups."""
+    """Yield the alternatives of a pattern, those outside its groups."""
     depth = start = 0
     for found in re.finditer(r"\\.|\[\^?\]?[^\]]*\]|[()|]", pattern):
         depth += {"(": 1, ")": -1}.get(found[0], 0)

@@ -70,7 +70,7 @@ def _page(asked: Asked, name: str, config: GatewayConfig, tried: Tried | None = 
             "url": url_of(name, config),
             "steps": steps(endpoint),
             "tried": tried,
-            # the page renews itself by GET: the result stays, as it is outside of what is renewed
+            # the page renews itself by GET: the result stays, as it is outside what is renewed
             "here": f"/producer?name={name}",
         },
         HTTPStatus.OK if tried is None or tried.well else HTTPStatus.BAD_GATEWAY,

@@ -210,6 +210,11 @@ def test_an_unknown_producer_is_named_with_those_that_are_known():
     assert set(SAMPLES.values()) <= set(ADAPTERS)
 
 
+def test_each_producer_has_a_payload_as_it_sends_it():
+    """That of W&B is the template that Tidewatch ships."""
+    assert set(PRODUCERS) - set(SAMPLES.values()) == {"wandb"}
+
+
 def test_the_documentation_names_each_producer():
     page = (Path(__file__).parents[3] / "docs" / "getting-started.md").read_text(encoding="utf-8")
     table = page.partition("| `--as` | reads |")[2].partition("\n\n")[0]

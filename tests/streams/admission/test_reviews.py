@@ -26,7 +26,7 @@ def recorded(name: str) -> bytes:
 
 
 def found(name: str) -> dict[str, str | None]:
-    """Return what the object of a request names anew: contents by field."""
+    """Return what the object of a request names again: contents by field."""
     named = named_anew(read_review(recorded(name)))
     assert named.whole
     return {artifact.where: artifact.content for artifact in named.artifacts}

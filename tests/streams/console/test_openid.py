@@ -201,7 +201,7 @@ def test_a_token_for_somebody_or_something_else_is_refused(signing, issuer, chan
 
 @pytest.fixture
 def asking(index, issuer, monkeypatch) -> Iterator[Site]:
-    """A console that asks this provider anew what it is."""
+    """A console that asks this provider again what it is."""
     monkeypatch.setenv("TIDEWATCH_TEST_SECRET", SECRET)
     issuer.told = {"sub": "p-1", **ADA}
     with site(index) as made:

@@ -73,7 +73,7 @@ def scan_7z(scan: Scan, source: Source) -> None:
                 if is_escaping(entry.filename):
                     scan.report(
                         "TW-ARCHIVE-TRAVERSAL",
-                        f"unpacking {entry.filename[:200]!r} writes outside of the folder",
+                        f"unpacking {entry.filename[:200]!r} writes outside the folder",
                         name=entry.filename[:200],
                     )
             archive.extractall(factory=holder)

@@ -139,14 +139,14 @@ def _member(scan: Scan, name: str, link: str, kind: bytes, seen: set[str]) -> No
     shown = name[:200]
     if is_escaping(name):
         scan.report(
-            "TW-ARCHIVE-TRAVERSAL", f"unpacking {shown!r} writes outside of the folder", name=shown
+            "TW-ARCHIVE-TRAVERSAL", f"unpacking {shown!r} writes outside the folder", name=shown
         )
     if kind in _LINKS:
         scan.report("TW-ARCHIVE-LINK", f"{shown!r} is a link to {link[:200]!r}", name=shown)
         if is_escaping(link):
             scan.report(
                 "TW-ARCHIVE-TRAVERSAL",
-                f"the link {shown!r} leads outside of the folder",
+                f"the link {shown!r} leads outside the folder",
                 name=shown,
             )
     elif kind in _DEVICES:

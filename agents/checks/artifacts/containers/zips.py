@@ -23,7 +23,7 @@ LOCAL, CENTRAL, END = b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06"
 TAIL: Final = 22 + 65_535
 MAX_MEMBERS: Final = 100_000
 MAX_GAP: Final = 64 << 20
-"""Bytes outside of all known members that are searched for hidden ones."""
+"""Bytes outside all known members that are searched for hidden ones."""
 CRC_LIMIT: Final = 4 << 20
 """Larger stored members are tensors: their CRC is not computed."""
 SMALL: Final = 64 << 10
@@ -397,7 +397,7 @@ def _names(scan: Scan, members: list[Member]) -> None:
         if is_escaping(member.name):
             scan.report(
                 "TW-ARCHIVE-TRAVERSAL",
-                f"unpacking {member.name[:200]!r} writes outside of the folder",
+                f"unpacking {member.name[:200]!r} writes outside the folder",
                 name=member.name[:200],
             )
         folded = member.name.casefold()
@@ -428,7 +428,7 @@ def _scan_member(scan: Scan, source: Source, member: Member) -> None:
         if is_escaping(target):
             scan.report(
                 "TW-ARCHIVE-TRAVERSAL",
-                f"the link {member.name[:200]!r} leads outside of the folder",
+                f"the link {member.name[:200]!r} leads outside the folder",
                 name=member.name[:200],
             )
         return

@@ -28,7 +28,7 @@ MAX_TEXT: Final = 32 << 20
 LINK_INFO, LINK, EXTERNAL, LAYOUT, ATTRIBUTE = 0x02, 0x06, 0x07, 0x08, 0x0C
 CONTINUATION, SYMBOLS, ATTRIBUTE_INFO, SPACE, TYPE = 0x10, 0x11, 0x15, 0x01, 0x03
 LARGEST: Final = 1 << 36
-"""Bytes of one dataset; those of real models are smaller, whatever its file's size."""
+"""Bytes of one dataset; those of real models are smaller, regardless of its file's size."""
 RATIO: Final = 1100
 """Deflate's best is 1,032 to 1."""
 HARD, SOFT, OUTSIDE = 0, 1, 64
@@ -45,7 +45,7 @@ class _Link(msgspec.Struct, frozen=True):
 
 
 def parse(scan: Scan, name: str, source: Source) -> None:
-    """Report code in attributes, and data that lies outside of the file.
+    """Report code in attributes, and data that lies outside the file.
 
     Raises:
         CorruptFileError: no HDF5, or a damaged one.

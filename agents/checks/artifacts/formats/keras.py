@@ -229,7 +229,7 @@ def _judge_lookup(scan: Scan, config: dict[Any, Any], path: str) -> None:
 
 
 def _judge_tokenizer(scan: Scan, config: dict[Any, Any], path: str) -> None:
-    """Report a file outside of the archive that a tokenizer reads when it is built."""
+    """Report a file outside the archive that a tokenizer reads when it is built."""
     for field, value in config.items():
         if field in ("name", "dtype") or not isinstance(value, str) or len(value) > MAX_PATH:
             continue

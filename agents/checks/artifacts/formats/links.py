@@ -44,7 +44,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
     if target.startswith("../") or target == ".." or (here[:1] != "/" and target[:1] == "/"):
         scan.report(
             "TW-FILE-LINK-OUTSIDE",
-            f"a link to {text[:200]!r}, outside of the folder",
+            f"a link to {text[:200]!r}, outside the folder",
             severity=Severity.CRITICAL if _is_sensitive(text) else None,
             name=text[:200],
         )

@@ -77,7 +77,7 @@ def array_end(state: Any, position: int, source: Source) -> tuple[int, bool]:  #
 
 
 def other_file(state: Any) -> str:  # noqa: ANN401
-    """Return the path outside of the pickle's folder that an array of joblib before 0.10 is in.
+    """Return the path outside the pickle's folder that an array of joblib before 0.10 is in.
 
     Args:
         state: Of the `NDArrayWrapper`, or what it is called with. Its `filename` is joined to the

@@ -325,7 +325,7 @@ class Stream:
             self.dangerous_call = True
             self.report(
                 "TW-PICKLE-OTHER-FILE",
-                f"the pickle reads an array from {path[:200]!r}, outside of its folder",
+                f"the pickle reads an array from {path[:200]!r}, outside its folder",
                 offset=offset,
                 arguments=path[:400],
                 **{"global": str(callee)},

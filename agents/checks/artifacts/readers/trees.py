@@ -22,7 +22,7 @@ def judge_tree(
     leaves: int | None = None,
     name: str,
 ) -> None:
-    """Report children and features outside of a tree, and nodes that are reached twice.
+    """Report children and features outside a tree, and nodes that are reached twice.
 
     Args:
         scan: Where to report.

@@ -1,4 +1,4 @@
-"""What must hold of every format parser, whatever the bytes."""
+"""What must hold of every format parser, regardless of the bytes."""
 
 from __future__ import annotations
 
