@@ -55,7 +55,7 @@ _GRAVITY: Final = (
 )
 IDLE_PROCESSES: Final = 8
 """Kept for the next file of their tenant, some 5 MB each; a start takes some 30 ms of CPU."""
-FILES_PER_PROCESS: Final = 5_000
+FILES_PER_PROCESS: Final = 20_000
 """Then the process is replaced: nothing that leaks adds up."""
 _ANSWERS: Final = msgspec.msgpack.Decoder(Answer)
 _SCANNED: Final = msgspec.msgpack.Decoder(Scanned)
