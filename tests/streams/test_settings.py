@@ -76,7 +76,7 @@ def test_the_operators_trust_roots_are_read_by_name(tmp_path: Path) -> None:
     assert [root.signer for root in roots] == [f"{signer}/other", signer]
     assert {root.namespaces for root in roots} == {("model:hub/acme/*",)}
     file.write_text(table.format("a", "builder@acme.example"))
-    with pytest.raises(SettingsError, match="no PEM key or certificate"):
+    with pytest.raises(SettingsError, match="not a PEM key or certificate"):
         load_settings(file)
 
 

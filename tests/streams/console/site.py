@@ -30,7 +30,10 @@ ACME = Viewer(name="ada@acme.example", role=Role.ADMIN, tenants=("acme",))
 GLOBEX = Viewer(name="gus@globex.example", role=Role.ADMIN, tenants=("globex",))
 _LINK = re.compile(r'(?:href|src|hx-get)="(/[^"]*)"')
 _ID = re.compile(r"[a-z]{3}-[0-9a-f]{12,}")
+_FOLDED = re.compile(r"\b(fold|turned)=")
 SECONDS = 30
+FOLDED = 3
+"""Most pages that are read of graphs that are folded otherwise."""
 
 
 class Browser:
@@ -69,8 +72,12 @@ class Browser:
         waiting = deque(["/"])
         while waiting:
             path = waiting.popleft()
-            kind = _ID.sub("*", path.partition("?")[0])
-            if path in found or path.startswith("/events") or kinds[kind] >= alike:
+            kind, _, query = _ID.sub("*", path).partition("?")
+            if _FOLDED.search(query):
+                # the same incident, drawn otherwise: it takes no other page's place
+                kind += " folded"
+            most = min(alike - 1, FOLDED) if kind.endswith(" folded") else alike
+            if path in found or path.startswith("/events") or kinds[kind] >= most:
                 continue
             kinds[kind] += 1
             found[path] = self.get(path)
