@@ -1,4 +1,7 @@
-"""Scans in processes of their own: limited, without network, killed and replaced when they fail."""
+"""Scans in processes of their own: limited, without network, killed and replaced when they fail.
+
+Over 500 lines, since a process and the pool that replaces it share its limits and its end.
+"""
 
 from __future__ import annotations
 
