@@ -1,6 +1,7 @@
-"""Judges code that a pickle carries by value, as cloudpickle, dill and numba write functions.
+"""Judges code that a pickle carries by value, as cloudpickle, dill, numba and torch.fx write it.
 
-Sources: cloudpickle `_make_function`, dill `_create_function`, numba `core/serialize.py`.
+Sources: cloudpickle `_make_function`, dill `_create_function`, numba `core/serialize.py`,
+`GraphModule.__reduce__` of torch.fx.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from agents.checks.artifacts.python.harmless_code import (
     IDENTIFYING,
     harmless_names,
     harmless_text,
+    source_fault,
 )
 
 _TYPES: Final = frozenset(("CodeType", "FunctionType", "MethodType", "CellType", "ModuleType"))
@@ -32,6 +34,8 @@ SHOWING: Final = frozenset(("__repr__", "__str__", "__format__", "__hash__"))
 """Methods of plain types that an enumeration of texts or numbers takes over."""
 _IMPORTS: Final = frozenset(("subimport", "_import_module"))
 _CELLS: Final = frozenset(("_create_cell", "_make_cell", "_make_empty_cell"))
+SOURCES: Final = frozenset(("reduce_graph_module",))
+"""Functions that are given a module's attributes, its source among them, and the imports before."""
 LOOKUPS: Final = frozenset(("_builtin_type", "_load_type"))
 _LIBRARIES: Final = frozenset(
     (
@@ -153,12 +157,31 @@ def fault(callee: object, args: Any, known: Callable[[object], bool]) -> str:  #
     if name in FUNCTIONS:
         made = isinstance(first, Result) and makes_code(first.callee)
         return "" if made else "its code comes from elsewhere"
+    if name in SOURCES:
+        return _graph_fault(args)
     if name in _SETTERS:
         made = isinstance(first, Result) and isinstance(first.callee, Global)
         kinds = FUNCTIONS | CLASSES
         fine = made and isinstance(first.callee, Global) and first.callee.name in kinds  # type: ignore[union-attr]  # told by `made`
         return "" if fine else "it changes an object that is not a function of the pickle"
     return ""
+
+
+def _graph_fault(args: Any) -> str:  # noqa: ANN401
+    """Return why the source of a traced module does more than compute, or an empty string."""
+    if not (isinstance(args, tuple) and len(args) == 2 and isinstance(args[0], Mapping)):  # noqa: PLR2004
+        return "its code comes from elsewhere"
+    body, imports = args
+    sources = [
+        value
+        for key, value in zip(body[::2], body[1::2], strict=False)
+        if not isinstance(key, str) or key in ("_code", "code")
+    ]
+    if not sources or not all(isinstance(text, str) for text in (imports, *sources)):
+        return "its code comes from elsewhere"
+    # torch runs both as one text
+    faults = (source_fault(imports + text, _LIBRARIES) for text in sources)
+    return next(filter(None, faults), "")
 
 
 def wrapping_fault(args: Any) -> str:  # noqa: ANN401

@@ -1,15 +1,17 @@
-"""Says of compiled code that it only computes: it names nothing that runs, reads or reaches."""
+"""Says of code that it only computes: it names nothing that runs, reads or reaches."""
 
 from __future__ import annotations
 
+import ast
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from functools import cache
-from typing import Final
+from typing import Final, TypeGuard
 
 from agents.checks.artifacts.dangerous_names import modules, names, usual_attributes
 from agents.checks.artifacts.python.bytecode import LAYOUTS, Code, walk_code
 from agents.checks.artifacts.python.shell_commands import is_hostile_command, is_private_path
+from agents.checks.artifacts.python.syntax import parse_source
 from agents.checks.artifacts.scanning import Budget, BudgetExceededError, CorruptFileError
 
 MAX_CODE: Final = 1 << 16
@@ -93,6 +95,63 @@ def only_computes(raw: bytes) -> bool:
         texts = [constant.decode("utf-8", "replace") for constant in code.constants]
         return bool(code.names) and harmless_names(code.names) and all(map(harmless_text, texts))
     return False
+
+
+def source_fault(text: str, libraries: Collection[str]) -> str:
+    """Return why Python source does more than compute, or an empty string.
+
+    Args:
+        text: The source.
+        libraries: Packages that it may import from.
+    """
+    if len(text) > MAX_CODE:
+        return "its code is larger than is read"
+    try:
+        tree = parse_source(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return "its code is not Python"
+    # its name is a constant, which is judged as one
+    passed = {id(node.func) for node in ast.walk(tree) if _looks_up_a_constant(node)}
+    for node in ast.walk(tree):
+        if id(node) in passed:
+            continue
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            named = [alias.name for alias in node.names]
+            places = [node.module or ""] if isinstance(node, ast.ImportFrom) else named
+            if any(place.partition(".")[0] not in libraries for place in places):
+                return f"its code imports {places[0][:60]}"
+        for name in _names(node):
+            if not harmless_names((name,)):
+                return f"its code uses {name!r}"
+        if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes):
+            shown = node.value if isinstance(node.value, str) else node.value.decode("latin-1")
+            if not harmless_text(shown):
+                return f"its code holds {shown[:60]!r}"
+    return ""
+
+
+def _looks_up_a_constant(node: ast.AST) -> TypeGuard[ast.Call]:
+    """Return whether a node looks up an attribute whose name is written out."""
+    match node:
+        case ast.Call(
+            func=ast.Name(id="getattr"), args=[_, ast.Constant(value=str())], keywords=[]
+        ):
+            return True
+    return False
+
+
+def _names(node: ast.AST) -> Iterator[str]:
+    """Yield the names that a node uses."""
+    match node:
+        case ast.Name():
+            yield node.id
+        case ast.Attribute():
+            yield node.attr
+        case ast.Import() | ast.ImportFrom():
+            for alias in node.names:
+                yield from alias.name.split(".")
+        case ast.keyword():
+            yield node.arg or ""
 
 
 def _is_place(text: str) -> bool:
