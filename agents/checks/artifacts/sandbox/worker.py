@@ -44,6 +44,7 @@ from agents.domain.detection import Detection
 _Made = TypeVar("_Made")
 LEAST_MEMORY: Final = 16 << 20
 """Bytes without which no scan is begun."""
+_TOO_LITTLE: Final = b"MemoryError: the limit leaves less than 16 MiB to scan with\n"
 
 
 class _RemoteSource:
@@ -136,7 +137,12 @@ def confine(limits: Limits) -> Confinement:
         _, hard = resource.getrlimit(kind)
         capped = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
         resource.setrlimit(kind, (capped, capped))
-    bytearray(LEAST_MEMORY)  # too low a limit ends it here, and not somewhere within a library
+    try:
+        bytearray(LEAST_MEMORY)
+    except MemoryError:
+        # it ends here, and not somewhere within a library; a traceback would need memory
+        os.write(2, _TOO_LITTLE)
+        os._exit(1)
     sys.addaudithook(_deny)
     return held
 
