@@ -263,6 +263,22 @@ class Settings(BaseSettings):
         return env_settings, init_settings
 
 
+class _Given(Settings):
+    """Settings that are given whole: the environment was read, and wins over nothing now."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)
+
+
 def load_settings(config: Path | None = None, **overrides: Any) -> Settings:  # noqa: ANN401
     """Read the settings.
 
@@ -287,7 +303,7 @@ def load_settings(config: Path | None = None, **overrides: Any) -> Settings:  # 
     try:
         settings = Settings(**values)
         if overrides:
-            settings = Settings.model_validate({**settings.model_dump(), **overrides})
+            settings = _Given(**{**settings.model_dump(), **overrides})
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         name = ".".join(str(part) for part in first["loc"])

@@ -33,6 +33,15 @@ def test_environment_wins_over_file_and_arguments_over_both(
     assert (settings.partitions, settings.kafka, settings.privacy_k) == (6, "env:9092", 4)
 
 
+def test_an_argument_wins_over_the_same_setting_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TIDEWATCH_PARTITIONS", "3")
+    monkeypatch.setenv("TIDEWATCH_KAFKA", "environment:9092")
+    settings = load_settings(partitions=5)
+    assert (settings.partitions, settings.kafka) == (5, "environment:9092")
+
+
 @pytest.mark.parametrize("name", ["FETCH_PRIVATE_HOSTS", "BOUND_TOPICS", "TRUST_ROOTS"])
 def test_a_list_that_is_no_json_names_its_variable(
     monkeypatch: pytest.MonkeyPatch, name: str
