@@ -329,13 +329,17 @@ async def open_admin(settings: Settings) -> AIOKafkaAdminClient:
 
 
 async def partition_counts(admin: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, int]:
-    """Return the number of partitions of each of `names` that exists."""
+    """Return the number of partitions of each of `names` that exists.
+
+    Each question may go to another broker: one that has not heard of a new topic yet describes it
+    without partitions.
+    """
     existing = set(await admin.list_topics())
     wanted = sorted(existing.intersection(names))
     if not wanted:
         return {}
     described = await admin.describe_topics(wanted)
-    return {entry["topic"]: len(entry["partitions"]) for entry in described}
+    return {entry["topic"]: len(entry["partitions"]) for entry in described if entry["partitions"]}
 
 
 async def existing_partitions(settings: Settings, names: Iterable[str]) -> list[TopicPartition]:

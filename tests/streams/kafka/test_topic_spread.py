@@ -79,6 +79,22 @@ def test_topics_are_there_when_they_are_said_to_be_with_their_own_partitions(set
     assert counts == {topic_name(settings, Channel.DECISIONS): 2}
 
 
+def test_a_broker_that_describes_a_new_topic_without_partitions_is_asked_again(
+    settings, monkeypatch
+):
+    admin = asked(monkeypatch, 0)
+    questions = iter(range(BEHIND))
+
+    async def describe(names: list[str]) -> list[Any]:
+        unheard = next(questions, None) is not None
+        return [{"topic": name, "partitions": [] if unheard else [0, 1]} for name in names]
+
+    monkeypatch.setattr(admin, "list_topics", lambda: asyncio.sleep(0, list(admin.made)))
+    monkeypatch.setattr(admin, "describe_topics", describe)
+    counts = asyncio.run(ensure_topics(settings, channels=[Channel.DECISIONS]))
+    assert counts == {topic_name(settings, Channel.DECISIONS): 2}
+
+
 def test_topics_that_the_broker_never_hears_of_are_named(settings, monkeypatch):
     asked(monkeypatch, 10**9)
     monkeypatch.setattr(topics, "SPREAD_SECONDS", 0.1)
