@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from agents.ports import Message
 
 PARTITIONS = 4
-OUTPUTS = ("observations", "incident-updates", "assessments")
+OUTPUTS = ("observations", "incident-updates", "assessments", "operator-alerts")
 MAX_BYTES = 1024 * 1024
 Headers = list[tuple[str, bytes]]
 
