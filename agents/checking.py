@@ -56,6 +56,8 @@ _SAID: Final = attrgetter(
     )
 )
 """The fields of a sighting except its event and time."""
+_SPELL: Final = msgspec.msgpack.Encoder().encode
+"""Encodes them as one key: bytes are hashed once, a tuple anew each time it is looked up."""
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,7 +144,7 @@ class SightingDeduplicator:
 
         As long as the second covers what a later event says, that event is no news.
         """
-        said = (sighting.occurred_at.date(), _SAID(sighting))
+        said = _SPELL((sighting.occurred_at.toordinal(), _SAID(sighting)))
         order = (sighting.occurred_at, sighting.event_id)
         position = sighting.appended or NO_POSITION
         place = (
@@ -195,9 +197,9 @@ class SightingDeduplicator:
             return False
         if known is not None:
             order, position = min(known[0], order), min(known[1], position)
+            self._seen.move_to_end(key)
         self._seen[key] = (order, position)
         self._noted.append((self._seen, key))
-        self._seen.move_to_end(key)
         if len(self._seen) > self._limit:
             self._seen.popitem(last=False)
         return True
