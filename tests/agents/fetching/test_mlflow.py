@@ -99,6 +99,7 @@ def test_a_listing_that_climbs_is_refused(server, fetcher, entry):
         fetcher(f"mlflow://{server.host}/").listing(version)
 
 
+@pytest.mark.slow
 def test_a_folder_without_end_ends(server, fetcher):
     version = registry(server)
     deep = {"files": [{"path": "d", "is_dir": True}]}

@@ -210,6 +210,7 @@ def test_one_address_can_not_take_the_connections_of_another() -> None:
             link.close()
 
 
+@pytest.mark.slow
 def test_many_slow_clients_leave_room_for_a_quick_one() -> None:
     limits = Limits(connections=1500, connections_per_address=1000, head_seconds=60)
     with serving(ROUTES, limits) as server:

@@ -139,6 +139,7 @@ def test_an_unreadable_remote_file_is_incomplete(sandbox):
     assert "ConnectionResetError" in report.reasons[0]
 
 
+@pytest.mark.slow
 def test_a_hang_ends_incomplete_and_the_next_file_is_scanned():
     with Sandbox(Limits(wall_seconds=3.0, grace_seconds=2.0)) as sandbox:
         source = Stuck()
