@@ -31,7 +31,7 @@ from schemas.findings import Finding
 from schemas.ledger import OperatorAlert, SourceOutcome
 from schemas.observations import Sighting
 from schemas.policy import Policy, default_policy
-from schemas.severity import Status, worst
+from schemas.severity import ExposureLevel, Status, worst
 
 log = Logger()
 T = TypeVar("T")
@@ -67,7 +67,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     version: str | None = None
     systems: tuple[str, ...] = ()
     identities: tuple[str, ...] = ()
-    exposure: str = "delivered"
+    exposure: ExposureLevel = ExposureLevel.DELIVERED
     publisher: str | None = None
 
 

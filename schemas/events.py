@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
@@ -295,6 +296,16 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it passed."""
 
 
+class RunState(StrEnum):
+    """The states of a run that checks know; a producer may send others."""
+
+    STARTED = "started"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    ABORTED = "aborted"
+
+
 class PipelineRun(msgspec.Struct, frozen=True, kw_only=True):
     """A training, conversion, evaluation, deployment or serving run changed state."""
 
@@ -302,7 +313,7 @@ class PipelineRun(msgspec.Struct, frozen=True, kw_only=True):
     """Its name."""
     run_id: Name | None = None
     """The run's id."""
-    state: Name = "succeeded"
+    state: Name = RunState.SUCCEEDED
     """started, running, succeeded, failed, aborted."""
     stage: Name | None = None
     """train, convert, evaluate, deploy, serve."""

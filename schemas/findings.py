@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 
 from schemas.basis import Basis
-from schemas.severity import Category, Disposition, Severity, Tlp
+from schemas.severity import Category, Disposition, ExposureLevel, IndicatorStatus, Severity, Tlp
 
 Confidence = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 
@@ -57,7 +57,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """Systems of the tenant that the event named."""
     identities: tuple[str, ...] = ()
     """References to credentials the component could reach."""
-    exposure: str = "delivered"
+    exposure: ExposureLevel = ExposureLevel.DELIVERED
     """staged, delivered, executed or serving."""
     publisher: str | None = None
     related_keys: tuple[str, ...] = ()
@@ -103,8 +103,8 @@ class SupplyChainIoC(msgspec.Struct, frozen=True, kw_only=True):
     """The event that shows it."""
     occurred_at: datetime
     """When that event occurred."""
-    status: str = "active"
-    """active or withdrawn."""
+    status: IndicatorStatus = IndicatorStatus.ACTIVE
+    """Withdrawn: match nothing by it any more."""
     revision: int = 1
     """Counts the records of this indicator: the greatest is current."""
     category: Category = Category.COMPROMISE

@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 
 import msgspec
 
 from schemas.ledger import Revision
 from schemas.severity import Severity
+
+
+class NotificationEvent(StrEnum):
+    """Why a message is sent."""
+
+    OPENED = "opened"
+    UPDATED = "updated"
+    REOPENED = "reopened"
+    CLOSED = "closed"
+    PROPOSED = "proposed"
+    """A containment command waits for a decision."""
+    ESCALATED = "escalated"
+    """Nobody acknowledged it in time."""
+    OPERATOR = "operator"
+    """An operator alert."""
+    TEST = "test"
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -62,7 +79,7 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     id: str
     """The `webhook-id`: the same at every attempt, and of no other message."""
-    event: str
+    event: NotificationEvent
     """opened, updated, reopened, closed, proposed, escalated, operator or test."""
     at_ms: int
     """When it was written, milliseconds since the epoch."""

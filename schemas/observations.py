@@ -8,6 +8,7 @@ from enum import StrEnum
 import msgspec
 
 from schemas.basis import Basis, Position
+from schemas.severity import ExposureLevel
 
 
 class SightingKind(StrEnum):
@@ -68,7 +69,7 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
     `<key>@sha256:<digest>` where the digest is and the version may be reused, and
     `sha256:<digest>` beside it: so that only what was really used taints."""
     stage: str | None = None
-    exposure: str = "delivered"
+    exposure: ExposureLevel = ExposureLevel.DELIVERED
     """staged, delivered, executed or serving."""
     criticality: float | None = None
     identities: tuple[str, ...] = ()

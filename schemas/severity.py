@@ -1,4 +1,4 @@
-"""Severities, bands and statuses, and how they compare."""
+"""Severities, bands, statuses and levels of exposure, and how they compare."""
 
 from __future__ import annotations
 
@@ -41,6 +41,24 @@ class Status(_Ranked):
     FAIL = "FAIL"
 
 
+class ExposureLevel(_Ranked):
+    """How far a system went with a component: rank 0 (staged) to 3 (serving)."""
+
+    STAGED = "staged"
+    """It lies in a registry."""
+    DELIVERED = "delivered"
+    """A system has it."""
+    EXECUTED = "executed"
+    """A system loaded or ran it."""
+    SERVING = "serving"
+    """A system answers requests with it."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> ExposureLevel | None:
+        """Take a level of a later version for delivered: a system has it, and no more is known."""
+        return cls.DELIVERED if isinstance(value, str) else None
+
+
 class Verdict(StrEnum):
     """The verdict on a scanned file."""
 
@@ -59,6 +77,14 @@ class Disposition(StrEnum):
     BLOCK = "block"
     DETECT = "detect"
     CONTEXT = "context"
+
+
+class IndicatorStatus(StrEnum):
+    """Whether an indicator record holds."""
+
+    ACTIVE = "active"
+    WITHDRAWN = "withdrawn"
+    """Its source withdrew it: nothing is to be matched by it any more."""
 
 
 class Category(StrEnum):

@@ -14,7 +14,7 @@ from schemas.events import Event
 from schemas.findings import Confidence, Finding, Indicator
 from schemas.integers import within_64_bits
 from schemas.observations import Sighting
-from schemas.severity import Severity
+from schemas.severity import ExposureLevel, Severity
 
 
 class Detection(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +69,7 @@ def to_finding(
     version: str | None = None,
     systems: tuple[str, ...] = (),
     identities: tuple[str, ...] = (),
-    exposure: str = "delivered",
+    exposure: ExposureLevel = ExposureLevel.DELIVERED,
     publisher: str | None = None,
 ) -> Finding:
     """Return the finding of a detection in an event.

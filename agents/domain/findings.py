@@ -9,7 +9,7 @@ from agents.domain.rules import Rule
 from schemas.basis import Basis
 from schemas.canonical import stable_id
 from schemas.findings import Finding, Indicator
-from schemas.severity import Severity
+from schemas.severity import ExposureLevel, Severity
 
 SOLE_FILE: Final = "sole_file"
 """In the evidence of what a scan found: the file is the version's only one, its digest is the
@@ -30,7 +30,7 @@ def make_finding(
     event_id: str,
     occurred_at: datetime,
     systems: tuple[str, ...] = (),
-    exposure: str = "delivered",
+    exposure: ExposureLevel = ExposureLevel.DELIVERED,
     publisher: str | None = None,
     confidence: float | None = None,
     severity: Severity | None = None,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from agents.notification.plain_text import plain
 from schemas.counting import counted
 from schemas.incidents.states import Mode
+from schemas.notifications import NotificationEvent
 from schemas.severity import Severity
 
 if TYPE_CHECKING:
@@ -20,10 +21,10 @@ SHORT: Final = 100
 LISTED: Final = 5
 """Proposals that a message lists; it counts the rest."""
 _LEADS: Final = {
-    "reopened": "Reopened: ",
-    "closed": "Closed: ",
-    "proposed": "Decision needed: ",
-    "escalated": "Not acknowledged: ",
+    NotificationEvent.REOPENED: "Reopened: ",
+    NotificationEvent.CLOSED: "Closed: ",
+    NotificationEvent.PROPOSED: "Decision needed: ",
+    NotificationEvent.ESCALATED: "Not acknowledged: ",
 }
 
 
@@ -35,7 +36,9 @@ def severity_of(thread: NotificationThread) -> Severity:
     return Severity.HIGH if asks else Severity.MEDIUM
 
 
-def render(thread: NotificationThread, event: str, now_ms: int, link: str = "") -> tuple[str, str]:
+def render(
+    thread: NotificationThread, event: NotificationEvent, now_ms: int, link: str = ""
+) -> tuple[str, str]:
     """Return the title and the body of a message.
 
     Args:
@@ -51,15 +54,17 @@ def render(thread: NotificationThread, event: str, now_ms: int, link: str = "") 
     return title, "\n".join(_body(thread, event, now_ms, link))
 
 
-def _body(thread: NotificationThread, event: str, now_ms: int, link: str) -> Iterator[str]:
+def _body(
+    thread: NotificationThread, event: NotificationEvent, now_ms: int, link: str
+) -> Iterator[str]:
     now = thread.now
-    if event == "escalated" and thread.sent_ms is not None:
+    if event is NotificationEvent.ESCALATED and thread.sent_ms is not None:
         yield f"Not acknowledged for {_length(now_ms - thread.sent_ms)}."
     if now is not None:
         yield plain(now.why, LINE)
         if thread.incident is not None:
             yield _standing(now)
-        if thread.sent is not None and event != "escalated":
+        if thread.sent is not None and event is not NotificationEvent.ESCALATED:
             changes = list(_changes(thread.sent, now))
             if changes:
                 yield f"Changed: {'; '.join(changes)}."

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from agents.notification.config import read_secret
 from agents.notification.threads import Outcome
 from schemas.errors import TidewatchError, install_extra
+from schemas.notifications import NotificationEvent
 from schemas.severity import Severity
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def notify(message: Notification, destination: Destination, where: str) -> Outco
     except ServiceError as error:
         return Outcome(taken=False, detail=error.explain())
     kind = NotifyType.INFO
-    if message.event == "closed":
+    if message.event is NotificationEvent.CLOSED:
         kind = NotifyType.SUCCESS
     elif message.severity is Severity.CRITICAL:
         kind = NotifyType.FAILURE

@@ -14,7 +14,14 @@ from agents.notification.config import ALERT, OPERATOR_ALERT, PROPOSAL
 from agents.notification.quiet_hours import speaks_from
 from agents.notification.rendering import render, severity_of
 from schemas.canonical import stable_id
-from schemas.notifications import Leg, Notification, NotificationThread, Proposed, Standing
+from schemas.notifications import (
+    Leg,
+    Notification,
+    NotificationEvent,
+    NotificationThread,
+    Proposed,
+    Standing,
+)
 from schemas.severity import Severity
 
 if TYPE_CHECKING:
@@ -199,7 +206,9 @@ def act(thread: NotificationThread, route: Route | None, key: str, link: str, no
         at_ms = thread.sent_ms + _ms(step.after_seconds)
         if speaks_from(route, severity, max(at_ms, now_ms)) > now_ms or at_ms > now_ms:
             break
-        thread = _write(thread, key, "escalated", step.send_to, link, now_ms, step=number + 1)
+        thread = _write(
+            thread, key, NotificationEvent.ESCALATED, step.send_to, link, now_ms, step=number + 1
+        )
         thread = msgspec.structs.replace(thread, step=number + 1)
         escalation = _next_step(thread, route)
     given_up: list[GivenUp] = []
@@ -329,21 +338,22 @@ def _over(thread: NotificationThread) -> bool:
     return quiet or thread.tenant is None or thread.now is None or thread.now.ended
 
 
-def _event(thread: NotificationThread, route: Route) -> str:
+def _event(thread: NotificationThread, route: Route) -> NotificationEvent:
     now, sent = thread.now, thread.sent
     if thread.tenant is None:
-        return "operator"
+        return NotificationEvent.OPERATOR
     if now is None:
-        return "proposed"
+        return NotificationEvent.PROPOSED
     if sent is None:
         if thread.proposals and ALERT not in route.kinds:
-            return "proposed"
-        return "closed" if now.ended else "opened"
+            return NotificationEvent.PROPOSED
+        return NotificationEvent.CLOSED if now.ended else NotificationEvent.OPENED
     if thread.proposals and sent.digest == now.digest:
-        return "proposed"
+        return NotificationEvent.PROPOSED
     if sent.ended and not now.ended:
-        return "reopened"
-    return "closed" if now.ended and not sent.ended else "updated"
+        return NotificationEvent.REOPENED
+    newly_ended = now.ended and not sent.ended
+    return NotificationEvent.CLOSED if newly_ended else NotificationEvent.UPDATED
 
 
 def _next_step(thread: NotificationThread, route: Route) -> tuple[int, Escalation] | None:
@@ -366,7 +376,7 @@ def _next_step(thread: NotificationThread, route: Route) -> tuple[int, Escalatio
 def _write(
     thread: NotificationThread,
     key: str,
-    event: str,
+    event: NotificationEvent,
     send_to: tuple[str, ...],
     link: str,
     now_ms: int,

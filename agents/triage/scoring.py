@@ -19,7 +19,7 @@ import msgspec
 from schemas.counting import counted
 from schemas.findings import Finding
 from schemas.incidents.views import Score, ScoreTerm
-from schemas.severity import Severity, band, band_limits
+from schemas.severity import ExposureLevel, Severity, band, band_limits
 from schemas.taxonomy import taxonomy
 
 REMEMBERED: Final = 1_024
@@ -33,7 +33,12 @@ WEIGHTS: Final = {
     "criticality": 0.15,
     "recoverability": 0.10,
 }
-EXPOSURES: Final = {"staged": 0.2, "delivered": 0.5, "executed": 0.8, "serving": 1.0}
+EXPOSURES: Final = {
+    ExposureLevel.STAGED: 0.2,
+    ExposureLevel.DELIVERED: 0.5,
+    ExposureLevel.EXECUTED: 0.8,
+    ExposureLevel.SERVING: 1.0,
+}
 RECOVERY: Final = {"clean rollback": 0.0, "no signed baseline": 0.5, "none": 1.0}
 UNKNOWN_CRITICALITY: Final = 0.5
 FLOOR_SEVERE: Final = 40
@@ -108,7 +113,7 @@ def score(
     evidence: Iterable[Evidence],
     *,
     affected: int,
-    exposure: str,
+    exposure: ExposureLevel,
     tenants: int,
     criticality: float | None,
     recovery: str,
@@ -130,7 +135,7 @@ def score(
 def _score(
     found: tuple[Evidence, ...],
     affected: int,
-    exposure: str,
+    exposure: ExposureLevel,
     tenants: int,
     criticality: float | None,
     recovery: str,
@@ -143,7 +148,7 @@ def _score(
     important = UNKNOWN_CRITICALITY if criticality is None else min(max(criticality, 0.0), 1.0)
     values = {
         "blast_radius": min(1.0, math.log2(1 + max(affected, 0)) / math.log2(65)),
-        "exposure": EXPOSURES.get(exposure, EXPOSURES["delivered"]),
+        "exposure": EXPOSURES[exposure],
         "tenants": min(1.0, max(tenants - 1, 0) / 2),
         "criticality": important,
         "recoverability": RECOVERY.get(recovery, 1.0),
@@ -218,7 +223,7 @@ _WHY: Final = {
 }
 
 
-def _floor(evidence: tuple[Evidence, ...], exposure: str) -> int:
+def _floor(evidence: tuple[Evidence, ...], exposure: ExposureLevel) -> int:
     if not any(confirmed(item) for item in evidence):
         # Otherwise a single severe finding on one system would read as noise.
         severe = any(
@@ -226,5 +231,5 @@ def _floor(evidence: tuple[Evidence, ...], exposure: str) -> int:
             for item in evidence
         )
         return FLOOR_SEVERE if severe else 0
-    ran = EXPOSURES.get(exposure, 0.0) >= EXPOSURES["executed"]
+    ran = exposure.rank >= ExposureLevel.EXECUTED.rank
     return FLOOR_EXECUTED if ran else FLOOR_CONFIRMED

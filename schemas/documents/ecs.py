@@ -15,7 +15,7 @@ from schemas.documents.ocsf import finding_digest, last_occurrence, lead_finding
 from schemas.findings import SupplyChainIoC
 from schemas.incidents.views import AlertView, FindingView
 from schemas.purl import component_purl
-from schemas.severity import BAND_WIDTH, Category, Disposition
+from schemas.severity import BAND_WIDTH, Category, Disposition, IndicatorStatus
 from schemas.taxonomy import IocType, taxonomy
 from schemas.version import PRODUCT, VENDOR, VERSION
 
@@ -159,7 +159,7 @@ def is_matchable(ioc: SupplyChainIoC) -> bool:
     tenant's own data or how it pins its packages, never was one.
     """
     return (
-        ioc.status == "active"
+        ioc.status is IndicatorStatus.ACTIVE
         and ioc.indicator.disposition is not Disposition.CONTEXT
         and ioc.category is not Category.HYGIENE
     )

@@ -15,7 +15,7 @@ from schemas.cloudevents import format_time
 from schemas.components import is_sha256, split_key, split_version
 from schemas.errors import TidewatchError
 from schemas.findings import SupplyChainIoC
-from schemas.severity import Category, Disposition, Severity, Tlp
+from schemas.severity import Category, Disposition, IndicatorStatus, Severity, Tlp
 from schemas.taxonomy import taxonomy
 from schemas.version import PRODUCT
 
@@ -186,7 +186,9 @@ def tenant_objects(ioc: SupplyChainIoC) -> list[dict[str, Any]]:
     marks, maker = _marked(ioc.tlp)
     # a consumer that has the indicator accepts only a later version of it
     revised = max(ioc.modified or ioc.last_seen, ioc.first_seen) + _REVISED_LATER * ioc.revision
-    until = ioc.valid_until if ioc.status == "active" else min(ioc.valid_until, revised)
+    until = (
+        ioc.valid_until if ioc.status is IndicatorStatus.ACTIVE else min(ioc.valid_until, revised)
+    )
     shared = SharedIndicator(
         key=ioc.indicator.key,
         value=ioc.indicator.value,

@@ -12,6 +12,7 @@ from schemas.decisions import Decision
 from schemas.findings import Finding
 from schemas.incidents.holds import HoldNotice, HoldReason, Suspicion
 from schemas.ledger import Revision, Tick
+from schemas.severity import ExposureLevel
 
 # -- messages on incident-updates, keyed by incident id ------------------------------------------
 
@@ -47,7 +48,7 @@ class Exposure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
     """When it was last reported: to the day, and exact if versions alternated that day."""
     version: str | None = None
     digest: str | None = None
-    exposure: str = "delivered"
+    exposure: ExposureLevel = ExposureLevel.DELIVERED
     """staged, delivered, executed or serving."""
     path: tuple[str, ...] = ()
     """From the root's component to this one, exclusive; empty: it holds the root itself."""

@@ -18,7 +18,7 @@ from schemas.incidents.states import (
     TaskKind,
     TaskState,
 )
-from schemas.severity import Severity
+from schemas.severity import ExposureLevel, Severity
 
 # -- views: what documents are made from ----------------------------------------------------------
 
@@ -84,7 +84,7 @@ class SystemView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tenant: str
     system: str
     component: str
-    exposure: str
+    exposure: ExposureLevel
     since: datetime
     version: str | None = None
     digest: str | None = None

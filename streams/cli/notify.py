@@ -11,6 +11,7 @@ import typer
 
 from schemas.counting import counted
 from schemas.errors import TidewatchError
+from schemas.notifications import NotificationEvent
 from streams.cli.frame import CheckOption, connected_settings, example, new_app, required_file
 from streams.cli.output import Format, FormatOption, plain, print_json, print_line
 
@@ -177,7 +178,7 @@ def _test_message(route: str, now_ms: int) -> Notification:
 
     return Notification(
         id=stable_id("ntf", "test", route, str(now_ms)),
-        event="test",
+        event=NotificationEvent.TEST,
         at_ms=now_ms,
         route=route,
         severity=Severity.INFORMATIONAL,

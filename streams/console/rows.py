@@ -7,6 +7,8 @@ from typing import Final
 
 import msgspec
 
+from schemas.severity import ExposureLevel
+
 OPERATOR: Final = ""
 """The tenant of what only the operator reads."""
 
@@ -103,7 +105,7 @@ class HoldingRow(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     """Of a digest: the component that it was seen as."""
     kind: str
-    exposure: str
+    exposure: ExposureLevel
     origin: str
     publisher: str
     source: str

@@ -37,7 +37,7 @@ from schemas.incidents.views import (
     TimelineEntry,
 )
 from schemas.purl import component_purl
-from schemas.severity import Severity
+from schemas.severity import ExposureLevel, Severity
 
 _ADDED: Final = frozenset(
     {
@@ -299,7 +299,7 @@ def _systems(alert: TenantAlert) -> list[SystemView]:
                 tenant=alert.tenant,
                 system=resource.name,
                 component=labels.get("component", alert.unmapped.root),
-                exposure=labels.get("exposure", "delivered"),
+                exposure=ExposureLevel(labels.get("exposure", ExposureLevel.DELIVERED)),
                 since=_time(since if isinstance(since, int) else alert.start_time),
                 digest=digest if isinstance(digest, str) else None,
                 path=tuple(map(str, path)) if isinstance(path, list) else (),

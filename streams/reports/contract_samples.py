@@ -56,10 +56,10 @@ from schemas.incidents.views import (
 )
 from schemas.intel import IntelFact, IntelKind
 from schemas.ledger import FindingSeen, OperatorAlert
-from schemas.notifications import Leg, Notification, NotificationThread, Standing
+from schemas.notifications import Leg, Notification, NotificationEvent, NotificationThread, Standing
 from schemas.policy import Policy, Trusted, TrustRoot
 from schemas.scans import scan_request
-from schemas.severity import Category, Disposition, Severity, Status
+from schemas.severity import Category, Disposition, ExposureLevel, Severity, Status
 from schemas.taxonomy import taxonomy
 from streams.apps.responder import result_record
 from streams.kafka.dead_letters import dead_letter
@@ -157,7 +157,7 @@ def _notification() -> Sample:
     )
     message = Notification(
         id=stable_id("ntf", "sample"),
-        event="opened",
+        event=NotificationEvent.OPENED,
         at_ms=_MS,
         route="soc",
         severity=standing.severity,
@@ -433,7 +433,7 @@ def _system() -> SystemView:
         tenant=TENANT,
         system=SYSTEM,
         component=MODEL,
-        exposure="serving",
+        exposure=ExposureLevel.SERVING,
         since=TIME,
         version=REVISION,
         digest=DIGEST,

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from schemas.counting import counted
 from schemas.incidents.views import FindingView, IncidentDocument
+from schemas.severity import ExposureLevel
 
 _COULD: Final = {
     "malicious_payload": "could run the attacker's code when loaded",
@@ -46,12 +47,12 @@ def impact(incident: IncidentDocument) -> list[tuple[str, str]]:
                 if finding.evidence.get(name) not in {None, ""}
             )
             rows.append((able, shown or finding.rule_id))
-    reached: dict[str, set[str]] = {}
+    reached: dict[ExposureLevel, set[str]] = {}
     for system in incident.systems:
         reached.setdefault(system.exposure, set()).add(f"{system.tenant} / {system.system}")
     rows.extend(
         (exposure, _some(reached[exposure]))
-        for exposure in ("serving", "executed", "delivered", "staged")
+        for exposure in reversed(ExposureLevel)
         if exposure in reached
     )
     identities = {identity for system in incident.systems for identity in system.identities}

@@ -6,12 +6,12 @@ import html
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Final
 
 import msgspec
 
-from agents.triage.ledger.rows import EXPOSURE_RANK
 from schemas.incidents.views import IncidentDocument, SystemView
 from streams.cli.output import ELLIPSIS, plain
 
@@ -69,7 +69,7 @@ def incident_graph(incident: IncidentDocument) -> Graph:
 
 def _described(views: Sequence[SystemView]) -> str:
     """Return the farthest exposure of one system, and since when it is affected."""
-    farthest = max((view.exposure for view in views), key=lambda name: EXPOSURE_RANK[name])
+    farthest = max((view.exposure for view in views), key=attrgetter("rank"))
     return f"{farthest} since {min(view.since for view in views):%Y-%m-%d %H:%M}"
 
 

@@ -6,15 +6,16 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import Final
 
 import msgspec
 
-from agents.triage.ledger.rows import EXPOSURE_RANK
 from schemas.counting import counted
 from schemas.incidents.commands import CommandView
 from schemas.incidents.states import Action, CommandStatus, IncidentStatus, Mode, TaskState
 from schemas.incidents.views import FindingView, IncidentDocument, SystemView
+from schemas.severity import ExposureLevel
 from streams.reports.impact import hosts_of
 
 ID_SHOWN: Final = 16
@@ -145,9 +146,9 @@ def systems_of(incident: IncidentDocument) -> dict[tuple[str, str], list[SystemV
     return found
 
 
-def farthest(views: Iterable[SystemView]) -> str:
+def farthest(views: Iterable[SystemView]) -> ExposureLevel:
     """Return the farthest exposure of some views."""
-    return max((view.exposure for view in views), key=lambda name: EXPOSURE_RANK[name])
+    return max((view.exposure for view in views), key=attrgetter("rank"))
 
 
 def how_far(view: CommandView) -> str:

@@ -14,10 +14,10 @@ from schemas.documents.stix import pattern
 from schemas.incidents.states import IncidentStatus, TaskKind, TaskState
 from schemas.incidents.views import FindingView, IncidentDocument
 from schemas.intel import IntelFact, IntelKind
-from schemas.severity import Severity
+from schemas.severity import ExposureLevel, Severity
 from schemas.sharing import SHARED_STATUSES, is_shareable, shared_indicators
 
-_RAN: Final = frozenset({"executed", "serving"})
+_RAN: Final = frozenset({ExposureLevel.EXECUTED, ExposureLevel.SERVING})
 
 
 class Control(msgspec.Struct, frozen=True, kw_only=True):

@@ -35,7 +35,7 @@ from schemas.findings import Finding, Indicator
 from schemas.incidents.updates import Exposure, FindingUpdate, IncidentMessage
 from schemas.ledger import Tick
 from schemas.reading import record_reader
-from schemas.severity import Disposition
+from schemas.severity import Disposition, ExposureLevel
 from schemas.signing import new_signing_key
 from schemas.taxonomy import taxonomy
 from streams.engine.tables import PartitionRows, PartitionStore, _options
@@ -154,7 +154,7 @@ def opening(number: int) -> Iterator[IncidentInput]:
         ssdf=entry.ssdf,
         remediation="Quarantine it.",
         systems=(f"runner-{number % 50}",),
-        exposure="executed",
+        exposure=ExposureLevel.EXECUTED,
         basis=Basis(kind=BasisKind.VERIFIED),
         evidence={"file": "weights.bin", "call": "os.system"},
     )
@@ -170,7 +170,7 @@ def opening(number: int) -> Iterator[IncidentInput]:
         event_id=f"evt-{number}",
         version="r2",
         digest=digest,
-        exposure="executed",
+        exposure=ExposureLevel.EXECUTED,
         revision=(1, number),
     )
 

@@ -21,7 +21,7 @@ from schemas.incidents.views import (
     TaskView,
     TimelineEntry,
 )
-from schemas.severity import Disposition, Severity
+from schemas.severity import Disposition, ExposureLevel, Severity
 from schemas.taxonomy import taxonomy
 
 TIME = datetime(2026, 11, 20, 8, 15, 30, 120_000, tzinfo=UTC)
@@ -109,7 +109,7 @@ def alert(activity="create", status="new", ioc_type="malicious_payload"):
                 tenant="tenant-a",
                 system="inference-eu-1",
                 component=MODEL,
-                exposure="serving",
+                exposure=ExposureLevel.SERVING,
                 since=TIME,
                 path=(),
             ),

@@ -26,7 +26,7 @@ from schemas.incidents.updates import FindingUpdate
 from schemas.incidents.views import IncidentDocument, TenantPart
 from schemas.intel import IntelFact, IntelKind
 from schemas.ledger import OperatorAlert, Tick
-from schemas.notifications import Leg, Notification, NotificationThread, Standing
+from schemas.notifications import Leg, Notification, NotificationEvent, NotificationThread, Standing
 from schemas.policy import Policy, Trusted
 from schemas.scans import scan_request
 from schemas.severity import Category, Severity, Status, Tlp
@@ -198,7 +198,7 @@ def samples() -> dict[Channel, Any]:
             messages=(
                 Notification(
                     id="ntf-1",
-                    event="opened",
+                    event=NotificationEvent.OPENED,
                     at_ms=1_795_162_560_000,
                     route="soc",
                     severity=Severity.CRITICAL,

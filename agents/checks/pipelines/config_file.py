@@ -17,7 +17,7 @@ from agents.checks.pipelines.configuration import (
 )
 from agents.checks.pipelines.yaml_loader import plain_loader
 from schemas.canonical import stable_hash, stable_id
-from schemas.events import TYPE_PIPELINE_RUN, Event, PipelineRun
+from schemas.events import TYPE_PIPELINE_RUN, Event, PipelineRun, RunState
 
 SOURCE: Final = "//scan"
 
@@ -68,7 +68,7 @@ def pipeline_event_from_config(
         tenantid=tenant,
         data=PipelineRun(
             pipeline=name,
-            state="started",
+            state=RunState.STARTED,
             config=msgspec.Raw(text),
             expected_config_hash=expected_config_hash,
         ),

@@ -21,6 +21,7 @@ from agents.triage.routing import split_version
 from schemas.canonical import stable_id
 from schemas.components import component_key, tenant_scoped
 from schemas.observations import Sighting, SightingKind
+from schemas.severity import ExposureLevel
 
 MAX_PARENTS: Final = 512
 MAX_REACHING: Final = 8
@@ -82,8 +83,15 @@ def run_lineage(
     unreadable: list[str] = []
     found: dict[str, Sighting] = {}
 
-    def see(component: str, kind: SightingKind, exposure: str, *, version: str | None = None,
-            digest: str | None = None, **more: object) -> None:  # fmt: skip
+    def see(
+        component: str,
+        kind: SightingKind,
+        exposure: ExposureLevel,
+        *,
+        version: str | None = None,
+        digest: str | None = None,
+        **more: object,
+    ) -> None:
         identity = stable_id(
             "sgt",
             tenant,
@@ -156,7 +164,7 @@ def run_lineage(
     left_out = len(parents) - len(made_from)
     if len(made_from) * len(run.outputs) > MAX_EDGES or len(made_from) > PARENTS_OF_ONE:
         made_from = _through_the_run(subject, made_from, see, used_as)
-    produced = SightingKind.SERVED if made_as == "serving" else SightingKind.MADE
+    produced = SightingKind.SERVED if made_as is ExposureLevel.SERVING else SightingKind.MADE
     for named in subject.outputs:
         ref, key, digest = named.ref, named.key, named.digest
         if key is None:
@@ -188,7 +196,7 @@ def run_lineage(
 
 
 def _through_the_run(
-    subject: RunSubject, parents: tuple[str, ...], see: _See, exposure: str
+    subject: RunSubject, parents: tuple[str, ...], see: _See, exposure: ExposureLevel
 ) -> tuple[str, ...]:
     """Record the run as made from its inputs; return the parents of its outputs.
 
@@ -213,7 +221,7 @@ class _See(Protocol):
         self,
         component: str,
         kind: SightingKind,
-        exposure: str,
+        exposure: ExposureLevel,
         *,
         version: str | None = None,
         digest: str | None = None,
@@ -226,7 +234,7 @@ def _see_source(
     source: RunSource,
     tenant: str,
     see: _See,
-    exposure: str,
+    exposure: ExposureLevel,
     stage: str | None,
     reached_by: tuple[str, ...],
 ) -> list[str]:

@@ -16,13 +16,15 @@ from schemas.components import (
     split_key,
     tenant_scoped,
 )
-from schemas.events import ComponentRef, Event, PipelineRun
+from schemas.events import ComponentRef, Event, PipelineRun, RunState
 from schemas.policy import Policy
+from schemas.severity import ExposureLevel
 
 SERVING_STAGES: Final = frozenset({"deployment", "serving"})
 _IN_REGISTRY: Final = frozenset({"model", "dataset", "image"})
 _GATHERING_STAGES: Final = frozenset({"crawl", "annotation"})
-_ENDED: Final = frozenset({"failed", "aborted"})
+_LIVE: Final = frozenset({RunState.RUNNING, RunState.SUCCEEDED})
+_WITHOUT_OUTPUT: Final = frozenset({RunState.STARTED, RunState.FAILED, RunState.ABORTED})
 
 
 class RunRef(msgspec.Struct, frozen=True):
@@ -44,9 +46,9 @@ class RunSubject(msgspec.Struct, frozen=True, kw_only=True):
     """Component key of the pipeline itself."""
     system: str
     """On which it ran."""
-    used_as: str
+    used_as: ExposureLevel
     """Exposure of its inputs."""
-    made_as: str
+    made_as: ExposureLevel
     """Exposure of its outputs."""
     criticality: float | None
     inputs: tuple[RunRef, ...]
@@ -113,19 +115,21 @@ def _component(ref: ComponentRef, tenant: str, policy: Policy) -> str:
     return event_key(prefix, name, tenant)
 
 
-def _exposures(run: PipelineRun) -> tuple[str, str]:
+def _exposures(run: PipelineRun) -> tuple[ExposureLevel, ExposureLevel]:
     """Return the exposure of a run's inputs and of its outputs, by its stage and state.
 
     A running deployment is serving; loaded inputs are executed, inputs that are only gathered are
     delivered; outputs of a run that failed or has only started are staged.
     """
-    if run.stage in SERVING_STAGES:
-        if run.state in {"running", "succeeded"}:
-            return "serving", "serving"
-        return ("executed" if run.state != "aborted" else "delivered"), "staged"
-    used = "delivered" if run.stage in _GATHERING_STAGES or run.state == "aborted" else "executed"
-    made = "staged" if run.state in _ENDED | {"started"} else "delivered"
-    return used, made
+    serves = run.stage in SERVING_STAGES
+    if serves and run.state in _LIVE:
+        return ExposureLevel.SERVING, ExposureLevel.SERVING
+    gathers = run.stage in _GATHERING_STAGES or run.state == RunState.ABORTED
+    stays = serves or run.state in _WITHOUT_OUTPUT
+    return (
+        ExposureLevel.DELIVERED if gathers else ExposureLevel.EXECUTED,
+        ExposureLevel.STAGED if stays else ExposureLevel.DELIVERED,
+    )
 
 
 def _criticality(event: Event[PipelineRun], policy: Policy) -> float | None:

@@ -25,6 +25,7 @@ from schemas.components import (
 )
 from schemas.events import Event, RegistryPush
 from schemas.policy import Policy
+from schemas.severity import ExposureLevel
 
 REGISTRY_ALIASES: Final = {
     "hf": "huggingface",
@@ -196,16 +197,16 @@ def push_version(push: RegistryPush) -> str | None:
     return push.revision or push.tag
 
 
-def push_exposure(push: RegistryPush) -> str:
+def push_exposure(push: RegistryPush) -> ExposureLevel:
     """Return the exposure of a push: staged, delivered or serving.
 
     A push without systems is only in its registry; a promotion to production is serving.
     """
     if push.action == "promote" and (push.tag or "").lower() in _PRODUCTION:
-        return "serving"
+        return ExposureLevel.SERVING
     if push.action in {"pull", "promote"} or (push.systems and push.action != "delete"):
-        return "delivered"
-    return "staged"
+        return ExposureLevel.DELIVERED
+    return ExposureLevel.STAGED
 
 
 def bare_name(key: str) -> str:

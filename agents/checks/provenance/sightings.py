@@ -17,6 +17,7 @@ from schemas.components import component_key, digest_of_files
 from schemas.events import RegistryPush
 from schemas.observations import Sighting, SightingKind
 from schemas.policy import Policy
+from schemas.severity import ExposureLevel
 
 MAX_SIGHTINGS: Final = 2000
 """Sightings of one event; weights and code come first, descriptions last."""
@@ -194,7 +195,7 @@ def _all(
             account=None,
             auth=None,
             mfa=None,
-            exposure="staged",
+            exposure=ExposureLevel.STAGED,
             signed=None,
             has_signature=None,
         )

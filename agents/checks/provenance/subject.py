@@ -24,6 +24,7 @@ from schemas.components import digest_of_files
 from schemas.events import Event, RegistryPush
 from schemas.policy import Policy
 from schemas.scans import ScanRequest
+from schemas.severity import ExposureLevel
 
 MAX_PARENTS: Final = 64
 
@@ -42,7 +43,7 @@ class PushSubject(msgspec.Struct, frozen=True, kw_only=True):
     origin: Origin | None
     """As the registry reported it."""
     version: str | None
-    exposure: str
+    exposure: ExposureLevel
     pinned: str | None
     """The digest that the revision is, of an OCI manifest."""
     digests: dict[str, frozenset[str] | None]

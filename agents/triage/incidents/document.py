@@ -26,7 +26,7 @@ from agents.triage.incidents.views import (
     union,
     worst_of,
 )
-from agents.triage.ledger.rows import EXPOSURE_RANK, from_ms, to_ms
+from agents.triage.ledger.rows import from_ms, to_ms
 from agents.triage.scoring import decided_score, evidence_of, score
 from schemas.counting import counted
 from schemas.decisions import DecisionKind
@@ -40,6 +40,7 @@ from schemas.incidents.views import (
     TaskView,
     TenantPart,
 )
+from schemas.severity import ExposureLevel
 from schemas.sharing import SHARED_STATUSES
 
 LISTED_TENANTS: Final = 100
@@ -191,8 +192,8 @@ def _operator_score(tenant_states: Sequence[TenantState], tenants: int) -> Score
         ),
         exposure=max(
             (system.exposure for system in systems),
-            key=lambda name: EXPOSURE_RANK[name],
-            default="staged",
+            key=attrgetter("rank"),
+            default=ExposureLevel.STAGED,
         ),
         tenants=tenants,
         criticality=max(stated, default=None),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -18,7 +19,7 @@ from agents.triage.incidents.rows import (
     Entry,
     SystemsRow,
 )
-from agents.triage.ledger.rows import EXPOSURE_RANK, to_ms
+from agents.triage.ledger.rows import to_ms
 from agents.triage.routing import split_version
 from schemas.findings import Finding
 from schemas.incidents.updates import Exposure
@@ -43,7 +44,7 @@ def on_exposure(case: IncidentRows, seen: Exposure, at_ms: int) -> None:
             component=clip(seen.component, TEXT_BYTES),
             version=clip_or_none(seen.version, SMALL_BYTES),
             digest=clip_or_none(seen.digest, SMALL_BYTES),
-            exposure=seen.exposure if seen.exposure in EXPOSURE_RANK else "delivered",
+            exposure=seen.exposure,
             first_ms=first,
             last_ms=to_ms(seen.last_seen) if seen.last_seen else first,
             event_id=clip(seen.event_id, SMALL_BYTES),
@@ -79,7 +80,7 @@ def add_systems_of(case: IncidentRows, finding: Finding, at_ms: int) -> None:
                 component=clip(finding.component, TEXT_BYTES),
                 version=clip_or_none(finding.version, SMALL_BYTES),
                 digest=digest[7:] if digest.startswith("sha256:") else None,
-                exposure=finding.exposure if finding.exposure in EXPOSURE_RANK else "delivered",
+                exposure=finding.exposure,
                 first_ms=to_ms(finding.occurred_at),
                 last_ms=to_ms(finding.occurred_at),
                 event_id=clip(finding.event_id, SMALL_BYTES),
@@ -153,7 +154,7 @@ def _merged(row: SystemsRow, known: Entry, new: Entry) -> Entry:
         component=known.component,
         version=known.version,
         digest=known.digest,
-        exposure=max(known.exposure, new.exposure, key=lambda name: EXPOSURE_RANK[name]),
+        exposure=max(known.exposure, new.exposure, key=attrgetter("rank")),
         first_ms=early.first_ms,
         last_ms=max(known.last_ms, new.last_ms),
         event_id=early.event_id,

@@ -14,6 +14,7 @@ from schemas.incidents.commands import CommandSpec
 from schemas.incidents.states import CaseOutcome, CommandPhase, CommandStatus
 from schemas.incidents.updates import KnownGood, Proof
 from schemas.ledger import Revision
+from schemas.severity import ExposureLevel
 
 CORE: Final = "nc"
 FINDINGS: Final = "nf"
@@ -154,7 +155,7 @@ class Entry(msgspec.Struct, array_like=True):
     component: str
     version: str | None
     digest: str | None
-    exposure: str
+    exposure: ExposureLevel
     first_ms: int
     last_ms: int
     event_id: str

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -18,7 +19,7 @@ from agents.triage.incidents.advice import advice_score
 from agents.triage.incidents.incident_rows import IncidentRows
 from agents.triage.incidents.recovery import ON_SYSTEMS, Recovery, recovered, recovery_tasks
 from agents.triage.incidents.rows import ActionsRow, Entry, FindingsRow, Group, SystemsRow
-from agents.triage.ledger.rows import EXPOSURE_RANK, from_ms, to_ms
+from agents.triage.ledger.rows import from_ms, to_ms
 from agents.triage.routing import split_version
 from agents.triage.scoring import Evidence, decided_score, evidence_of, score
 from schemas.basis import BareFinding, BasisKind
@@ -31,7 +32,7 @@ from schemas.incidents.states import Action, CommandStatus, IncidentStatus, Phas
 from schemas.incidents.updates import KnownGood
 from schemas.incidents.views import Score, SystemView, TaskView
 from schemas.policy import Policy
-from schemas.severity import Disposition, Severity
+from schemas.severity import Disposition, ExposureLevel, Severity
 from schemas.taxonomy import taxonomy
 
 INTRINSIC: Final = frozenset(
@@ -418,7 +419,9 @@ def _score(
     good: Sequence[KnownGood],
 ) -> Score:
     exposure = max(
-        (system.exposure for system in systems), key=lambda name: EXPOSURE_RANK[name], default=""
+        (system.exposure for system in systems),
+        key=attrgetter("rank"),
+        default=ExposureLevel.STAGED,
     )
     stated = [system.criticality for system in systems if system.criticality is not None]
     stated += [
@@ -433,7 +436,7 @@ def _score(
     return score(
         evidence,
         affected=bucket(affected, EXACT),
-        exposure=exposure or "staged",
+        exposure=exposure,
         tenants=tenants,
         criticality=max(stated, default=None),
         recovery=_recovery(good),
@@ -505,7 +508,7 @@ def _merge_views(known: SystemView, new: SystemView) -> SystemView:
     shorter = min(known.path, new.path, key=lambda path: (len(path), path))
     return msgspec.structs.replace(
         known,
-        exposure=max(known.exposure, new.exposure, key=lambda name: EXPOSURE_RANK[name]),
+        exposure=max(known.exposure, new.exposure, key=attrgetter("rank")),
         since=min(known.since, new.since),
         digest=max(known.digest or "", new.digest or "") or None,
         path=shorter,

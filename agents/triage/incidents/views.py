@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -24,7 +25,7 @@ from agents.triage.incidents.tenant_state import (
     readable_root,
 )
 from agents.triage.incidents.timeline import bounded, in_stable_order, timeline_entries
-from agents.triage.ledger.rows import EXPOSURE_RANK, from_ms
+from agents.triage.ledger.rows import from_ms
 from schemas.basis import BasisKind
 from schemas.canonical import stable_id
 from schemas.counting import counted
@@ -40,6 +41,7 @@ from schemas.incidents.states import (
     TaskState,
 )
 from schemas.incidents.views import AlertView, FindingView, IncidentDocument, ProcessingTimes
+from schemas.severity import ExposureLevel
 
 EVENT_IDS: Final = 32
 
@@ -236,8 +238,8 @@ def _message(worst: FindingView | None, tenant_state: TenantState, count: int) -
     )
     exposure = max(
         (system.exposure for system in tenant_state.systems),
-        key=lambda name: EXPOSURE_RANK[name],
-        default="staged",
+        key=attrgetter("rank"),
+        default=ExposureLevel.STAGED,
     )
     what = "The finding was withdrawn"
     if worst is not None:

@@ -100,7 +100,7 @@ def _is_open(batch: LedgerBatch, component: str, row: ComponentRow) -> bool:
     marks = [*row.marks.values()]
     for claims in all_claims(batch, component, row):
         marks.extend(claims.marks.values())
-    return any(mark.state[0] and mark.incident not in closed for mark in marks)
+    return any(mark.state.active and mark.incident not in closed for mark in marks)
 
 
 def _drop_component(batch: LedgerBatch, key: str, pointer: ExpiryRow) -> bool:

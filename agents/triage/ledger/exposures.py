@@ -107,14 +107,14 @@ def report_to_systems(
             for holding in bad:
                 if holding.name:
                     names[system.tenant, holding.name, holding.version] = None
-            if mark.state[0]:
+            if mark.state.active:
                 _report_proofs(batch, component, row, system, mark=mark)
     for tenant, name, version in names:
         _report_name(batch, component, tenant, name, version, mark)
     if has_versions(component):
         for tenant in affected:
             known_good.on_marks(batch, component, row, tenant)
-        if mark.state[0] and not mark.advice:
+        if mark.state.active and not mark.advice:
             for _, system in page:
                 _report_checked(batch, component, row, system, mark=mark)
     if len(page) == PAGE:

@@ -48,7 +48,7 @@ from schemas.findings import Finding, Indicator, SupplyChainIoC
 from schemas.incidents.updates import FindingUpdate, Withdrawal
 from schemas.intel import IntelFact, IntelKind
 from schemas.ledger import FindingSeen, Revision
-from schemas.severity import Category, Disposition, Severity
+from schemas.severity import Category, Disposition, IndicatorStatus, Severity
 from schemas.taxonomy import taxonomy
 
 VALID_DAYS: Final = 365
@@ -267,10 +267,11 @@ def _publish(batch: LedgerBatch, key: str, ioc: IocRow, row: ComponentRow) -> No
     count = prevalence(batch, row, batch.register.counted(finding.tenant))
     thresholds = correlations()[TENANT_RULE].when.thresholds
     reported_count = reached([threshold for threshold in thresholds if threshold >= batch.k], count)
+    status = IndicatorStatus.ACTIVE if active else IndicatorStatus.WITHDRAWN
     reported = stable_id(
         "told",
         content_hash(finding),
-        "active" if active else "withdrawn",
+        status,
         str(reported_count),
         str(ioc.last_ms // DAY_MS),
     )
@@ -296,7 +297,7 @@ def _publish(batch: LedgerBatch, key: str, ioc: IocRow, row: ComponentRow) -> No
         tenant=finding.tenant,
         event_id=finding.event_id,
         occurred_at=finding.occurred_at,
-        status="active" if active else "withdrawn",
+        status=status,
         revision=ioc.published,
         category=_category(finding),
         modified=from_ms(_modified(ioc)),

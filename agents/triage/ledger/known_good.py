@@ -133,7 +133,7 @@ class _VersionIndex:
         marks = _marks_about(batch, component, row, known.tenant)
         self.incidents = sorted({mark.incident for mark in marks})
         for mark in marks:
-            if not mark.state[0]:
+            if not mark.state.active:
                 continue
             for rank, version in known.versions.items():
                 if mark.fits(version, known.tenant):
@@ -153,7 +153,7 @@ class _VersionIndex:
         self.revision = min(
             _LARGEST,
             sum(_ALWAYS - version.first_ms + version.signed for version in known.versions.values())
-            + sum(1 + sum(mark.state[1]) for mark in marks)
+            + sum(1 + sum(mark.state.since) for mark in marks)
             + sum(1 + sum(fact.revision) for fact in facts),
         )
         """Grows with each input, in any order, so that the last state has the greatest."""

@@ -6,7 +6,7 @@ Over 500 lines, since the byte limits of all rows are read together.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -18,6 +18,7 @@ from schemas.findings import Finding
 from schemas.intel import IntelFact
 from schemas.ledger import Revision
 from schemas.observations import Sighting, SightingKind
+from schemas.severity import ExposureLevel
 
 DAY_MS: Final = 86_400_000
 HOUR_MS: Final = 3_600_000
@@ -87,7 +88,6 @@ VERSIONS_ROOM: Final = 20 * 1024
 
 DIGEST_KEYS: Final = ("sha256:", "tree:")
 """Prefixes of keys of digests, which identify bytes for every holder."""
-EXPOSURE_RANK: Final = {"staged": 0, "delivered": 1, "executed": 2, "serving": 3}
 
 # Row kinds: the first part of a row's key.
 COMPONENT: Final = "c"
@@ -132,7 +132,7 @@ class Holding(msgspec.Struct, array_like=True):
     an unchanged system once a day and any change at once, so that the last version is always right,
     but the hour of the last repetition is not."""
     last_event: str
-    exposure: str = "delivered"
+    exposure: ExposureLevel = ExposureLevel.DELIVERED
     kind: SightingKind = SightingKind.SEEN
     tag: str | None = None
     publisher: str | None = None
@@ -245,6 +245,13 @@ UNSPECIFIC: Final = "?"
 """The version of a mark that covers only builds without version and digest."""
 
 
+class MarkState(NamedTuple):
+    """Whether a mark counts, and since which revision."""
+
+    active: bool
+    since: Revision
+
+
 class Mark(msgspec.Struct, array_like=True):
     """The component, or a version of it, is part of an incident."""
 
@@ -281,10 +288,10 @@ class Mark(msgspec.Struct, array_like=True):
         return self.turns % 2 == 1
 
     @property
-    def state(self) -> tuple[bool, Revision]:
+    def state(self) -> MarkState:
         """Whether it is active, and since when; each turn is later than the one before."""
         first, second = self.revision
-        return self.active and not self.ended, (first, second + self.turns)
+        return MarkState(self.active and not self.ended, (first, second + self.turns))
 
     def applies_to(self, tenant: str) -> bool:
         """Return whether it may concern a tenant's holdings."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -23,7 +24,6 @@ from agents.triage.ledger.rows import (
     DAY_MS,
     DIGEST_KEYS,
     EXPIRY,
-    EXPOSURE_RANK,
     HOLDINGS,
     HOLDINGS_ROOM,
     IDENTITIES,
@@ -211,7 +211,7 @@ def _merge(
     if (at, seen.event_id) < (known.first_ms, known.first_event):
         earlier = _holding(seen, at, version)
         earlier.last_ms, earlier.last_event = known.last_ms, known.last_event
-        earlier.exposure = max(known.exposure, earlier.exposure, key=_exposure_rank)
+        earlier.exposure = max(known.exposure, earlier.exposure, key=attrgetter("rank"))
         earlier.signed = known.signed if earlier.signed is not True else True
         earlier.criticality = _greater(known.criticality, earlier.criticality)
         earlier.identities = sorted({*known.identities, *earlier.identities}, key=stable_rank)[
@@ -228,7 +228,7 @@ def _merge(
     ):
         known.last_ms, known.last_event = at, clip(seen.event_id, TEXT_BYTES)
         changed = True
-    if _exposure_rank(seen.exposure) > _exposure_rank(known.exposure):
+    if seen.exposure.rank > known.exposure.rank:
         known.exposure = seen.exposure
         changed = True
     if seen.signed is True and known.signed is not True:
@@ -266,10 +266,6 @@ def _checks(known: dict[str, bool], seen: Sighting) -> dict[str, bool]:
     return {name: checks[name] for name in sorted(checks, key=stable_rank)[:CHECKS]}
 
 
-def _exposure_rank(exposure: str) -> int:
-    return EXPOSURE_RANK.get(exposure, 1)
-
-
 def _greater(first: float | None, other: float | None) -> float | None:
     return max((value for value in (first, other) if value is not None), default=None)
 
@@ -284,7 +280,7 @@ def _holding(seen: Sighting, at: int, version: str | None) -> Holding:
         first_event=event,
         last_ms=at,
         last_event=event,
-        exposure=seen.exposure if seen.exposure in EXPOSURE_RANK else "delivered",
+        exposure=seen.exposure,
         kind=seen.kind,
         tag=clip_or_none(seen.tag, TEXT_BYTES),
         publisher=clip_or_none(seen.publisher, TEXT_BYTES),

@@ -17,7 +17,7 @@ from agents.notification import services, webhook
 from agents.notification.config import Destination
 from agents.notification.services import ServiceError, open_service
 from agents.notification.webhook import WebhookSecretError, load_secrets, seconds_of
-from schemas.notifications import Notification
+from schemas.notifications import Notification, NotificationEvent
 from schemas.severity import Severity
 from tests.agents.notification.making import NOW
 from tests.agents.notification.web import receiving
@@ -29,7 +29,7 @@ SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 OTHER = "whsec_" + base64.b64encode(bytes(32)).decode()
 MESSAGE = Notification(
     id="ntf-1",
-    event="opened",
+    event=NotificationEvent.OPENED,
     at_ms=NOW,
     route="soc",
     severity=Severity.CRITICAL,

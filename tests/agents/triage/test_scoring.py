@@ -16,7 +16,7 @@ from agents.triage.scoring import (
     evidence_of,
     score,
 )
-from schemas.severity import Severity, band, band_limits
+from schemas.severity import ExposureLevel, Severity, band, band_limits
 from schemas.taxonomy import taxonomy
 from tests.agents.triage.stories import finding
 
@@ -97,7 +97,7 @@ def test_a_score_is_explained_by_its_terms(one):
 
 
 def malicious(**more):
-    arguments = {"affected": 0, "exposure": "staged", "tenants": 1, "criticality": 0.5}
+    arguments = {"affected": 0, "exposure": ExposureLevel.STAGED, "tenants": 1, "criticality": 0.5}
     arguments |= {"recovery": "none"} | more
     return score([evidence_of(finding("malicious_payload", "a"))], **arguments)
 
@@ -105,8 +105,10 @@ def malicious(**more):
 def test_a_confirmed_payload_is_high_and_critical_once_it_ran():
     assert malicious().value == 60
     assert malicious().band is Severity.HIGH
-    assert malicious(exposure="executed", affected=1).value == 80
-    assert malicious(exposure="serving", affected=7, tenants=3).band is Severity.CRITICAL
+    assert malicious(exposure=ExposureLevel.EXECUTED, affected=1).value == 80
+    assert (
+        malicious(exposure=ExposureLevel.SERVING, affected=7, tenants=3).band is Severity.CRITICAL
+    )
 
 
 def test_hygiene_never_becomes_critical_by_fan_out():
@@ -116,7 +118,7 @@ def test_hygiene_never_becomes_critical_by_fan_out():
     wide = score(
         [unpinned],
         affected=100_000,
-        exposure="serving",
+        exposure=ExposureLevel.SERVING,
         tenants=1000,
         criticality=1.0,
         recovery="none",
@@ -132,12 +134,12 @@ def test_a_doubtful_finding_is_not_confirmed():
 def test_kinds_count_once_each():
     twice = [evidence_of(finding("possible_typosquat", "a", digest=None))] * 2
     once = twice[:1]
-    same = {"affected": 1, "exposure": "delivered", "tenants": 1, "criticality": None}
+    same = {"affected": 1, "exposure": ExposureLevel.DELIVERED, "tenants": 1, "criticality": None}
     assert score(twice, recovery="none", **same).value == score(once, recovery="none", **same).value
 
 
 def test_a_severe_finding_that_is_sure_never_reads_as_low():
-    alone = {"affected": 1, "exposure": "delivered", "tenants": 1, "criticality": 0.0}
+    alone = {"affected": 1, "exposure": ExposureLevel.DELIVERED, "tenants": 1, "criticality": 0.0}
     sure = evidence_of(finding("publisher_change", "a", severity=Severity.HIGH, confidence=0.75))
     doubtful = evidence_of(finding("publisher_change", "a", severity=Severity.HIGH, confidence=0.6))
     assert score([sure], recovery="clean rollback", **alone).band is Severity.MEDIUM

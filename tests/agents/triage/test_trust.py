@@ -20,7 +20,7 @@ from schemas.components import digest_of_files
 from schemas.decisions import Decision, DecisionKind
 from schemas.intel import IntelFact, IntelKind
 from schemas.policy import default_policy
-from schemas.severity import Severity
+from schemas.severity import ExposureLevel, Severity
 from tests.agents.triage.flow import Flow, at
 from tests.agents.triage.stories import BAD, GOOD, MODEL, finding, held, sighting
 
@@ -100,7 +100,7 @@ def test_a_stranger_can_not_take_a_rollback_target_away():
     flow = flow_of("a", "b")
     flow.saw(
         *held(MODEL, "b", "gpu", 0, version="r1", digest=GOOD),
-        *held(MODEL, "b", "gpu", 10, version="r2", digest=BAD, exposure="executed"),
+        *held(MODEL, "b", "gpu", 10, version="r2", digest=BAD, exposure=ExposureLevel.EXECUTED),
     )
     flow.found(hostile_by_name("a", version="r1", minutes=1))
     flow.found(finding("malicious_payload", "a", minutes=20))
@@ -260,7 +260,7 @@ def test_no_signature_of_ones_own_makes_a_version_good_at_another():
     flow = flow_of("mallory", "v")
     signed = {"version": "r1", "digest": GOOD, "kind": "pushed", "signed": True}
     flow.saw(
-        *held(MODEL, "v", "gpu", 0, version="r2", digest=BAD, exposure="executed"),
+        *held(MODEL, "v", "gpu", 0, version="r2", digest=BAD, exposure=ExposureLevel.EXECUTED),
         *held(MODEL, "v", "gpu-2", 5, version="r1", digest=GOOD),
         *held(MODEL, "mallory", "hub", -9, publisher="publisher:github/mallory/x", **signed),
     )
@@ -278,7 +278,7 @@ def test_nothing_goes_back_to_a_version_that_the_tenant_never_had():
     flow = flow_of("other", "v")
     flow.saw(
         *held(MODEL, "other", "gpu", 0, version="r1", digest=GOOD, signed=True, kind="pushed"),
-        *held(MODEL, "v", "gpu", 5, version="r2", digest=BAD, exposure="executed"),
+        *held(MODEL, "v", "gpu", 5, version="r2", digest=BAD, exposure=ExposureLevel.EXECUTED),
     )
     flow.fact(IntelFact(key=MODEL, kind=IntelKind.KNOWN_GOOD, versions=("r1",), sources=("x", "y")))
     flow.found(finding("malicious_payload", "v", minutes=10))
@@ -640,7 +640,7 @@ def test_advice_is_no_veto_on_a_rollback_target():
     flow.saw(
         *made("a", 1),
         *held(CHECKPOINT, "b", "gpu", 5, version="1", digest=MADE),
-        *held(CHECKPOINT, "b", "gpu", 9, version="2", digest=BAD, exposure="executed"),
+        *held(CHECKPOINT, "b", "gpu", 9, version="2", digest=BAD, exposure=ExposureLevel.EXECUTED),
     )
     flow.fact(POISON)
     flow.found(finding("malicious_payload", "b", CHECKPOINT, version="2", minutes=10))

@@ -12,6 +12,7 @@ from schemas.basis import Basis, BasisKind
 from schemas.decisions import Decision, DecisionKind
 from schemas.intel import IntelFact, IntelKind
 from schemas.policy import default_policy
+from schemas.severity import ExposureLevel
 from tests.agents.triage.flow import Flow, at
 from tests.agents.triage.stories import finding, held, sighting
 from tests.agents.triage.test_trust import AUTOMATIC
@@ -49,7 +50,7 @@ def holding(tenant):
             made_from=tuple(entry for entry in of if not entry.startswith(name)),
             appended=(second, "in", 0, second),
             publisher="publisher:hub/acme",
-            exposure="executed",
+            exposure=ExposureLevel.EXECUTED,
         )
 
     return st.builds(

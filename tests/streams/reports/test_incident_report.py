@@ -12,7 +12,7 @@ import pytest
 
 from schemas.incidents.views import IncidentDocument, TenantPart
 from schemas.intel import IntelKind
-from schemas.severity import Severity, Tlp
+from schemas.severity import ExposureLevel, Severity, Tlp
 from schemas.sharing import shared_indicators, shared_title
 from streams.cli.incident_metrics import figure_rows, incident_metrics
 from streams.reports import incident_graph
@@ -228,7 +228,9 @@ def test_mean_median_and_p95_are_those_of_the_textbook():
 
 def test_the_impact_is_what_it_was_able_to_do_and_what_it_reached():
     system = msgspec.structs.replace(
-        examples.alert().systems[0], exposure="serving", identities=("secret-ref:hub-token",)
+        examples.alert().systems[0],
+        exposure=ExposureLevel.SERVING,
+        identities=("secret-ref:hub-token",),
     )
     made = msgspec.structs.replace(
         system, system="trainer", component="model:hub/tuned", path=("model:hub/base",)
@@ -301,7 +303,9 @@ def test_a_report_has_no_link_to_what_is_hostile():
 
 def test_systems_are_counted_once_however_many_components_they_hold():
     system = examples.alert().systems[0]
-    more = msgspec.structs.replace(system, component="model:hub/tuned", exposure="executed")
+    more = msgspec.structs.replace(
+        system, component="model:hub/tuned", exposure=ExposureLevel.EXECUTED
+    )
     ((_, how),) = failed_controls(incident(systems=(system, more)))
     assert "on 1 system before" in how
 

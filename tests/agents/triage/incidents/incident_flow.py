@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agents.triage.routing import incident_id
 from schemas.decisions import Decision
+from schemas.severity import ExposureLevel
 from tests.agents.triage.flow import Flow, at
 from tests.agents.triage.stories import BAD, GOOD, MODEL, finding, held
 
@@ -31,7 +32,7 @@ def hostile(tenants="abc", policies=(), **more):
                 30 + number,
                 version="r2",
                 digest=BAD,
-                exposure="executed",
+                exposure=ExposureLevel.EXECUTED,
                 identities=(f"secret-ref:{tenant}-token",),
             )
         )

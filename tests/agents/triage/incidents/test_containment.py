@@ -18,7 +18,7 @@ from schemas.decisions import DecisionKind
 from schemas.incidents.updates import ForgedResult, KnownGood
 from schemas.incidents.views import SystemView
 from schemas.policy import Policy
-from schemas.severity import Severity
+from schemas.severity import ExposureLevel, Severity
 from tests.agents.triage.flow import Flow, at
 from tests.agents.triage.incidents.incident_flow import ALL, CASE, ROOT, decide, hostile
 from tests.agents.triage.stories import BAD, GOOD, MODEL, finding, held
@@ -211,7 +211,7 @@ def test_a_plan_does_not_depend_on_the_order_of_its_inputs(order):
             tenant="a",
             system=f"s{number}",
             component=MODEL,
-            exposure="serving",
+            exposure=ExposureLevel.SERVING,
             since=at(number),
             version="1",
         )

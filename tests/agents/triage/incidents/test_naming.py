@@ -13,6 +13,7 @@ from agents.triage.routing import incident_id
 from schemas.documents.openc2 import command_document
 from schemas.incidents.views import SystemView
 from schemas.policy import Policy
+from schemas.severity import ExposureLevel
 from tests.agents.triage.flow import Flow, at
 from tests.agents.triage.stories import BAD, MODEL, finding, held
 
@@ -36,7 +37,7 @@ def test_a_title_names_the_root_first_and_what_is_made_from_it_last():
         tenant="a",
         system="cluster",
         component="model:hub/acme/tuned",
-        exposure="serving",
+        exposure=ExposureLevel.SERVING,
         since=at(0),
         version="1",
         path=("pypi:litellm",),
@@ -80,16 +81,26 @@ def test_a_version_is_named_by_its_key_and_with_the_digest_that_systems_report(o
         tenant="a",
         system="gpu",
         component=MODEL,
-        exposure="executed",
+        exposure=ExposureLevel.EXECUTED,
         since=at(0),
         version="r2",
         digest=TREE,
     )
     other = SystemView(
-        tenant="a", system="gpu-2", component=MODEL, exposure="staged", since=at(1), version="r2"
+        tenant="a",
+        system="gpu-2",
+        component=MODEL,
+        exposure=ExposureLevel.STAGED,
+        since=at(1),
+        version="r2",
     )
     third = SystemView(
-        tenant="a", system="gpu-3", component=MODEL, exposure="staged", since=at(2), version="r2"
+        tenant="a",
+        system="gpu-3",
+        component=MODEL,
+        exposure=ExposureLevel.STAGED,
+        since=at(2),
+        version="r2",
     )
     systems = [[system, other, third][place] for place in order]
     chosen = plan("inc-1", "a", grounds[:: -1 if order[0] else 1], systems, (), Policy(tenant="a"))

@@ -18,6 +18,7 @@ from schemas.incidents.commands import CommandSpec
 from schemas.intel import IntelFact, IntelKind
 from schemas.observations import Sighting
 from schemas.policy import Policy
+from schemas.severity import ExposureLevel
 from tests.agents.triage.flow import Flow
 from tests.agents.triage.stories import BAD, GOOD, MODEL, finding, held, sighting
 from tests.depth import examples
@@ -38,7 +39,7 @@ def story() -> list[Sighting | Finding | IntelFact]:
             version="r2",
             digest=BAD,
             kind="used",
-            exposure="serving",
+            exposure=ExposureLevel.SERVING,
             identities=(f"secret-ref:{tenant}",),
         )
     inputs += [
@@ -60,7 +61,7 @@ def story() -> list[Sighting | Finding | IntelFact]:
             "cluster",
             120,
             kind="served",
-            exposure="serving",
+            exposure=ExposureLevel.SERVING,
             made_from=("model:hub/acme/tuned@1",),
         ),
         sighting("pypi:litellm", "c", "ci", 5, version="1.82.7", digest="9" * 64, kind="installed"),

@@ -6,6 +6,7 @@ from agents.triage.incidents.rows import DECISIONS
 from agents.triage.routing import incident_id
 from schemas.decisions import Decision, DecisionKind
 from schemas.policy import Policy
+from schemas.severity import ExposureLevel
 from streams.reports.incident_graph import incident_graph
 from tests.agents.triage.flow import Flow, at
 from tests.agents.triage.stories import BAD, GOOD, MODEL, finding, held
@@ -75,8 +76,16 @@ def test_systems_are_counted_once_however_many_components_they_hold():
 
 def test_the_graph_shows_the_farthest_exposure_of_a_system_since_it_is_affected():
     flow = hostile()
-    flow.saw(*held("model:hub/a/b", "a", "gpu", 5, version="1", digest=BAD, exposure="serving"))
-    flow.saw(*held("model:hub/z/z", "a", "gpu", 50, version="1", digest=BAD, exposure="staged"))
+    flow.saw(
+        *held(
+            "model:hub/a/b", "a", "gpu", 5, version="1", digest=BAD, exposure=ExposureLevel.SERVING
+        )
+    )
+    flow.saw(
+        *held(
+            "model:hub/z/z", "a", "gpu", 50, version="1", digest=BAD, exposure=ExposureLevel.STAGED
+        )
+    )
     (text,) = incident_graph(flow.incidents[CASE]).systems.values()
     assert text == f"serving since {at(5):%Y-%m-%d %H:%M}"
 

@@ -9,7 +9,7 @@ import pytest
 
 from schemas.intel import IntelFact, IntelKind
 from schemas.policy import default_policy
-from schemas.severity import Severity
+from schemas.severity import ExposureLevel, Severity
 from streams.engine.outbox import MAX_OUTBOX
 from tests.agents.triage.flow import Flow
 from tests.agents.triage.ledger.records import pushed, take
@@ -55,7 +55,7 @@ def lineage():
             "cluster",
             30,
             kind="served",
-            exposure="serving",
+            exposure=ExposureLevel.SERVING,
             criticality=1.0,
             made_from=("model:hub/tuned@2", f"sha256:{tuned}"),
         ),

@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from schemas.severity import ExposureLevel
 from tests.agents.triage.flow import Flow
 from tests.agents.triage.stories import BAD, GOOD, MODEL, finding, held, sighting
 
@@ -24,9 +25,16 @@ def deployed(system, minutes, digest, version):
     key = f"deployment:@a/{system}"
     return (
         *held(MODEL, "a", system, minutes, version=version, digest=digest, kind="used"),
-        sighting(key, "a", f"{system}-serving", minutes, kind="served", exposure="serving",
-                 made_from=tuple(made_from)),
-    )  # fmt: skip
+        sighting(
+            key,
+            "a",
+            f"{system}-serving",
+            minutes,
+            kind="served",
+            exposure=ExposureLevel.SERVING,
+            made_from=tuple(made_from),
+        ),
+    )
 
 
 def story(version, **evidence):
