@@ -10,7 +10,7 @@ import msgspec
 import orjson
 
 from schemas import dead_letters as reasons
-from schemas.events import DataSource, Event, PipelineRun
+from schemas.events import DataSource, Event, PipelineRun, RunState
 from streams.adapters.payload import (
     MAX_ITEMS,
     Payload,
@@ -26,21 +26,21 @@ from streams.adapters.payload import (
 )
 
 _REASONS: Final = {
-    "WorkflowRunning": "running",
-    "WorkflowPending": "started",
-    "WorkflowSucceeded": "succeeded",
-    "WorkflowFailed": "failed",
-    "WorkflowError": "failed",
-    "WorkflowTimedOut": "failed",
-    "WorkflowTerminated": "aborted",
-    "WorkflowStopped": "aborted",
+    "WorkflowRunning": RunState.RUNNING,
+    "WorkflowPending": RunState.STARTED,
+    "WorkflowSucceeded": RunState.SUCCEEDED,
+    "WorkflowFailed": RunState.FAILED,
+    "WorkflowError": RunState.FAILED,
+    "WorkflowTimedOut": RunState.FAILED,
+    "WorkflowTerminated": RunState.ABORTED,
+    "WorkflowStopped": RunState.ABORTED,
 }
 _PHASES: Final = {
-    "Pending": "started",
-    "Running": "running",
-    "Succeeded": "succeeded",
-    "Failed": "failed",
-    "Error": "failed",
+    "Pending": RunState.STARTED,
+    "Running": RunState.RUNNING,
+    "Succeeded": RunState.SUCCEEDED,
+    "Failed": RunState.FAILED,
+    "Error": RunState.FAILED,
 }
 _GENERATED: Final = re.compile(r"-[bcdfghjklmnpqrstvwxz2456789]{5}$")
 """The suffix that Kubernetes appends to a generateName; it has no vowels."""
@@ -93,7 +93,7 @@ def _workflow(payload: Payload) -> Event[Any]:
         pipeline=text(body, "spec", "workflowTemplateRef", "name")
         or (text(body, "metadata", "generateName") or "").rstrip("-")
         or None,
-        state=_PHASES.get(phase, "running"),
+        state=_PHASES.get(phase, RunState.RUNNING),
         config=_config(parameters.config, body),
         inputs=parameters.inputs,
         data_sources=(*parameters.data_sources, *_addresses(body)),

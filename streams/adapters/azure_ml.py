@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from schemas import dead_letters as reasons
-from schemas.events import ComponentRef, Event, PipelineRun, RegistryPush
+from schemas.events import ComponentRef, Event, PipelineRun, RegistryPush, RunState
 from streams.adapters.event_grid import Delivery, read_delivery, resource_name
 from streams.adapters.payload import (
     MAX_ITEMS,
@@ -22,17 +22,17 @@ from streams.adapters.payload import (
 
 _KIND: Final = "Microsoft.MachineLearningServices."
 _STATES: Final = {
-    "notstarted": "started",
-    "starting": "started",
-    "provisioning": "started",
-    "preparing": "started",
-    "queued": "started",
-    "running": "running",
-    "finalizing": "running",
-    "cancelrequested": "running",
-    "completed": "succeeded",
-    "failed": "failed",
-    "canceled": "aborted",
+    "notstarted": RunState.STARTED,
+    "starting": RunState.STARTED,
+    "provisioning": RunState.STARTED,
+    "preparing": RunState.STARTED,
+    "queued": RunState.STARTED,
+    "running": RunState.RUNNING,
+    "finalizing": RunState.RUNNING,
+    "cancelrequested": RunState.RUNNING,
+    "completed": RunState.SUCCEEDED,
+    "failed": RunState.FAILED,
+    "canceled": RunState.ABORTED,
 }
 
 
@@ -141,7 +141,7 @@ def _run(
     run = PipelineRun(
         pipeline=_path(workspace, experiment or text(data, "experimentId") or run_id),
         run_id=run_id,
-        state="succeeded" if completed else _STATES.get(status, "running"),
+        state=RunState.SUCCEEDED if completed else _STATES.get(status, RunState.RUNNING),
         inputs=parameters.inputs,
         data_sources=parameters.data_sources,
     )

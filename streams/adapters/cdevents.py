@@ -12,6 +12,7 @@ from schemas.events import (
     PipelineRun,
     Publisher,
     RegistryPush,
+    RunState,
     SignatureRef,
 )
 from streams.adapters.payload import (
@@ -39,9 +40,17 @@ _ACTIONS: Final = {
     "downloaded": "pull",
     "deleted": "delete",
 }
-_RUNS: Final = {"queued": "started", "started": "running", "finished": "succeeded"}
-_OUTCOMES: Final = {"success": "succeeded", "failure": "failed", "error": "failed",
-                    "cancel": "aborted"}  # fmt: skip
+_RUNS: Final = {
+    "queued": RunState.STARTED,
+    "started": RunState.RUNNING,
+    "finished": RunState.SUCCEEDED,
+}
+_OUTCOMES: Final = {
+    "success": RunState.SUCCEEDED,
+    "failure": RunState.FAILED,
+    "error": RunState.FAILED,
+    "cancel": RunState.ABORTED,
+}
 _MODEL_TYPES: Final = {"huggingface": "huggingface", "mlflow": "mlflow"}
 _IMAGE_TYPES: Final = frozenset({"oci", "docker"})
 
@@ -75,7 +84,7 @@ def adapt(payload: Payload) -> list[Event[Any]]:
         outcome = text(content, "outcome")
         state = _RUNS[predicate]
         if predicate == "finished" and outcome is not None:
-            state = _OUTCOMES.get(outcome, "failed")
+            state = _OUTCOMES.get(outcome, RunState.FAILED)
         named = text(content, "pipelineName") or text(content, "taskName")
         run = PipelineRun(pipeline=named or subject, run_id=subject, state=state)
         return [run_event(payload, run, id=identity, source=source, time=when)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from schemas import dead_letters as reasons
-from schemas.events import Event, File, PipelineRun, Publisher, RegistryPush
+from schemas.events import Event, File, PipelineRun, Publisher, RegistryPush, RunState
 from streams.adapters.container_images import manifest_file
 from streams.adapters.payload import (
     Payload,
@@ -23,15 +23,15 @@ from streams.adapters.payload import (
 
 _CONTAINERS: Final = frozenset({"container", "docker"})
 _CONCLUSIONS: Final = {
-    "success": "succeeded",
-    "neutral": "succeeded",
-    "failure": "failed",
-    "timed_out": "failed",
-    "startup_failure": "failed",
-    "cancelled": "aborted",
-    "skipped": "aborted",
-    "stale": "aborted",
-    "action_required": "started",
+    "success": RunState.SUCCEEDED,
+    "neutral": RunState.SUCCEEDED,
+    "failure": RunState.FAILED,
+    "timed_out": RunState.FAILED,
+    "startup_failure": RunState.FAILED,
+    "cancelled": RunState.ABORTED,
+    "skipped": RunState.ABORTED,
+    "stale": RunState.ABORTED,
+    "action_required": RunState.STARTED,
 }
 
 
@@ -140,9 +140,9 @@ def adapt_workflow_run(payload: Payload) -> list[Event[Any]]:
     name = text(body, "workflow", "name") or text(run, "name") or text(run, "path") or "workflow"
     status, conclusion = text(run, "status"), text(run, "conclusion")
     if conclusion is not None:
-        state = _CONCLUSIONS.get(conclusion, "failed")
+        state = _CONCLUSIONS.get(conclusion, RunState.FAILED)
     else:
-        state = "running" if status == "in_progress" else "started"
+        state = RunState.RUNNING if status == "in_progress" else RunState.STARTED
     attempt = text(run, "run_attempt") or "1"
     when = moment(at(run, "updated_at"))
     data = PipelineRun(

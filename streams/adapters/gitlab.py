@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from schemas import dead_letters as reasons
-from schemas.events import ComponentRef, Event, File, PipelineRun, Publisher, RegistryPush
+from schemas.events import ComponentRef, Event, File, PipelineRun, Publisher, RegistryPush, RunState
 from streams.adapters.file_kinds import kind_of_files
 from streams.adapters.payload import (
     Payload,
@@ -24,19 +24,19 @@ from streams.adapters.payload import (
 )
 
 _STATES: Final = {
-    "created": "started",
-    "waiting_for_resource": "started",
-    "preparing": "started",
-    "pending": "started",
-    "scheduled": "started",
-    "manual": "started",
-    "blocked": "started",
-    "running": "running",
-    "canceling": "running",
-    "success": "succeeded",
-    "failed": "failed",
-    "canceled": "aborted",
-    "skipped": "aborted",
+    "created": RunState.STARTED,
+    "waiting_for_resource": RunState.STARTED,
+    "preparing": RunState.STARTED,
+    "pending": RunState.STARTED,
+    "scheduled": RunState.STARTED,
+    "manual": RunState.STARTED,
+    "blocked": RunState.STARTED,
+    "running": RunState.RUNNING,
+    "canceling": RunState.RUNNING,
+    "success": RunState.SUCCEEDED,
+    "failed": RunState.FAILED,
+    "canceled": RunState.ABORTED,
+    "skipped": RunState.ABORTED,
 }
 _MODELS: Final = "ml_model"
 """The type of a package that is a version of GitLab's model registry."""
@@ -90,7 +90,7 @@ def _pipeline(payload: Payload) -> Event[Any]:
         # The name of a pipeline often holds the branch or commit: it is no name of its own.
         pipeline=path,
         run_id=run_id,
-        state=_STATES.get(status, "running"),
+        state=_STATES.get(status, RunState.RUNNING),
         config=parameters.config,
         inputs=parameters.inputs,
         data_sources=parameters.data_sources,
@@ -117,7 +117,7 @@ def _deployment(payload: Payload) -> Event[Any]:
         pipeline=f"{path}/{environment}",
         run_id=run_id,
         stage="deployment",
-        state=_STATES.get(status, "running"),
+        state=_STATES.get(status, RunState.RUNNING),
         outputs=(ComponentRef(component=f"deployment:{path}/{environment}"),),
     )
     return run_event(

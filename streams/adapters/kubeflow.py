@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from schemas import dead_letters as reasons
-from schemas.events import Event, PipelineRun
+from schemas.events import Event, PipelineRun, RunState
 from streams.adapters.payload import (
     Payload,
     adapter,
@@ -20,14 +20,14 @@ from streams.adapters.payload import (
 )
 
 _STATES: Final = {
-    "PENDING": "started",
-    "RUNNING": "running",
-    "PAUSED": "running",
-    "CANCELING": "running",
-    "SUCCEEDED": "succeeded",
-    "SKIPPED": "aborted",
-    "CANCELED": "aborted",
-    "FAILED": "failed",
+    "PENDING": RunState.STARTED,
+    "RUNNING": RunState.RUNNING,
+    "PAUSED": RunState.RUNNING,
+    "CANCELING": RunState.RUNNING,
+    "SUCCEEDED": RunState.SUCCEEDED,
+    "SKIPPED": RunState.ABORTED,
+    "CANCELED": RunState.ABORTED,
+    "FAILED": RunState.FAILED,
 }
 
 
@@ -54,7 +54,7 @@ def adapt(payload: Payload) -> list[Event[Any]]:
         or text(body, "display_name")
         or text(body, "experiment_id"),
         run_id=run_id,
-        state=_STATES.get(state, "running"),
+        state=_STATES.get(state, RunState.RUNNING),
         config=parameters.config,
         inputs=parameters.inputs,
         data_sources=parameters.data_sources,

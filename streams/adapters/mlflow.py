@@ -13,7 +13,7 @@ from typing import Any, Final
 import orjson
 
 from schemas import dead_letters as reasons
-from schemas.events import ComponentRef, DataSource, Event, PipelineRun, RegistryPush
+from schemas.events import ComponentRef, DataSource, Event, PipelineRun, RegistryPush, RunState
 from streams.adapters.payload import (
     PRODUCTION,
     Payload,
@@ -32,11 +32,11 @@ from streams.adapters.payload import (
 TOLERANCE: Final = timedelta(minutes=5)
 """Longest age of a signed delivery; an older one may be a replay."""
 _RUN_STATES: Final = {
-    "SCHEDULED": "started",
-    "RUNNING": "running",
-    "FINISHED": "succeeded",
-    "FAILED": "failed",
-    "KILLED": "aborted",
+    "SCHEDULED": RunState.STARTED,
+    "RUNNING": RunState.RUNNING,
+    "FINISHED": RunState.SUCCEEDED,
+    "FAILED": RunState.FAILED,
+    "KILLED": RunState.ABORTED,
 }
 _HUB_SOURCE: Final = "hugging_face"
 """The `source_type` of a dataset that was loaded from the hub."""
@@ -190,7 +190,7 @@ def _run(payload: Payload) -> Event[Any]:
     project = tags.get("mlflow.source.name")
     experiment = text(run, "info", "experiment_id")
     named = text({"name": project}, "name") or text(run, "info", "run_name")
-    state = _RUN_STATES.get(status, "running")
+    state = _RUN_STATES.get(status, RunState.RUNNING)
     data = PipelineRun(
         pipeline=named or (f"experiment-{experiment}" if experiment else None),
         run_id=run_id,

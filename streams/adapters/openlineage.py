@@ -11,7 +11,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from schemas import dead_letters as reasons
-from schemas.events import ComponentRef, DataSource, Event, PipelineRun
+from schemas.events import ComponentRef, DataSource, Event, PipelineRun, RunState
 from streams.adapters.payload import (
     Payload,
     adapter,
@@ -26,11 +26,11 @@ from streams.adapters.payload import (
 )
 
 _STATES: Final = {
-    "START": "started",
-    "RUNNING": "running",
-    "COMPLETE": "succeeded",
-    "ABORT": "aborted",
-    "FAIL": "failed",
+    "START": RunState.STARTED,
+    "RUNNING": RunState.RUNNING,
+    "COMPLETE": RunState.SUCCEEDED,
+    "ABORT": RunState.ABORTED,
+    "FAIL": RunState.FAILED,
 }
 _MODEL_SCHEMES: Final = frozenset({"mlflow", "models", "sagemaker", "wandb", "ollama", "triton"})
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]{1,15}", re.IGNORECASE | re.ASCII)
@@ -59,7 +59,7 @@ def adapt(payload: Payload) -> list[Event[Any]]:
     data = PipelineRun(
         pipeline=f"{namespace}/{name}" if namespace else name,
         run_id=run_id,
-        state=_STATES.get(event_type, "running"),
+        state=_STATES.get(event_type, RunState.RUNNING),
         inputs=inputs,
         outputs=outputs,
         data_sources=sources,

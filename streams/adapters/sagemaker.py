@@ -6,7 +6,7 @@ import posixpath
 from typing import Any, Final
 
 from schemas import dead_letters as reasons
-from schemas.events import Event, File, PipelineRun, RegistryPush
+from schemas.events import Event, File, PipelineRun, RegistryPush, RunState
 from streams.adapters.payload import (
     Payload,
     adapter,
@@ -21,11 +21,11 @@ from streams.adapters.payload import (
 )
 
 _STATES: Final = {
-    "Executing": "running",
-    "Stopping": "running",
-    "Stopped": "aborted",
-    "Failed": "failed",
-    "Succeeded": "succeeded",
+    "Executing": RunState.RUNNING,
+    "Stopping": RunState.RUNNING,
+    "Stopped": RunState.ABORTED,
+    "Failed": RunState.FAILED,
+    "Succeeded": RunState.SUCCEEDED,
 }
 
 
@@ -97,7 +97,7 @@ def adapt_pipeline(payload: Payload) -> list[Event[Any]]:
     run = PipelineRun(
         pipeline=arn.rpartition("/")[2] or arn,
         run_id=execution.rpartition("/")[2] or execution,
-        state=_STATES.get(status, "running"),
+        state=_STATES.get(status, RunState.RUNNING),
     )
     return [
         run_event(

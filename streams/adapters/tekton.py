@@ -6,7 +6,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from schemas import dead_letters as reasons
-from schemas.events import ComponentRef, Event, PipelineRun
+from schemas.events import ComponentRef, Event, PipelineRun, RunState
 from streams.adapters.payload import (
     Payload,
     adapter,
@@ -23,11 +23,11 @@ from streams.adapters.payload import (
 )
 
 _STATES: Final = {
-    "started": "started",
-    "running": "running",
-    "unknown": "running",
-    "successful": "succeeded",
-    "failed": "failed",
+    "started": RunState.STARTED,
+    "running": RunState.RUNNING,
+    "unknown": RunState.RUNNING,
+    "successful": RunState.SUCCEEDED,
+    "failed": RunState.FAILED,
 }
 _CANCELLED: Final = frozenset(
     {"Cancelled", "PipelineRunCancelled", "TaskRunCancelled", "CancelledRunFinally",
@@ -95,19 +95,19 @@ def adapt(payload: Payload) -> list[Event[Any]]:
     ]
 
 
-def _state(kind: str, run: dict[str, Any]) -> str:
+def _state(kind: str, run: dict[str, Any]) -> RunState:
     for condition in items(run, "status", "conditions"):
         if text(condition, "type") == "Succeeded":
             status, reason = text(condition, "status"), text(condition, "reason")
             if reason in _CANCELLED:
-                return "aborted"
-            state = {"True": "succeeded", "False": "failed"}.get(status or "")
+                return RunState.ABORTED
+            state = {"True": RunState.SUCCEEDED, "False": RunState.FAILED}.get(status or "")
             if state is not None:
                 return state
             if reason == "Started":
-                return "started"
+                return RunState.STARTED
     parts = kind.split(".")
-    return _STATES.get(parts[4] if len(parts) > 4 else "", "running")  # noqa: PLR2004 -- dev.tekton.event.KIND.STATE
+    return _STATES.get(parts[4] if len(parts) > 4 else "", RunState.RUNNING)  # noqa: PLR2004 -- dev.tekton.event.KIND.STATE
 
 
 def _definition(run: dict[str, Any]) -> tuple[ComponentRef, ...]:
