@@ -15,10 +15,11 @@ from agents.checks.packages.intel_match import ADVERSE, matches
 from agents.checks.packages.name_verdict import NameVerdict
 from agents.checks.packages.names import is_plausible, judge_name
 from agents.checks.packages.origin import check_origin
-from agents.checks.packages.pinning import SHOWN_LIMIT, check_pinning, check_reference, read_lines
+from agents.checks.packages.pinning import SHOWN_LIMIT, check_pinning, check_reference
 from agents.checks.packages.popularity import name_table
 from agents.checks.packages.requirements import RequirementLine
-from agents.checks.packages.seen import Seen, SignedFile, detect, see, sightings
+from agents.checks.packages.seen import Seen, SignedFile, detect, sightings
+from agents.checks.packages.subject import InstallSubject, install_subject
 from agents.checks.packages.tree import Tree
 from agents.checks.packages.versions import is_nines
 from agents.checks.suppressing import unsuppressed
@@ -92,39 +93,28 @@ def judge(event: Event[PackageInstall], knowledge: Knowledge, policy: Policy) ->
         knowledge: Facts.
         policy: The tenant's; of it count `internal` and `trusted`.
     """
-    data = event.data
-    tenant = event.tenantid
-    if data.ecosystem.lower() not in _ECOSYSTEMS:
-        detail = f"packages of {data.ecosystem[:40]} are not checked"
+    ecosystem = event.data.ecosystem
+    if ecosystem.lower() not in _ECOSYSTEMS:
+        detail = f"packages of {ecosystem[:40]} are not checked"
         return Judgement(checks=(Check(name="ecosystem", status=Status.INCOMPLETE, detail=detail),))
-    seen = [see(package, policy, tenant) for package in data.packages]
-    lines = read_lines(data.requirements) if data.requirements else []
+    subject = install_subject(event, policy)
+    seen = subject.seen
     checks: list[Check] = []
     found: list[Detection] = []
-
-    origin, origin_found, outside = check_origin(data, seen, policy)
-    for index in outside:
-        entry = seen[index]
-        seen[index] = Seen(
-            entry.package,
-            entry.name,
-            component_key("pypi", entry.name),
-            entry.digest,
-            internal=False,
-        )
-    credentials = check_credentials(data, lines)
+    credentials = check_credentials(subject)
     if credentials:
         detail = f"{len(credentials)} in addresses"
         checks.append(Check(name="credentials", status=Status.WARN, detail=detail))
         found += credentials
+    known, bad = _known(seen, knowledge)
     for check, detections in (
-        check_pinning(data, lines),
-        check_hashes(data, seen, lines),
-        (_known(seen, knowledge), []),
+        check_pinning(subject),
+        check_hashes(subject),
+        (known, []),
         _names_of(seen, knowledge, event.time),
-        (origin, origin_found),
+        check_origin(subject),
         _crowding(seen, knowledge),
-        _releases(seen, lines),
+        _releases(subject),
     ):
         if check is not None:
             checks.append(check)
@@ -142,13 +132,13 @@ def judge(event: Event[PackageInstall], knowledge: Knowledge, policy: Policy) ->
         found.extend(detections)
     failed = checks and any(check.status is Status.FAIL for check in checks)
     if found or failed:
-        tree = Tree(data.packages)
+        tree = Tree(event.data.packages)
         # Walking the tree for each of thousands of findings would let one event cost minutes.
         found[:PATHS_LIMIT] = [_with_path(detection, tree) for detection in found[:PATHS_LIMIT]]
-        check = _tree_check(found, seen, knowledge, tree)
+        check = _tree_check(found, bad, tree)
         if check is not None:
             checks.append(check)
-    return Judgement(checks=tuple(checks), found=tuple(found), seen=tuple(seen), attested=attested)
+    return Judgement(checks=tuple(checks), found=tuple(found), seen=seen, attested=attested)
 
 
 def _verdict(entry: Seen, knowledge: Knowledge) -> bool | None:
@@ -165,29 +155,31 @@ def _verdict(entry: Seen, knowledge: Knowledge) -> bool | None:
     return answer
 
 
-def _known(seen: Sequence[Seen], knowledge: Knowledge) -> Check | None:
-    """Return the check against intelligence."""
+def _known(seen: Sequence[Seen], knowledge: Knowledge) -> tuple[Check | None, list[Seen]]:
+    """Return the check against intelligence, and the packages that it condemns."""
     if not seen:
-        return None
-    bad: list[str] = []
-    unsure: list[str] = []
+        return None, []
+    bad: list[Seen] = []
+    unsure: list[Seen] = []
     for entry in seen:
         answer = _verdict(entry, knowledge)
-        if answer is False:
-            continue
-        release = f"{entry.name}=={entry.package.version}" if entry.package.version else entry.name
-        (bad if answer else unsure).append(release)
+        if answer is not False:
+            (bad if answer else unsure).append(entry)
     if bad:
-        return Check(
-            name="known_compromised",
-            status=Status.FAIL,
-            actual=bad[:_SHOWN],
-            detail=f"{len(bad)} known to be malicious or compromised: {', '.join(bad[:_SHOWN])}",
-        )
+        named = [_release(entry) for entry in bad[:_SHOWN]]
+        detail = f"{len(bad)} known to be malicious or compromised: {', '.join(named)}"
+        check = Check(name="known_compromised", status=Status.FAIL, actual=named, detail=detail)
+        return check, bad
     if unsure:
-        detail = f"bad releases exist, the version is not known: {', '.join(unsure[:_SHOWN])}"
-        return Check(name="known_compromised", status=Status.WARN, detail=detail)
-    return _GOOD
+        named = [_release(entry) for entry in unsure[:_SHOWN]]
+        detail = f"bad releases exist, the version is not known: {', '.join(named)}"
+        return Check(name="known_compromised", status=Status.WARN, detail=detail), bad
+    return _GOOD, bad
+
+
+def _release(entry: Seen) -> str:
+    version = entry.package.version
+    return f"{entry.name}=={version}" if version else entry.name
 
 
 def _exempt(entry: Seen, knowledge: Knowledge) -> bool:
@@ -289,13 +281,11 @@ def _imitation(entry: Seen, verdict: NameVerdict | None, when: datetime) -> Dete
     )
 
 
-def _releases(
-    seen: Sequence[Seen], lines: Sequence[RequirementLine]
-) -> tuple[Check | None, list[Detection]]:
+def _releases(subject: InstallSubject) -> tuple[Check | None, list[Detection]]:
     """Return the check of the installer's record: yanked, direct and misnamed releases."""
     found: list[Detection] = []
     asked: set[str] | None = None
-    for entry in seen:
+    for entry in subject.seen:
         package = entry.package
         if package.yanked:
             text = f"{entry.name} {package.version or ''} was yanked by its publisher"
@@ -305,10 +295,9 @@ def _releases(
             continue
         if asked is None:
             asked = {
-                see_name
-                for line in lines
+                component_key("pypi", line.name)
+                for line in subject.lines
                 if line.url is not None and line.name
-                for see_name in (component_key("pypi", line.name),)
             }
         if component_key("pypi", entry.name) in asked:
             continue
@@ -324,7 +313,7 @@ def _releases(
             found.append(
                 msgspec.structs.replace(reference, component=entry.key, version=package.version)
             )
-    found += check_file_names(seen, lines)
+    found += check_file_names(subject)
     if not found:
         return None, found
     return Check(name="releases", status=Status.WARN, detail=f"{len(found)} to look at"), found
@@ -375,12 +364,9 @@ def _with_path(detection: Detection, tree: Tree) -> Detection:
     return msgspec.structs.replace(detection, evidence={**detection.evidence, **shown})
 
 
-def _tree_check(
-    found: Sequence[Detection], seen: Sequence[Seen], knowledge: Knowledge, tree: Tree
-) -> Check | None:
-    """Return the dependency paths of the given packages; None if there are none."""
+def _tree_check(found: Sequence[Detection], bad: Sequence[Seen], tree: Tree) -> Check | None:
+    """Return the dependency paths of findings and condemned packages; None if there are none."""
     paths = {str(detection.evidence["path"]) for detection in found if "path" in detection.evidence}
-    bad = [entry for entry in seen if _verdict(entry, knowledge) is True]
     for entry in bad[:PATHS_LIMIT]:
         shown = tree.evidence(entry.name)
         if shown:

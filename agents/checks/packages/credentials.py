@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
 from urllib.parse import unquote
 
 import msgspec
 
-from agents.checks.packages.requirements import RequirementLine
+from agents.checks.packages.subject import InstallSubject
 from agents.checks.pipelines.secrets import find_secret, is_reference
 from agents.domain.detection import Detection
 from schemas.components import component_key
-from schemas.events import PackageInstall
 from schemas.findings import Indicator
 from schemas.severity import Disposition
 
@@ -92,8 +91,9 @@ def detect_credential(credential: UrlCredential, place: str, **evidence: object)
     )
 
 
-def check_credentials(data: PackageInstall, lines: Sequence[RequirementLine]) -> list[Detection]:
+def check_credentials(subject: InstallSubject) -> list[Detection]:
     """Return the credentials in the sources of an install, each once."""
+    data = subject.install
     found: dict[str, Detection] = {}
 
     def look(text: str | None, place: str) -> None:
@@ -105,7 +105,7 @@ def check_credentials(data: PackageInstall, lines: Sequence[RequirementLine]) ->
     look(data.index_url, "the address of the index")
     for url in data.extra_index_urls:
         look(url, "the address of a further index")
-    for line in lines:
+    for line in subject.lines:
         option = f"the option --{line.option}" if line.option else "a requirement"
         look(line.value if line.option else line.url and line.text, option)
     for package in data.packages:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Sequence
 from typing import Final
 from urllib.parse import unquote
 
 from agents.checks.packages.pinning import SHOWN_LIMIT, detect_line
-from agents.checks.packages.requirements import RequirementLine
-from agents.checks.packages.seen import Seen, detect
+from agents.checks.packages.seen import detect
+from agents.checks.packages.subject import InstallSubject
 from agents.checks.packages.versions import (
     canonical_name,
     canonical_version,
@@ -79,15 +78,16 @@ def _basename(url: str) -> str:
     return unquote(posixpath.basename(path))
 
 
-def check_file_names(seen: Sequence[Seen], lines: Sequence[RequirementLine]) -> list[Detection]:
+def check_file_names(subject: InstallSubject) -> list[Detection]:
     """Return one finding for each file whose name contradicts what it is installed as.
 
+    A direct reference among the requirements may name one project and fetch another.
+
     Args:
-        seen: The packages of an install.
-        lines: Its requirement lines; a direct reference may name one project and fetch another.
+        subject: The install.
     """
     found: list[Detection] = []
-    for entry in seen:
+    for entry in subject.seen:
         package = entry.package
         filename = _filename_of(package)
         states = filename and contradiction(filename, entry.name, package.version)
@@ -104,7 +104,7 @@ def check_file_names(seen: Sequence[Seen], lines: Sequence[RequirementLine]) -> 
             )
         if len(found) >= SHOWN_LIMIT:
             return found
-    for line in lines:
+    for line in subject.lines:
         if line.url is None or line.vcs is not None or not line.name:
             continue
         filename = _basename(line.url)

@@ -9,11 +9,11 @@ from typing import Any, Final
 from agents.checks.packages.pinning import SHOWN_LIMIT, detect_line
 from agents.checks.packages.requirements import RequirementLine, read_line
 from agents.checks.packages.seen import Seen, detect
+from agents.checks.packages.subject import InstallSubject
 from agents.checks.packages.versions import CACHE_SIZE, canonical_name, canonical_version
 from agents.domain.detection import Detection
 from schemas.assessments import Check
 from schemas.counting import counted
-from schemas.events import PackageInstall
 from schemas.findings import Indicator
 from schemas.severity import Status
 
@@ -110,10 +110,9 @@ def _own_digests(entry: Seen) -> frozenset[str]:
     )
 
 
-def check_hashes(
-    data: PackageInstall, seen: Sequence[Seen], lines: Sequence[RequirementLine]
-) -> tuple[Check | None, list[Detection]]:
+def check_hashes(subject: InstallSubject) -> tuple[Check | None, list[Detection]]:
     """Return the check of digests against lock, requirements, URL and each other."""
+    data, seen, lines = subject.install, subject.seen, subject.lines
     found: list[Detection] = []
     lock = locked(data.lock) if data.lock else {}
     wanted = required(lines)

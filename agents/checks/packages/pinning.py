@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 from agents.checks.packages.credentials import mask_credentials
 from agents.checks.packages.indexes import read_origin, shown_origin
-from agents.checks.packages.requirements import (
-    RequirementLine,
-    read_line,
-    read_requirements,
-)
+from agents.checks.packages.requirements import RequirementLine
+from agents.checks.packages.subject import InstallSubject
 from agents.checks.packages.versions import canonical_name
 from agents.domain.detection import Detection
 from schemas.assessments import Check
 from schemas.components import component_key
 from schemas.counting import counted
-from schemas.events import PackageInstall
 from schemas.findings import Indicator
 from schemas.severity import Disposition, Status
 
@@ -28,20 +23,6 @@ _PLAIN: Final = frozenset(("http", "ftp"))
 """Schemes of addresses that anybody on the way can answer."""
 _STRONG: Final = ("sha256:", "sha384:", "sha512:")
 _PASS: Final = Check(name="pinning", status=Status.PASS)
-
-
-def read_lines(texts: Sequence[str]) -> list[RequirementLine]:
-    """Return the requirement lines of an event as pip reads them.
-
-    Producers may send whole texts: with comments, continuations, several lines or options in one.
-    """
-    found: list[RequirementLine] = []
-    for text in texts:
-        if text.startswith("-") or any(sign in text for sign in "#\\\n\r"):
-            found.extend(read_requirements(text).lines)
-        elif text.strip():
-            found.append(read_line(text.strip()))
-    return found
 
 
 def _shown(line: RequirementLine) -> str:
@@ -145,18 +126,16 @@ def check_index(url: str, place: str) -> Detection | None:
     )
 
 
-def check_pinning(
-    data: PackageInstall, lines: Sequence[RequirementLine]
-) -> tuple[Check | None, list[Detection]]:
+def check_pinning(subject: InstallSubject) -> tuple[Check | None, list[Detection]]:
     """Return the check of the requirements: pins, references, options.
 
     Args:
-        data: The install.
-        lines: Its requirement lines.
+        subject: The install.
 
     Returns:
         The check, None if the event has no requirements; and the findings.
     """
+    data, lines = subject.install, subject.lines
     found: list[Detection] = []
     for field, url in (
         ("index_url", data.index_url),

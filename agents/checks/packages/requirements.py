@@ -13,7 +13,7 @@ from __future__ import annotations
 import posixpath
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote
@@ -390,6 +390,20 @@ def read_requirements(
 
     complete = read(text, (posixpath.normpath(file) if file else "",), constraint=False)
     return Requirements(lines=tuple(lines), missing_files=tuple(missing), cut=not complete)
+
+
+def read_lines(texts: Sequence[str]) -> list[RequirementLine]:
+    """Return the requirement lines of an event as pip reads them.
+
+    Producers may send whole texts: with comments, continuations, several lines or options in one.
+    """
+    found: list[RequirementLine] = []
+    for text in texts:
+        if text.startswith("-") or any(sign in text for sign in "#\\\n\r"):
+            found.extend(read_requirements(text).lines)
+        elif text.strip():
+            found.append(read_line(text.strip()))
+    return found
 
 
 def requirement_name(text: str) -> str:

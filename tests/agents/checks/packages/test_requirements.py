@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pip_requirements_parser import RequirementsFile
 
-from agents.checks.packages.pinning import read_lines
 from agents.checks.packages.requirements import (
     LINES_LIMIT,
     read_line,
+    read_lines,
     read_requirements,
     requirement_name,
 )
