@@ -52,6 +52,7 @@ from schemas.reading import record_reader
 from schemas.scans import ScanRequest
 from schemas.signing import SigningKey, new_signing_key
 from tests.agents.triage.memory_rows import MemoryRows
+from tests.bench.outbox import Outbox
 
 START = datetime(2026, 11, 20, 8, tzinfo=UTC)
 TENANT = "tenant-0"
@@ -136,23 +137,6 @@ class _TimedKey(SigningKey, frozen=True, kw_only=True):
         return made
 
 
-class _Outbox:
-    def __init__(self) -> None:
-        self.messages: list[Message] = []
-
-    def __call__(self, message: Message) -> None:
-        self.messages.append(message)
-
-    def refuse(self, record: Record, reason: str, error: str) -> None:
-        raise AssertionError(f"{record.topic} {record.offset}: {reason} {error}")
-
-    def on_abandoned(self, undo: Callable[[], None]) -> None:
-        """Nothing is abandoned here."""
-
-    def caused_by(self, entered_ms: int) -> None:
-        """Nothing is measured here."""
-
-
 class _Batch(msgspec.Struct):
     deliveries: list[Delivery[Any]]
     partition: int = 0
@@ -209,7 +193,7 @@ class Chain:
             waiting.setdefault(channel, []).append(("", value))
         while waiting:
             channel = min(waiting, key=_ORDER.index)
-            outbox = _Outbox()
+            outbox = Outbox()
             self.clock.timed(
                 _STAGE[channel], partial(self._step, channel, waiting.pop(channel), outbox)
             )
@@ -219,7 +203,7 @@ class Chain:
                     record = (message.key, message.value or b"")
                     waiting.setdefault(message.channel, []).append(record)
 
-    def _step(self, channel: Channel, records: list[tuple[str, bytes]], outbox: _Outbox) -> None:
+    def _step(self, channel: Channel, records: list[tuple[str, bytes]], outbox: Outbox) -> None:
         deliveries = [self._delivery(channel, key, value) for key, value in records]
         self._loop.run_until_complete(self._agents[channel](_Batch(deliveries), outbox))
 

@@ -18,7 +18,7 @@ import shutil
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -37,6 +37,7 @@ from schemas.observations import Sighting
 from schemas.reading import record_reader
 from streams.engine.delivery import key_hash
 from streams.engine.tables import PartitionRows, PartitionStore, _options
+from tests.bench.outbox import Outbox
 
 CHUNK = 500
 HOT = "model:huggingface/popular/base"
@@ -73,23 +74,6 @@ class Partition:
         self.waiting: list[bytes] = []
         self.changelog = 0
         self.changelog_bytes = 0
-
-
-class _Outbox:
-    def __init__(self) -> None:
-        self.messages: list[Message] = []
-
-    def __call__(self, message: Message) -> None:
-        self.messages.append(message)
-
-    def refuse(self, record: Record, reason: str, error: str) -> None:
-        raise AssertionError(f"{record.offset}: {reason} {error}")
-
-    def on_abandoned(self, undo: Callable[[], None]) -> None:
-        """Nothing is abandoned here."""
-
-    def caused_by(self, entered_ms: int) -> None:
-        """Nothing is measured here."""
 
 
 class Ledger:
@@ -164,7 +148,7 @@ class Ledger:
         return Delivery(record=record, value=read)
 
     def _run(self, partition: Partition, deliveries: list[Delivery[object]]) -> None:
-        outbox = _Outbox()
+        outbox = Outbox()
         process(deliveries, outbox, partition.rows)  # type: ignore[arg-type]  # read as such above
         batch, changes = partition.rows.take_changes()
         partition.changelog += len(changes)

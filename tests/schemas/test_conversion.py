@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import msgspec
 import pytest
 
 from schemas.conversion import Converter
+from tests.at_once import assert_survives_threads
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAIN = {"dict", "list", "str", "int", "object", "Any", "datetime", "msgspec.Raw", "_Table"}
@@ -24,21 +23,12 @@ ALONE = {
     "streams/demo/story_builder.py",  # as are these
     "streams/reports/contract_pages.py",
 }
-AT_ONCE = """
-import sys, threading, tomllib
+RULE_FILES = """
+import tomllib
 from schemas.conversion import Converter
 from agents.domain.rules import RULES, Rule
 convert = Converter(Rule)
-tables = [tomllib.loads(path.read_text()) for path in sorted(RULES.rglob("*.toml"))[:16]]
-sys.setswitchinterval(1e-6)
-gate = threading.Barrier(len(tables))
-def load(table):
-    gate.wait()
-    convert(table)
-threads = [threading.Thread(target=load, args=(table,)) for table in tables]
-for thread in threads: thread.start()
-for thread in threads: thread.join()
-print("converted")
+items = [tomllib.loads(path.read_text()) for path in sorted(RULES.rglob("*.toml"))[:16]]
 """
 
 
@@ -54,15 +44,7 @@ def test_a_converter_returns_the_type_or_says_what_is_wrong() -> None:
 
 
 def test_threads_convert_to_a_type_at_the_same_time() -> None:
-    for _ in range(3):
-        done = subprocess.run(
-            [sys.executable, "-c", AT_ONCE],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        assert (done.returncode, done.stdout.strip()) == (0, "converted"), done.stderr[-500:]
+    assert_survives_threads(RULE_FILES, "assert convert(item).id")
 
 
 def _learning_calls(path: Path) -> Iterator[tuple[int, str]]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-import subprocess
-import sys
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -31,6 +29,7 @@ from agents.triage.correlation import correlations, for_fact, of_kind
 from schemas.taxonomy import taxonomy
 from tests.agents.checks.artifacts.examples import SAMPLES
 from tests.agents.examples import run_example
+from tests.at_once import assert_survives_threads
 
 CODE = Path(agents.__path__[0])
 FAMILIES = tuple(family for family in families() if family not in CORRELATED)
@@ -190,26 +189,11 @@ def test_an_unknown_rule_is_no_rule():
         rule_named("TW-NO-SUCH")
 
 
-AT_ONCE = """
-import sys, threading
+FIRST_RULES = """
 from agents.domain.rules import RULES, rule_named
-sys.setswitchinterval(1e-6)
-ids = sorted(path.stem.upper() for path in RULES.rglob("*.toml"))[:16]
-gate = threading.Barrier(len(ids))
-def load(rule_id):
-    gate.wait()
-    assert rule_named(rule_id).id == rule_id
-threads = [threading.Thread(target=load, args=(rule_id,)) for rule_id in ids]
-for thread in threads: thread.start()
-for thread in threads: thread.join()
-print("loaded")
+items = sorted(path.stem.upper() for path in RULES.rglob("*.toml"))[:16]
 """
 
 
 def test_threads_that_need_their_first_rules_at_once_get_them():
-    """What learns of the type of a rule for the first time must not be disturbed: it crashes."""
-    for _ in range(3):
-        done = subprocess.run(
-            [sys.executable, "-c", AT_ONCE], capture_output=True, text=True, check=False, timeout=60
-        )
-        assert (done.returncode, done.stdout.strip()) == (0, "loaded"), done.stderr[-500:]
+    assert_survives_threads(FIRST_RULES, "assert rule_named(item).id == item")

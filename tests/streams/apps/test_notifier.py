@@ -40,6 +40,7 @@ from tests.agents.response.bench import spec_of
 from tests.command_here import command_here
 from tests.e2e.guarded_kafka import GuardedKafka
 from tests.installed import TIDEWATCH
+from tests.streams.apps.topic_records import topic_records
 from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.kafka]
@@ -159,30 +160,7 @@ class Scene:
         assert process.wait(DEADLINE) == 0, self.log.read_text()
 
     def read(self, channel: Channel) -> list[Any]:
-        async def fetch() -> list[Any]:
-            consumer = aiokafka.AIOKafkaConsumer(
-                bootstrap_servers=self.settings.kafka,
-                group_id=None,
-                auto_offset_reset="earliest",
-                enable_auto_commit=False,
-                isolation_level="read_committed",
-            )
-            await consumer.start()
-            name = topic_name(self.settings, channel)
-            partitions = [aiokafka.TopicPartition(name, number) for number in range(2)]
-            consumer.assign(partitions)
-            ends = await consumer.end_offsets(partitions)
-            await consumer.seek_to_beginning(*partitions)
-            found: list[Any] = []
-            while any(
-                [await consumer.position(partition) < ends[partition] for partition in partitions]
-            ):
-                for batch in (await consumer.getmany(timeout_ms=200)).values():
-                    found.extend(batch)
-            await consumer.stop()
-            return found
-
-        return asyncio.run(fetch())
+        return topic_records(self.settings, channel, "read_committed")
 
     def rows(self) -> dict[str, NotificationThread]:
         """The rows as they are kept."""

@@ -47,6 +47,7 @@ from streams.signing_keys import trusted_dir as trusted
 from tests.agents.response.bench import MODEL, Bench, spec_of
 from tests.command_here import command_here
 from tests.installed import TIDEWATCH
+from tests.streams.apps.topic_records import topic_records
 from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.kafka]
@@ -155,29 +156,7 @@ class Scene:
         return printed.getvalue()
 
     def read(self, channel: Channel) -> list[Any]:
-        async def fetch() -> list[Any]:
-            consumer = aiokafka.AIOKafkaConsumer(
-                bootstrap_servers=self.settings.kafka,
-                group_id=None,
-                auto_offset_reset="earliest",
-                enable_auto_commit=False,
-            )
-            await consumer.start()
-            name = topic_name(self.settings, channel)
-            partitions = [aiokafka.TopicPartition(name, number) for number in range(2)]
-            consumer.assign(partitions)
-            ends = await consumer.end_offsets(partitions)
-            await consumer.seek_to_beginning(*partitions)
-            found: list[Any] = []
-            while any(
-                [await consumer.position(partition) < ends[partition] for partition in partitions]
-            ):
-                for batch in (await consumer.getmany(timeout_ms=200)).values():
-                    found.extend(batch)
-            await consumer.stop()
-            return found
-
-        return asyncio.run(fetch())
+        return topic_records(self.settings, channel, "read_uncommitted")
 
     def results(self) -> list[Result]:
         found = self.read(Channel.CONTAINMENT_RESULTS)

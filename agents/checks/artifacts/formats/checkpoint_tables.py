@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from agents.checks.artifacts.formats.format import Format, Suffix, Trait
+from agents.checks.artifacts.formats.format import Format, Suffix, Trait, parse_numbers
 from agents.checks.artifacts.readers.protobuf import LENGTH, VARINT, looks_like
 from agents.checks.artifacts.scanning import CorruptFileError, Scan, Source
 
@@ -69,13 +69,10 @@ def _parse_records(scan: Scan, name: str, source: Source) -> None:
             raise CorruptFileError(f"a record of {length} bytes reaches beyond the file")
 
 
-def _parse(scan: Scan, name: str, source: Source) -> None:
-    """Leave the numbers to the search for hidden files."""
-    del scan, name, source
-
-
-INDEX: Final = Format(name="checkpoint-index", matches=_is_table, parse=_parse, numeric=True)
-OCDBT: Final = Format(name="ocdbt", firsts=b"\x0c", matches=_is_ocdbt, parse=_parse, numeric=True)
+INDEX: Final = Format(name="checkpoint-index", matches=_is_table, parse=parse_numbers, numeric=True)
+OCDBT: Final = Format(
+    name="ocdbt", firsts=b"\x0c", matches=_is_ocdbt, parse=parse_numbers, numeric=True
+)
 RECORDS: Final = Format(
     name="tfrecord",
     suffixes=(Suffix(".tfrecord", Trait.NONEMPTY), Suffix(".tfrecords", Trait.NONEMPTY)),
@@ -84,6 +81,6 @@ RECORDS: Final = Format(
     numeric=True,
 )
 FINGERPRINT: Final = Format(
-    name="savedmodel-fingerprint", matches=_is_fingerprint, parse=_parse, numeric=True
+    name="savedmodel-fingerprint", matches=_is_fingerprint, parse=parse_numbers, numeric=True
 )
 TABLES: Final = (INDEX, OCDBT, RECORDS, FINGERPRINT)

@@ -135,6 +135,11 @@ def endings(suffixes: Iterable[Suffix], trait: Trait = NONE) -> tuple[str, ...]:
     return tuple(suffix.ending for suffix in suffixes if suffix.ending and trait in suffix.traits)
 
 
+def parse_numbers(scan: Scan, name: FileName, source: Source) -> None:
+    """Read nothing: the search for hidden files goes through a file that holds only numbers."""
+    del scan, name, source
+
+
 def later(module: str) -> Parse:
     """Return the `parse` of a module that is imported for the first file of its format.
 

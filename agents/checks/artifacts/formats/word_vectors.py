@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from agents.checks.artifacts.formats.format import Format
-from agents.checks.artifacts.scanning import Scan, Source
+from agents.checks.artifacts.formats.format import Format, parse_numbers
+from agents.checks.artifacts.scanning import Source
 
 _COUNTS: Final = re.compile(rb"(\d{1,9}) (\d{1,5})\r?\n")
 _MAGIC: Final = b"\xba\x16\x4f\x2f"
@@ -35,19 +35,14 @@ def _is_fasttext(name: str, head: bytes, source: Source) -> bool:
     return head.startswith(_MAGIC) and int.from_bytes(head[4:8], "little") in _VERSIONS
 
 
-def _parse(scan: Scan, name: str, source: Source) -> None:
-    """Leave the numbers to the search for hidden files."""
-    del scan, name, source
-
-
 WORD2VEC: Final = Format(
-    name="word2vec", firsts=b"123456789", matches=_is_word2vec, parse=_parse, numeric=True
+    name="word2vec", firsts=b"123456789", matches=_is_word2vec, parse=parse_numbers, numeric=True
 )
 FASTTEXT: Final = Format(
     name="fasttext",
     firsts=_MAGIC[:1],
     magic=re.compile(re.escape(_MAGIC)),
     matches=_is_fasttext,
-    parse=_parse,
+    parse=parse_numbers,
     numeric=True,
 )
