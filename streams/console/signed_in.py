@@ -320,7 +320,7 @@ async def _form(
     if kind == "application/x-www-form-urlencoded":
         found = _fields(raw)
     elif kind == MULTIPART and files:
-        parts = parts_of(raw, declared, MOST_FIELDS)
+        parts = await run_in_threadpool(parts_of, raw, declared, MOST_FIELDS)
         found = {
             part.name: part.value.decode("utf-8", "replace") for part in parts if part.file is None
         }

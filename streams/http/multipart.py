@@ -1,27 +1,34 @@
-"""Reads forms that carry files, `multipart/form-data`: RFC 7578.
+"""Reads forms that carry files, `multipart/form-data` (RFC 7578), with python-multipart.
 
-Only what browsers send is read: no nesting, no transfer encodings, no continued headers.
+It refuses what the library lets pass and no browser sends: a form that does not end, one with more
+behind its end, and parts that do not say which field they are.
 """
 
 from __future__ import annotations
 
-import re
-from email.policy import HTTP
+import logging
 from http import HTTPStatus
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
 
 from streams.http.problems import HttpError
 
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
+
 KIND: Final = "multipart/form-data"
 MOST_HEADER: Final = 4_096
-"""Most bytes of the headers of one part."""
-_BOUNDARY: Final = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
-_DISPOSITION: Final = re.compile(
-    r'content-disposition:[ \t]*form-data;[ \t]*name="([^"]*)"(?:;[ \t]*filename="([^"]*)")?[ \t]*',
-    re.IGNORECASE,
-)
+"""Most bytes of a header of one part."""
+MOST_HEADERS: Final = 8
+"""Most headers of one part."""
+MOST_BOUNDARY: Final = 70
+"""Most bytes of a boundary: RFC 2046, 5.1.1."""
+
+# it warns of each form that can't be read, which the answer says
+logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -36,6 +43,8 @@ class Part(msgspec.Struct, frozen=True):
 def parts_of(raw: bytes, kind: str, most: int) -> list[Part]:
     """Return the parts of a body.
 
+    Its cost is a fraction of a microsecond for each byte at worst: call it in a thread.
+
     Args:
         raw: The body.
         kind: Its content type, with its boundary.
@@ -44,29 +53,71 @@ def parts_of(raw: bytes, kind: str, most: int) -> list[Part]:
     Raises:
         HttpError: 400, it is not well-formed or has more parts.
     """
-    declared = HTTP.header_factory("content-type", kind).params.get("boundary", "")
-    if not _BOUNDARY.fullmatch(declared):
+    boundary = parse_options_header(kind)[1].get(b"boundary", b"")
+    end = b"--" + boundary + b"--"
+    if not 0 < len(boundary) <= MOST_BOUNDARY or not raw.endswith((end, end + b"\r\n")):
         raise _unreadable()
-    limit = b"\r\n--" + declared.encode("ascii")
-    # each part begins behind a boundary; the last boundary ends with two hyphens
-    first, *pieces = (b"\r\n" + raw).split(limit, most + 1)
-    if first or not pieces or pieces.pop() not in {b"--", b"--\r\n"}:
-        raise _unreadable()
-    return [_part(piece) for piece in pieces]
-
-
-def _part(piece: bytes) -> Part:
-    head, found, value = piece.partition(b"\r\n\r\n")
-    if not found or not head.startswith(b"\r\n") or len(head) > MOST_HEADER:
-        raise _unreadable()
+    form = _Form(most)
     try:
-        lines = head[2:].decode("utf-8").split("\r\n")
-    except UnicodeDecodeError:
+        parser = MultipartParser(
+            boundary, form.callbacks(), max_header_count=MOST_HEADERS, max_header_size=MOST_HEADER
+        )
+        parser.write(raw)
+    except FormParserError:
         raise _unreadable() from None
-    named = [match for line in lines if (match := _DISPOSITION.fullmatch(line))]
-    if len(named) != 1:
+    if not form.ended:
         raise _unreadable()
-    return Part(named[0][1], value, named[0][2])
+    return form.parts
+
+
+class _Form:
+    """What the parser has found in one form."""
+
+    def __init__(self, most: int) -> None:
+        self.parts: list[Part] = []
+        self.ended = False
+        self._most = most
+        self._field, self._text, self._value = bytearray(), bytearray(), bytearray()
+        self._dispositions: list[bytes] = []
+
+    def callbacks(self) -> MultipartCallbacks:
+        """Return what the parser calls."""
+        return {
+            "on_part_begin": self._begin,
+            "on_header_field": lambda data, start, end: self._field.extend(data[start:end]),
+            "on_header_value": lambda data, start, end: self._text.extend(data[start:end]),
+            "on_header_end": self._header,
+            "on_part_data": lambda data, start, end: self._value.extend(data[start:end]),
+            "on_part_end": self._part,
+            "on_end": self._end,
+        }
+
+    def _begin(self) -> None:
+        if len(self.parts) == self._most:
+            raise _unreadable()
+        self._dispositions = []
+
+    def _header(self) -> None:
+        if self._field.lower() == b"content-disposition":
+            self._dispositions.append(bytes(self._text))
+        self._field.clear()
+        self._text.clear()
+
+    def _part(self) -> None:
+        said = [parse_options_header(one) for one in self._dispositions]
+        if len(said) != 1 or said[0][0] != b"form-data" or b"name" not in said[0][1]:
+            raise _unreadable()
+        options = said[0][1]
+        try:
+            name = options[b"name"].decode("utf-8")
+            file = options[b"filename"].decode("utf-8") if b"filename" in options else None
+        except UnicodeDecodeError:
+            raise _unreadable() from None
+        self.parts.append(Part(name, bytes(self._value), file))
+        self._value.clear()
+
+    def _end(self) -> None:
+        self.ended = True
 
 
 def _unreadable() -> HttpError:

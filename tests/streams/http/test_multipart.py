@@ -18,7 +18,17 @@ def written(fields, files) -> tuple[bytes, str]:
 
 
 @pytest.mark.parametrize(
-    "raw", [b"", b"\r\n", b"a\r\n--b\r\n", b"--", os.urandom(70_000), b"\r\n\r\n--\r\n"]
+    "raw",
+    [
+        b"",
+        b"\r\n",
+        b"\r\n--x\r\n--\r",
+        b"\r\n-" * 9_000,
+        b"a\r\n--b\r\n",
+        b"--",
+        os.urandom(70_000),
+        b"\r\n\r\n--\r\n",
+    ],
 )
 def test_a_file_arrives_byte_for_byte(raw):
     body, kind = written({"csrf": "t", "text": "a\r\nb"}, {"file": ("å b.zip", raw)})
@@ -57,6 +67,10 @@ def test_what_a_browser_sends_is_read():
         (b'--xx\r\nContent-Disposition: attachment; name="a"\r\n\r\n1\r\n--xx--', KIND),
         (b'--xx\r\nContent-Disposition: form-data; name="\xff"\r\n\r\n1\r\n--xx--', KIND),
         (b"--xx\r\nX: " + b"y" * 5000 + FIELD + b"--xx--", KIND),
+        (b"--xx" + b"\r\nX: y" * 8 + FIELD + b"--xx--", KIND),
+        (b"--xx" + FIELD[:-7] + FIELD + b"--xx--", KIND),
+        (b"--xx\r\n\r\n1\r\n--xx--", KIND),
+        (b"--xx" + FIELD + b"--xx--", "multipart/form-data; boundary="),
         (b"--xx" + FIELD + b"--xx--", "multipart/form-data"),
         (b"--xx" + FIELD + b"--xx--", 'multipart/form-data; boundary="' + "x" * 71 + '"'),
     ],
