@@ -104,49 +104,68 @@ def test_a_record_of_a_mebibyte_is_taken(kafka: str) -> None:
     assert read(kafka, "broker-large", 1) == [value]
 
 
-def test_data_and_address_are_kept_between_runs(own_kafka: OwnKafka) -> None:
+@pytest.mark.fault
+def test_what_was_acknowledged_and_the_address_outlive_a_crash_and_a_clean_end(
+    own_kafka: OwnKafka,
+) -> None:
     broker = own_kafka()
-    first = broker.bootstrap
+    first, jvm, state = broker.bootstrap, broker.jvm_pid, broker.places.state_dir
+    running = status(state)
+    assert (running.running, running.ready, running.pid) == (True, True, jvm)
     write(first, "kept", [b"1", b"2"])
+    broker.kill()
+    assert not lives(jvm)
+    assert broker.restart() == first
+    assert read(first, "kept", 2) == [b"1", b"2"]
+
+    jvm = broker.jvm_pid
     broker.stop()
-    again = EmbeddedBroker(broker.places.state_dir)
-    with again:
+    assert not lives(jvm)
+    stopped = status(state)
+    assert (stopped.running, stopped.ready, stopped.pid) == (False, False, None)
+    broker.stop()
+    with EmbeddedBroker(state) as again:
         assert again.bootstrap == first
         assert read(first, "kept", 2) == [b"1", b"2"]
 
 
-def test_fresh_starts_empty(own_kafka: OwnKafka) -> None:
-    broker = own_kafka()
-    write(broker.bootstrap, "gone", [b"1"])
-    broker.stop()
-    with EmbeddedBroker(broker.places.state_dir, fresh=True) as again:
-        assert "gone" not in topics(again.bootstrap)
-
-
 @pytest.mark.fault
-def test_what_was_acknowledged_survives_a_crash_and_the_address_stays(
-    own_kafka: OwnKafka,
-) -> None:
-    broker = own_kafka()
-    first = broker.bootstrap
-    write(first, "crash", [b"1", b"2"])
-    jvm = broker.jvm_pid
-    broker.kill()
-    assert not lives(jvm)
-    assert broker.restart() == first
-    assert read(first, "crash", 2) == [b"1", b"2"]
+def test_one_broker_at_a_time_has_a_folder_whatever_lies_there(tmp_path: Path) -> None:
+    """Process ids in left-over files may belong to others by now: here, to this very test."""
+    root = tmp_path / "kafka"
+    (root / "data").mkdir(parents=True)
+    (root / "lock").write_text(f"{os.getpid()}\n")
+    (root / "java.pid").write_text(f"{os.getpid()}\n")
+    (root / "broker.json").write_text(
+        f'{{"ports":{{"client":1,"controller":2}},"guard_pid":{os.getpid()},"detached":true}}'
+    )
+    (root / "data" / ".lock").write_text("")
+    assert not status(tmp_path).running
+    assert not stop_background(tmp_path)
+    with EmbeddedBroker(tmp_path) as broker:
+        jvm = broker.jvm_pid
+        assert jvm != os.getpid()
+        with pytest.raises(AlreadyRunningError, match="tidewatch broker stop"):
+            EmbeddedBroker(tmp_path).start()
+        assert status(tmp_path).ready
+        write(broker.bootstrap, "gone", [b"1"])
+        guard = int(Path(f"/proc/{jvm}/stat").read_text().rsplit(")", 1)[1].split()[1])
+        os.kill(guard, signal.SIGKILL)
+        wait_until(lambda: not lives(jvm), "the JVM ends with the guard, and leaves no orphan")
 
-
-def test_stop_leaves_no_process_and_says_so(own_kafka: OwnKafka) -> None:
-    broker = own_kafka()
-    jvm = broker.jvm_pid
-    running = status(broker.places.state_dir)
-    assert (running.running, running.ready, running.pid) == (True, True, jvm)
-    broker.stop()
-    assert not lives(jvm)
-    stopped = status(broker.places.state_dir)
-    assert (stopped.running, stopped.ready, stopped.pid) == (False, False, None)
-    broker.stop()
+    port = int(broker.bootstrap.rsplit(":", 1)[1])
+    wait_until(lambda: is_free(port), "the port is free")
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        with pytest.raises(PortTakenError):
+            broker.restart()
+        # a last port that is taken meanwhile is replaced
+        with EmbeddedBroker(tmp_path, fresh=True) as again:
+            assert again.bootstrap != f"127.0.0.1:{port}"
+            assert status(tmp_path).ready
+            assert "gone" not in topics(again.bootstrap)
 
 
 PARENT = """
@@ -192,15 +211,6 @@ def test_no_orphan_is_left_when_the_parent_is_killed(tmp_path: Path) -> None:
 
 
 @pytest.mark.fault
-def test_no_orphan_is_left_when_the_guard_is_killed(own_kafka: OwnKafka) -> None:
-    broker = own_kafka()
-    jvm = broker.jvm_pid
-    guard = int(Path(f"/proc/{jvm}/stat").read_text().rsplit(")", 1)[1].split()[1])
-    os.kill(guard, signal.SIGKILL)
-    wait_until(lambda: not lives(jvm), "the JVM ends with the guard")
-
-
-@pytest.mark.fault
 def test_a_background_broker_outlives_its_parent_until_it_is_stopped(tmp_path: Path) -> None:
     parent, jvm = start_parent(tmp_path, "detached")
     with parent:
@@ -212,38 +222,6 @@ def test_a_background_broker_outlives_its_parent_until_it_is_stopped(tmp_path: P
     assert not stop_background(tmp_path)
 
 
-def test_a_second_broker_on_the_same_folder_is_refused(own_kafka: OwnKafka) -> None:
-    broker = own_kafka()
-    with pytest.raises(AlreadyRunningError, match="tidewatch broker stop"):
-        EmbeddedBroker(broker.places.state_dir).start()
-    assert status(broker.places.state_dir).ready
-
-
-def test_locks_and_records_left_by_dead_processes_are_no_obstacle(tmp_path: Path) -> None:
-    """Process ids in left-over files may belong to others by now: here, to this very test."""
-    root = tmp_path / "kafka"
-    (root / "data").mkdir(parents=True)
-    (root / "lock").write_text(f"{os.getpid()}\n")
-    (root / "java.pid").write_text(f"{os.getpid()}\n")
-    (root / "broker.json").write_text(
-        f'{{"ports":{{"client":1,"controller":2}},"guard_pid":{os.getpid()},"detached":true}}'
-    )
-    (root / "data" / ".lock").write_text("")
-    assert not status(tmp_path).running
-    assert not stop_background(tmp_path)
-    with EmbeddedBroker(tmp_path) as broker:
-        assert status(tmp_path).ready
-        assert broker.jvm_pid != os.getpid()
-
-
-def test_a_damaged_record_of_the_last_run_is_no_obstacle(tmp_path: Path) -> None:
-    root = tmp_path / "kafka"
-    root.mkdir()
-    (root / "broker.json").write_bytes(b"\xff{")
-    with EmbeddedBroker(tmp_path):
-        assert status(tmp_path).ready
-
-
 def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -251,22 +229,6 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
         port = other.getsockname()[1]
         with pytest.raises(PortTakenError, match=f"127.0.0.1:{port}.*another port"):
             EmbeddedBroker(tmp_path, port=port).start()
-
-
-def test_a_last_port_that_is_taken_meanwhile_is_replaced(own_kafka: OwnKafka) -> None:
-    broker = own_kafka()
-    port = int(broker.bootstrap.rsplit(":", 1)[1])
-    broker.stop()
-    wait_until(lambda: is_free(port), "the port is free")
-    with socket.socket() as other:
-        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        other.bind(("127.0.0.1", port))
-        other.listen()
-        with pytest.raises(PortTakenError):
-            broker.restart()
-        with EmbeddedBroker(broker.places.state_dir) as again:
-            assert again.bootstrap != f"127.0.0.1:{port}"
-            assert status(broker.places.state_dir).ready
 
 
 def test_a_tampered_jar_never_reaches_a_class_path(tmp_path: Path, kafka: str) -> None:
@@ -285,6 +247,10 @@ def test_a_tampered_jar_never_reaches_a_class_path(tmp_path: Path, kafka: str) -
 
 
 def test_a_broker_that_ends_at_its_start_says_why(tmp_path: Path) -> None:
+    root = tmp_path / "kafka"
+    root.mkdir()
+    # a damaged record of the last run is no reason
+    (root / "broker.json").write_bytes(b"\xff{")
     broker = EmbeddedBroker(tmp_path, properties={"num.io.threads": "none"})
     with pytest.raises(BrokerDiedError, match=r"num\.io\.threads"):
         broker.start()
