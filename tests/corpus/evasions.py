@@ -16,9 +16,9 @@ from tests.corpus import samples
 DATA = Path(__file__).parents[1] / "data" / "evasions.toml"
 HEAD = """# How model files hide from scanners
 
-Ways in which hostile model files were made to pass scanners, with the advisories and issues that
-told of them. The corpus of the tests holds samples of each, written for it; each of them is
-malicious to `tidewatch scan`, which a test checks.
+Known ways in which hostile model files evade scanners, with the advisories and issues that describe
+them. The tests have samples of each way, written for them; a test checks that `tidewatch scan`
+calls every sample malicious.
 """
 
 
