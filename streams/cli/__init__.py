@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     # command: (module, what it does)
-    "admit": ("streams.cli.admit", "decide for Kubernetes what may run"),
+    "admit": ("streams.cli.admit", "decide what Kubernetes may run"),
     "baseline": ("streams.cli.baseline", "record what is already in use, without alerts"),
     "broker": ("streams.cli.broker", "start and stop the embedded Kafka, and show its state"),
     "console": ("streams.cli.console", "show incidents and containment in a browser"),
     "dead-letters": ("streams.cli.dead_letters", "show and replay records that could not be read"),
     "doctor": ("streams.cli.doctor", "check settings, disk, broker and topics"),
     "gate": ("streams.cli.gate", "wait for an event's assessment; pass or fail by it"),
-    "gateway": ("streams.cli.gateway", "take events and webhooks over HTTP"),
+    "gateway": ("streams.cli.gateway", "accept events and webhooks over HTTP"),
     "notify": ("streams.cli.notify", "notify people by chat, mail, paging and webhooks"),
     "respond": ("streams.cli.respond", "carry out containment commands"),
     "schema": ("streams.cli.schema", "print the JSON Schema of each topic"),
@@ -41,13 +41,13 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "incidents": ("streams.cli.incidents", "list, explain, decide and export incidents"),
     "scan": ("streams.cli.scan", "check models, requirement files and pipeline definitions"),
     "send": ("streams.cli.send", "publish events from a file"),
-    "taxii": ("streams.cli.taxii", "serve what is shared with partners by TAXII 2.1"),
+    "taxii": ("streams.cli.taxii", "serve shared indicators over TAXII 2.1"),
     "topics": ("streams.cli.topics", "list and create topics, print access rules"),
     "up": ("streams.cli.up", "start everything, and show findings live"),
     "verify": ("streams.cli.verify", "verify the provenance of a model or package"),
-    "watch": ("streams.cli.watch", "show a topic, readable"),
+    "watch": ("streams.cli.watch", "show the records of a topic"),
     "worker": ("streams.cli.worker", "run the apps that read events"),
-    "index": ("streams.cli.index", "stand in front of a package index, and refuse what is bad"),
+    "index": ("streams.cli.index", "serve a package index that refuses bad releases"),
     "intel": ("streams.cli.intel", "import feeds of intelligence, show and withdraw facts"),
     "keys": ("streams.cli.keys", "make signing keys, and bind them to rights"),
     "lock": ("streams.cli.lock", "lock requirements with hashes"),
@@ -55,10 +55,10 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
 }
 
 SILENT: Final = frozenset({"scan", "schema"})
-"""Commands that set up logs themselves, if at all: it takes longer than a scan."""
+"""Commands that set up logs themselves, if at all: setting them up takes longer than a scan."""
 FOR_OTHERS: Final = frozenset({"incidents", "lock", "respond", "scan", "schema", "verify"})
-"""Commands whose files others may read, by the user's umask. All others write state, keys and logs,
-which are private to the user."""
+"""Commands whose files other users may read, subject to the umask. All others write state, keys and
+logs, which are private to the user."""
 EXIT_USAGE: Final = 2
 EXIT_INTERRUPTED: Final = 130
 """128 + SIGINT, as shells expect."""

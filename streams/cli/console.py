@@ -33,7 +33,7 @@ def console(
         ),
     ] = None,
     check: Annotated[
-        Path | None, typer.Option("--check", help="check this file and this machine, then end")
+        Path | None, typer.Option("--check", help="check this file and this machine, then exit")
     ] = None,
     port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="the port, 0 for a free one")

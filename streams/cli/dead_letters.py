@@ -32,7 +32,7 @@ _SHOWN_BYTES = 4096
 def list_letters(
     *,
     reason: ReasonOption = None,
-    limit: Annotated[int, typer.Option(min=1, help="the most to list")] = 100,
+    limit: Annotated[int, typer.Option(min=1, help="list at most this many")] = 100,
     form: FormatOption = Format.TEXT,
 ) -> None:
     """List the dead letters, oldest first within each partition."""

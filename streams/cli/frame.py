@@ -25,7 +25,7 @@ PortOption = Annotated[
 
 
 CheckOption = Annotated[
-    Path | None, typer.Option("--check", help="check this file and this machine, then end")
+    Path | None, typer.Option("--check", help="check this file and this machine, then exit")
 ]
 """The option of a command that runs by a file, to check the file only."""
 

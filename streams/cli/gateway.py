@@ -33,7 +33,7 @@ def gateway(
     ] = None,
     check: Annotated[
         Path | None,
-        typer.Option("--check", help="list this file's addresses, and what is missing here"),
+        typer.Option("--check", help="list this file's addresses and what is missing"),
     ] = None,
     test: Annotated[
         list[str] | None,

@@ -23,11 +23,11 @@ from streams.cli.output import Format, FormatOption, print_json, print_line
 if TYPE_CHECKING:
     from schemas.incidents.commands import CommandView
 
-TargetArgument = Annotated[str, typer.Argument(help="who it is assigned to")]
+TargetArgument = Annotated[str, typer.Argument(help="the assignee")]
 CommandArgument = Annotated[
     str, typer.Argument(help="the command's number, its id, or the beginning of its id")
 ]
-WaitOption = Annotated[bool, typer.Option("--wait", help="until it has an effect")]
+WaitOption = Annotated[bool, typer.Option("--wait", help="wait until it takes effect")]
 WAIT_SECONDS: Final = 60.0
 WAIT_STEP: Final = 0.5
 ReasonOption = Annotated[str, typer.Option(help="why; kept with the incident")]
@@ -230,9 +230,9 @@ def severity(
     tenant: TenantOption = None,
     form: FormatOption = Format.TEXT,
 ) -> None:
-    """Set the severity, until it is set again; `computed` takes the score's.
+    """Set the severity until it is set again; `computed` restores the score's.
 
-    Alerts, their documents and notifications have it. Containment is not changed.
+    It applies to alerts, their documents and notifications. Containment does not change.
     """
     decide(DecisionKind.SEVERITY, incident, reason, tenant=tenant, target=to.value, form=form)
 

@@ -81,7 +81,7 @@ _OF_PARTNERS: Final = frozenset({ExportFormat.STIX, ExportFormat.MISP})
 )
 def list_incidents(
     *,
-    only_open: Annotated[bool, typer.Option("--open", help="leave out what is closed")] = False,
+    only_open: Annotated[bool, typer.Option("--open", help="leave out closed incidents")] = False,
     status: Annotated[
         list[IncidentStatus] | None, typer.Option(help="only with this status; may be repeated")
     ] = None,

@@ -149,18 +149,18 @@ def import_feed(
         str | None, typer.Option("--taxii", help="the URL of a TAXII 2.1 collection, not a file")
     ] = None,
     token: Annotated[
-        str | None, typer.Option(help="of TAXII: the secret, as env:NAME or file:PATH")
+        str | None, typer.Option(help="TAXII: the secret, as env:NAME or file:PATH")
     ] = None,
     user: Annotated[
-        str | None, typer.Option(help="of TAXII: the user name, where the token is a password")
+        str | None, typer.Option(help="TAXII: the user name, if the token is a password")
     ] = None,
     since: Annotated[
-        str | None, typer.Option(help="of TAXII: only objects added after this time")
+        str | None, typer.Option(help="TAXII: only objects added after this time")
     ] = None,
-    kind: Annotated[FeedKind, typer.Option(help="what the file holds")] = FeedKind.AUTO,
+    kind: Annotated[FeedKind, typer.Option(help="the kind of the file")] = FeedKind.AUTO,
     source: Annotated[str | None, typer.Option(help="name of a list's source")] = None,
     manifest: Annotated[Path | None, typer.Option(help="the snapshot's signed manifest")] = None,
-    key: Annotated[Path | None, typer.Option(help="its publisher's Ed25519 key, PEM")] = None,
+    key: Annotated[Path | None, typer.Option(help="the publisher's Ed25519 key, PEM")] = None,
     allow_unsigned: Annotated[
         bool, typer.Option("--allow-unsigned", help="import an unsigned feed")
     ] = False,
@@ -324,7 +324,7 @@ def _show_progress(count: int) -> None:
 def list_facts(
     *,
     prefix: Annotated[str, typer.Option(help="only keys with this prefix")] = "",
-    limit: Annotated[int, typer.Option(min=1, help="the most to show")] = 100,
+    limit: Annotated[int, typer.Option(min=1, help="show at most this many")] = 100,
     form: FormatOption = Format.TEXT,
 ) -> None:
     """List facts: component, kind, versions, sources."""

@@ -170,21 +170,24 @@ def lock(
         Path | None, typer.Option("-o", "--output", help="write the lock here")
     ] = None,
     index_url: Annotated[str | None, typer.Option(help="resolve from this index")] = None,
-    python_version: Annotated[str | None, typer.Option(help="of the target, as 3.11")] = None,
+    python_version: Annotated[str | None, typer.Option(help="the target's Python, as 3.11")] = None,
     offline: Annotated[bool, typer.Option("--offline", help="only from uv's cache")] = False,
     check: Annotated[
         bool, typer.Option("--check", help="only check that the file is a whole, closed lock")
     ] = False,
     build: Annotated[
-        bool, typer.Option("--build", help="with --check: build what has no wheel (runs its code)")
+        bool,
+        typer.Option(
+            "--build", help="with --check: build packages without a wheel (runs their code)"
+        ),
     ] = False,
     form: FormatOption = Format.TEXT,
 ) -> None:
     """Lock requirements: every package at one version, every file by its hash.
 
-    The lock is read again as pip reads it before it is written. With --check the file itself is
-    read so; exit code 1 if something in it is not pinned, has no hash, or asks for a package or an
-    extra that the lock does not name, which would be resolved only when it is installed.
+    Before it is written, the lock is read again as pip reads it. With --check, REQUIREMENTS itself
+    is checked: exit code 1 if an entry is not pinned, has no hash, or requires a package or extra
+    that the lock does not list.
     """
     if not requirements.is_file():
         raise LockError("no such file", where=str(requirements), remedy="name a requirements file")

@@ -38,10 +38,10 @@ def notify(
     ] = None,
     check: CheckOption = None,
     test: Annotated[
-        str | None, typer.Option("--test", help="send a test message to this route, then end")
+        str | None, typer.Option("--test", help="send a test message to this route, then exit")
     ] = None,
     once: Annotated[
-        bool, typer.Option("--once", help="send what is on the topics now, then end")
+        bool, typer.Option("--once", help="send what is on the topics now, then exit")
     ] = False,
     form: FormatOption = Format.TEXT,
 ) -> None:

@@ -112,11 +112,11 @@ def set_policy(
 
 @app.command(epilog=example("tidewatch policy show tenant-a --format json"))
 def show(
-    tenant: Annotated[str, typer.Argument(help="whose")],
+    tenant: Annotated[str, typer.Argument(help="the tenant")],
     *,
     form: FormatOption = Format.TEXT,
 ) -> None:
-    """Show a tenant's policy as `policy set` takes it, or the default where it has set none."""
+    """Show a tenant's policy as `policy set` takes it, or the default if it has none."""
     values = asyncio.run(latest_values(connected_settings(), Channel.POLICY))
     raw = values.get(tenant)
     policy = default_policy(tenant) if raw is None else _POLICIES.decode(raw)
@@ -125,7 +125,7 @@ def show(
         print_json(document)
         return
     if raw is None:
-        print_line(plain(f"# {tenant} has set none; this is the default"))
+        print_line(plain(f"# {tenant} has no policy; this is the default"))
     for line in to_toml(document).splitlines():
         print_line(plain(line))
 

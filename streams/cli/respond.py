@@ -36,9 +36,11 @@ ConfigOption = Annotated[
 def run(
     *,
     config: ConfigOption,
-    once: Annotated[bool, typer.Option("--once", help="end when all is answered")] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="exit when all commands are answered")
+    ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="show what would be done, without acting or answering")
+        bool, typer.Option("--dry-run", help="report what it would do, without acting or answering")
     ] = False,
 ) -> None:
     """Carry out the commands of the tenants in the file, until stopped.
@@ -106,8 +108,8 @@ def check(*, config: ConfigOption, form: FormatOption = Format.TEXT) -> None:
 def keygen(*, config: ConfigOption) -> None:
     """Make the responder's signing key on first use, and print its public half.
 
-    The workers trust it once it lies in their own keys/trusted/responder folder, as a file named
-    after the responder. With a state folder in common it is there already.
+    Workers trust it once it is in their keys/trusted/responder folder, in a file named after the
+    responder. If they share the state folder, it is there already.
     """
     from agents.response.config import load_config  # noqa: PLC0415 -- only this command
 

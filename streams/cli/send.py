@@ -46,19 +46,19 @@ def send(
         str | None, typer.Option("--as", help="the file is a payload of this kind of producer")
     ] = None,
     tenant: Annotated[
-        str | None, typer.Option(help="the tenant, where the payload does not name one")
+        str | None, typer.Option(help="the tenant, if the payload does not name one")
     ] = None,
-    system: Annotated[str | None, typer.Option(help="the host or runner it is from")] = None,
-    image: Annotated[str | None, typer.Option(help="packages: the image they went into")] = None,
-    index_url: Annotated[str | None, typer.Option(help="packages: the index asked")] = None,
+    system: Annotated[str | None, typer.Option(help="the host or runner of the events")] = None,
+    image: Annotated[str | None, typer.Option(help="packages: the image they are in")] = None,
+    index_url: Annotated[str | None, typer.Option(help="packages: the index that was used")] = None,
     extra_index_url: Annotated[
-        list[str] | None, typer.Option(help="packages: a further index asked; repeatable")
+        list[str] | None, typer.Option(help="packages: an extra index that was used; repeatable")
     ] = None,
     lock: Annotated[
         Path | None, typer.Option(help="packages: hashed requirements, pylock.toml or uv.lock")
     ] = None,
     requirements: Annotated[
-        Path | None, typer.Option(help="packages: the requirements asked for")
+        Path | None, typer.Option(help="packages: the requirements that were requested")
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="read everything, send nothing")] = False,
     wait: Annotated[
@@ -70,8 +70,8 @@ def send(
 ) -> None:
     """Publish events, each to the topic of its type, as structured-mode CloudEvents.
 
-    All events are read first: nothing is sent if one of them could not be read. Installers don't
-    record which index was asked nor what was locked: say it with the options for packages.
+    All events are read first: if one of them is unreadable, nothing is sent. Installers record
+    neither the index nor the lock: pass them by the options for packages.
 
     With --wait it is a gate. Exit code 0: nothing at or above --fail-on; 1: a finding, or a failed
     check; 2: not assessed within --timeout, or something could not be checked.

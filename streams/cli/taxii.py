@@ -37,9 +37,9 @@ def taxii(
 ) -> None:
     """Serve the topic `intel-share` to the readers that the file names, until stopped.
 
-    There is a collection for each TLP marking; a reader sees those up to its own, and so marked
-    its own tenant's indicators, if the file binds it to one. It listens on this machine alone,
-    unless the file says otherwise. docs/sharing.md explains it.
+    There is a collection for each TLP marking, and a reader sees those up to its own. A reader that
+    the file binds to a tenant also sees that tenant's own indicators. By default the server
+    listens on this machine only. See docs/sharing.md.
     """
     from streams.taxii.config import load_config  # noqa: PLC0415 -- only this command
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -34,13 +34,10 @@ from streams.kafka.topics import (
 )
 from streams.settings import Settings, load_settings
 
-if TYPE_CHECKING:
-    pass
-
 app = new_app("List and create topics, print access rules.")
 
 TenantOption = Annotated[
-    list[str] | None, typer.Option("--tenant", help="a tenant with topics of its own; repeatable")
+    list[str] | None, typer.Option("--tenant", help="a tenant with its own topics; repeatable")
 ]
 
 
@@ -112,10 +109,10 @@ def acls(
     """Print the access rules: who needs to read and write which topic.
 
     Each row is one Kafka ACL: a principal, an operation, and a topic, consumer group or
-    transactional id by its name or prefix. Anything that is not listed is not needed. A tenant
-    reads its own topics, in consumer groups whose names start with `tenant.<tenant>.`. One that
-    runs a responder of its own writes its answers: to the topic that the operator bound to it, else
-    to that of all. Who may write to that can see how many records it has, though not read them.
+    transactional id by its name or prefix. Rights that are not listed are not needed. A
+    tenant reads its own topics, in consumer groups whose names start with `tenant.<tenant>.`. A
+    tenant with its own responder writes answers to the topic that the operator bound to it, or to
+    the shared one. A writer of the shared topic can see how many records it has, but not read them.
     """
     rules = access_rules(load_settings(), tenant or (), responders=responder)
     if form is Format.JSON:

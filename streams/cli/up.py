@@ -1,4 +1,4 @@
-"""`tidewatch up`: everything at once, with a live view of what is found."""
+"""`tidewatch up`: everything at once, with a live view of findings."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ def up(
         bool,
         typer.Option(
             "--exit-when-done",
-            help="print a summary and end when all is processed; the default where the output "
+            help="print a summary and exit when all is processed; the default if the output "
             "is not a terminal",
         ),
     ] = False,
     form: FormatOption = Format.TEXT,
 ) -> None:
-    """Start the embedded Kafka if none is named, the topics and the workers; show what is found."""
+    """Start the embedded Kafka if none is named, the topics and the workers; show findings."""
     began = time.monotonic()
     settings = load_settings()
     ends = exit_when_done or not sys.stdout.isatty()

@@ -39,16 +39,16 @@ def verify(
     *,
     expected_hashes: Annotated[
         Path | None,
-        typer.Option(help="SHA-256 by file: JSON object, or lines as sha256sum prints them"),
+        typer.Option(help="SHA-256 by file: JSON object, or the output of sha256sum"),
     ] = None,
     source: Annotated[
-        str | None, typer.Option(help="where it should come from: registry/organisation/name")
+        str | None, typer.Option(help="the expected origin: registry/organisation/name")
     ] = None,
     actual_source: Annotated[
-        str | None, typer.Option(help="where it was fetched from; compared with --source")
+        str | None, typer.Option(help="the actual origin; compared with --source")
     ] = None,
     signature: Annotated[
-        Path | None, typer.Option(help="the signature, when it is not among the files")
+        Path | None, typer.Option(help="the signature, if it is not among the files")
     ] = None,
     key: Annotated[list[Path] | None, typer.Option(help="PEM public key to trust")] = None,
     certificate: Annotated[
@@ -64,14 +64,14 @@ def verify(
         Path | None, typer.Option(help="pinned Sigstore trusted_root.json; default: bundled")
     ] = None,
     card: Annotated[
-        Path | None, typer.Option(help="JSON of what the model card claims, as in events")
+        Path | None, typer.Option(help="JSON of the model card's claims, as in events")
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="a warning is a failure too")] = False,
     form: FormatOption = Format.TEXT,
 ) -> None:
     """Check formats, digests, source, signatures and claims; everything offline.
 
-    Exit code 0: all passed, maybe with warnings; 1: a check failed; 2: one could not be finished.
+    Exit code 0: all passed, possibly with warnings; 1: a check failed; 2: one was not completed.
     """
     if not path.exists():
         raise TidewatchError("no such file", where=str(path), remedy="name a model or distribution")

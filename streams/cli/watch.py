@@ -47,12 +47,12 @@ def watch(
     from_start: Annotated[
         bool, typer.Option("--from-start", help="begin with the oldest record")
     ] = False,
-    count: Annotated[int | None, typer.Option(min=1, help="end after so many records")] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="exit after this many records")] = None,
     follow: Annotated[bool, typer.Option(help="keep reading, or stop at the last record")] = True,
-    full: Annotated[bool, typer.Option("--full", help="whole values, indented")] = False,
+    full: Annotated[bool, typer.Option("--full", help="print complete values, indented")] = False,
     form: FormatOption = Format.TEXT,
 ) -> None:
-    """Show the records of a topic as they come: time, place, key, CloudEvents headers, value."""
+    """Show the records of a topic as they arrive: time, offset, key, CloudEvents headers, value."""
     if live == (topic is not None):
         raise TidewatchError(
             "`--live` takes no topics" if live else "no topic is named",
