@@ -9,8 +9,9 @@ from typing import Final
 
 import msgspec
 
-from agents.checks.artifacts.report import FileReport, failed, severity_of
+from agents.checks.artifacts.report import FileReport, failed
 from agents.checks.artifacts.sandbox.pool import SandboxPool
+from agents.checks.artifacts.scanning import severity_of
 from agents.fetching.errors import FetchError
 from agents.fetching.sources import DescriptorSource, OpenSource, sha256_stream
 from schemas.severity import Severity

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from agents.checks.artifacts.scanning import Scan
+from agents.checks.artifacts.scanning import Scan, severity_of
 from agents.domain.detection import Detection
-from agents.domain.rules import rule_named
 from schemas.severity import Severity, Verdict
 
 
@@ -27,11 +26,6 @@ class FileReport(msgspec.Struct, frozen=True, kw_only=True):
     """Why it is corrupt, incomplete or unsupported."""
     confinement: str = ""
     """What the process that scanned it had given up; empty when it was scanned in no other."""
-
-
-def severity_of(detection: Detection) -> Severity:
-    """Return a detection's severity, its own or its rule's."""
-    return detection.severity or rule_named(detection.rule_id).severity
 
 
 def verdict_of(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
 from agents.domain.detection import Detection
+from agents.domain.rules import rule_named
 from schemas.errors import TidewatchError
 from schemas.severity import Severity
 
@@ -18,6 +19,9 @@ ARCHIVES: Final = frozenset(
 )
 MAX_DETECTIONS: Final = 500
 """Per file; beyond, one detection says how many were left out."""
+
+
+_Item = TypeVar("_Item")
 
 
 class BudgetExceededError(TidewatchError):
@@ -98,6 +102,11 @@ class Budget:
             raise BudgetExceededError("the file takes more steps than the limit of the scan")
 
 
+def severity_of(detection: Detection) -> Severity:
+    """Return a detection's severity, its own or its rule's."""
+    return detection.severity or rule_named(detection.rule_id).severity
+
+
 class Scan:
     """One file's scan: parsers report to it and hand it what they contain."""
 
@@ -133,6 +142,8 @@ class Scan:
         self.budget = budget or Budget()
         self.siblings = siblings
         self.detections: list[Detection] = []
+        self._lesser = 0
+        """How many of them are less than critical."""
         self.dropped = 0
         self.incomplete: list[str] = []
         self.corrupt: list[str] = []
@@ -162,9 +173,6 @@ class Scan:
             confidence: When other than the rule's.
             evidence: offset, opcode, global, line, key ...
         """
-        if len(self.detections) >= MAX_DETECTIONS:
-            self.dropped += 1
-            return
         location = {"file": self.path}
         if self.member:
             location["member"] = self.member
@@ -178,9 +186,40 @@ class Scan:
             severity=severity,
             confidence=confidence,
         )
-        self.detections.append(detection)
-        if self.sink is not None:
+        if self._keep(detection) and self.sink is not None:
             self.sink(detection)
+
+    def _keep(self, detection: Detection) -> bool:
+        """Keep a finding, in place of a less severe one if there is no room; return whether."""
+        grave = severity_of(detection) is Severity.CRITICAL
+        if len(self.detections) < MAX_DETECTIONS:
+            self.detections.append(detection)
+            self._lesser += not grave
+            return True
+        self.dropped += 1
+        if not (grave and self._lesser):
+            return False
+        self._lesser -= 1
+        lesser = (
+            index
+            for index, kept in enumerate(self.detections)
+            if severity_of(kept) is not Severity.CRITICAL
+        )
+        self.detections[next(lesser)] = detection
+        return True
+
+    def first(self, items: Sequence[_Item], most: int, what: str) -> Sequence[_Item]:
+        """Return the first of some items, and mark the file incomplete if that leaves out any.
+
+        Args:
+            items: Of the file.
+            most: How many are read.
+            what: What they are, in the plural.
+        """
+        if len(items) > most:
+            self.mark_incomplete(f"more than {most} {what}")
+            return items[:most]
+        return items
 
     def mark_incomplete(self, reason: str) -> None:
         """Mark the file incomplete: something here was not analysed to its end."""
@@ -244,18 +283,14 @@ class Scan:
     def adopt(self, detections: list[Detection]) -> None:
         """Take over what a trial found, and report it."""
         for detection in detections:
-            if len(self.detections) >= MAX_DETECTIONS:
-                self.dropped += 1
-                continue
-            self.detections.append(detection)
-            if self.sink is not None:
+            if self._keep(detection) and self.sink is not None:
                 self.sink(detection)
 
     def absorb(self, inner: Scan) -> None:
         """Take over what a member's scan found."""
-        room = MAX_DETECTIONS - len(self.detections)
-        self.detections.extend(inner.detections[:room])
-        self.dropped += inner.dropped + max(len(inner.detections) - room, 0)
+        self.dropped += inner.dropped
+        for detection in inner.detections:
+            self._keep(detection)
         self.incomplete.extend(inner.incomplete)
         self.corrupt.extend(inner.corrupt)
         self.unsupported.extend(inner.unsupported)

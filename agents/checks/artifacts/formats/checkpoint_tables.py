@@ -16,7 +16,7 @@ _OCDBT: Final = (b"\x0c\xdb\x3a\x2a", b"\x0c\xdb\x20\xde", b"\x0c\xdb\x1c\xde")
 _OCDBT_HEAD: Final = 12
 _RECORD: Final = 16
 """Bytes of a TFRecord besides its data: a length, and two checksums."""
-MAX_RECORDS: Final = 100_000
+MAX_RECORDS: Final = 5_000_000
 _FINGERPRINT: Final = {1: VARINT, 2: VARINT, 3: VARINT, 4: VARINT, 5: VARINT, 6: LENGTH, 7: LENGTH}
 MAX_FINGERPRINT: Final = 4096
 
@@ -67,6 +67,7 @@ def _parse_records(scan: Scan, name: str, source: Source) -> None:
         offset += length + _RECORD
         if offset > source.size:
             raise CorruptFileError(f"a record of {length} bytes reaches beyond the file")
+    scan.mark_incomplete(f"more than {MAX_RECORDS} records")
 
 
 INDEX: Final = Format(name="checkpoint-index", matches=_is_table, parse=parse_numbers, numeric=True)

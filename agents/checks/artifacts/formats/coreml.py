@@ -127,7 +127,8 @@ def parse(scan: Scan, name: str, source: Source) -> None:
                 name=message.text(1)[:200],
             )
         for texts in message.strings.values():
-            for text in texts[:1000]:
+            for text in texts:
+                scan.budget.step(1)
                 if len(text) > 8:
                     report_text(scan, message.kind, text)
     if not content:

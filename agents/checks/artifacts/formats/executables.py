@@ -143,7 +143,7 @@ def report_script(scan: Scan, text: str, *, shell: bool = True) -> None:
         shell: Whether its lines may be commands of a shell.
     """
     reported: set[str] = set()
-    for number, line in enumerate(text.splitlines()[:200_000], 1):
+    for number, line in enumerate(text.splitlines(), 1):
         stripped = line.strip()
         if stripped.startswith(("#", "::", "//", "rem ", "REM ")):
             continue

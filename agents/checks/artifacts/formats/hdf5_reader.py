@@ -25,6 +25,7 @@ from agents.checks.artifacts.scanning import (
 UNDEFINED: Final = (1 << 64) - 1
 MAX_OBJECTS, MAX_MESSAGES = 200_000, 100_000
 MAX_TEXT: Final = 32 << 20
+MAX_TEXTS: Final = 100_000
 LINK_INFO, LINK, EXTERNAL, LAYOUT, ATTRIBUTE = 0x02, 0x06, 0x07, 0x08, 0x0C
 CONTINUATION, SYMBOLS, ATTRIBUTE_INFO, SPACE, TYPE = 0x10, 0x11, 0x15, 0x01, 0x03
 LARGEST: Final = 1 << 36
@@ -394,12 +395,15 @@ class _Walker:
         cursor.take(-(-space_size // pad) * pad)
         if flags & 1 or len(kind) < 8:
             return
-        value = cursor.take(min(cursor.left, MAX_TEXT))
         key = f"{path}@{name}"[:200]
+        if cursor.left > MAX_TEXT:
+            self._scan.mark_incomplete(f"the attribute {key} has {cursor.left} bytes")
+        value = cursor.take(min(cursor.left, MAX_TEXT))
         if kind[0] & 0x0F == STRING:
             self._text(key, name, value.rstrip(b"\0"))
         elif kind[0] & 0x0F == VARIABLE:
-            for index in range(min(len(value) // 16, 4096)):
+            texts = range(len(value) // 16)
+            for index in self._scan.first(texts, MAX_TEXTS, f"texts in {key}"):
                 length = int.from_bytes(value[16 * index : 16 * index + 4], "little")
                 heap = _u64(value, 16 * index + 4)
                 item = int.from_bytes(value[16 * index + 12 : 16 * index + 16], "little")

@@ -6,7 +6,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 from jinja2 import nodes
 
@@ -15,6 +15,7 @@ MAX_FOLDED: Final = 4096
 MAX_VALUES: Final = 32
 """Values that one name or expression may have; the rest is left out."""
 MAX_FOLD_DEPTH: Final = 120
+_Value = TypeVar("_Value")
 
 
 def range_length(node: nodes.Node) -> int:
@@ -95,6 +96,8 @@ class Folding:
         self._known = known
         self._effort = effort
         self._settled: dict[int, list[object]] = {}
+        self.cut = False
+        """Whether an expression has more values than are followed."""
 
     @property
     def exhausted(self) -> bool:
@@ -132,12 +135,17 @@ class Folding:
             return []
         results: list[object] = []
         try:
-            for value in itertools.islice(self._fold(node, depth), MAX_VALUES):
+            for value in self._first(self._fold(node, depth)):
                 self._effort -= 1 + (len(value) if isinstance(value, str | list) else 0)
                 results.append(value)
         except (ValueError, TypeError, KeyError, IndexError, OverflowError):
             return results  # what the template engine would refuse too
         return results
+
+    def _first(self, values: Iterator[_Value]) -> Iterator[_Value]:
+        yield from itertools.islice(values, MAX_VALUES)
+        if next(values, None) is not None:
+            self.cut = True
 
     def _fold(self, node: nodes.Node, depth: int) -> Iterator[object]:
         """Yield what an expression may be, strings, numbers and lists of strings alike."""
@@ -161,7 +169,7 @@ class Folding:
                 yield [part[0] for part in parts]
         elif isinstance(node, nodes.Concat):
             parts = [each(item) for item in node.nodes]
-            for chosen in itertools.islice(itertools.product(*parts), MAX_VALUES):
+            for chosen in self._first(itertools.product(*parts)):
                 yield "".join(str(part) for part in chosen)[: MAX_FOLDED + 1]
         elif isinstance(node, nodes.Add | nodes.Mod | nodes.Mul):
             for left, right in itertools.product(each(node.left), each(node.right)):

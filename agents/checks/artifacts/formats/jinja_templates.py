@@ -189,7 +189,7 @@ class _Judge:
                     self._keep(target.name, self._folding.texts(value))
         elif isinstance(node, nodes.For) and isinstance(node.target, nodes.Name):
             if isinstance(node.iter, nodes.List | nodes.Tuple):
-                for item in node.iter.items[:MAX_VALUES]:
+                for item in node.iter.items:
                     self._keep(node.target.name, self._folding.texts(item))
         elif isinstance(node, nodes.AssignBlock) and isinstance(node.target, nodes.Name):
             parts = [
@@ -209,8 +209,12 @@ class _Judge:
     def _keep(self, name: str, values: list[str]) -> None:
         known = self._values.setdefault(name, [])
         for value in values:
-            if value not in known and len(known) < MAX_VALUES:
+            if value in known:
+                continue
+            if len(known) < MAX_VALUES:
                 known.append(value)
+            else:
+                self._folding.cut = True
 
     def _judge(self, node: nodes.Node, macros: set[str]) -> None:
         if isinstance(node, nodes.Getattr | nodes.Getitem):
@@ -247,7 +251,7 @@ class _Judge:
             names = [node.attr]
         else:
             names = self._folding.texts(node.arg)
-            if not names and is_built(node.arg):
+            if (not names or self._folding.cut) and is_built(node.arg):
                 self._add(
                     "TW-MODEL-TEMPLATE-BUILT-NAME",
                     "looks up a name that it puts together from parts",

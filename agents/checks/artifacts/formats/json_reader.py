@@ -1,5 +1,4 @@
 """Reads JSON: model configurations, index files, schemas of serialisers, notebooks, boosters."""
-# ruff: noqa: PLR2004 -- sizes and offsets are given where the format is read
 
 from __future__ import annotations
 
@@ -23,7 +22,8 @@ from agents.checks.artifacts.readers.window import decode_text, read_document
 from agents.checks.artifacts.scanning import BudgetExceededError, CorruptFileError, Scan, Source
 from schemas.severity import Severity
 
-MAX_TEXT: Final = 1 << 16
+SHORT: Final = 8
+"""Characters of a text that holds neither code nor a file."""
 """Characters of one value that are searched."""
 CONFIGURATION: Final = re.compile(
     r"(^|[._-])(config|configs|configuration|index|metadata|schema|params|hparams|hyperparameters|"
@@ -72,7 +72,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
         runs = _RUN_BY_TOOLS.search(name.lower()) is not None
         severity = None if read_by_loader else Severity.LOW
         for path, _, value in leaves(scan, document):
-            if isinstance(value, str) and 8 < len(value) < MAX_TEXT and "template" not in path:
+            if isinstance(value, str) and len(value) > SHORT and "template" not in path:
                 untrusted = runs and is_untrusted_fetch(value)
                 report_text(scan, path, value, Severity.CRITICAL if untrusted else severity)
                 report_stray_template(scan, base, path, value)
@@ -104,7 +104,7 @@ def load(scan: Scan, raw: bytes) -> Any:  # noqa: ANN401 -- JSON
 
 
 def _lines(scan: Scan, source: Source) -> None:
-    for number, line in enumerate(read_document(scan, source).splitlines()[:1_000_000], 1):
+    for number, line in enumerate(read_document(scan, source).splitlines(), 1):
         if line.strip():
             try:
                 orjson.loads(line)

@@ -50,7 +50,7 @@ _MARKERS: Final = frozenset(
 )
 _LOOKUPS: Final = re.compile(r"^(String|Integer|Index)Lookup$|^TextVectorization$")
 _TOKENIZERS: Final = re.compile(r"(Tokenizer|Preprocessor)(Layer)?$")
-MAX_PATH: Final = 300
+MAX_PATH: Final = 4096
 _CODE_HEADS: Final = (b"\xe3", b"c\x00\x00\x00", b"\x63\x00\x00")
 _BUILTIN_TYPES: Final = frozenset(
     ["float", "int", "str", "bool", "list", "tuple", "dict", "bytes", "slice", "set"]

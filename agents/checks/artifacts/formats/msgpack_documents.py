@@ -11,7 +11,6 @@ from agents.checks.artifacts.readers.embedded import FILE_HEADS, report_text
 from agents.checks.artifacts.readers.window import Cursor, Window
 from agents.checks.artifacts.scanning import (
     BudgetExceededError,
-    BytesSource,
     CorruptFileError,
     Scan,
     Source,
@@ -21,7 +20,7 @@ MAX_DEPTH: Final = 512
 FLAX_TYPES: Final = frozenset((1, 2, 3))
 """flax.serialization: an array, a complex number, a NumPy scalar."""
 TIMESTAMP: Final = -1
-MAX_TEXT: Final = 1 << 20
+MAX_TEXT: Final = 16 << 20
 ABSURD: Final = 1 << 31
 _FIXED: Final = {
     0xCA: 4, 0xCB: 8, 0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8, 0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8,
@@ -84,13 +83,26 @@ def parse(scan: Scan, name: str, source: Source) -> None:
     cursor = Cursor(Window(source))
     _Walker(scan, cursor).walk(cursor.end)
     if cursor.left:
-        tail = cursor.take(min(cursor.left, MAX_TEXT))
+        tail = _Held(cursor.window, cursor.offset, cursor.left)
         scan.report(
             "TW-MODEL-MSGPACK-TRAILING",
-            f"{len(tail)} bytes follow the last value",
-            offset=cursor.offset - len(tail),
+            f"{tail.size} bytes follow the last value",
+            offset=cursor.offset,
         )
-        scan.descend("trailing", BytesSource(tail))
+        scan.descend("trailing", tail)
+
+
+class _Held:
+    """Bytes of a value as a source."""
+
+    def __init__(self, window: Window, offset: int, size: int) -> None:
+        self._window = window
+        self._offset = offset
+        self.size = size
+
+    def read(self, offset: int, length: int) -> bytes:
+        length = min(length, self.size - offset)
+        return self._window.read(self._offset + offset, length) if length > 0 else b""
 
 
 class _Walker:
@@ -167,14 +179,15 @@ class _Walker:
         if length > self._cursor.left:
             self._bounds(length, start)
         kept = min(length, MAX_TEXT if text else 64)
+        if text and length > MAX_TEXT:
+            self._scan.mark_incomplete(f"a text of {length} bytes, of which {MAX_TEXT} are read")
         raw = self._cursor.take(min(kept, length))
         if text:
             if length > 8:
                 report_text(self._scan, f"text@{start}", raw.decode("utf-8", "replace"))
         elif raw.startswith(FILE_HEADS) and length > 16:
-            whole = raw + self._cursor.take(min(length, MAX_TEXT) - len(raw))
-            self._scan.descend(f"bytes@{start}", BytesSource(whole))
-            kept = len(whole)
+            at = self._cursor.offset - len(raw)
+            self._scan.descend(f"bytes@{start}", _Held(self._cursor.window, at, length))
         self._cursor.skip(max(length - kept, 0))
 
     def _extension(self, length: int, start: int, depth: int) -> None:
@@ -184,15 +197,15 @@ class _Walker:
             raise CorruptFileError(f"{length} bytes declared at offset {start}")
         end = self._cursor.offset + length
         if kind not in FLAX_TYPES and kind != TIMESTAMP:
-            raw = self._cursor.window.read(self._cursor.offset, min(length, MAX_TEXT))
+            held = _Held(self._cursor.window, self._cursor.offset, length)
             self._scan.report(
                 "TW-MODEL-MSGPACK-EXTENSION",
                 f"the extension type {kind} is not Flax's",
                 offset=start,
                 name=str(kind),
             )
-            if raw.startswith(FILE_HEADS):
-                self._scan.descend(f"extension@{start}", BytesSource(raw))
+            if held.read(0, 64).startswith(FILE_HEADS):
+                self._scan.descend(f"extension@{start}", held)
         elif kind in FLAX_TYPES and depth == 0:
             # shape, type, bytes: a tuple of its own, in MessagePack again
             head = self._cursor.window.read(self._cursor.offset, min(length, 64))

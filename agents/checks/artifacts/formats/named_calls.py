@@ -156,7 +156,7 @@ def _judge_constructor(scan: Scan, prefix: str, mapping: dict[Any, Any]) -> None
 def _judge_download(scan: Scan, document: dict[Any, Any]) -> None:
     """Report the command or the program by which Ultralytics fetches a data set."""
     text = document.get("download")
-    if not isinstance(text, str) or "names" not in document or len(text) > MAX_CODE:
+    if not isinstance(text, str) or "names" not in document:
         return
     if text.startswith("bash "):
         if is_hostile_command(text):
@@ -168,10 +168,10 @@ def _judge_download(scan: Scan, document: dict[Any, Any]) -> None:
 def _nodes(document: dict[Any, Any]) -> Iterator[tuple[str, str, object]]:
     """Yield place, kind and inputs of the nodes of a workflow, of both forms of ComfyUI's."""
     listed = document.get("nodes")
-    for index, node in enumerate(listed[:10_000] if isinstance(listed, list) else ()):
+    for index, node in enumerate(listed if isinstance(listed, list) else ()):
         if isinstance(node, dict) and isinstance(node.get("type"), str):
             yield f"nodes[{index}]", node["type"], node.get("widgets_values")
-    for key, node in list(document.items())[:10_000]:
+    for key, node in document.items():
         if isinstance(node, dict) and isinstance(node.get("class_type"), str):
             yield str(key)[:80], node["class_type"], node.get("inputs")
 
@@ -180,13 +180,14 @@ def _judge_node(scan: Scan, where: str, kind: str, given: object) -> None:
     for text in texts(given):
         if _CODE_NODE.search(kind):
             _judge_code(scan, where, text)
-        elif len(text) < MAX_CODE:
+        else:
             report_text(scan, where, text)
 
 
 def _judge_code(scan: Scan, key: str, text: str) -> None:
     """Report what a text does that is run as Python, if it does what no configuration needs."""
     if len(text) > MAX_CODE:
+        scan.mark_incomplete(f"{key} runs code of {len(text)} characters")
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the text's own escapes

@@ -43,7 +43,9 @@ def is_notebook(document: object) -> bool:
 def report_notebook(scan: Scan, document: dict[str, Any]) -> None:
     """Report what the cells of a notebook run; a notebook runs only when a person starts it."""
     cells = document.get("cells")
-    for index, cell in enumerate(cells[:MAX_CELLS] if isinstance(cells, list) else []):
+    for index, cell in enumerate(
+        scan.first(cells, MAX_CELLS, "cells") if isinstance(cells, list) else []
+    ):
         if not isinstance(cell, dict):
             continue
         key = f"cells[{index}]"

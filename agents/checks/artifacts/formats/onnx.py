@@ -56,7 +56,7 @@ _ATEN_FILES: Final = re.compile(r"(?i)^(aten::)?(from_file|_?save|_?load|read_fi
 """What PyTorch's operators that name another do with files."""
 _FILE: Final = re.compile(r"[^\x00-\x1f\x7f<>\ufffd]{1,1024}")
 """The path of a compiled graph, which may lie in the attribute itself as well (EPContext)."""
-MAX_STRING: Final = 1 << 20
+MAX_STRING: Final = 16 << 20
 
 
 SUFFIXES: Final = (
@@ -117,7 +117,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
         for message in walk(scan, window, SCHEMA, "Model"):
             if message.kind == "Graph":
                 graphs += 1
-                report_text(scan, "doc_string", message.text(10)[:MAX_STRING])
+                report_text(scan, "doc_string", message.text(10))
             elif message.kind == "Node":
                 for operator in message.texts(4) or [""]:
                     for domain in message.texts(7) or [""]:
@@ -195,9 +195,11 @@ def _judge_location(scan: Scan, location: str, name: str) -> None:
 
 def _judge_attribute(scan: Scan, window: Window, attribute: Message) -> None:
     for number in (4, 9):
-        for start, end in attribute.ranges.get(number, [])[:1000]:
+        for start, end in attribute.ranges.get(number, []):
             if end - start > MAX_STRING:
+                scan.mark_incomplete(f"an attribute of {end - start} bytes")
                 continue
+            scan.budget.step(1 + (end - start) // 16)
             text = window.read(start, end - start).decode("utf-8", "replace")
             if attribute.text(1) == "operator" and (
                 _EXECUTES.match(text) or _ATEN_FILES.match(text)

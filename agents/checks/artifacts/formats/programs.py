@@ -66,7 +66,7 @@ def parse_site(scan: Scan, name: str, source: Source) -> None:
     """
     del name
     text = decode_text(read_document(scan, source))
-    for number, line in enumerate(text.splitlines()[:1000], 1):
+    for number, line in enumerate(text.splitlines(), 1):
         if _SITE.match(line):
             _report_python(scan, line, f"line {number}")
 

@@ -349,7 +349,7 @@ def _judge_code(scan: Scan, reference: str, key: str) -> None:
 
 def _judge_index(scan: Scan, document: dict[Any, Any]) -> None:
     """Report files that an index lists and that lie elsewhere."""
-    for key, what, listed in sorted(set(_listed(document)))[:100_000]:
+    for key, what, listed in sorted(set(_listed(document))):
         if escapes(listed):
             scan.report(
                 "TW-MODEL-PATH-ESCAPES",
@@ -415,7 +415,7 @@ _SENTENCE: Final = ("sentence_transformers.", "pylate.", "model2vec.", "transfor
 
 def _judge_modules(scan: Scan, document: list[Any]) -> None:
     """Report modules of a sentence-transformers model that are not its own."""
-    for index, module in enumerate(document[:1000]):
+    for index, module in enumerate(document):
         kind = module.get("type") if isinstance(module, dict) else None
         if isinstance(kind, str) and not kind.startswith(_SENTENCE):
             _judge_code(scan, kind, f"[{index}].type")

@@ -209,7 +209,7 @@ def _judge_arguments(scan: Scan, prefix: str, mapping: dict[Any, Any]) -> None:
     for key, held in mapping.items():
         if key in _CALLED or isinstance(held, dict):
             continue
-        for value in held[:1000] if isinstance(held, list) else [held]:
+        for value in held if isinstance(held, list) else [held]:
             if isinstance(value, str) and handed_on().match(value):
                 scan.report(
                     "TW-MODEL-TARGET-DANGEROUS",

@@ -143,11 +143,15 @@ SUSPECT: Final = re.compile(
 _NOT_SUSPECT: Final = re.compile(
     r"(?i)(executor|execution|systemtime|XlaCompile|evaluate|interval|retrieval|Eval(uation)?Metric)"
 )
-MAX_STRING: Final = 1 << 20
+MAX_STRING: Final = 16 << 20
+"""Bytes of a text; the largest that models hold are vocabularies."""
 PRIVATE: Final = re.compile(r"(/etc/(passwd|shadow|cron)|\.ssh/|\.bashrc|/proc/self|\.aws/)")
 _PATH: Final = re.compile(r"(?:/|~/|[A-Za-z]:\\|\.\./|(?:file|https?|ftp|hdfs|gs|s3)://)[^\s\0]+\Z")
 """A file that does not lie in the model's folder."""
 MAX_PATHS: Final = 100
+"""Of which one is shown."""
+SHORT: Final = 8
+"""Bytes of a text that names nothing outside."""
 _FIELD: Final = re.compile(r"(?m)^\s*\w+\s*[:{<\[]")
 _OPERATOR: Final = re.compile(r"""\bop\s*:\s*["']([\w>]{1,200})["']""")
 _UPWARDS: Final = re.compile(
@@ -270,7 +274,7 @@ def parse_text(scan: Scan, name: str, source: Source) -> None:
     for match in _OPERATOR.finditer(text):
         scan.budget.step(1)
         _judge_operator(scan, match.group(1), "a node", operators)
-    for path in sorted(set(_UPWARDS.findall(text)))[:MAX_PATHS]:
+    for path in sorted(set(_UPWARDS.findall(text))):
         scan.report(
             "TW-MODEL-PATH-ESCAPES",
             f"the configuration names {path[:120]!r}",
@@ -301,14 +305,16 @@ def _judge_operator(scan: Scan, operator: str, node: str, seen: dict[str, str]) 
 
 def _judge_strings(scan: Scan, window: Window, message: Message, outside: list[str]) -> None:
     for number in (1, 2, 4, 8):
-        for start, end in message.ranges.get(number, [])[:200]:
-            if not 8 <= end - start <= MAX_STRING:
+        if message.kind == "Tensor" and number == 4 and message.number(1) != STRING_TENSOR:
+            continue  # numbers
+        for start, end in message.ranges.get(number, []):
+            if end - start < SHORT:
                 continue
-            scan.budget.step((end - start) // 16)
+            if end - start > MAX_STRING:
+                scan.mark_incomplete(f"a text of {end - start} bytes")
+                continue
+            scan.budget.step(1 + (end - start) // 16)
             raw = window.read(start, end - start)
-            content = message.kind == "Tensor" and number == 4
-            if content and message.number(1) != STRING_TENSOR:
-                continue
             text = raw.decode("utf-8", "replace")
             if message.kind == "Tensor" and _PATH.match(text) and len(outside) < MAX_PATHS:
                 outside.append(text)

@@ -40,6 +40,8 @@ def parse(scan: Scan, name: str, source: Source) -> None:
             scan.mark_incomplete("the file's content is not here, only a pointer to it")
         return
     if source.size > MAX_TEXT:
+        if _is_judged(base):
+            scan.mark_incomplete(f"a text of {source.size} bytes, of which none are read")
         return  # vocabularies and logs; nothing reads them but as data
     raw = read_document(scan, source)
     if (offset := unwritten(raw)) is not None:
@@ -61,7 +63,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
     elif base == "modelfile" or base.endswith(".modelfile"):
         _judge_modelfile(scan, text)
     elif base in _PROJECTS:
-        for number, line in enumerate(text.splitlines()[:100_000], 1):
+        for number, line in enumerate(_lines(scan, text), 1):
             report_requirement(scan, line.strip(" \t,[]").strip("'\""), number)
     elif base.startswith(("dockerfile", "makefile")):
         _judge_dockerfile(scan, text)
@@ -69,6 +71,22 @@ def parse(scan: Scan, name: str, source: Source) -> None:
         scan.report(
             "TW-MODEL-MARKUP-SCRIPT", f"markup with {match.group()[:40]!r}", offset=match.start()
         )
+
+
+def _is_judged(base: str) -> bool:
+    """Return whether a text of a name is more than data."""
+    return base.endswith((*_TEMPLATES, ".md", ".html", ".svg", ".gitattributes", "modelfile")) or (
+        base in _PROJECTS
+        or base.startswith(("dockerfile", "makefile", "chat_template"))
+        or _REQUIREMENTS.search(base) is not None
+    )
+
+
+def _lines(scan: Scan, text: str) -> list[str]:
+    """Return the lines of a text, and spend them."""
+    lines = text.splitlines()
+    scan.budget.step(len(lines))
+    return lines
 
 
 def _judge_card(scan: Scan, text: str, name: str) -> None:
@@ -90,12 +108,12 @@ def _judge_card(scan: Scan, text: str, name: str) -> None:
 
 
 def _judge_requirements(scan: Scan, text: str) -> None:
-    for number, line in enumerate(text.splitlines()[:100_000], 1):
+    for number, line in enumerate(_lines(scan, text), 1):
         report_requirement(scan, line, number)
 
 
 def _judge_modelfile(scan: Scan, text: str) -> None:
-    for number, line in enumerate(text.splitlines()[:100_000], 1):
+    for number, line in enumerate(_lines(scan, text), 1):
         words = line.split(maxsplit=1)
         if len(words) > 1 and words[0].upper() in ("FROM", "ADAPTER"):
             path = words[1].strip().strip("\"'")
@@ -109,7 +127,7 @@ def _judge_modelfile(scan: Scan, text: str) -> None:
 
 
 def _judge_dockerfile(scan: Scan, text: str) -> None:
-    for number, line in enumerate(text.splitlines()[:100_000], 1):
+    for number, line in enumerate(_lines(scan, text), 1):
         if is_untrusted_fetch(line.replace('", "', " ").replace('","', " ")):
             scan.report(
                 "TW-MODEL-SCRIPT-HOSTILE",

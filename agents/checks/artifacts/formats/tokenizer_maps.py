@@ -13,7 +13,6 @@ _ADDRESS: Final = re.compile(
 )
 _PROSE: Final = re.compile(r"[A-Za-z]{2}(\s+[A-Za-z]{2,}){2}\s+[A-Za-z]{2}")
 _REWRITERS: Final = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
-MAX_STEPS: Final = 10_000
 
 
 def is_tokenizer(base: str, document: object) -> bool:
@@ -79,9 +78,8 @@ def _inserts(scan: Scan, what: str, text: str) -> None:
 def _judge_part(scan: Scan, part: str, document: object) -> None:
     """Report what a part puts into texts: replacements, prefixes and templates of its own."""
     waiting: list[object] = [document]
-    for _ in range(MAX_STEPS):
-        if not waiting:
-            return
+    while waiting:
+        scan.budget.step(1)
         value = waiting.pop()
         if isinstance(value, dict):
             for key, held in value.items():

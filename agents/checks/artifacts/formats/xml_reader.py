@@ -15,7 +15,8 @@ from agents.checks.artifacts.scanning import BudgetExceededError, CorruptFileErr
 
 MAX_DEPTH: Final = 500
 MAX_ELEMENTS: Final = 5_000_000
-MAX_TEXT: Final = 1 << 16
+MAX_TEXT: Final = 16 << 20
+MAX_ENTITY: Final = 1 << 16
 _SCRIPT: Final = re.compile(
     r"(?i)<script|javascript:|java\.lang\.|Runtime\.getRuntime|ProcessBuilder|eval\s*\(|"
     r"\bexec\s*\(|\bos\.system|\bsubprocess\b|__import__|ActiveXObject|WScript|powershell|"
@@ -108,7 +109,7 @@ class _Reader:
         del base, public, notation, parameter
         if system:
             self._report("TW-MODEL-XML-ENTITY", f"the entity {name[:80]} is at {system[:120]!r}")
-        elif value and ("&" in value or "%" in value or len(value) > MAX_TEXT):
+        elif value and ("&" in value or "%" in value or len(value) > MAX_ENTITY):
             self._report("TW-MODEL-XML-EXPANSION", f"the entity {name[:80]} is made of others")
             self._refused = True
             self._scan.mark_incomplete("entities made of entities are not expanded")
@@ -152,6 +153,8 @@ class _Reader:
         self._length += len(data)
         if self._length <= MAX_TEXT:
             self._text.append(data)
+        elif self._length - len(data) <= MAX_TEXT:
+            self._scan.mark_incomplete(f"an element of more than {MAX_TEXT} characters")
 
     def _end(self, tag: str) -> None:
         if self._path:
@@ -162,7 +165,7 @@ class _Reader:
             self._judge_value(tag, text)
 
     def _judge_value(self, path: str, value: str) -> None:
-        if len(value) > MAX_TEXT or len(value) < 8:
+        if len(value) < 8:
             return
         if match := _SCRIPT.search(value):
             self._report("TW-MODEL-XML-SCRIPT", f"{path[:80]} holds {match.group()[:60]!r}")

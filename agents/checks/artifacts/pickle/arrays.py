@@ -84,15 +84,17 @@ def other_file(state: Any) -> str:  # noqa: ANN401
             folder of the pickle, and what is in that file is loaded, pickles too.
     """
     waiting = [state]
-    for _ in range(100):
-        if not waiting:
-            break
+    seen: set[int] = set()
+    while waiting:
         value = waiting.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
         if isinstance(value, str) and _OUTSIDE.search(value):
             return value
         if isinstance(value, Mapping):
             pairs = zip(value[::2], value[1::2], strict=False)
             waiting += [value for key, value in pairs if key == "filename"]
         elif isinstance(value, tuple):
-            waiting += value[:10]
+            waiting += value
     return ""

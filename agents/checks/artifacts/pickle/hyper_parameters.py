@@ -13,7 +13,6 @@ from agents.checks.artifacts.pickle.symbols import End, Mapping, Result
 from agents.checks.artifacts.scanning import Scan
 
 KEY: Final = "_instantiator"
-MAX_VALUES: Final = 200_000
 _PLAIN: Final = frozenset((str, bytes, int, float, bool, type(None)))
 """Types of values that hold no others."""
 _OWN: Final = re.compile(
@@ -29,9 +28,11 @@ def report_instantiator(scan: Scan, memo: dict[int, Any], end: End) -> None:
         memo: What the stream memoized: the key is there if it is anywhere.
         end: How the stream ended, and with what.
     """
-    if not any(type(value) is str and value == KEY for value in memo.values()) and not _holds(end):
+    if not any(type(value) is str and value == KEY for value in memo.values()) and not _holds(
+        scan, end
+    ):
         return
-    named = _named(end.result)
+    named = _named(scan, end.result)
     if named is not None and _OWN.fullmatch(named):
         return
     scan.report(
@@ -44,19 +45,18 @@ def report_instantiator(scan: Scan, memo: dict[int, Any], end: End) -> None:
     )
 
 
-def _holds(end: End) -> bool:
+def _holds(scan: Scan, end: End) -> bool:
     """Return whether a pickle without a memo has the key at its top."""
-    return isinstance(end.result, Mapping) and _named(end.result) is not None
+    return isinstance(end.result, Mapping) and _named(scan, end.result) is not None
 
 
-def _named(result: object) -> str | None:
+def _named(scan: Scan, result: object) -> str | None:
     """Return the name under the key, the first that is found."""
     waiting: list[object] = [result]
     # a memo puts one value into many places, and into itself
     seen: set[int] = set()
-    for _ in range(MAX_VALUES):
-        if not waiting:
-            return None
+    while waiting:
+        scan.budget.step(1)
         value = waiting.pop()
         if id(value) in seen:
             continue
@@ -64,9 +64,10 @@ def _named(result: object) -> str | None:
         if isinstance(value, Result):
             waiting += [value.args, value.state]
         elif isinstance(value, list | tuple):
-            if KEY in value:
-                for key, held in pairwise(value):
+            parts = list(value)
+            if KEY in parts:
+                for key, held in pairwise(parts):
                     if type(key) is str and key == KEY and isinstance(held, str):
                         return held
-            waiting += [held for held in value[:10_000] if type(held) not in _PLAIN]
+            waiting += [held for held in parts if type(held) not in _PLAIN]
     return None

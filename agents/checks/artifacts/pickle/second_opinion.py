@@ -15,8 +15,7 @@ from typing import Final
 
 from agents.checks.artifacts.pickle.globals import Level, judge
 from agents.checks.artifacts.pickle.heads import IMPORTS, starts_like_pickle
-from agents.checks.artifacts.report import severity_of
-from agents.checks.artifacts.scanning import Scan, Source
+from agents.checks.artifacts.scanning import Scan, Source, severity_of
 from schemas.severity import Severity
 
 MAX_OPCODES: Final = 50_000

@@ -100,7 +100,7 @@ def report_code(scan: Scan, raw: bytes, key: str) -> None:
             key=key,
             name=used[0],
         )
-    for constant in dict.fromkeys(code.constants[:10_000]):
+    for constant in dict.fromkeys(code.constants):
         _judge_constant(scan, constant, key)
     if fault is not None:
         raise fault

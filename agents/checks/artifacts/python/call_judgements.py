@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import itertools
 import re
 from collections.abc import Callable
 from typing import Final
@@ -32,7 +31,6 @@ from agents.checks.artifacts.python.execution import (
     METHOD,
 )
 from agents.checks.artifacts.python.fault_log import FaultLog
-from agents.checks.artifacts.python.module_facts import MAX_VALUE
 from agents.checks.artifacts.python.shell_commands import (
     is_private_path,
 )
@@ -210,7 +208,7 @@ def _judge_spec(log: FaultLog, call: Call) -> None:
 
 def _judge_removal(log: FaultLog, call: Call) -> None:
     for argument in call.arguments[:1]:
-        for inner in itertools.islice(ast.walk(argument), MAX_VALUE):
+        for inner in ast.walk(argument):
             text = log.facts.constant(inner)
             home = isinstance(inner, ast.Call) and log.facts.names.dotted(inner.func).endswith(
                 ".home"

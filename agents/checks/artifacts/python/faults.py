@@ -33,7 +33,8 @@ from agents.checks.artifacts.python.syntax import parse_source
 from agents.checks.artifacts.python.tree import Tree
 from schemas.severity import Severity
 
-MAX_ROUNDS: Final = 4
+MAX_ROUNDS: Final = 64
+"""Functions that call one another, from what runs on import."""
 
 _INTROSPECTION: Final = frozenset(("__subclasses__", "f_builtins", "__globals__", "func_globals"))
 """Attributes that lead from any object to what the module does not name."""
@@ -102,6 +103,9 @@ class _Judge:
             if called <= self._called_on_import:
                 break
             self._called_on_import |= called
+            placed = self._relevant()
+        else:  # a longer chain of calls is no module's: all functions count
+            self._called_on_import |= self._names.functions.keys()
             placed = self._relevant()
         self._uses = {self._dotted(node.func) for node, _ in placed if isinstance(node, ast.Call)}
         self._evaluates = bool(EVALUATORS & self._uses)

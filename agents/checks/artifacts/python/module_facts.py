@@ -124,9 +124,9 @@ class ModuleFacts:
     def command(self, node: ast.Call) -> str:
         """Return the command that a call is given, with unknown parts left out."""
         words: list[str] = []
-        for argument in node.args[:6]:
+        for argument in node.args:
             items = argument.elts if isinstance(argument, ast.List | ast.Tuple) else [argument]
-            for item in items[:40]:
+            for item in items:
                 part = self.constant(item)
                 if part is not None:
                     words.append(part if isinstance(part, str) else part.decode("latin-1"))

@@ -1,5 +1,4 @@
 """Finds files that hide as base64 or hexadecimal text within metadata and configuration."""
-# ruff: noqa: PLR2004 -- sizes and offsets are given where the format is read
 
 from __future__ import annotations
 
@@ -7,6 +6,7 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Final
 
 from agents.checks.artifacts.dangerous_names import functions
@@ -61,16 +61,48 @@ _BASE64: Final = re.compile(rf"[A-Za-z0-9+/_-]{{{MIN_RUN},}}={{0,2}}")
 _HEX: Final = re.compile(r"(?:[0-9a-fA-F]{2}){8,}")
 
 
+_FEW: Final = 16
+"""Runs of a text that are decoded whatever they begin with."""
+
+
+def _encoded(head: bytes) -> tuple[str, str]:
+    """Return what the base64 and the hexadecimal text of a file begin with."""
+    whole = base64.b64encode(head).decode("ascii")[: len(head) * 8 // 6]
+    return re.escape(whole), f"(?i:{head.hex()})"
+
+
+_HEADED: Final = re.compile(
+    r"(?<![A-Za-z0-9+/_-])(?:"
+    + "|".join(prefix for head in FILE_HEADS for prefix in _encoded(head))
+    + r")[A-Za-z0-9+/_-]+={0,2}"
+)
+"""A run that encodes a file."""
+
+
+def _runs(flat: str) -> Iterator[str]:
+    """Yield the first few runs of a text, and all others that encode a file."""
+    at = 0
+    for match in islice(_BASE64.finditer(flat), _FEW):
+        at = match.end()
+        yield match.group()
+    if _BASE64.search(flat, at):
+        for match in _HEADED.finditer(flat, at):
+            if len(match.group()) >= MIN_RUN:
+                yield match.group()
+
+
 def decoded_texts(text: str) -> Iterator[bytes]:
-    """Yield what the base64 and hexadecimal runs of a text decode to, the first few of them."""
+    """Yield what base64 and hexadecimal runs of a text decode to.
+
+    Args:
+        text: Of whose runs the first few count, and the others if they encode a file.
+    """
     flat = text.strip()
     if len(flat) < MIN_RUN:
         return
     flat = flat.replace("\n", "").replace("\r", "")
-    for count, match in enumerate(_BASE64.finditer(flat)):
-        if count >= 16:
-            break
-        run = match.group().rstrip("=")
+    for encoded in _runs(flat):
+        run = encoded.rstrip("=")
         try:
             yield base64.b64decode(run + "=" * (-len(run) % 4), altchars=None)
             if "-" in run or "_" in run:
@@ -98,15 +130,23 @@ def report_text(scan: Scan, key: str, text: str, severity: Severity | None = Non
         what = f"{key} names {text.strip()}"
     elif _any_in(_SIGNS_OF_CODE, text) and (match := _CODE.search(text)):
         what = f"{key} holds code: {match.group()[:80]!r}"
-    elif (
-        len(text) < MAX_COMMAND
-        and _any_in(_SIGNS_OF_A_COMMAND, text)
-        and _COMMAND.search(text)
-        and is_hostile_command(text)
-    ):
-        what = f"{key} holds a command: {text[:80]!r}"
+    elif _any_in(_SIGNS_OF_A_COMMAND, text) and (command := _hostile_command(text)):
+        what = f"{key} holds a command: {command[:80]!r}"
     if what:
         scan.report("TW-MODEL-METADATA-CODE", what, severity=severity, key=key)
+
+
+def _hostile_command(text: str) -> str:
+    """Return a hostile command of a text: a short text whole, of a longer one a line."""
+    for match in _COMMAND.finditer(text):
+        if len(text) < MAX_COMMAND:
+            return text if is_hostile_command(text) else ""
+        begin = max(text.rfind("\n", 0, match.start()) + 1, match.start() - MAX_COMMAND // 2)
+        end = text.find("\n", match.end())
+        line = text[begin : min(end if end >= 0 else len(text), match.end() + MAX_COMMAND // 2)]
+        if is_hostile_command(line.strip()):
+            return line.strip()
+    return ""
 
 
 def _begins_as_pickle(text: str) -> bool:

@@ -11,7 +11,7 @@ import msgspec
 from agents.checks.artifacts.readers.window import Window
 from agents.checks.artifacts.scanning import BudgetExceededError, CorruptFileError, Scan
 
-MAX_KEPT: Final = 1 << 20
+MAX_KEPT: Final = 16 << 20
 """Bytes of one text field that are kept; tensors are passed over."""
 MAX_DEPTH: Final = 200
 """Messages within messages; the reference parsers stop at 100."""
@@ -123,6 +123,8 @@ def _read(
                 raise CorruptFileError(f"{length} bytes declared, {end - offset} left at {offset}")
             kind = None if groups else fields.get(number)
             if kind == "text":
+                if length > MAX_KEPT:
+                    scan.mark_incomplete(f"a text of {length} bytes, of which {MAX_KEPT} are read")
                 kept = window.read(offset, min(length, MAX_KEPT))
                 message.strings.setdefault(number, []).append(kept.decode("utf-8", "replace"))
             elif kind == "range":

@@ -17,7 +17,6 @@ from typing import Final
 from agents.checks.artifacts.dangerous_names import modules
 from agents.checks.artifacts.formats.format import Format
 from agents.checks.artifacts.pickle.streams import scan_pickle
-from agents.checks.artifacts.report import severity_of
 from agents.checks.artifacts.scanning import (
     Budget,
     BudgetExceededError,
@@ -26,6 +25,7 @@ from agents.checks.artifacts.scanning import (
     Part,
     Scan,
     Source,
+    severity_of,
 )
 from schemas.severity import Severity
 
@@ -98,10 +98,12 @@ def search_data(
                 "a web shell is inside other content",
                 offset=offset + shell.start(),
             )
-        for pattern, most in left.items():
-            matches = list(islice(pattern.finditer(chunk), most))
-            left[pattern] = most - len(matches)
-            for match in matches:
+        for pattern, most in tuple(left.items()):
+            matches = list(islice(pattern.finditer(chunk), most + 1))
+            if len(matches) > most:
+                scan.mark_incomplete("not all that may hide among its data was tried")
+            left[pattern] = max(most - len(matches), 0)
+            for match in matches[:most]:
                 trials.attempt(offset + match.start(), match)
         if not programless:
             continue

@@ -83,7 +83,9 @@ def report_xgboost(scan: Scan, document: Mapping[str, Any]) -> None:
         booster = booster["gbtree"]  # of a dart booster
     model = booster.get("model") if isinstance(booster, dict) else None
     trees = model.get("trees") if isinstance(model, dict) else None
-    for index, tree in enumerate(trees[:MAX_TREES] if isinstance(trees, list) else []):
+    for index, tree in enumerate(
+        scan.first(trees, MAX_TREES, "trees") if isinstance(trees, list) else []
+    ):
         if not isinstance(tree, dict):
             raise CorruptFileError(f"tree {index} is not an object")
         arrays = [tree.get(key) for key in ("left_children", "right_children", "split_indices")]
