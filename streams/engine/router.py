@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from schemas.channels import Channel
@@ -32,6 +33,8 @@ MAX_DIGITS: Final = 16
 """Bytes of a time in milliseconds."""
 UTF8_BYTES: Final = 4
 """Most bytes of a character; and approximate framing of a header."""
+_BESIDE: Final = ENVELOPE_BYTES // 2
+"""Most bytes of key and headers."""
 
 
 class TopicRouter:
@@ -49,12 +52,12 @@ class TopicRouter:
     def too_large(self, message: Message) -> bool:
         """Return whether the broker would refuse `message` for its size."""
         limit = self._limits[message.channel]
-        if len(message.value or b"") > limit:
+        if message.value is not None and len(message.value) > limit:
             return True
         beside = len(message.key) * UTF8_BYTES
         for name, value in message.headers:
             beside += len(name) + len(value) + UTF8_BYTES
-        return beside > ENVELOPE_BYTES // 2
+        return beside > _BESIDE
 
     async def address(
         self, message: Message, outgoing: list[Outgoing], entered_ms: int = 0
@@ -66,21 +69,31 @@ class TopicRouter:
             outgoing: Receives its records.
             entered_ms: When its cause entered Kafka; carried on internal topics.
         """
-        key = message.key.encode("utf-8", "surrogatepass")
-        channel = message.channel
-        headers = message.headers
-        if entered_ms and channel in CARRIES_ENTERED:
-            headers = (*headers, (ENTERED_HEADER, b"%d" % entered_ms))
-        outgoing.append(Outgoing(self._names[channel], key, message.value, headers))
+        record = self.record(message, entered_ms)
+        outgoing.append(record)
         if (
             message.tenant is not None
             and self._settings.tenant_topics
-            and channel in TENANT_CHANNELS
+            and message.channel in TENANT_CHANNELS
         ):
             tenant = tenant_slug(message.tenant)
             if await self._has_topics(tenant):
-                own = tenant_topic_name(tenant, channel)
-                outgoing.append(Outgoing(own, key, message.value, message.headers))
+                own = tenant_topic_name(tenant, message.channel)
+                outgoing.append(Outgoing(own, record.key, message.value, message.headers))
+
+    def record(self, message: Message, entered_ms: int = 0) -> Outgoing:
+        """Return the record of `message` for the operator's topic.
+
+        Args:
+            message: The message.
+            entered_ms: When its cause entered Kafka; carried on internal topics.
+        """
+        channel = message.channel
+        headers = message.headers
+        if entered_ms and channel in CARRIES_ENTERED:
+            headers = (*headers, _entered_header(entered_ms))
+        key = message.key.encode("utf-8", "surrogatepass")
+        return Outgoing(self._names[channel], key, message.value, headers)
 
     async def _has_topics(self, tenant: str) -> bool:
         """Create a tenant's own topics on first use, up to the limit of tenants.
@@ -100,6 +113,12 @@ class TopicRouter:
     def address_letter(self, letter: Envelope) -> Outgoing:
         """Return the record of a dead letter."""
         return Outgoing(self._names[Channel.DEAD_LETTER], letter.key, letter.value, letter.headers)
+
+
+@lru_cache(256)
+def _entered_header(at_ms: int) -> tuple[str, bytes]:
+    """Return the header; the records of a chunk have few causes' times between them."""
+    return ENTERED_HEADER, b"%d" % at_ms
 
 
 def entered_ms(record: Any, *, internal: bool) -> int:  # noqa: ANN401 -- aiokafka's record

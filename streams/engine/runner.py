@@ -202,7 +202,7 @@ class PartitionRunner:
         was_open = runs.open
         letters = runs.take(entries)
         too_much = self._limit_of(topic).count(
-            0 if entry is None else max(1, entry.records) for entry in entries
+            [0 if entry is None else max(1, entry.records) for entry in entries]
         )
         pause = too_much is not None and origin.tenant is not None
         if pause:
@@ -471,6 +471,7 @@ class PartitionRunner:
         outgoing: list[Outgoing],
     ) -> None:
         addresses, outputs = self._context.addresses, flight.outputs
+        own_topics = self._context.settings.tenant_topics
         for number, (message, since) in enumerate(zip(messages, entered, strict=True)):
             if number % TURN_MESSAGES == TURN_MESSAGES - 1:
                 await asyncio.sleep(0)
@@ -478,7 +479,10 @@ class PartitionRunner:
                 letter = self._refuse_output(message, source)
                 outgoing.append(addresses.address_letter(letter))
                 continue
-            await addresses.address(message, outgoing, since)
+            if own_topics:
+                await addresses.address(message, outgoing, since)
+            else:
+                outgoing.append(addresses.record(message, since))
             outputs[message.channel] = outputs.get(message.channel, 0) + 1
             if message.measure is not None:
                 flight.measures.append((message.measure, since))

@@ -124,6 +124,9 @@ class UnreadableRuns:
         Returns:
             The letters that are decided; `open` holds the rest.
         """
+        if entries and self.open is None and not any(entries):  # nearly always
+            self._streak = 0
+            return []
         letters: list[Envelope] = []
         singles: list[Unreadable] = []
         for entry in entries:

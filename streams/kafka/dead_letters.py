@@ -24,7 +24,7 @@ from streams.kafka.publisher import delivering
 from streams.kafka.topics import existing_partitions, open_admin, partition_counts, topic_name
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Mapping
+    from collections.abc import AsyncGenerator, Mapping, Sequence
 
     from streams.settings import Settings
 
@@ -221,7 +221,7 @@ class DeadLetterLimit:
         self._run = 0
         self._reached = False
 
-    def count(self, unreadable: Iterable[int]) -> str | None:
+    def count(self, unreadable: Sequence[int]) -> str | None:
         """Count a chunk.
 
         Args:
@@ -232,6 +232,9 @@ class DeadLetterLimit:
             The limit that was reached, once; None otherwise.
         """
         seen = bad = longest = 0
+        if unreadable and not any(unreadable):  # nearly always
+            self._run, seen = 0, len(unreadable)
+            unreadable = ()
         for count in unreadable:
             self._run = self._run + count if count else 0
             longest = max(longest, self._run)
