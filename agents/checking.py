@@ -48,7 +48,7 @@ _HOUR_MS: Final = 3_600_000
 _DAY_MS: Final = 24 * _HOUR_MS
 BASELINE_SOURCES: Final = 16
 """The most sources of one tenant whose baseline an agent reports each day."""
-_SAID: Final = attrgetter(
+SAID: Final = attrgetter(
     *(
         name
         for name in Sighting.__struct_fields__
@@ -56,7 +56,7 @@ _SAID: Final = attrgetter(
     )
 )
 """The fields of a sighting except its event and time."""
-_SPELL: Final = msgspec.msgpack.Encoder().encode
+SPELL: Final = msgspec.msgpack.Encoder().encode
 """Encodes them as one key: bytes are hashed once, a tuple anew each time it is looked up."""
 
 
@@ -112,7 +112,10 @@ class SightingDeduplicator:
         self._limit = limit
         self._seen: OrderedDict[Any, tuple[_Order, Position]] = OrderedDict()
         self._last: OrderedDict[Any, LastSent] = OrderedDict()
-        self._noted: list[tuple[OrderedDict[Any, Any], Any]] = []
+        self._noted: list[Any] = []
+        """Keys of what was seen, as those of one batch."""
+        self._placed: list[Any] = []
+        """Keys of what was sent last."""
 
     def begin(self) -> Callable[[], None]:
         """Record the sightings from now on as those of one batch, until the next call.
@@ -122,11 +125,14 @@ class SightingDeduplicator:
             loss.
         """
         noted = self._noted = []
+        placed = self._placed = []
 
         def forget() -> None:
-            for known, key in noted:
-                gone = known.pop(key, None)
-                if isinstance(gone, LastSent):
+            for key in noted:
+                self._seen.pop(key, None)
+            for place in placed:
+                gone = self._last.pop(place, None)
+                if gone is not None:
                     gone.said = None
 
         return forget
@@ -137,16 +143,13 @@ class SightingDeduplicator:
         A system that returns to a version of the same day is news: it differs from what was sent
         last, which is how the ledger sees a rollback or a recurrence.
         """
-        return self.noted(sighting)[0]
+        return self.noted_sighting(sighting)[0]
 
-    def noted(self, sighting: Sighting) -> tuple[bool, LastSent]:
+    def noted_sighting(self, sighting: Sighting) -> tuple[bool, LastSent]:
         """Return whether a sighting is news, and what holds it until another takes its place.
 
         As long as the second covers what a later event says, that event is no news.
         """
-        said = _SPELL((sighting.occurred_at.toordinal(), _SAID(sighting)))
-        order = (sighting.occurred_at, sighting.event_id)
-        position = sighting.appended or NO_POSITION
         place = (
             sighting.tenant,
             sighting.system,
@@ -155,20 +158,39 @@ class SightingDeduplicator:
             sighting.kind,
             sighting.filename,
         )
-        last = self._last.get(place)
+        said = SPELL((sighting.occurred_at.toordinal(), SAID(sighting)))
+        order = (sighting.occurred_at, sighting.event_id)
+        has = (sighting.version, sighting.digest)
+        return self.noted(place, has, said, order, sighting.appended or NO_POSITION)
+
+    def noted(
+        self, place: object, has: object, said: bytes, order: _Order, position: Position
+    ) -> tuple[bool, LastSent]:
+        """Return what `noted_sighting` returns, of a sighting that is not built.
+
+        Args:
+            place: What it is compared with the last of: its tenant, system, component, name, kind
+                and file.
+            has: Version and digest.
+            said: Its day and the fields of `SAID`, as `SPELL` encodes them.
+            order: When it occurred, and the event that reports it.
+            position: Where its record lies.
+        """
+        places = self._last
+        last = places.get(place)
+        changed = False
         if last is not None:
-            self._last.move_to_end(place)
+            places.move_to_end(place)
             # The usual case: the same once more.
             if last.covers(said, order, position):
                 return False, last
-        has = (sighting.version, sighting.digest)
-        changed = last is not None and last.has != has
-        if last is not None:
+            changed = last.has != has
             last.said = None
-        last = self._last[place] = LastSent(has, said, order, position)
-        self._noted += ((self._last, place), (self._seen, said))
-        if len(self._last) > self._limit:
-            self._last.popitem(last=False)[1].said = None
+        last = places[place] = LastSent(has, said, order, position)
+        self._placed.append(place)
+        self._noted.append(said)
+        if len(places) > self._limit:
+            places.popitem(last=False)[1].said = None
         return self._note(said, order, position) or changed, last
 
     def is_new_source(self, event: Event[Any]) -> bool:
@@ -199,7 +221,7 @@ class SightingDeduplicator:
             order, position = min(known[0], order), min(known[1], position)
             self._seen.move_to_end(key)
         self._seen[key] = (order, position)
-        self._noted.append((self._seen, key))
+        self._noted.append(key)
         if len(self._seen) > self._limit:
             self._seen.popitem(last=False)
         return True
@@ -382,8 +404,11 @@ def _baseline_notice(event: Event[Any], deduplicator: SightingDeduplicator) -> I
     )
 
 
-def _as_baseline(sighting: Sighting) -> Sighting:
-    return msgspec.structs.replace(sighting, baseline=True)
+def sent(event: Event[Any], sighting: Sighting) -> Message:
+    """Return the record of a sighting, marked as the event is."""
+    if event.baseline:
+        sighting = msgspec.structs.replace(sighting, baseline=True)
+    return sighting_message(sighting)
 
 
 def outcome_messages(
@@ -394,7 +419,7 @@ def outcome_messages(
     *,
     stage: str = "event",
     final: bool = True,
-    news: Iterable[Sighting] | None = None,
+    news: Iterable[Message] | None = None,
 ) -> Iterator[Message]:
     """Yield the records of the checks of one event.
 
@@ -405,16 +430,15 @@ def outcome_messages(
         deduplicator: The sightings that this agent has sent already.
         stage: event, or scan for the results of slow work.
         final: No further assessment of this event follows, so its completeness counts.
-        news: The sightings to send; by default those of the outcome that are news.
+        news: The records of sightings; by default of those of the outcome that are news.
     """
     findings = findings_of(event, outcome, context)
     assessment = assessment_of(
         event, outcome.checks, findings, stage, final=final, contents=outcome.contents
     )
     if news is None:
-        news = filter(deduplicator.is_news, outcome.sightings)
-    for sighting in news:
-        yield sighting_message(_as_baseline(sighting) if event.baseline else sighting)
+        news = (sent(event, one) for one in filter(deduplicator.is_news, outcome.sightings))
+    yield from news
     for finding in findings:
         # what was there before it was watched is no news, unless it is known to be malicious
         if not event.baseline or is_known_malicious(finding):
@@ -427,7 +451,21 @@ def outcome_messages(
         # its source is heard once, and not missed then
         yield assessment_message(assessment, event.time)
         return
-    if deduplicator.is_new_source(event) or (final and sampled(event.id)):
-        incomplete = final and assessment.overall_status is Status.INCOMPLETE
-        yield source_message(event, SourceOutcome.INCOMPLETE if incomplete else SourceOutcome.OK)
+    yield from source_messages(event, assessment.overall_status, deduplicator, final=final)
     yield assessment_message(assessment, event.time)
+
+
+def source_messages(
+    event: Event[Any], status: Status, deduplicator: SightingDeduplicator, *, final: bool
+) -> Iterator[Message]:
+    """Yield the record that a source was heard, where the event is the one to say so.
+
+    Args:
+        event: What was checked.
+        status: The overall status of its checks.
+        deduplicator: What this agent has sent already.
+        final: No further assessment of this event follows, so its completeness counts.
+    """
+    if deduplicator.is_new_source(event) or (final and sampled(event.id)):
+        incomplete = final and status is Status.INCOMPLETE
+        yield source_message(event, SourceOutcome.INCOMPLETE if incomplete else SourceOutcome.OK)

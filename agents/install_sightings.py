@@ -1,21 +1,46 @@
-"""Builds the sightings of an install that the ledger has not heard of, and no others."""
+"""Writes the sightings of an install that the ledger has not heard of, and no others."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from functools import lru_cache
+from hashlib import sha256
 from typing import Any, Final
 
 import msgspec
 
-from agents.checking import NO_POSITION, LastSent, SightingDeduplicator
+from agents.checking import NO_POSITION, SAID, SPELL, LastSent, SightingDeduplicator, sent
 from agents.checks.packages.check import Judgement
 from agents.checks.packages.seen import Seen, seen_on, sightings
+from agents.ports import Message
+from schemas.basis import Position
+from schemas.canonical import ID_HEX_DIGITS, length_prefixed
+from schemas.channels import Channel
 from schemas.events import Event, Package, PackageInstall
 from schemas.observations import Sighting
 
 REMEMBERED: Final = 100_000
 """Packages on systems that are remembered."""
+PARTS: Final = 8_192
+"""Packages whose sightings are remembered in parts, about 3 kB each."""
+_ENCODER: Final = msgspec.json.Encoder()
+_BLANK: Final = Sighting(
+    id="",
+    component="",
+    tenant="",
+    system="",
+    event_id="",
+    source="",
+    occurred_at=datetime(1, 1, 1, tzinfo=UTC),
+)
+_OF_EVENT: Final = ("id", "tenant", "system", "event_id", "source", "occurred_at", "appended")
+_OPENING: Final = b'{"type":"sighting","id":"obs-'
+_BLANK_JSON: Final = _ENCODER.encode(_BLANK)[:-1]
+"""What precedes the fields that a package decides, when those of the event are blank."""
+_EVENTS: Final = 4
+"""Fields of `SAID` that the event decides: component, tenant, system, source come first."""
 
 
 class _Known(msgspec.Struct, frozen=True, gc=False):
@@ -25,11 +50,85 @@ class _Known(msgspec.Struct, frozen=True, gc=False):
     sent: tuple[LastSent, ...]
 
 
+class _Part(msgspec.Struct, frozen=True, gc=False):
+    """A sighting of a package, without what its event says."""
+
+    component: str
+    name: str | None
+    filename: str | None
+    has: tuple[str | None, str | None]
+    """Version and digest."""
+    kind: str
+    hashed: bytes
+    """The middle of what the id is the hash of."""
+    begins: bytes
+    """JSON from the end of the id to the tenant."""
+    ends: bytes
+    """JSON from behind the time."""
+    component_said: bytes
+    """The component, as the deduplicator's key spells it."""
+    said: bytes
+    """The fields behind the source, likewise."""
+
+
+class _Frame(msgspec.Struct, frozen=True, gc=False):
+    """What the sightings of a source on a system have in common on a day, encoded."""
+
+    hashed: bytes
+    """The beginning of what their ids are the hashes of."""
+    system_hashed: bytes
+    """The end of it."""
+    begins: bytes
+    """JSON from the tenant to the id of the event."""
+    ends: bytes
+    """JSON from there to the time."""
+    day: bytes
+    """The beginning of the deduplicator's keys."""
+    said: bytes
+    """Tenant, system and source, as these keys spell them."""
+
+
+@lru_cache(4096)
+def _frame(tenant: str, system: str, source: str, day: date) -> _Frame:
+    spelled = SPELL((day.toordinal(), SAID(_BLANK)))
+    fields = b"".join(map(SPELL, SAID(_BLANK)))
+    return _Frame(
+        hashed=b"".join(map(length_prefixed, ("obs", tenant, day.isoformat()))),
+        system_hashed=length_prefixed(system),
+        begins=b'%b,"system":%b,"event_id":' % (_ENCODER.encode(tenant), _ENCODER.encode(system)),
+        ends=b',"source":%b,"occurred_at":' % _ENCODER.encode(source),
+        day=spelled.removesuffix(fields),
+        said=b"".join(map(SPELL, (tenant, system, source))),
+    )
+
+
+def _part(sighting: Sighting) -> _Part:
+    blank = msgspec.structs.replace(
+        sighting,
+        **{field: getattr(_BLANK, field) for field in _OF_EVENT},
+        component="",
+    )
+    hashed = (sighting.component, sighting.version or "", sighting.digest or "")
+    return _Part(
+        component=sighting.component,
+        name=sighting.name,
+        filename=sighting.filename,
+        has=(sighting.version, sighting.digest),
+        kind=sighting.kind,
+        hashed=b"".join(map(length_prefixed, hashed)),
+        begins=b'","component":%b,"tenant":' % _ENCODER.encode(sighting.component),
+        ends=_ENCODER.encode(blank).removeprefix(_BLANK_JSON)[:-1],
+        component_said=SPELL(sighting.component),
+        said=b"".join(map(SPELL, SAID(blank)[_EVENTS:])),
+    )
+
+
 class InstallSightings:
     """Finds what is news of an install before any sighting is built.
 
     A package that a system installed before, on the same day and from the same source, says nothing
-    new unless another version was seen there in between.
+    new unless another version was seen there in between. The sightings of a package differ between
+    systems in what their events say; the rest of their records is encoded once.
     """
 
     def __init__(self, deduplicator: SightingDeduplicator, limit: int = REMEMBERED) -> None:
@@ -37,19 +136,20 @@ class InstallSightings:
 
         Args:
             deduplicator: Decides what is news.
-            limit: Packages on systems that are remembered; 0 for none.
+            limit: Packages on systems that are remembered; 0 for none, and each sighting is built.
         """
         self._deduplicator = deduplicator
         self._limit = limit
         self._systems: OrderedDict[Any, dict[int, _Known]] = OrderedDict()
         self._count = 0
+        self._parts: OrderedDict[Any, tuple[Package, tuple[_Part, ...]]] = OrderedDict()
 
     def __len__(self) -> int:
         """Return how many packages on systems are remembered."""
         return self._count
 
-    def news(self, event: Event[PackageInstall], judgement: Judgement) -> Iterator[Sighting]:
-        """Yield the sightings of an install that are to be sent.
+    def news(self, event: Event[PackageInstall], judgement: Judgement) -> list[Message]:
+        """Return the records of the sightings of an install that are to be sent.
 
         Args:
             event: The install.
@@ -57,7 +157,7 @@ class InstallSightings:
         """
         data = event.data
         # all that a sighting has of its event, but the event's own id, time and position
-        frame = (
+        place = (
             event.tenantid,
             event.source,
             seen_on(event),
@@ -66,37 +166,123 @@ class InstallSightings:
             data.index_url,
             data.extra_index_urls,
         )
-        packages = self._systems.get(frame)
+        packages = self._systems.get(place)
         order, position = (event.time, event.id), event.position or NO_POSITION
-        unknown: list[Seen] = []
-        places: list[int] = []
-        for index, seen in enumerate(judgement.seen):
-            known = packages.get(id(seen.package)) if packages is not None else None
-            if (
-                known is None
-                or known.key != seen.key
-                or not all(sent.holds(order, position) for sent in known.sent)
-            ):
-                unknown.append(seen)
-                places.append(index)
+        unknown = [
+            index
+            for index, seen in enumerate(judgement.seen)
+            if packages is None or not _holds(packages.get(id(seen.package)), seen, order, position)
+        ]
         if not unknown:
-            return
+            return []
         if packages is None:
-            packages = self._systems[frame] = {}
+            packages = self._systems[place] = {}
         attested = judgement.attested
-        publishers = {
-            number: attested[index] for number, index in enumerate(places) if index in attested
-        }
-        made = iter(sightings(event, unknown, publishers))
-        for number, seen in enumerate(unknown):
-            sent = []
-            for sighting in (next(made),) if seen.digest is None else (next(made), next(made)):
-                is_news, last = self._deduplicator.noted(sighting)
-                sent.append(last)
-                if is_news:
-                    yield sighting
-            if number not in publishers:
+        whole = event.baseline or not self._limit
+        messages: list[Message] = []
+        texts = None
+        for index in unknown:
+            seen = judgement.seen[index]
+            if whole or index in attested:
+                signed = {0: attested[index]} if index in attested else {}
+                found = sightings(event, [seen], signed)
+                lasting = [self._note(event, sighting, messages) for sighting in found]
+            else:
+                texts = texts or _Texts(event, order, position, self._deduplicator.noted)
+                lasting = [texts.note(part, messages) for part in self._parts_of(event, seen)]
+            if index not in attested:
                 self._count += id(seen.package) not in packages
-                packages[id(seen.package)] = _Known(seen.package, seen.key, tuple(sent))
+                packages[id(seen.package)] = _Known(seen.package, seen.key, tuple(lasting))
         while self._count > self._limit and self._systems:
             self._count -= len(self._systems.popitem(last=False)[1])
+        return messages
+
+    def _note(
+        self, event: Event[PackageInstall], sighting: Sighting, messages: list[Message]
+    ) -> LastSent:
+        """Add the record of a sighting if it is news; return what holds it."""
+        is_news, last = self._deduplicator.noted_sighting(sighting)
+        if is_news:
+            messages.append(sent(event, sighting))
+        return last
+
+    def _parts_of(self, event: Event[PackageInstall], seen: Seen) -> tuple[_Part, ...]:
+        """Return the sightings of a package without what an event says."""
+        data, package = event.data, seen.package
+        key = (
+            id(package),
+            seen.key,
+            data.identities,
+            data.index_url,
+            data.extra_index_urls,
+            # a publisher's key may be the tenant's own
+            event.tenantid if package.publisher else None,
+        )
+        known = self._parts.get(key)
+        if known is not None:
+            self._parts.move_to_end(key)
+            return known[1]
+        parts = tuple(map(_part, sightings(event, [seen], {})))
+        self._parts[key] = package, parts
+        if len(self._parts) > min(PARTS, self._limit):
+            self._parts.popitem(last=False)
+        return parts
+
+
+def _holds(known: _Known | None, seen: Seen, order: Any, position: Position) -> bool:  # noqa: ANN401
+    """Return whether a package's sightings were sent, and are no later than this."""
+    if known is None or known.key != seen.key:
+        return False
+    for sent_last in known.sent:  # noqa: SIM110 -- a generator for each package costs as much again
+        if not sent_last.holds(order, position):
+            return False
+    return True
+
+
+class _Texts:
+    """Writes the sightings of one event from their parts."""
+
+    def __init__(
+        self,
+        event: Event[PackageInstall],
+        order: tuple[datetime, str],
+        position: Position,
+        noted: Callable[..., tuple[bool, LastSent]],
+    ) -> None:
+        """Encode what the event says."""
+        frame = _frame(event.tenantid, seen_on(event), event.source, event.time.date())
+        self._tenant = event.tenantid
+        self._system = seen_on(event)
+        self._order = order
+        self._position = position
+        self._noted = noted
+        self._frame = frame
+        self._said = frame.said
+        self._middle = b"".join(
+            (
+                frame.begins,
+                _ENCODER.encode(event.id),
+                frame.ends,
+                _ENCODER.encode(event.time),
+            )
+        )
+        self._last = (
+            b"}" if event.position is None else b',"appended":%b}' % _ENCODER.encode(event.position)
+        )
+
+    def note(self, part: _Part, messages: list[Message]) -> LastSent:
+        """Add the record of a sighting if it is news; return what holds it."""
+        frame = self._frame
+        is_news, last = self._noted(
+            (self._tenant, self._system, part.component, part.name, part.kind, part.filename),
+            part.has,
+            b"".join((frame.day, part.component_said, frame.said, part.said)),
+            self._order,
+            self._position,
+        )
+        if is_news:
+            hashed = b"".join((frame.hashed, part.hashed, frame.system_hashed))
+            identity = sha256(hashed).hexdigest()[:ID_HEX_DIGITS].encode()
+            value = b"".join((_OPENING, identity, part.begins, self._middle, part.ends, self._last))
+            messages.append(Message(channel=Channel.OBSERVATIONS, key=part.component, value=value))
+        return last

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
+from hashlib import sha256
 from typing import Any, Final
 
 import msgspec
@@ -13,18 +14,27 @@ from agents.measures import AlertMeasure, CommandMeasure, ScanMeasure
 from agents.ports import Message, Record
 from agents.triage.routing import source_notice
 from schemas.assessments import Assessment
-from schemas.canonical import stable_id
+from schemas.canonical import ID_HEX_DIGITS, length_prefixed, stable_id
 from schemas.channels import Channel
-from schemas.cloudevents import Header, binary_headers, first_headers
+from schemas.cloudevents import (
+    JSON,
+    SPECVERSION,
+    Header,
+    binary_headers,
+    constant_headers,
+    first_headers,
+    format_time,
+)
 from schemas.decisions import Decision
 from schemas.documents import ecs, ocsf, openc2, stix
+from schemas.events import Event
 from schemas.findings import SupplyChainIoC
 from schemas.incidents.commands import CommandSpec, CommandView
 from schemas.incidents.holds import HoldView, hold_key
 from schemas.incidents.states import IncidentStatus
 from schemas.incidents.views import AlertView, IncidentDocument
 from schemas.ledger import OperatorAlert, SourceOutcome
-from schemas.severity import Category, Severity, Tlp
+from schemas.severity import Category, Severity, Status, Tlp
 from schemas.sharing import may_be_shared, shared_indicators
 from schemas.signing import SigningKey
 from schemas.version import SOURCE
@@ -86,6 +96,86 @@ def assessment_message(assessment: Assessment, time: datetime, source: str = CHE
         measure=ScanMeasure(outcome=assessment.overall_status, seconds=0.0)
         if assessment.stage == "scan"
         else None,
+    )
+
+
+_ASSESSMENT_ID: Final = "asm"
+_STAGE: Final = length_prefixed("event")
+_EVENT_ID: Final = length_prefixed("evt")
+*_OF_ASSESSMENTS, _OF_JSON = constant_headers(CHECKS, ASSESSMENT_TYPE, JSON)
+
+
+class _Passing(msgspec.Struct, frozen=True, gc=False):
+    """What the assessments of a subject's events have in common, encoded."""
+
+    key: str
+    identified: bytes
+    """The beginning of what the id is the hash of."""
+    subject: bytes
+    """JSON from the tenant to the overall status."""
+    source: bytes
+    """JSON from the source to the end."""
+    tenant_header: Header
+    subject_header: Header
+
+
+@lru_cache(4096)
+def _passing(tenant: str, subject: str, source: str) -> _Passing:
+    whose, about, of = map(_ENCODER.encode, (tenant, subject, source))
+    return _Passing(
+        key=f"{tenant}|{subject}",
+        identified=b"".join(map(length_prefixed, (_ASSESSMENT_ID, tenant, source))),
+        subject=b',"tenant":%b,"subject":%b,"overall_status":"' % (whose, about),
+        source=b',"source":%b,"final":true}' % of,
+        tenant_header=("ce_tenantid", tenant.encode()),
+        subject_header=("ce_subject", subject.encode()),
+    )
+
+
+def passing_message(event: Event[Any], status: Status, checks: bytes) -> Message:
+    """Return the record of the final assessment of an event without findings.
+
+    It is the one that `assessment_message` makes; what is the same for many events is not encoded
+    for each.
+
+    Args:
+        event: What was checked.
+        status: The overall status.
+        checks: The results of the checks, in JSON.
+    """
+    common = _passing(event.tenantid, event.subject, event.source)
+    named = event.id.encode()
+    hashed = common.identified + len(named).to_bytes(4, "big") + named + _STAGE
+    value = b"".join(
+        (
+            b'{"id":"asm-',
+            sha256(hashed).hexdigest()[:ID_HEX_DIGITS].encode(),
+            b'","event_id":',
+            _ENCODER.encode(event.id),
+            common.subject,
+            status.encode(),
+            b'","checks":',
+            checks,
+            common.source,
+        )
+    )
+    of_content = sha256(_EVENT_ID + len(value).to_bytes(4, "big") + value).hexdigest()
+    return Message(
+        channel=Channel.ASSESSMENTS,
+        key=common.key,
+        value=value,
+        headers=(
+            SPECVERSION,
+            ("ce_id", f"evt-{of_content[:ID_HEX_DIGITS]}".encode()),
+            *_OF_ASSESSMENTS,
+            ("ce_time", format_time(event.time).encode()),
+            common.tenant_header,
+            common.subject_header,
+            ("ce_causationid", named),
+            _OF_JSON,
+            *_routing(status=status, stage="event", final="true"),
+        ),
+        tenant=event.tenantid,
     )
 
 

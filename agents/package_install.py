@@ -13,6 +13,7 @@ from agents.checking import (
     checking_agent,
     outcome_messages,
     policy_notice,
+    source_messages,
     with_allowed_baseline,
 )
 from agents.checks.packages.check import outcome_of
@@ -22,6 +23,7 @@ from agents.checks.required import with_required
 from agents.domain.component_keys import event_key
 from agents.domain.knowledge import Knowledge
 from agents.install_sightings import InstallSightings
+from agents.messages import passing_message
 from agents.ports import Message
 from schemas.components import component_key, tenant_scoped
 from schemas.events import Event, PackageInstall
@@ -63,17 +65,23 @@ def install_check(
         policy = knowledge.policy(event.tenantid)
         event = with_allowed_baseline(event, policy)
         judgement = judgements.of(event, policy)
-        outcome = outcome_of(event, judgement, policy)
-        context = install_context(event)
         yield from policy_notice(event.tenantid, policy, deduplicator)
         if policy.required_checks:
             # each sighting has the results of the event
+            outcome = outcome_of(event, judgement, policy)
             seen = tuple(sightings(event, judgement.seen, judgement.attested))
             outcome = msgspec.structs.replace(outcome, sightings=seen)
             outcome = with_required(outcome, policy, "", final=True)
-            yield from outcome_messages(event, outcome, context, deduplicator)
+            yield from outcome_messages(event, outcome, install_context(event), deduplicator)
+        elif remember and not judgement.found and not event.baseline:
+            # nearly all installs
+            yield from unsent.news(event, judgement)
+            yield from source_messages(event, judgement.status, deduplicator, final=True)
+            yield passing_message(event, judgement.status, judgement.checks_text)
         else:
+            outcome = outcome_of(event, judgement, policy)
             news = unsent.news(event, judgement)
+            context = install_context(event)
             yield from outcome_messages(event, outcome, context, deduplicator, news=news)
 
     return check

@@ -59,7 +59,7 @@ _BY_TYPE: Final[dict[str, Decoder[Any]]] = {
 }
 _DATA: Final = {name.rpartition(".v")[0]: decoder for name, decoder in _BY_TYPE.items()}
 _MAJOR: Final = 1
-_SPECVERSION: Final = ("ce_specversion", b"1.0")
+SPECVERSION: Final = ("ce_specversion", b"1.0")
 _OFFSET_LENGTH: Final = len("+00:00")
 
 
@@ -281,9 +281,9 @@ def binary_headers(
         causation: The record that caused it.
         extra: More headers, for instance a signature.
     """
-    of_source, of_type, of_content = _constant(source, type, content_type)
+    of_source, of_type, of_content = constant_headers(source, type, content_type)
     headers = [
-        _SPECVERSION,
+        SPECVERSION,
         ("ce_id", id.encode()),
         of_source,
         of_type,
@@ -301,8 +301,14 @@ def binary_headers(
 
 
 @lru_cache(256)
-def _constant(source: str, kind: str, content_type: str) -> tuple[Header, Header, Header]:
-    """Return the headers that all records of one kind have alike."""
+def constant_headers(source: str, kind: str, content_type: str) -> tuple[Header, Header, Header]:
+    """Return the headers that all records of one kind have alike.
+
+    Args:
+        source: The part of Tidewatch that makes them.
+        kind: Their event type.
+        content_type: Of their values.
+    """
     return (
         ("ce_source", source.encode()),
         ("ce_type", kind.encode()),

@@ -4,6 +4,7 @@ import contextlib
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
+import msgspec
 import orjson
 import pytest
 from hypothesis import given, settings
@@ -160,6 +161,27 @@ def test_the_records_are_the_same_whether_anything_is_remembered_or_not(steps):
     assert played(steps, remember=True) == played(steps, remember=False)
 
 
+@pytest.mark.parametrize("appended", [False, True])
+def test_a_record_made_of_encoded_parts_is_the_one_that_is_encoded_whole(appended):
+    odd = 'a"\\ü\u2028'
+    packages = [
+        {"name": "requests", "version": "1.0", "hashes": {"sha256": DIGESTS[0]}, "filename": odd},
+        {"name": "acme-tools", "version": odd, "publisher": f"@{odd}"},
+    ]
+    event = event_of(quiet("x", packages=packages, identities=[odd], index_url=INSIDE), 1)
+    event = msgspec.structs.replace(
+        event, id=odd, subject=f"host:{odd}", source=f"//{odd}", tenantid=f"t{odd}"
+    )
+    if appended:
+        event = msgspec.structs.replace(event, position=(1_796_000_000_000, odd, 3, 4))
+    found = []
+    for remember in (True, False):
+        check = install_check(MemoryKnowledge(), SightingDeduplicator(), remember=remember)
+        found.append(list(check(event)))
+    assert found[0] == found[1]
+    assert [message.channel for message in found[0]].count("observations") == 4
+
+
 def test_what_the_deduplicator_forgot_is_sent_again():
     worker = Worker(limit=2)
     first, filling, again = (
@@ -206,7 +228,7 @@ def test_sightings_of_a_repeated_install_are_not_built(monkeypatch):
     built = []
     made = SightingDeduplicator.noted
     monkeypatch.setattr(
-        SightingDeduplicator, "noted", lambda self, one: built.append(one) or made(self, one)
+        SightingDeduplicator, "noted", lambda self, *said: built.append(said) or made(self, *said)
     )
     worker = Worker()
     first, again, elsewhere = (

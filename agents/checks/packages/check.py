@@ -31,11 +31,12 @@ from schemas.counting import counted
 from schemas.events import Event, Package, PackageInstall
 from schemas.intel import IntelKind
 from schemas.policy import Policy
-from schemas.severity import Severity, Status
+from schemas.severity import Severity, Status, worst
 
 YOUNG: Final = timedelta(days=30)
 """Maximum age of an upload whose unknown name counts as new."""
 _ECOSYSTEMS: Final = frozenset({"pypi", "pip", "python"})
+_ENCODER: Final = msgspec.json.Encoder()
 _GOOD: Final = Check(name="known_compromised", status=Status.PASS)
 _NAMES: Final = Check(name="names", status=Status.PASS)
 _EMPTY: Final[dict[int, SignedFile]] = {}
@@ -48,6 +49,10 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     """What the checks of an install say, whatever system it was installed on."""
 
     checks: tuple[Check, ...]
+    status: Status
+    """The worst of the checks."""
+    checks_text: bytes
+    """The checks in JSON, as an assessment has them."""
     found: tuple[Detection, ...] = ()
     """Before the tenant's suppressions."""
     seen: tuple[Seen, ...] = ()
@@ -96,7 +101,7 @@ def judge(event: Event[PackageInstall], knowledge: Knowledge, policy: Policy) ->
     ecosystem = event.data.ecosystem
     if ecosystem.lower() not in _ECOSYSTEMS:
         detail = f"packages of {ecosystem[:40]} are not checked"
-        return Judgement(checks=(Check(name="ecosystem", status=Status.INCOMPLETE, detail=detail),))
+        return _judgement(Check(name="ecosystem", status=Status.INCOMPLETE, detail=detail))
     subject = install_subject(event, policy)
     seen = subject.seen
     checks: list[Check] = []
@@ -138,7 +143,23 @@ def judge(event: Event[PackageInstall], knowledge: Knowledge, policy: Policy) ->
         check = _tree_check(found, bad, tree)
         if check is not None:
             checks.append(check)
-    return Judgement(checks=tuple(checks), found=tuple(found), seen=seen, attested=attested)
+    return _judgement(*checks, found=tuple(found), seen=seen, attested=attested)
+
+
+def _judgement(
+    *checks: Check,
+    found: tuple[Detection, ...] = (),
+    seen: tuple[Seen, ...] = (),
+    attested: dict[int, SignedFile] = _EMPTY,
+) -> Judgement:
+    return Judgement(
+        checks=checks,
+        status=worst(check.status for check in checks),
+        checks_text=_ENCODER.encode(checks),
+        found=found,
+        seen=seen,
+        attested=attested,
+    )
 
 
 def _verdict(entry: Seen, knowledge: Knowledge) -> bool | None:
