@@ -9,6 +9,12 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
     Args:
         number: How many.
         noun: The noun in the singular.
-        plural: The noun in the plural, where that is not the singular with an s.
+        plural: The noun in the plural, where that is not as grammar has it: `file` and `files`,
+            `entry` and `entries`.
     """
-    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+    return f"{number:,} {noun if number == 1 else plural or _plural(noun)}"
+
+
+def _plural(noun: str) -> str:
+    of_y = noun.endswith("y") and not noun.endswith(("ay", "ey", "oy", "uy"))
+    return f"{noun[:-1]}ies" if of_y else f"{noun}s"

@@ -6,7 +6,7 @@ import asyncio
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -16,7 +16,6 @@ from schemas.cloudevents import format_time
 from schemas.counting import counted
 from schemas.errors import TidewatchError
 from schemas.incidents.states import IncidentStatus
-from schemas.incidents.views import IncidentDocument
 from schemas.severity import Severity, Tlp
 from streams.cli.frame import connected_settings, example, new_app
 from streams.cli.incident_decisions import add_decisions
@@ -31,6 +30,7 @@ from streams.cli.incident_list import (
 )
 from streams.cli.incident_records import IncidentArgument, all_incidents, one_incident
 from streams.cli.output import Format, FormatOption, columns, print_json, print_line, print_table
+from streams.reports.incident_export import OF_PARTNERS, ExportFormat, exported
 from streams.reports.incident_words import Defanging
 
 if TYPE_CHECKING:
@@ -55,20 +55,6 @@ class ReportFormat(StrEnum):
     MARKDOWN = "md"
     HTML = "html"
     JSON = "json"
-
-
-class ExportFormat(StrEnum):
-    """The format of an export."""
-
-    MARKDOWN = "md"
-    HTML = "html"
-    JSON = "json"
-    STIX = "stix"
-    MISP = "misp"
-
-
-_OF_PARTNERS: Final = frozenset({ExportFormat.STIX, ExportFormat.MISP})
-"""Formats that name no tenant."""
 
 
 @app.command(
@@ -193,7 +179,7 @@ def report(
 
     It names tenants: by default it is marked for the operator's organisation only.
     """
-    _write(_exported(one_incident(incident), ExportFormat(form.value), tlp), output)
+    _write(exported(one_incident(incident), ExportFormat(form.value), tlp), output)
 
 
 @app.command(epilog=example("tidewatch incidents export inc-3f2a --as html > report.html"))
@@ -213,8 +199,8 @@ def export(
     ] = None,
 ) -> None:
     """Write a report (md, html), the record (json), or what partners read (stix, misp)."""
-    marking = tlp or (Tlp.AMBER if kind in _OF_PARTNERS else Tlp.AMBER_STRICT)
-    _write(_exported(one_incident(incident), kind, marking), output)
+    marking = tlp or (Tlp.AMBER if kind in OF_PARTNERS else Tlp.AMBER_STRICT)
+    _write(exported(one_incident(incident), kind, marking), output)
 
 
 def _write(text: str, output: Path | None) -> None:
@@ -232,32 +218,6 @@ def _write(text: str, output: Path | None) -> None:
         raise TidewatchError(
             f"can't write ({error.strerror})", where=str(output), remedy="name another file"
         ) from error
-
-
-def _exported(document: IncidentDocument, kind: ExportFormat, tlp: Tlp) -> str:
-    from schemas.documents.misp import misp_event  # noqa: PLC0415 -- only what is asked for
-    from schemas.documents.stix import indicator_bundle  # noqa: PLC0415 -- the same
-    from schemas.sharing import shared_indicators, shared_title  # noqa: PLC0415 -- the same
-    from streams.reports.incident import markdown, to_html  # noqa: PLC0415 -- the same
-
-    if kind is ExportFormat.MARKDOWN:
-        return markdown(document, tlp)
-    if kind is ExportFormat.HTML:
-        return to_html(document, tlp)
-    if kind is ExportFormat.STIX:
-        return indicator_bundle(shared_indicators(document), tlp=tlp).decode()
-    if kind is ExportFormat.MISP:
-        event = misp_event(
-            document.id,
-            shared_title(document),
-            document.first_seen,
-            document.score.band,
-            shared_indicators(document),
-            tlp=tlp,
-            status=document.status,
-        )
-        return msgspec.json.encode(event).decode()
-    return msgspec.json.encode({"tlp": tlp, **msgspec.to_builtins(document)}).decode()
 
 
 @app.command(

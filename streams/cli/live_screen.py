@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from streams.cli.incident_list import SHORT_ID
 from streams.cli.output import plain
+from streams.reports.incident_words import defanged_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -104,12 +105,14 @@ def _head(view: View, began: float, broker: str) -> list[RenderableType]:
     behind = "  ".join(f"{name} {count:,}" for name, count in sorted(view.lag.items()))
     if not view.measured:
         behind = "not measured yet" if not view.lag else f"{behind} (the broker does not answer)"
+    proposals = sum(command.proposal for command in view.commands.values())
     figures = [
         f"events {view.events:,}",
         f"{view.rate:,.0f}/s",
         f"indicators {len(view.indicators):,}",
         f"alerts {len(view.alerts):,}",
-        f"commands {len(view.commands):,}",
+        f"commands {len(view.commands) - proposals:,}",
+        f"proposals {proposals:,}",
         *(["gateway 1"] if view.arrived else []),
         *([f"unreadable {view.unreadable:,}"] if view.unreadable else []),
     ]
@@ -156,7 +159,7 @@ def _alerts(alerts: Sequence[LiveAlert], room: int, *, wide: bool) -> Table:
             "status": Text(plain(alert.status, None if wide else 14)),
             "systems": Text(str(alert.systems)),
             "updates": Text(str(alert.updates)),
-            "what": Text(plain(alert.title)),
+            "what": Text(plain(defanged_name(alert.title))),
         }
         table.add_row(*(cells[name] for name in names))
     _rest(table, len(alerts), shown, "none yet")
@@ -176,7 +179,7 @@ def _commands(commands: Sequence[LiveCommand], room: int) -> Table:
             command.action,
             command.tenant,
             f"{mode}, dry run" if command.dry_run else mode,
-            command.target,
+            defanged_name(command.target),
         )
         table.add_row(*(Text(plain(cell)) for cell in cells))
     _rest(table, len(commands), shown, "none yet")

@@ -20,6 +20,7 @@ from streams.cli.frame import PortOption, example, new_app
 from streams.cli.instance import Instance
 from streams.cli.output import Format, FormatOption, print_json, print_line, print_table
 from streams.cli.workers import Workers
+from streams.reports.incident_words import defanged_name
 from streams.settings import load_settings
 
 if TYPE_CHECKING:
@@ -341,7 +342,7 @@ def _summary(view: View, form: Format) -> None:
                 alert.systems,
                 alert.updates,
                 alert.incident,
-                alert.title,
+                defanged_name(alert.title),
             )
             for alert in alerts
         ],

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from schemas.counting import counted
 from schemas.severity import Severity
 from streams.cli.output import plain
-from streams.reports.incident_words import CODE, duration
+from streams.reports.incident_words import CODE, defanged_name, duration
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 KEPT: Final = 2_000
@@ -168,6 +168,7 @@ def environment() -> Environment:
         breakable=breakable,
         coded=coded,
         counted=counted,
+        defanged=defanged_name,
         part=part,
         seconds=seconds_of,
         time=time_of,

@@ -25,6 +25,8 @@ NUMBERS_SHOWN: Final = 8
 TENANTS_SHOWN: Final = 6
 _WHERE: Final = ("file", "member", "offset", "line", "global")
 _URL: Final = re.compile(r"\b(https?|ftps?|wss?)://([^\s/?#'\"<>|`)\]]+)", re.IGNORECASE)
+_DOMAIN: Final = re.compile(r"\b(domain[ :])([\w-]+(?:\.[\w-]+)+)")
+"""How titles and keys name a domain."""
 _WWW: Final = re.compile(r"(?<=\bwww)\.", re.IGNORECASE)
 _STATES: Final = (
     (CommandStatus.DONE, "done"),
@@ -127,6 +129,16 @@ class Defanging:
         return self._hosts.sub(lambda found: found[0].replace(".", "[.]"), text)
 
 
+def defanged_name(text: str) -> str:
+    """Return a title, or a component's key, with its URLs and the domain that it is about defanged.
+
+    Args:
+        text: As an incident or a command has it.
+    """
+    text = _URL.sub(_without_link, text)
+    return _DOMAIN.sub(lambda found: found[1] + found[2].replace(".", "[.]"), text)
+
+
 def _without_link(found: re.Match[str]) -> str:
     scheme = found[1].lower().replace("tt", "xx").replace("ftp", "fxp").replace("ws", "wxs")
     return f"{scheme}://{found[2].replace('.', '[.]')}"
@@ -153,9 +165,14 @@ def farthest(views: Iterable[SystemView]) -> ExposureLevel:
 
 def how_far(view: CommandView) -> str:
     """Return the state of a command, with who authorised it if the state does not say so."""
-    mode = "" if view.spec.mode in {Mode.PROPOSAL, Mode.ADVISED} else str(view.spec.mode)
-    notes = ", ".join(filter(None, [mode, "dry run" if view.spec.dry_run else ""]))
+    notes = authorised(view)
     return f"{view.state} ({notes})" if notes else str(view.state)
+
+
+def authorised(view: CommandView) -> str:
+    """Return who authorised a command and whether it is a dry run; empty if its state says so."""
+    mode = "" if view.spec.mode in {Mode.PROPOSAL, Mode.ADVISED} else str(view.spec.mode)
+    return ", ".join(filter(None, [mode, "dry run" if view.spec.dry_run else ""]))
 
 
 def assignees(incident: IncidentDocument) -> str:

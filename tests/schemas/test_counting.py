@@ -22,8 +22,15 @@ def test_one_is_singular(number: int, text: str) -> None:
 
 
 def test_an_irregular_plural_is_given() -> None:
-    assert counted(1, "entry", "entries") == "1 entry"
-    assert counted(2, "entry", "entries") == "2 entries"
+    assert counted(1, "system or host", "systems or hosts") == "1 system or host"
+    assert counted(2, "system or host", "systems or hosts") == "2 systems or hosts"
+
+
+@pytest.mark.parametrize(
+    ("noun", "text"), [("earlier entry", "2 earlier entries"), ("key", "2 keys")]
+)
+def test_a_noun_that_ends_in_y_has_its_plural(noun: str, text: str) -> None:
+    assert counted(2, noun) == text
 
 
 NOUNS = (

@@ -17,7 +17,7 @@ from schemas.atlas import attacks
 from schemas.decisions import DecisionKind
 from schemas.errors import TidewatchError
 from schemas.incidents.states import IncidentStatus, Occurrence, TaskState
-from schemas.incidents.views import FindingView, IncidentDocument
+from schemas.incidents.views import FindingView
 from schemas.severity import Severity, Tlp
 from streams.cli.incident_list import SortKey, since_when
 from streams.console.actions import ACTS, allowed, offered, offered_for
@@ -28,11 +28,11 @@ from streams.console.signed_in import Asked, Services, not_found, signed_in
 from streams.http.problems import HttpError
 from streams.reports.graph_folding import MOST_FOLDED, Fold, Folded, Folding, folded, folding_of
 from streams.reports.impact import impact
-from streams.reports.incident import markdown, to_html
+from streams.reports.incident_export import OF_PARTNERS, ExportFormat, exported
 from streams.reports.incident_graph import Graph, incident_graph, svg, tree
 from streams.reports.incident_words import (
     Defanging,
-    how_far,
+    authorised,
     next_steps,
     summary,
     where,
@@ -43,6 +43,15 @@ SHOWN: Final = 12
 """Commands, tasks and entries of the timeline that a page shows at once; the rest unfolds."""
 EVIDENCE_FIELDS: Final = 24
 """Most fields of a finding's evidence that a page shows."""
+_GRAPH: Final = "svg"
+_FILES: Final = {
+    ExportFormat.MARKDOWN: ("text/markdown", "md"),
+    ExportFormat.HTML: ("text/html", "html"),
+    ExportFormat.JSON: ("application/json", "json"),
+    ExportFormat.STIX: ("application/stix+json;version=2.1", "stix.json"),
+    ExportFormat.MISP: ("application/json", "misp.json"),
+}
+"""The content type of each format, and how the names of its files end."""
 DOWNLOAD: Final = "sandbox; default-src 'none'; style-src 'unsafe-inline'"
 """The policy of a file that is downloaded: it carries its own style, and runs nothing."""
 
@@ -200,7 +209,7 @@ def incident_values(asked: Asked, case: Case) -> dict[str, Any]:
         "commands": commands,
         "acts": offered(asked.viewer, document),
         "completes": allowed(asked.viewer, ACTS[DecisionKind.EVALUATION]),
-        "how_far": how_far,
+        "authorised": authorised,
         "tasks": tasks,
         "TaskState": TaskState,
         "timeline": sorted(document.timeline, key=lambda entry: entry.at, reverse=True),
@@ -278,25 +287,21 @@ def _export(asked: Asked) -> Response:
     case = found_case(asked)
     form = asked.request.path_params["form"]
     document = case.document
-    # a tenant's part names no other tenant
-    tlp = Tlp.AMBER if case.tenant else Tlp.AMBER_STRICT
-    if form == "md":
-        text, kind = markdown(document, tlp), "text/markdown"
-    elif form == "html":
-        text, kind = to_html(document, tlp), "text/html"
-    elif form == "json":
-        text, kind = _json(document), "application/json"
-    elif form == "svg":
-        text, kind = svg(incident_graph(document)), "image/svg+xml"
+    if form == _GRAPH:
+        text, kind, suffix = svg(incident_graph(document)), "image/svg+xml", form
+    elif form in _FILES:
+        wanted = ExportFormat(form)
+        # what partners read names no tenant, and a tenant's part no other tenant
+        names_others = not case.tenant and wanted not in OF_PARTNERS
+        kind, suffix = _FILES[wanted]
+        text = exported(document, wanted, Tlp.AMBER_STRICT if names_others else Tlp.AMBER)
+        if suffix.endswith("json"):
+            text = msgspec.json.format(text, indent=2)
     else:
         raise not_found("export")
     name = "".join(
         char for char in document.id if char.isascii() and (char.isalnum() or char in "-_")
     )
     answer = Response(text, media_type=kind)
-    answer.headers["content-disposition"] = f'attachment; filename="{name}.{form}"'
+    answer.headers["content-disposition"] = f'attachment; filename="{name}.{suffix}"'
     return secured(answer, DOWNLOAD)
-
-
-def _json(document: IncidentDocument) -> str:
-    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()

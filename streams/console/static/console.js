@@ -37,6 +37,9 @@
     if (event.detail.xhr.status === 401) location.assign("/sign-in?to=" + encodeURIComponent(location.pathname + location.search));
   });
 
+  // on a phone the navigation is a row that scrolls: where one is, is in sight
+  document.querySelector(".nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
   let waiting = false;
   const renew = () => {
     if (document.hidden) { waiting = true; return; }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -52,6 +53,35 @@ def without(document: dict[str, Any], *path: str) -> bytes:
         inner = inner[name]
     del inner[path[-1]]
     return orjson.dumps(copy)
+
+
+def test_hosts_that_an_alert_is_about_are_defanged() -> None:
+    """Nobody opens them by a click in the terminal."""
+    view = View()
+    follower = Follower(load_settings(kafka="127.0.0.1:1"))
+    follower.view = view
+    alert = orjson.loads(orjson.dumps(ALERT))
+    alert["finding_info"]["title"] = "Source mismatch in domain data.acrne.example on ci-2"
+    command = orjson.loads(orjson.dumps(COMMAND))
+    command["args"]["x-tidewatch"]["target"] = "domain:data.acrne.example"
+    follower.take(Channel.ALERTS, Consumed(orjson.dumps(alert)))
+    follower.take(Channel.CONTAINMENT_COMMANDS, Consumed(orjson.dumps(command)))
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(render(view, time.monotonic(), size=(120, 40)))
+    text = console.export_text()
+    assert "domain data[.]acrne[.]example on ci-2" in text
+    assert "domain:data[.]acrne[.]example" in text
+    assert "acrne.example" not in text
+
+
+def test_commands_and_proposals_are_counted_apart() -> None:
+    follower = Follower(load_settings(kafka="127.0.0.1:1"))
+    proposal = orjson.loads(orjson.dumps(COMMAND)) | {"command_id": "cmd-2"}
+    follower.take(Channel.CONTAINMENT_COMMANDS, Consumed(orjson.dumps(COMMAND)))
+    follower.take(Channel.CONTAINMENT_PROPOSALS, Consumed(orjson.dumps(proposal)))
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(render(follower.view, time.monotonic(), size=(120, 40)))
+    assert "commands 1  proposals 1" in console.export_text()
 
 
 UNREADABLE = {

@@ -24,6 +24,7 @@ STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 TIMEOUT_MS = 60_000
 ROWS = 12
 PHONE = {"width": 375, "height": 740}
+DESK = {"width": 1280, "height": 900}
 WALL = {"width": 2560, "height": 1440}
 KEEP = os.environ.get("SCREENSHOTS")
 """A folder that keeps a picture of each page that a test looks at, for people."""
@@ -109,6 +110,15 @@ class Visitor:
                 .filter((one) => one.getBoundingClientRect().right > width + 1)
                 .map((one) => one.outerHTML.slice(0, 160));
             }"""
+        )
+
+    def broken_words(self) -> list[str]:
+        """Return the terms that are broken within a word, for want of width."""
+        return self.page.evaluate(
+            """() => [...document.querySelectorAll(".word")]
+                 .filter((one) =>
+                   one.getClientRects().length > one.textContent.split(/[\\s-]+/).length)
+                 .map((one) => one.textContent)"""
         )
 
     def barriers(self, *rules: str) -> list[str]:

@@ -11,7 +11,7 @@ import pytest
 from schemas.channels import Channel
 from streams.console.config import ConsoleConfig
 from streams.console.pages import link
-from tests.streams.console.chromium import PHONE, WALL, Visitor, chromium, expect
+from tests.streams.console.chromium import DESK, PHONE, WALL, Visitor, chromium, expect
 from tests.streams.console.played import Played, fill, indexed
 from tests.streams.console.routes.test_hold_release import FIRST, HELD, SECOND, held_by
 from tests.streams.console.site import OPERATOR, Site, links, site
@@ -27,7 +27,7 @@ TEXTS = {"title", "description", "text", "summary", "detail", "subject", "system
          "status_text", "component", "name", "version", "source", "target", "root",
          "value"}  # fmt: skip
 LOOKS = ("color-contrast", "target-size", "scrollable-region-focusable", "link-in-text-block")
-MODES = (("light", WALL), ("dark", PHONE))
+MODES = (("light", WALL), ("light", DESK), ("dark", PHONE))
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,8 @@ def test_no_page_keeps_anybody_out(browser, console, paths):
             page.emulate_media(color_scheme=scheme)
             page.set_viewport_size(size)
             visitor.picture(f"{name_of(path)}-{scheme}-{size['width']}")
-            wrong += [f"{path} {size['width']} px: {fault}" for fault in visitor.overflow()]
+            faults = [*visitor.overflow(), *visitor.broken_words()]
+            wrong += [f"{path} {size['width']} px: {fault}" for fault in faults]
         visitor.shorten()
         wrong += [f"{path} dark: {barrier}" for barrier in visitor.barriers()]
         # what depends on colours and sizes
@@ -175,6 +176,15 @@ def test_long_names_make_no_page_wider(browser, played, tmp_path):
             assert "\\u000a" not in page.locator("main").inner_text(), path
         visitor.close()
     made.close()
+
+
+def test_on_a_phone_the_navigation_shows_where_one_is(browser, console):
+    visitor = Visitor(browser, console, OPERATOR, viewport=PHONE)
+    for path in ("/", "/policies", "/health"):
+        box = visitor.see(path).locator(".nav [aria-current]").bounding_box()
+        assert box["x"] >= 0, path
+        assert box["x"] + box["width"] <= PHONE["width"], path
+    visitor.close()
 
 
 def lengthened(raw: bytes) -> bytes:

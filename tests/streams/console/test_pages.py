@@ -267,13 +267,24 @@ def test_an_incident_is_exported_as_reports_are(console):
     browser = console.browser(OPERATOR)
     path = next(link for link in links(browser.get("/incidents").text) if "/incidents/inc-" in link)
     kinds = {"md": "text/markdown", "html": "text/html", "json": "application/json",
-             "svg": "image/svg+xml"}  # fmt: skip
+             "svg": "image/svg+xml", "stix": "application/stix+json",
+             "misp": "application/json"}  # fmt: skip
     for form, kind in kinds.items():
         answer = browser.get(f"{path}/export.{form}")
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith(kind)
         assert answer.headers["content-disposition"].startswith("attachment; ")
     assert browser.get(f"{path}/export.exe").status_code == 404
+
+
+def test_what_is_exported_is_marked(console):
+    browser = console.browser(OPERATOR)
+    path = next(link for link in links(browser.get("/incidents").text) if "/incidents/inc-" in link)
+    assert browser.get(f"{path}/export.json").json()["tlp"] == "amber+strict"
+    shared = browser.get(f"{path}/export.stix").text
+    assert set(re.findall(r'"tlp_2_0": "([a-z+]+)"', shared)) == {"amber"}
+    tags = browser.get(f"{path}/export.misp").json()["Event"]["Tag"]
+    assert "tlp:amber" in {tag["name"] for tag in tags}
 
 
 # -- who is there --------------------------------------------------------------------------------

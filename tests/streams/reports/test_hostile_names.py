@@ -24,7 +24,7 @@ from rich.console import Console
 
 import streams.reports
 from schemas.incidents.views import IncidentDocument
-from schemas.severity import Severity, Verdict
+from schemas.severity import Severity, Tlp, Verdict
 from streams.apps.supervisor import run_app
 from streams.cli import _fail
 from streams.cli.live_screen import render
@@ -35,6 +35,7 @@ from streams.logs import configure_logs
 from streams.reports import cyclonedx, entries, incident_graph, sarif, table
 from streams.reports.impact import attribution, impact
 from streams.reports.incident import markdown, to_html
+from streams.reports.incident_export import ExportFormat, exported
 from streams.reports.incident_text import incident_text
 from streams.reports.lessons import learned_facts
 from streams.settings import load_settings
@@ -179,6 +180,10 @@ def texts() -> dict[str, Callable[[], str]]:
     graph = incident_graph.incident_graph(document)
     return {
         "incident": lambda: markdown(document) + to_html(document),
+        "incident_export": lambda: "".join(
+            exported(document, kind, Tlp.AMBER)
+            for kind in (ExportFormat.MARKDOWN, ExportFormat.HTML)
+        ),
         "incident_graph": lambda: "\n".join(
             draw(graph) for draw in (incident_graph.tree, incident_graph.dot, incident_graph.svg)
         ),
