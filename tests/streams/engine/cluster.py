@@ -65,6 +65,11 @@ class Cluster:
             self.nodes[node].start()
             self._up.add(node)
 
+    def complete(self) -> None:
+        """Start the nodes that were ended."""
+        if ended := sorted(self.nodes.keys() - self._up):
+            self.start(*ended)
+
     def stop(self, node: int) -> None:
         """Let a node leave the cluster."""
         self.nodes[node].stop()
