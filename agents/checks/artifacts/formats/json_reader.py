@@ -24,7 +24,6 @@ from schemas.severity import Severity
 
 SHORT: Final = 8
 """Characters of a text that holds neither code nor a file."""
-"""Characters of one value that are searched."""
 CONFIGURATION: Final = re.compile(
     r"(^|[._-])(config|configs|configuration|index|metadata|schema|params|hparams|hyperparameters|"
     r"args|model|signature|processor|settings|pipeline|state|card)([._-]|$)"
