@@ -98,6 +98,8 @@ class KnownCalls:
             "ufunc": self._ufunc,
             "bytes": self._load_from_bytes,
             "partial": self._partial,
+            "curry": self._curried,
+            "compose": self._composed,
             "code": self.carried,
         }
         for use in CHECKS.keys() & uses:
@@ -351,11 +353,33 @@ class KnownCalls:
         if self._makes_instances(target):
             return Result(found, target, offset)
         if isinstance(target, Result) and (
-            self._is_bound(target) or carried_code.is_carried(target)
+            self._is_bound(target) or carried_code.is_carried(target) or self._is_judged(target)
         ):
             return Result(found, None, offset)
         if not self._is_callable(target):
             self._odd(found, args, offset, "it prepares a call of anything")
+        return Result(found, None, offset)
+
+    def _is_judged(self, value: Result) -> bool:
+        """Return whether a value was bound or composed before, and judged then."""
+        return self._is_allowed(value.callee, "partial", "curry", "compose", "attributes", "method")
+
+    def _curried(self, found: Global, args: Any, offset: int) -> object:  # noqa: ANN401
+        """Toolz binds arguments as partial does; what its own modules define it names as text."""
+        if len(args) not in (5, 6) or not (isinstance(args[0], Global) and args[0].creatable):
+            self._odd(found, args, offset, "it calls its first argument")
+            return None
+        target = args[1]
+        if isinstance(target, str):
+            module, _, name = target.rpartition(":")
+            target = Global(module, name.removesuffix(".func"), offset, "REDUCE")
+            self._stream.imported(target, 4)
+        return self._partial(found, (target,), offset)
+
+    def _composed(self, found: Global, args: Any, offset: int) -> object:  # noqa: ANN401
+        """Holds functions that will be called one after another: each as partial's."""
+        for target in args:
+            self._partial(found, (target,), offset)
         return Result(found, None, offset)
 
     def _encode(self, found: Global, args: Any, offset: int) -> object:  # noqa: ANN401
