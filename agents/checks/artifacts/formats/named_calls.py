@@ -18,15 +18,25 @@ from agents.checks.artifacts.formats.targets import (
     texts,
 )
 from agents.checks.artifacts.formats.templates import is_escape, report_template
+from agents.checks.artifacts.python.calls import OPEN_FOLDER
 from agents.checks.artifacts.python.faults import python_faults
 from agents.checks.artifacts.python.shell_commands import is_hostile_command
 from agents.checks.artifacts.readers.embedded import report_text
-from agents.checks.artifacts.readers.paths import escapes
+from agents.checks.artifacts.readers.paths import escapes, is_remote
 from agents.checks.artifacts.scanning import Scan
 from schemas.severity import Severity
 
 MAX_CODE: Final = 1 << 16
 """Characters of one value that are read as code."""
+RUN_KEYS: Final = frozenset(
+    ("run", "setup", "script", "before_script", "command", "cmd", "entrypoint", "args",
+     "bash_command", "postCreateCommand", "startup_script", "user_data",
+     "on_start", "setup_commands", "initialization_commands", "head_setup_commands",
+     "worker_setup_commands", "exec", "shell", "runcmd", "bootcmd", "cmds", "commands",
+     "install_command", "test_command", "docker_run_command",
+     "entry", "pre", "post", "preinstall", "postinstall")
+)  # fmt: skip
+"""Keys whose value a program runs: SkyPilot, Ray's cluster files, Ansible, cloud-init."""
 _CLASSES: Final = frozenset(
     ("class", "cls", "class_path", "tokenizer_class", "activation_function", "processor_class",
      "image_processor_class", "feature_extractor_class", "model_class", "import_path")
@@ -37,6 +47,11 @@ _NAMES: Final = frozenset(
      "callback", "handler", "impl", "loader", "object", "op", "component", "class_name")
 )  # fmt: skip
 """Keys whose value a loader imports if arguments stand beside it: pyannote, Haystack, MMEngine."""
+_PLUGINS: Final = frozenset(
+    ("user_dir", "tool_parser_plugin", "reasoning_parser_plugin", "plugin_dir", "plugin_dirs",
+     "custom_module_path", "user_module_path", "include_package")
+)  # fmt: skip
+"""Keys whose value a loader imports as a file or folder of code: fairseq, vLLM, AllenNLP."""
 _ARGUMENTS: Final = frozenset(
     ("params", "kwargs", "args", "arguments", "config", "init_args", "init_kwargs",
      "init_parameters", "parameters", "options", "command", "dict_kwargs", "inputs")
@@ -70,6 +85,7 @@ def report_named_calls(scan: Scan, document: object) -> None:
         _judge_names(scan, prefix, mapping)
         if mapping.get("lc") == 1:
             _judge_constructor(scan, prefix, mapping)
+        _judge_plugins(scan, prefix, mapping)
         if mapping.get("op") == "Custom" and isinstance(mapping.get("inputs"), list):
             kind = mapping.get("attrs") or mapping.get("param") or {}
             report_target(scan, f"{prefix}op", f"Custom.{_short(kind)}")
@@ -136,6 +152,36 @@ def _judge_names(scan: Scan, prefix: str, mapping: dict[Any, Any]) -> None:
             )
 
 
+def _judge_plugins(scan: Scan, prefix: str, mapping: dict[Any, Any]) -> None:
+    """Report code in files and folders that a loader imports by their path."""
+    for key in sorted(_PLUGINS & mapping.keys()):
+        for path in filter(None, texts(mapping[key])):
+            place = f"{prefix}{key}"[:200]
+            if escapes(path):
+                anyone = is_remote(path) or ".." in path or OPEN_FOLDER.match(path)
+                scan.report(
+                    "TW-MODEL-REMOTE-CODE-ESCAPES",
+                    f"{place} has its loader import {path[:120]!r}",
+                    severity=None if anyone else Severity.HIGH,
+                    key=place,
+                    name=path[:200],
+                )
+                continue
+            inner = f"/{path.strip('./')}"
+            here = any(f"/{sibling}".find(inner) >= 0 for sibling in scan.siblings)
+            scan.report(
+                "TW-MODEL-REMOTE-CODE" if here else "TW-MODEL-REMOTE-CODE-UNSEEN",
+                f"{place} has its loader import {path[:120]!r}"
+                + ("" if here else ", which is not among the files"),
+                key=place,
+                name=path[:200],
+            )
+    imported = mapping.get("custom_imports")
+    for name in texts(imported.get("imports")) if isinstance(imported, dict) else ():
+        if name_trust(name) is NameTrust.DANGEROUS:
+            report_target(scan, f"{prefix}custom_imports", name)
+
+
 def _judge_constructor(scan: Scan, prefix: str, mapping: dict[Any, Any]) -> None:
     """Report an object that LangChain's loader builds and that runs commands or code."""
     parts = [text for text in texts(mapping.get("id")) if text]
@@ -162,7 +208,7 @@ def _judge_download(scan: Scan, document: dict[Any, Any]) -> None:
         if is_hostile_command(text):
             scan.report("TW-MODEL-METADATA-CODE", f"download runs {text[:80]!r}", key="download")
     elif not text.startswith(("http://", "https://")):
-        _judge_code(scan, "download", text)
+        report_code(scan, "download", text)
 
 
 def _nodes(document: dict[Any, Any]) -> Iterator[tuple[str, str, object]]:
@@ -179,13 +225,19 @@ def _nodes(document: dict[Any, Any]) -> Iterator[tuple[str, str, object]]:
 def _judge_node(scan: Scan, where: str, kind: str, given: object) -> None:
     for text in texts(given):
         if _CODE_NODE.search(kind):
-            _judge_code(scan, where, text)
+            report_code(scan, where, text)
         else:
             report_text(scan, where, text)
 
 
-def _judge_code(scan: Scan, key: str, text: str) -> None:
-    """Report what a text does that is run as Python, if it does what no configuration needs."""
+def report_code(scan: Scan, key: str, text: str) -> None:
+    """Report what a text does that is run as Python, if it does what no configuration needs.
+
+    Args:
+        scan: Where to report.
+        key: Where the text stands.
+        text: Python, or a template of it.
+    """
     if len(text) > MAX_CODE:
         scan.mark_incomplete(f"{key} runs code of {len(text)} characters")
         return

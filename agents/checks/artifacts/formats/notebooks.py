@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+from agents.checks.artifacts.formats.markup import STEALS
 from agents.checks.artifacts.python.faults import python_faults
 from agents.checks.artifacts.python.shell_commands import is_hostile_command, is_untrusted_fetch
 from agents.checks.artifacts.scanning import Scan
@@ -22,14 +23,6 @@ _MAGIC: Final = re.compile(r"^\s*[!%]")
 _SCRIPT: Final = re.compile(r"(?i)<script\b[^>]*>(?!\s*</script>)|\bon(error|load)\s*=|javascript:")
 _SHOWN: Final = ("text/html", "application/javascript", "image/svg+xml", "text/markdown")
 """Outputs that a browser runs when it shows the notebook."""
-_STEALS: Final = re.compile(
-    r"(?i)(fetch\(|XMLHttpRequest|\.src\s*=|sendBeacon|location\s*=)[^;]{0,300}"
-    r"(document\.cookie|localStorage|sessionStorage)"
-    r"|(document\.cookie|localStorage)[^;]{0,100}(fetch\(|sendBeacon)"
-    r"|kernel\.execute\([^)]{0,200}(os\.(system|popen)|subprocess|__import__|urllib|requests|eval|exec\()"
-    r"|fetch\([^;]{0,60}/api/(terminals|kernels|contents)\b"
-)
-"""Takes what the reader's browser holds, or runs code in their kernel."""
 MAX_OUTPUT: Final = 20_000
 """Characters; longer ones are the libraries of plots."""
 _FETCHES: Final = re.compile(r"(?i)fetch\(|XMLHttpRequest|document\.cookie|\.src\s*=|eval\(|atob\(")
@@ -65,7 +58,7 @@ def _judge_output(scan: Scan, data: dict[str, Any], key: str) -> None:
     for kind in _SHOWN:
         text = _joined(data.get(kind))
         if kind.endswith("script") or _SCRIPT.search(text):
-            if match := _STEALS.search(text):
+            if match := STEALS.search(text):
                 scan.report(
                     "TW-MODEL-NOTEBOOK-MARKUP",
                     f"an output's script has {match.group()[:60]!r}",

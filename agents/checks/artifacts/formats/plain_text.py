@@ -23,7 +23,7 @@ _PASSIVE: Final = (
 _OTHERS: Final = (
     ".cfg", ".ini", ".bib", ".dockerignore", ".editorconfig", ".gitmodules", ".pth.txt", ".log",
     ".html", ".lock", ".modelfile", ".env", ".j2", ".jinja2", ".tmpl", ".properties", ".conf",
-    ".tokens", ".srt", ".template",
+    ".tokens", ".srt", ".template", ".htm", ".gin", ".gitconfig", ".service",
 )  # fmt: skip
 SUFFIXES: Final = (
     Suffix(".txt", _SURE, Content.DESCRIPTION, promises=()),

@@ -14,6 +14,7 @@ from typing import Final
 
 from agents.checks.artifacts.formats.executables import obfuscated, report_script
 from agents.checks.artifacts.formats.format import FileName, Format, Suffix, Trait, endings
+from agents.checks.artifacts.formats.markup import report_markup
 from agents.checks.artifacts.python.syntax import parse_source
 from agents.checks.artifacts.readers.embedded import FILE_HEADS
 from agents.checks.artifacts.readers.window import controls, decode_text, read_document
@@ -138,9 +139,7 @@ def parse(scan: Scan, name: FileName, source: Source) -> None:
     if name.has(Trait.WEIGHTS):
         scan.report("TW-MODEL-PROGRAM-DISGUISED", "a program under the name of weights", offset=0)
     if match := _MARKUP.search(text):
-        scan.report(
-            "TW-MODEL-MARKUP-SCRIPT", f"markup with {match.group()[:40]!r}", offset=match.start()
-        )
+        report_markup(scan, text, match, drawing=False)
     if _is_python(text):
         _report_python(scan, text, "")
         return

@@ -7,8 +7,10 @@ from typing import Final
 
 import yaml
 
+from agents.checks.artifacts.formats.markup import SCRIPT, report_markup
 from agents.checks.artifacts.formats.plain_text import unwritten
 from agents.checks.artifacts.formats.requirements import report_requirement
+from agents.checks.artifacts.formats.settings_reader import is_settings, report_settings
 from agents.checks.artifacts.formats.templates import report_template
 from agents.checks.artifacts.formats.yaml_reader import PYTHON_TAG, report_yaml
 from agents.checks.artifacts.python.shell_commands import is_hostile_command, is_untrusted_fetch
@@ -21,8 +23,11 @@ _REQUIREMENTS: Final = re.compile(r"(^|[/!])(requirements|constraints)[\w.-]*\.(
 _CONFIGURED: Final = re.compile(
     r"(?i)\bfilter\s*=\s*(?!lfs\b)[\w-]+|\bmerge\s*=\s*(?!lfs\b|union|binary|ours)[\w-]+"
 )
-_SCRIPT: Final = re.compile(r"(?i)<script\b|\bon(error|load)\s*=\s*[\"']|javascript:")
 _PROJECTS: Final = frozenset(("pyproject.toml", "setup.cfg", "pipfile"))
+_COMMANDS: Final = (
+    "dockerfile", "containerfile", "makefile", "gnumakefile", "justfile", "procfile", "jenkinsfile",
+)  # fmt: skip
+"""Files whose lines are commands, by how their names begin."""
 MAX_TEXT: Final = 32 << 20
 
 
@@ -62,22 +67,22 @@ def parse(scan: Scan, name: str, source: Source) -> None:
             )
     elif base == "modelfile" or base.endswith(".modelfile"):
         _judge_modelfile(scan, text)
-    elif base in _PROJECTS:
+    if is_settings(base):
+        report_settings(scan, base, text)
+    if base in _PROJECTS:
         for number, line in enumerate(_lines(scan, text), 1):
             report_requirement(scan, line.strip(" \t,[]").strip("'\""), number)
-    elif base.startswith(("dockerfile", "makefile")):
+    elif base.startswith(_COMMANDS):
         _judge_dockerfile(scan, text)
-    elif base.endswith((".html", ".svg")) and (match := _SCRIPT.search(text)):
-        scan.report(
-            "TW-MODEL-MARKUP-SCRIPT", f"markup with {match.group()[:40]!r}", offset=match.start()
-        )
+    elif base.endswith((".html", ".htm", ".svg")) and (match := SCRIPT.search(text)):
+        report_markup(scan, text, match, drawing=base.endswith(".svg"))
 
 
 def _is_judged(base: str) -> bool:
     """Return whether a text of a name is more than data."""
     return base.endswith((*_TEMPLATES, ".md", ".html", ".svg", ".gitattributes", "modelfile")) or (
         base in _PROJECTS
-        or base.startswith(("dockerfile", "makefile", "chat_template"))
+        or base.startswith((*_COMMANDS, "chat_template"))
         or _REQUIREMENTS.search(base) is not None
     )
 

@@ -10,6 +10,7 @@ import yaml
 
 from agents.checks.artifacts.formats.keras import is_keras, report_keras
 from agents.checks.artifacts.formats.named_calls import (
+    RUN_KEYS,
     report_named_calls,
     report_stray_template,
     report_tag,
@@ -65,14 +66,6 @@ _RUN_BY_TOOLS: Final = re.compile(
     r"|(^|/)(azure-pipelines|action|\.travis|\.pre-commit-config)\.ya?ml$|(^|/)\.circleci/"
 )
 """Documents whose commands servers and tools run by themselves."""
-_RUN_KEYS: Final = frozenset(
-    ("run", "setup", "script", "before_script", "command", "cmd", "entrypoint", "args",
-     "bash_command", "postCreateCommand", "startup_script", "user_data",
-     "on_start", "setup_commands", "initialization_commands", "head_setup_commands",
-     "worker_setup_commands", "exec", "shell", "runcmd", "bootcmd", "cmds", "commands",
-     "entry", "pre", "post", "preinstall", "postinstall")
-)  # fmt: skip
-"""Keys whose value a program runs: SkyPilot, Ray's cluster files, Ansible, cloud-init."""
 _MANY: Final = re.compile(r"(\*\w+\s*,\s*){3}|(-\s*\*\w+\s*){3}")
 _INTERPOLATION: Final = re.compile(
     r"\$\{(oc\.(env|decode)|eval|python|cmd|shell|exec)\s*:([^}]*)\}"
@@ -122,7 +115,7 @@ def report_yaml(scan: Scan, text: str, name: str) -> None:
                 report_keras(scan, document)
             for path, key, value in leaves(scan, document, _place):
                 if isinstance(value, str) and len(value) > 8:
-                    run = run_by_tools or key in _RUN_KEYS
+                    run = run_by_tools or key in RUN_KEYS
                     untrusted = run and is_untrusted_fetch(value)
                     grave = Severity.CRITICAL if untrusted else severity
                     report_text(scan, path or "text", value, grave)
@@ -150,7 +143,7 @@ def report_yaml(scan: Scan, text: str, name: str) -> None:
 
 def _place(path: str, key: str) -> tuple[bool, str]:
     """Return what the reader makes of a place."""
-    return "dependencies" in path, key if key in _RUN_KEYS else ""
+    return "dependencies" in path, key if key in RUN_KEYS else ""
 
 
 def _judge_project(scan: Scan, base: str, path: str, key: str, value: str) -> None:
