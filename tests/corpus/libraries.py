@@ -64,6 +64,7 @@ _SETS: Final = frozenset(
 """Calls that set attributes, look at them or refuse."""
 _HARMLESS_BASES: Final = frozenset(
     (
+        "MessagePassing",  # whose state the scanner judges
         "object", "ABC", "Generic", "Protocol", "dict", "list", "tuple", "set", "str", "int", "float",
         "OrderedDict", "UserDict", "UserList", "NamedTuple", "defaultdict", "Mapping", "Sequence",
         "MutableMapping", "Module", "BaseEstimator", "TransformerMixin", "ClassifierMixin",

@@ -118,7 +118,7 @@ class KnownCalls:
             found.evaluate = partial(self._reconstruct, found)
         elif name.startswith("_rebuild_from_type"):
             found.evaluate = partial(self._rebuild_from_type, found)
-        elif name in ("dtype", "NumpyArrayWrapper"):
+        elif name in ("dtype", "NumpyArrayWrapper") or module == "torch_geometric.inspector":
             found.evaluate = partial(Result, found)
         elif name == "bytes" and module in ("builtins", "__builtin__"):
             found.evaluate = partial(self._bytes, found)
@@ -223,6 +223,20 @@ class KnownCalls:
             and self._is_allowed(value.callee, "enum")
             and isinstance(value.args, tuple)
             and value.args[1:] == ("__new__",)
+        )
+
+    def joins(self, callee: Result, args: Any) -> bool:  # noqa: ANN401
+        """Return whether a call only joins two classes of data, as batches of PyG are restored.
+
+        Args:
+            callee: What is called.
+            args: Its arguments.
+        """
+        return (
+            self._is_allowed(callee.callee, "bases")
+            and isinstance(args, tuple)
+            and len(args) == 2
+            and all(isinstance(cls, Global) and self._is_allowed(cls, "new") for cls in args)
         )
 
     def is_head(self, value: object) -> TypeGuard[Global]:

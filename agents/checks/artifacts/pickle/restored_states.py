@@ -1,10 +1,12 @@
 """Says why a state runs code: some classes evaluate text when they are restored.
 
-SciPy's distributions run the text of their argument parsers, and statsmodels evaluates a model's
-formula on the model's data. Both texts come from the pickle.
+SciPy's distributions run the text of their argument parsers, statsmodels evaluates a model's
+formula on the model's data, and PyTorch Geometric renders the signatures of a layer into a module
+that it imports. All these texts come from the pickle.
 
 Sources: SciPy `stats/_distn_infrastructure.py`, `rv_generic.__setstate__`; statsmodels
-`base/data.py`, `ModelData.__setstate__`; formulaic and patsy, which evaluate formulas.
+`base/data.py`, `ModelData.__setstate__`; formulaic and patsy, which evaluate formulas; PyTorch
+Geometric `nn/conv/message_passing.py`, `_set_jittable_templates`, and its `inspector.py`.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import ast
 import builtins
 import re
+from collections.abc import Iterator
 from typing import Any, Final
 
 from agents.checks.artifacts.pickle.globals import CODE, RUNNER, binding_fault
@@ -41,6 +44,12 @@ _BUILTINS: Final = frozenset(vars(builtins)) - {
 """Functions that no transformation of a column needs; columns may be named as they are."""
 _EVALUATING: Final = frozenset(("eval", "exec", "compile", "getattr", "breakpoint"))
 _MOST: Final = 2000
+_TYPE: Final = re.compile(r"[\w\[\], .|]*")
+"""A name, or a type as it is written."""
+_TYPES_SAID: Final = re.compile(r"#\s*(?:propagate|edge_updater)_type\s*:")
+_TYPES_GIVEN: Final = re.compile(r"\s*\([\w\s\[\],.:|#]*\)")
+_PASSES_ON: Final = re.compile(r"\bself\s*\.\s*(?:propagate|edge_updater)\s*\(")
+_KEYWORD: Final = re.compile(r"\s*(?:\w+\s*(?:=.*)?|\*\*?\w+)\s*", re.DOTALL)
 
 
 def state_fault(callee: Global, state: object) -> str:
@@ -54,7 +63,71 @@ def state_fault(callee: Global, state: object) -> str:
         return _template_fault(state)
     if callee.module == "statsmodels.base.data":
         return _formula_fault(state)
+    if callee.module.startswith("torch_geometric."):
+        return _rendered_fault(state)
     return ""
+
+
+def _rendered_fault(state: object) -> str:
+    """Return what a layer of PyTorch Geometric renders that is no name and no type."""
+    inspector = dict(_hashable(state)).get("inspector") if isinstance(state, Mapping) else None
+    if inspector is None:
+        return ""
+    held = inspector.state if isinstance(inspector, Result) else None
+    if not isinstance(held, Mapping):
+        return "it restores what can't be read here"
+    for key, value in _items(held):
+        for text in _texts(value):
+            odd = _odd_source(text) if key == "_source_dict" else not _TYPE.fullmatch(text)
+            if odd:
+                return f"it renders {text[:120]!r} as code"
+    return ""
+
+
+def _hashable(state: Mapping) -> list[tuple[str, Any]]:
+    return [(key, value) for key, value in _items(state) if isinstance(key, str)]
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Yield every text within a value."""
+    waiting = [value]
+    seen: set[int] = set()
+    while waiting:
+        inner = waiting.pop()
+        if isinstance(inner, str):
+            yield inner
+        elif id(inner) in seen:
+            continue
+        elif isinstance(inner, Result):
+            waiting += [inner.args, inner.state]
+        elif isinstance(inner, list | tuple):
+            waiting += inner
+        seen.add(id(inner))
+
+
+def _odd_source(text: str) -> bool:
+    """Return whether the source of a class gives a signature more than names and types."""
+    if any(not _TYPES_GIVEN.match(text, match.end()) for match in _TYPES_SAID.finditer(text)):
+        return True
+    return any(
+        not _KEYWORD.fullmatch(part)
+        for match in _PASSES_ON.finditer(text)
+        for part in _arguments(text, match.end())[1:]
+    )
+
+
+def _arguments(text: str, begin: int) -> list[str]:
+    """Return the arguments of a call, whose parenthesis was just opened."""
+    parts, depth, at = [""], 1, begin
+    while depth and at < min(len(text), begin + _MOST):
+        character = text[at]
+        depth += (character in "([{") - (character in ")]}")
+        if character == "," and depth == 1:
+            parts.append("")
+        elif depth:
+            parts[-1] += character
+        at += 1
+    return [part for part in parts if part.strip()]
 
 
 def _template_fault(state: object) -> str:
