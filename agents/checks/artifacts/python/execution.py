@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Collection, Sequence
+from typing import Final, NamedTuple
 
-from agents.checks.artifacts.python.tree import Tree
+from agents.checks.artifacts.python.tree import EMPTY, Tree
 
 IMPORTED, METHOD, FUNCTION, MAIN = "on import", "in a method", "in a function", "as a script"
 _FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
@@ -14,43 +14,82 @@ _NAMED_FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
 _REFERENCES: Final = (ast.Name, ast.Attribute)
 
 
-def placed(tree: Tree, called_on_import: set[str]) -> Iterator[tuple[ast.AST, str]]:
-    """Yield every node with when it runs.
+class Placement:
+    """When each node of a module runs.
 
-    Args:
-        tree: Of a module.
-        called_on_import: Names of functions of the module that importing it calls.
+    Nodes of one function body run together. The bodies are found once; when one runs is asked anew
+    as more is known of which functions importing the module calls.
     """
-    stack: list[tuple[ast.AST, str, bool]] = [(tree.root, IMPORTED, False)]
-    while stack:
-        node, where, in_class = stack.pop()
-        yield node, where
-        if isinstance(node, _FUNCTIONS):
-            name = getattr(node, "name", "")
-            inner = METHOD if in_class else FUNCTION
-            if isinstance(node, ast.Lambda):
-                inner = where
-            if where == MAIN:
-                inner = MAIN
-            elif name in called_on_import:
-                inner = IMPORTED
-            elif where == METHOD:
-                inner = METHOD
-            outer = [
-                *getattr(node, "decorator_list", []),
-                *node.args.defaults,
-                *(default for default in node.args.kw_defaults if default is not None),
-            ]
-            stack.extend((child, where, False) for child in outer)
-            body = [node.body] if isinstance(node, ast.Lambda) else node.body
-            stack.extend((child, inner, False) for child in body)
-            continue
-        if isinstance(node, ast.If) and _is_main_guard(node.test):
-            stack.extend((child, MAIN, False) for child in node.body)
-            stack.extend((child, where, in_class) for child in node.orelse)
-            continue
-        is_class = isinstance(node, ast.ClassDef)
-        stack += [(child, where, is_class) for child in tree.children(node)]
+
+    def __init__(self, tree: Tree, kinds: Collection[type[ast.AST]]) -> None:
+        """Go through a module.
+
+        Args:
+            tree: Of the module.
+            kinds: Kinds of nodes to give.
+        """
+        self._bodies = [_Body(-1, "", guarded=False, in_class=False)]
+        self._nodes: list[tuple[ast.AST, int]] = []
+        self._find(tree, kinds)
+
+    def _find(self, tree: Tree, kinds: Collection[type[ast.AST]]) -> None:
+        found, bodies, children = self._nodes, self._bodies, tree.children
+        stack: list[tuple[ast.AST, int, bool]] = [(tree.root, 0, False)]
+        while stack:
+            node, body, in_class = stack.pop()
+            kind = type(node)
+            if kind in kinds:
+                found.append((node, body))
+            if kind in EMPTY:
+                continue
+            if isinstance(node, _FUNCTIONS):
+                outer = [
+                    *getattr(node, "decorator_list", []),
+                    *node.args.defaults,
+                    *(default for default in node.args.kw_defaults if default is not None),
+                ]
+                stack += [(child, body, False) for child in outer]
+                if isinstance(node, ast.Lambda):
+                    stack.append((node.body, body, False))
+                else:
+                    bodies.append(_Body(body, node.name, guarded=False, in_class=in_class))
+                    stack += [(child, len(bodies) - 1, False) for child in node.body]
+            elif isinstance(node, ast.If) and _is_main_guard(node.test):
+                bodies.append(_Body(body, "", guarded=True, in_class=False))
+                stack += [(child, len(bodies) - 1, False) for child in node.body]
+                stack += [(child, body, in_class) for child in node.orelse]
+            else:
+                is_class = kind is ast.ClassDef
+                stack += [(child, body, is_class) for child in children(node)]
+
+    def nodes(self, called_on_import: Collection[str]) -> list[tuple[ast.AST, str]]:
+        """Return the nodes, with when each runs.
+
+        Args:
+            called_on_import: Names of functions of the module that importing it calls.
+        """
+        when: list[str] = []
+        for body in self._bodies:
+            around = when[body.around] if body.around >= 0 else IMPORTED
+            if body.around < 0:
+                when.append(IMPORTED)
+            elif body.guarded or around == MAIN:
+                when.append(MAIN)
+            elif body.name in called_on_import:
+                when.append(IMPORTED)
+            else:
+                when.append(METHOD if body.in_class or around == METHOD else FUNCTION)
+        return [(node, when[body]) for node, body in self._nodes]
+
+
+class _Body(NamedTuple):
+    """Statements that run together: of the module, of a function, or behind a main guard."""
+
+    around: int
+    """Which body it is in; negative for the module itself."""
+    name: str
+    guarded: bool
+    in_class: bool
 
 
 def passed_over(nodes: Sequence[ast.AST]) -> set[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import re
+from functools import cached_property
 from typing import Final
 
 from agents.checks.artifacts.python.call_judgements import CALLS, MAX_LAYERS, Call
@@ -16,8 +17,8 @@ from agents.checks.artifacts.python.execution import (
     FUNCTION,
     IMPORTED,
     MAIN,
+    Placement,
     passed_over,
-    placed,
 )
 from agents.checks.artifacts.python.fault_log import CodeFault, FaultLog
 from agents.checks.artifacts.python.module_facts import ModuleFacts
@@ -31,6 +32,7 @@ from agents.checks.artifacts.python.shell_commands import (
 )
 from agents.checks.artifacts.python.syntax import parse_source
 from agents.checks.artifacts.python.tree import Tree
+from agents.checks.artifacts.python.words import may_be_judged
 from schemas.severity import Severity
 
 MAX_ROUNDS: Final = 64
@@ -40,15 +42,17 @@ _INTROSPECTION: Final = frozenset(("__subclasses__", "f_builtins", "__globals__"
 """Attributes that lead from any object to what the module does not name."""
 _CLASSES: Final = frozenset(("__base__", "__bases__", "__mro__", "__class__"))
 _FRAMES: Final = frozenset(("_getframe", "currentframe"))
-_JUDGED: Final = (
-    ast.Call,
-    ast.Constant,
-    ast.Assign,
-    ast.AugAssign,
-    ast.Return,
-    ast.Name,
-    ast.Attribute,
-    ast.Subscript,
+_JUDGED: Final = frozenset(
+    (
+        ast.Call,
+        ast.Constant,
+        ast.Assign,
+        ast.AugAssign,
+        ast.Return,
+        ast.Name,
+        ast.Attribute,
+        ast.Subscript,
+    )
 )
 _REFERENCES: Final = (ast.Name, ast.Attribute, ast.Subscript)
 _ON_THE_WAY: Final = _CLASSES | _FRAMES | {"__init__"}
@@ -88,12 +92,14 @@ class _Judge:
         self._called_on_import: set[str] = set()
         self._uses: set[str] = set()
         self._evaluates = False
-        self._passed_over = passed_over(tree.nodes)
         self._steps_within: dict[int, frozenset[str]] = {}
 
     def faults(self) -> list[CodeFault]:
         """Return what the module does that model code has no reason to do."""
-        placed = self._relevant()
+        if not may_be_judged(self._tree, self._facts):
+            return []
+        placement = Placement(self._tree, _JUDGED)
+        placed = placement.nodes(self._called_on_import)
         for _ in range(MAX_ROUNDS):  # functions that functions called on import call
             called = {
                 self._dotted(node.func)
@@ -103,10 +109,10 @@ class _Judge:
             if called <= self._called_on_import:
                 break
             self._called_on_import |= called
-            placed = self._relevant()
+            placed = placement.nodes(self._called_on_import)
         else:  # a longer chain of calls is no module's: all functions count
             self._called_on_import |= self._names.functions.keys()
-            placed = self._relevant()
+            placed = placement.nodes(self._called_on_import)
         self._uses = {self._dotted(node.func) for node, _ in placed if isinstance(node, ast.Call)}
         self._evaluates = bool(EVALUATORS & self._uses)
         for node, where in placed:
@@ -137,24 +143,23 @@ class _Judge:
         elif isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple):
             self._judge_reduction(node.value)
 
-    def _relevant(self) -> list[tuple[ast.AST, str]]:
-        return [
-            (node, where)
-            for node, where in placed(self._tree, self._called_on_import)
-            if isinstance(node, _JUDGED)
-        ]
+    @cached_property
+    def _passed_over(self) -> set[int]:
+        return passed_over(self._tree.nodes)
 
     def _judge_reference(self, node: ast.Name | ast.Attribute | ast.Subscript, where: str) -> None:
         """Report a function that runs things and is stored or handed on, not called."""
         if isinstance(node, ast.Attribute):
             self._judge_introspection(node, where)
-        if id(node) in self._passed_over or not isinstance(node.ctx, ast.Load):
+        if not isinstance(node.ctx, ast.Load):
             return
         plain = isinstance(node, ast.Name) and node.id not in self._names.aliases
         if plain and self._dotted(node) not in EVALUATORS:
             return
         name = self._dotted(node)
-        if name != "__import__" and self._names.runs(name) and not name.endswith("Popen"):
+        if name == "__import__" or not self._names.runs(name) or name.endswith("Popen"):
+            return
+        if id(node) not in self._passed_over:
             self._judge_spawn(name, "", [], where, node.lineno)
 
     def _judge_introspection(self, node: ast.Attribute, where: str) -> None:
@@ -200,7 +205,7 @@ class _Judge:
         for argument in arguments:
             if isinstance(argument, ast.Attribute | ast.Name | ast.Lambda):
                 given = self._dotted(argument)
-                if id(argument) not in self._passed_over and self._names.runs(given):
+                if self._names.runs(given) and id(argument) not in self._passed_over:
                     self._judge_spawn(given, self._facts.command(node), [], where, line)
         if self._names.runs(name) and self._names.is_computed(node.func):
             self._log.add(

@@ -6,6 +6,8 @@ import ast
 import builtins
 import itertools
 import re
+from collections.abc import Collection
+from functools import cached_property
 from typing import Final
 
 from agents.checks.artifacts.python.calls import DECODE, NETWORK
@@ -32,6 +34,29 @@ def _holds_a_version(path: str) -> bool:
     return any(name in last for name in _VERSION_FILES)
 
 
+def _names_given(node: ast.AST) -> tuple[set[str], ast.AST] | None:
+    """Return the plain names that a node gives a value, and the value."""
+    if isinstance(node, _TARGETED):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        value = node.value
+    elif isinstance(node, ast.withitem) and node.optional_vars:
+        targets, value = [node.optional_vars], node.context_expr
+    elif isinstance(node, ast.For):
+        targets, value = [node.target], node.iter
+    else:
+        return None
+    plain = {target.id for target in targets if isinstance(target, ast.Name)}
+    return None if value is None else (plain, value)
+
+
+def _is_made_of(value: ast.AST, names: Collection[str]) -> bool:
+    """Return whether a value is made of what one of some names stands for."""
+    return any(
+        isinstance(inner, ast.Name) and inner.id in names
+        for inner in itertools.islice(ast.walk(value), MAX_VALUE)
+    )
+
+
 class ModuleFacts:
     """What the names of a module mean, and which values were decoded, fetched or lie beside it."""
 
@@ -44,32 +69,37 @@ class ModuleFacts:
         self._tree = tree
         self.names = Names()
         self._tainted: set[str] = set()
-        self._holds_taint: dict[int, bool] = {}
+        self._holds_taint: dict[int, bool] | None = None
         """By the id of a part of the tree, whether anything in it was decoded or fetched."""
-        self._beside: set[str] = {"__file__"}
         self._texts: dict[int, str | bytes | None] = {}
-        self.names.learn(tree.nodes)
-        giving = [node for node in tree.nodes if isinstance(node, _GIVING)]
-        for _ in range(2):  # a name may be used before the line that taints it
-            for node in giving:
-                self._learn(node)
+        self.names.learn(tree)
 
-    def _learn(self, node: ast.AST) -> None:
-        if isinstance(node, _TARGETED):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            value = node.value
-        elif isinstance(node, ast.withitem) and node.optional_vars:
-            targets, value = [node.optional_vars], node.context_expr
-        elif isinstance(node, ast.For):
-            targets, value = [node.target], node.iter
-        else:
-            return
-        plain = {target.id for target in targets if isinstance(target, ast.Name)}
-        if value is not None and not plain <= self._tainted and self.is_tainted(value):
-            self._tainted |= plain
-            self._holds_taint.clear()
-        if value is not None and plain and self.is_beside(value):
-            self._beside |= plain
+    @cached_property
+    def _given(self) -> list[tuple[set[str], ast.AST]]:
+        """The values that names are given, with those names, in the order of the tree."""
+        given = (_names_given(node) for node in self._tree.nodes if isinstance(node, _GIVING))
+        return [pair for pair in given if pair is not None]
+
+    @cached_property
+    def _beside(self) -> set[str]:
+        """The names of values that are made of where the module lies."""
+        beside = {"__file__"}
+        for _ in range(2):  # a name may be used before the line that gives it the value
+            for names, value in self._given:
+                if names and _is_made_of(value, beside):
+                    beside |= names
+        return beside
+
+    def _learn_taint(self) -> dict[int, bool]:
+        """Find the names of what was decoded or fetched; few modules are asked for them."""
+        known: dict[int, bool] = {}
+        self._holds_taint = known
+        for _ in range(2):  # as above
+            for names, value in self._given:
+                if not names <= self._tainted and self.is_tainted(value):
+                    self._tainted |= names
+                    known.clear()
+        return known
 
     def constant(self, node: ast.AST | None) -> str | bytes | None:
         """Return the text that an expression of constants makes, or none."""
@@ -80,14 +110,12 @@ class ModuleFacts:
 
     def is_beside(self, node: ast.AST) -> bool:
         """Return whether a value is made of where the module lies."""
-        return any(
-            isinstance(inner, ast.Name) and inner.id in self._beside
-            for inner in itertools.islice(ast.walk(node), MAX_VALUE)
-        )
+        return _is_made_of(node, self._beside)
 
     def is_tainted(self, node: ast.AST) -> bool:
         """Return whether a value was decoded or fetched."""
-        known, waiting = self._holds_taint, [node]
+        known = self._learn_taint() if self._holds_taint is None else self._holds_taint
+        waiting = [node]
         while waiting:  # each part is read once, however many values it is part of
             part = waiting[-1]
             children = self._tree.children(part)

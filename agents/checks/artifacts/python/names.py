@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from agents.checks.artifacts.dangerous_names import functions, modules
+from agents.checks.artifacts.python.tree import Tree
 from agents.checks.artifacts.python.values import Function, Values
 
 MAX_DEPTH: Final = 100
@@ -35,9 +35,11 @@ _STARRED: Final = (
 )
 _DOTTED: Final = re.compile(r"[A-Za-z_]\w*([.:][A-Za-z_]\w*)*")
 _FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
+_IMPORTS: Final = (ast.Import, ast.ImportFrom)
+_DECLARING: Final = frozenset((*_FUNCTIONS, *_IMPORTS))
 _FOLLOWED: Final = (ast.AugAssign, ast.For, ast.While)
 _TARGETED: Final = (ast.Assign, ast.AnnAssign, ast.NamedExpr)
-_GIVING: Final = (*_FOLLOWED, *_TARGETED, ast.With)
+_GIVING: Final = frozenset((*_FOLLOWED, *_TARGETED, ast.With))
 """Statements and expressions that give a name a value."""
 _TABLES: Final = (ast.Dict, ast.List, ast.Tuple)
 _REFERRING: Final = (ast.Attribute, ast.Name, ast.Subscript, ast.NamedExpr)
@@ -68,44 +70,44 @@ class Names:
         self._imported: set[str] = set()
         self._tables: dict[str, ast.expr] = {}
         self._entries: dict[int, _Entries] = {}
-        self._known: dict[int, str] = {}
+        self._known: dict[int, tuple[str, ast.AST]] = {}
+        """What nodes refer to, by their ids; a node that is kept has its id to itself."""
         self._learnt = False
 
-    def learn(self, nodes: Sequence[ast.AST]) -> None:
+    def learn(self, tree: Tree) -> None:
         """Learn imports, then assignments, in the order of the lines.
 
         Args:
-            nodes: Every node of the module.
+            tree: Of the module.
         """
-        for node in nodes:
-            if isinstance(node, ast.Name):
-                if isinstance(node.ctx, ast.Store):
-                    self.assigned.add(node.id)
-            elif isinstance(node, ast.arg):
-                self.assigned.add(node.arg)
-            elif isinstance(node, _FUNCTIONS):
+        for node in tree.nodes:
+            if type(node) not in _DECLARING:
+                continue
+            if isinstance(node, _FUNCTIONS):
                 self.functions[node.name] = node
-                self.assigned.add(node.name)
-            elif isinstance(node, ast.ClassDef):
-                self.assigned.add(node.name)
-            elif isinstance(node, ast.stmt):
+            elif isinstance(node, _IMPORTS):
                 self._learn_import(node)
+        names, arguments = tree.of(ast.Name), tree.of(ast.arg)
+        classes = tree.of(ast.ClassDef)
+        self.assigned = {
+            *(name.id for name in names if type(name.ctx) is ast.Store),
+            *(argument.arg for argument in arguments),
+            *self.functions,
+            *(defined.name for defined in classes),
+        }
         functions: dict[str, Function] = {**self.functions}
         self.values.functions = functions
-        ordered = sorted(
-            (node for node in nodes if isinstance(node, _GIVING)),
-            key=lambda node: (node.lineno, node.col_offset),
-        )
+        giving = [cast("ast.stmt | ast.expr", node) for node in tree.nodes if type(node) in _GIVING]
+        ordered = sorted(giving, key=lambda node: (node.lineno, node.col_offset))
         for _ in range(2):
             self.values.constants.clear()
             for node in ordered:
                 self._learn_value(node)
-        for node in nodes:
-            if isinstance(node, ast.ClassDef):
-                self._learn_class(node)
+        for node in classes:
+            self._learn_class(node)
         self._learnt = True
 
-    def _learn_import(self, node: ast.stmt) -> None:
+    def _learn_import(self, node: ast.Import | ast.ImportFrom) -> None:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 if alias.asname:
@@ -115,7 +117,7 @@ class Names:
                     top = alias.name.split(".", 1)[0]
                     self.aliases.setdefault(top, top)
                     self._imported.add(top)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+        elif node.module and not node.level:
             for alias in node.names:
                 if alias.name == "*":
                     for name in _STARRED:
@@ -152,6 +154,8 @@ class Names:
 
     def _learn_alias(self, name: str, value: ast.expr) -> None:
         refers = isinstance(value, _REFERRING)
+        if not (refers or isinstance(value, ast.Call)):
+            return
         dotted = self.dotted(value)
         if isinstance(value, ast.Call):
             refers = self._looked_up(value) != "" or bool(_INSTANCES.match(dotted))
@@ -183,8 +187,8 @@ class Names:
             return self._resolve(node, depth)
         known = self._known.get(id(node))
         if known is None:
-            known = self._known[id(node)] = self._resolve(node, depth)
-        return known
+            known = self._known[id(node)] = (self._resolve(node, depth), node)
+        return known[0]
 
     def unknown_of(self, node: ast.AST) -> str:
         """Return the module in which an unknown name is looked up, empty if none."""

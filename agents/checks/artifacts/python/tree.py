@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import ast
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, TypeVar, cast
+
+_Kind = TypeVar("_Kind", bound=ast.AST)
 
 _LEAVES: Final = frozenset(
     ("asname", "attr", "conversion", "ctx", "id", "is_async", "kind", "level", "lineno", "module",
      "op", "ops", "rest", "simple", "tag", "type_comment")
 )  # fmt: skip
 """Fields that hold names, numbers, or operators and contexts, which are nodes without content."""
+EMPTY: Final = frozenset((ast.Name, ast.Constant, ast.alias))
+"""Kinds of nodes, half of all, that hold no other node."""
 _FIELDS: Final[dict[type[ast.AST], tuple[str, ...]]] = {}
 """The other fields of each kind of node that was met."""
 
@@ -27,9 +32,22 @@ class Tree:
         self.nodes: list[ast.AST] = [root]
         """Every node but operators and contexts, the outer ones first."""
         self._within: dict[int, list[ast.AST]] = {}
-        for node in self.nodes:
-            inner = self._within[id(node)] = _children(node)
-            self.nodes += inner
+        self._kinds: dict[type[ast.AST], list[ast.AST]] = {}
+        nodes, within, kinds = self.nodes, self._within, self._kinds
+        for node in nodes:
+            kind = type(node)
+            known = kinds.get(kind)
+            if known is None:
+                kinds[kind] = [node]
+            else:
+                known.append(node)
+            if kind not in EMPTY:
+                within[id(node)] = inner = _children(node)
+                nodes += inner
+
+    def of(self, kind: type[_Kind]) -> Sequence[_Kind]:
+        """Return the nodes of one kind, in their order."""
+        return cast("Sequence[_Kind]", self._kinds.get(kind, ()))
 
     def children(self, node: ast.AST) -> list[ast.AST]:
         """Return the nodes directly within one of the tree's, but for operators and contexts."""
@@ -45,8 +63,8 @@ def _children(node: ast.AST) -> list[ast.AST]:
     found: list[ast.AST] = []
     for name in fields:
         value = getattr(node, name, None)
-        if isinstance(value, ast.AST):
-            found.append(value)
-        elif type(value) is list:
+        if type(value) is list:
             found += [item for item in value if isinstance(item, ast.AST)]
+        elif isinstance(value, ast.AST):
+            found.append(value)
     return found

@@ -97,6 +97,20 @@ _METHODS: Final = frozenset(
         "to_bytes",
     ]
 )
+_CALLED: Final = frozenset((*FUNCTIONS, "map", "filter"))
+"""Full names of the functions that are followed."""
+_CALLED_ATTRIBUTES: Final = frozenset((
+    *_METHODS, "join", "decode", "encode", "replace", "format",
+    *(name.rpartition(".")[2] for name in _CALLED),
+    "__call__", "__func__", "__wrapped__",  # parts that no full name has
+))  # fmt: skip
+"""Last parts of calls that may be followed."""
+_FOLDED: Final = frozenset((
+    ast.Constant, ast.Name, ast.Attribute, ast.BinOp, ast.JoinedStr, ast.List, ast.Tuple, ast.Set,
+    ast.Dict, ast.Subscript, ast.Slice, ast.UnaryOp, ast.IfExp, ast.Compare, ast.NamedExpr,
+    ast.ListComp, ast.GeneratorExp, ast.SetComp, ast.DictComp, ast.Starred, ast.Call,
+))  # fmt: skip
+"""Kinds of expressions that may be of constants."""
 _WIDE: Final = re.compile(r"\d{4,}|\*")
 """Widths in a format that would make a text of any length."""
 
@@ -127,7 +141,7 @@ class Values:
 
     def value(self, node: ast.AST | None) -> Any:  # noqa: ANN401 -- any plain value
         """Return what an expression makes, or `UNKNOWN`."""
-        if node is None or self._total > MAX_TOTAL:
+        if node is None or self._total > MAX_TOTAL or self._is_unknown(node):
             return UNKNOWN
         self._steps = 0
         try:
@@ -136,6 +150,19 @@ class Values:
             return UNKNOWN
         finally:
             self._total += self._steps
+
+    def _is_unknown(self, node: ast.AST) -> bool:
+        """Return whether a look at an expression tells that it is not of constants, as most are."""
+        if isinstance(node, ast.Name):
+            return node.id not in self.constants
+        if isinstance(node, ast.Call):
+            function = node.func
+            if isinstance(function, ast.Attribute):
+                return function.attr not in _CALLED_ATTRIBUTES
+            if isinstance(function, ast.Name):
+                return function.id not in self.functions and self._dotted(function) not in _CALLED
+            return False
+        return type(node) not in _FOLDED
 
     def text(self, node: ast.AST | None) -> str | bytes | None:
         """Return the text that an expression makes, or none."""

@@ -1,0 +1,234 @@
+"""Tells by the words of a Python module that no judgement can meet anything in it.
+
+Most modules say nothing that is judged. A full name is judged only if its parts are words of the
+module: names, attributes, imports, or texts by which something is looked up. Where no judged name
+can be made of them, the module need not be gone through again.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
+from functools import cache
+from itertools import product
+from typing import Final, NamedTuple
+
+from agents.checks.artifacts.dangerous_names import modules, table
+from agents.checks.artifacts.python.module_facts import ModuleFacts
+from agents.checks.artifacts.python.shell_commands import is_piped_to_a_shell
+from agents.checks.artifacts.python.tree import Tree
+
+JUDGED_KINDS: Final = (
+    "spawn", "evaluate", "decode", "network", "load", "native", "hook", "run-file",
+)  # fmt: skip
+"""Kinds of functions that are judged by their full names, wherever they are called."""
+JUDGED_NAMES: Final = (
+    r"__import__",
+    r"compile",
+    r"open",
+    r"marshal\.load\w*",
+    r"types\.(CodeType|FunctionType)\w*",
+    r"sys\.path\.(insert|append)",
+    r"sys\.(meta_path|path_hooks)",
+    r"pickle\.Unpickler",
+    r"site\.addsitedir",
+    r"shutil\.rmtree",
+    r"os\.removedirs",
+    r"socket\.\w+",
+)
+"""Other full names that are judged, as patterns like those of the data file."""
+JUDGED_ENDS: Final = ("methodcaller", "spec_from_file_location", "Path")
+"""What the last part of a judged name may end with."""
+JUDGED_WORDS: Final = frozenset((
+    "__subclasses__", "f_builtins", "__globals__", "func_globals", "__code__", "func_code", "recv",
+    "write_text", "write_bytes", "rename",
+))  # fmt: skip
+"""Attributes that are judged whatever they are of."""
+_BUILTINS: Final = frozenset(("builtins", "__builtins__", "__builtin__", "__import__"))
+"""Modules whose functions are judged by their bare names."""
+_HIDING: Final = frozenset(("getattr", "__dict__", "vars"))
+"""What looks up a name that the module does not say."""
+_LOOKING_UP: Final = frozenset((
+    "__import__", "import_module", "_gcd_import", "load_module", "resolve_name", "locate", "eval",
+    "getattr", "__getattribute__", "getattr_static", "attrgetter", "itemgetter", "__dict__",
+    "modules", "globals", "locals", "vars", "dir",
+))  # fmt: skip
+"""Words of lookups by a text that is an argument."""
+_ANY: Final = "*"
+
+
+class _Judged(NamedTuple):
+    """The words without which no full name is judged."""
+
+    together: dict[str, tuple[frozenset[str], ...]]
+    """Sets of words that a name of several parts has, by one word of each."""
+    alone: frozenset[str]
+    """Names of one part."""
+
+
+def may_be_judged(tree: Tree, facts: ModuleFacts) -> bool:
+    """Return whether anything in a module may be judged; False only if nothing can be.
+
+    Args:
+        tree: The module.
+        facts: What its names mean.
+    """
+    return _names_judged(tree, facts) or _texts_judged(tree, facts)
+
+
+def _names_judged(tree: Tree, facts: ModuleFacts) -> bool:
+    names = {name.id for name in tree.of(ast.Name)}
+    for imported in tree.of(ast.Import):
+        names.update(alias.name for alias in imported.names)
+    words = names | {attribute.attr for attribute in tree.of(ast.Attribute)}
+    for taken in tree.of(ast.ImportFrom):
+        words.add(taken.module or "")
+        words.update(alias.name for alias in taken.names)
+    texts = set(_keys(tree, facts, words))
+    words |= texts
+    words.update(part for word in list(words) if "." in word for part in word.split("."))
+    if "np" in words:
+        words.add("numpy")
+    words.update(word.lstrip("_") for word in list(words) if word[:1] == "_")
+    judged = judged_words()
+    if not judged.alone.isdisjoint(names | texts):
+        return True
+    if not (_BUILTINS.isdisjoint(words) or judged.alone.isdisjoint(words)):
+        return True
+    if not JUDGED_WORDS.isdisjoint(words):
+        return True
+    if not (_HIDING.isdisjoint(words) or modules("hidden-lookup").isdisjoint(words)):
+        return True
+    if any(word.endswith(JUDGED_ENDS) for word in words):
+        return True
+    together = judged.together
+    return any(parts <= words for word in words & together.keys() for parts in together[word])
+
+
+def _keys(tree: Tree, facts: ModuleFacts, words: AbstractSet[str]) -> Iterator[str]:
+    """Yield the texts by which the module looks something up."""
+    for subscript in tree.of(ast.Subscript):
+        key = facts.names.values.value(subscript.slice)
+        if isinstance(key, str):
+            yield key
+    if _LOOKING_UP.isdisjoint(words) and not any(
+        word.rpartition(".")[2] in _LOOKING_UP for word in words if "." in word
+    ):
+        return
+    for call in tree.of(ast.Call):
+        for argument in call.args[:2]:
+            text = facts.constant(argument)
+            if isinstance(text, str):
+                yield text
+                yield text.strip().replace(":", ".")
+
+
+def _texts_judged(tree: Tree, facts: ModuleFacts) -> bool:
+    """Return whether the module holds a text that is judged, or gives a call such a command."""
+    if any(
+        "/dev/tcp/" in constant.value
+        for constant in tree.of(ast.Constant)
+        if isinstance(constant.value, str)
+    ):
+        return True
+    return any(
+        is_piped_to_a_shell(command)
+        for call in tree.of(ast.Call)
+        if (command := facts.command(call))
+    )
+
+
+@cache
+def judged_words() -> _Judged:
+    """Return the words without which no full name is judged, from the patterns of the names."""
+    together: dict[str, list[frozenset[str]]] = {}
+    alone: set[str] = set()
+    patterns = [pattern for kind in JUDGED_KINDS for pattern in table().functions[kind]]
+    for name in spellings((*patterns, *JUDGED_NAMES)):
+        if "." not in name and _ANY not in name:
+            alone.add(name)
+            continue
+        words = frozenset(part for part in name.split(".") if part and _ANY not in part)
+        if not words:
+            raise ValueError(f"a judged name without a whole word: {name!r}")
+        together.setdefault(max(words, key=len), []).append(words)
+    return _Judged({word: tuple(sets) for word, sets in together.items()}, frozenset(alone))
+
+
+def spellings(patterns: Iterable[str]) -> frozenset[str]:
+    """Return what patterns of full names match, with `*` for parts that may be anything.
+
+    Args:
+        patterns: Of letters, groups, choices, sets of letters, and `?`, `*`, `+` behind any.
+
+    Raises:
+        ValueError: a pattern has something else.
+    """
+    return frozenset(name for pattern in patterns for name in _Pattern(pattern).names())
+
+
+class _Pattern:
+    """One pattern, read from its beginning to its end."""
+
+    def __init__(self, pattern: str) -> None:
+        self._pattern = pattern
+        self._at = 0
+
+    def names(self) -> set[str]:
+        found = self._choice()
+        if self._at < len(self._pattern):
+            raise self._error()
+        return found
+
+    def _error(self) -> ValueError:
+        return ValueError(f"not read at {self._at}: {self._pattern!r}")
+
+    def _choice(self) -> set[str]:
+        found = self._sequence()
+        while self._next("|"):
+            found |= self._sequence()
+        return found
+
+    def _sequence(self) -> set[str]:
+        found = {""}
+        while self._at < len(self._pattern) and self._pattern[self._at] not in "|)":
+            found = {start + end for start, end in product(found, self._repeated())}
+        return found
+
+    def _repeated(self) -> set[str]:
+        found = self._part()
+        if self._next("?"):
+            return found | {""}
+        if self._next("*") or self._next("+"):
+            return {_ANY}
+        return found
+
+    def _part(self) -> set[str]:
+        if self._next("("):
+            found = self._choice()
+            if not self._next(")"):
+                raise self._error()
+            return found
+        if self._next("["):
+            end = self._pattern.index("]", self._at)
+            letters = self._pattern[self._at : end]
+            self._at = end + 1
+            if not letters.isalnum():
+                raise self._error()
+            return set(letters)
+        if self._next("\\."):
+            return {"."}
+        if self._next("\\w") or self._next("."):
+            return {_ANY}
+        letter = self._pattern[self._at]
+        if not (letter.isalnum() or letter == "_"):
+            raise self._error()
+        self._at += 1
+        return {letter}
+
+    def _next(self, mark: str) -> bool:
+        if not self._pattern.startswith(mark, self._at):
+            return False
+        self._at += len(mark)
+        return True
