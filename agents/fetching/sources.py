@@ -41,10 +41,15 @@ class OpenSource(Protocol):
 class DescriptorSource:
     """A regular file, by a descriptor that it owns."""
 
-    def __init__(self, descriptor: int) -> None:
-        """Take over an open descriptor."""
+    def __init__(self, descriptor: int, size: int | None = None) -> None:
+        """Take over an open descriptor.
+
+        Args:
+            descriptor: Of a regular file.
+            size: Its length, if that was asked for already.
+        """
         self._descriptor = descriptor
-        self._size = os.fstat(descriptor).st_size
+        self._size = os.fstat(descriptor).st_size if size is None else size
 
     @property
     def size(self) -> int:

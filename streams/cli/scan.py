@@ -398,7 +398,7 @@ def _standard_input(held: ExitStack) -> Target:
             remedy="it is empty: its producer may have failed",
         )
     return Target(
-        path="-", name="stdin", open=partial(open_local, file), file=file, root=Path.cwd()
+        path="-", name="stdin", open=partial(open_local, file), local=str(file), root=Path.cwd()
     )
 
 

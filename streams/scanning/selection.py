@@ -44,9 +44,9 @@ class Selection:
             content: All of it, if it was read.
         """
         kinds = self._kinds(target, content)
-        if kinds and target.file is not None and target.root is not None:
+        if kinds and target.local and target.root is not None:
             self._manifests[id(target)] = ManifestTarget(
-                target=target, file=target.file, root=target.root, kinds=tuple(kinds)
+                target=target, file=Path(target.local), root=target.root, kinds=tuple(kinds)
             )
         return not kinds or any(wanted.scanned for wanted in kinds)
 
@@ -56,7 +56,7 @@ class Selection:
         return [found[id(target)] for target in targets if id(target) in found]
 
     def _kinds(self, target: Target, content: bytes | None) -> Sequence[Kind]:
-        if target.file is None:
+        if not target.local:
             return ()
         if self._kind is not None:
             return (self._kind,)
@@ -66,10 +66,10 @@ class Selection:
         if content is not None:
             return kinds_of(path, Content(content))
         try:
-            status = os.stat(target.file)  # noqa: PTH116 -- of many files: a path's own takes longer
+            status = os.stat(target.local)  # noqa: PTH116 -- of many files: a path's own takes longer
             if not stat.S_ISREG(status.st_mode):
                 return ()
-            return kinds_of(path, _content(target.file, status.st_size))
+            return kinds_of(path, _content(Path(target.local), status.st_size))
         except OSError:
             # The next reader reports the error.
             return ()

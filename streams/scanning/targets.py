@@ -28,10 +28,15 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     """Within its folder or repository."""
     open: Callable[[], OpenSource]
     siblings: frozenset[str] = frozenset()
-    file: Path | None = None
-    """Its local path, if it has one."""
+    local: str = ""
+    """Its local path, if it has one: of many files, a path object for each takes longer."""
     root: Path | None = None
     """The folder within which it may name other files."""
+
+    @property
+    def file(self) -> Path | None:
+        """Its local path, if it has one."""
+        return Path(self.local) if self.local else None
 
 
 def is_location(text: str) -> bool:
@@ -40,7 +45,7 @@ def is_location(text: str) -> bool:
     return bool(mark) and scheme.isascii() and scheme.replace("+", "").isalnum()
 
 
-def open_local(path: Path) -> OpenSource:
+def open_local(path: Path | str) -> OpenSource:
     """Open a regular file of this machine; the user's own links are followed.
 
     Raises:
@@ -50,10 +55,11 @@ def open_local(path: Path) -> OpenSource:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise FetchError(f"can't be opened ({error.strerror})", where=str(path)) from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
         raise FetchError("not a regular file", where=str(path))
-    return DescriptorSource(descriptor)
+    return DescriptorSource(descriptor, status.st_size)
 
 
 class _LinkText:
@@ -99,7 +105,7 @@ def local_targets(path: Path, root: Path | None = None) -> Iterator[Target]:
             path=shown_path(path),
             name=shown_path(path.name),
             open=partial(open_local, path),
-            file=path,
+            local=str(path),
             root=root or path.parent,
         )
         return
@@ -114,14 +120,10 @@ def local_targets(path: Path, root: Path | None = None) -> Iterator[Target]:
             f"the folder can't be read ({error.strerror})", where=shown_path(folder)
         )
 
-    for folder, folders, names in os.walk(path, onerror=refuse):
-        folders.sort()
-        start = _start(Path(folder))
-        files = [start + name for name in names]
-        found += files
-        for entry in (*(start + name for name in folders), *files):
-            if os.path.islink(entry):  # noqa: PTH114 -- texts: a path object for each takes longer
-                leads[entry] = resolved(Path(entry))
+    for start, folder_links, files, file_links in _walked(path, refuse):
+        found += (start + name for name in files)
+        for name in (*folder_links, *file_links):
+            leads[start + name] = resolved(Path(start + name))
     base = resolved(path)
     away = {
         link
@@ -133,20 +135,61 @@ def local_targets(path: Path, root: Path | None = None) -> Iterator[Target]:
     targets = {*found, *away, *refused} - _named_blobs(found, away, leads)
     ordered = sorted(targets, key=lambda text: text.split(os.sep))  # noqa: PTH206 -- the same
     for text in ordered:
-        target = Path(text)
-        opened: Callable[[], OpenSource] = partial(open_local, target)
+        opened: Callable[[], OpenSource] = partial(open_local, text)
         if text in refused:
             opened = partial(_fail, refused[text])
         elif text in away:
-            opened = partial(_LinkText, link_text(target))
+            opened = partial(_LinkText, link_text(Path(text)))
         yield Target(
             path=shown_path(text),
             name=shown_path(text[skipped:]) or ".",
             open=opened,
             siblings=siblings,
-            file=None if text in away or text in refused else target,
+            local="" if text in away or text in refused else text,
             root=path,
         )
+
+
+def _walked(
+    path: Path, refuse: Callable[[OSError], None]
+) -> Iterator[tuple[str, list[str], list[str], list[str]]]:
+    """Yield what each folder holds: how its paths begin, links to folders, files, links to files.
+
+    As `os.walk`, which keeps to itself what the folder says of links: asking costs a call for each.
+
+    Args:
+        path: The outermost folder.
+        refuse: Told why a folder can't be read.
+    """
+    waiting = [os.fspath(path)]
+    while waiting:
+        folder = waiting.pop()
+        folders: list[str] = []
+        links: tuple[list[str], list[str]] = ([], [])
+        files: list[str] = []
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    is_folder = _is_folder(entry)
+                    if entry.is_symlink():
+                        links[is_folder].append(entry.name)
+                    if not is_folder:
+                        files.append(entry.name)
+                    elif not entry.is_symlink():
+                        folders.append(entry.name)
+        except OSError as error:
+            refuse(error)
+            continue
+        start = _start(Path(folder))
+        yield start, sorted(links[True]), files, links[False]
+        waiting += [start + name for name in sorted(folders, reverse=True)]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link in a circle
+        return False
 
 
 def _start(folder: Path) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 from functools import cached_property, lru_cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, AnyStr, Final
 
 import msgspec
 import orjson
@@ -37,6 +37,9 @@ class Family(StrEnum):
     """It is recognised, and nothing here checks it."""
 
 
+_OPENINGS: Final = frozenset((b"{", b"["))
+
+
 class Content:
     """The content of a file, as needed to detect its kind."""
 
@@ -49,19 +52,21 @@ class Content:
         """
         self._raw = raw
         self._load = whole
+        head = raw[: 2 * HEAD]
+        if head[:2] in {b"\xff\xfe", b"\xfe\xff"}:
+            text = head.decode("utf-16", "replace")
+        else:
+            text = "" if b"\0" in head else head.decode("utf-8-sig", "replace")
+        self.text = text
+        """The text, or the empty string if the content is not text."""
+        begin = raw if raw[:1] in _OPENINGS else raw.lstrip(b"\xef\xbb\xbf \t\r\n")
+        self.may_be_json = begin[:1] in _OPENINGS
+        """Whether it begins as a JSON object or array does."""
 
     @property
     def is_large(self) -> bool:
         """Whether only the ends were read."""
         return self._load is not None
-
-    @cached_property
-    def text(self) -> str:
-        """The text, or the empty string if the content is not text."""
-        raw = self._raw[: 2 * HEAD]
-        if raw[:2] in {b"\xff\xfe", b"\xfe\xff"}:
-            return raw.decode("utf-16", "replace")
-        return "" if b"\0" in raw else raw.decode("utf-8-sig", "replace")
 
     @cached_property
     def keys(self) -> frozenset[str]:
@@ -71,7 +76,7 @@ class Content:
     @cached_property
     def json(self) -> Any:  # noqa: ANN401 -- any JSON document
         """The document of a JSON text, None if it is not JSON."""
-        if self._raw.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] not in {b"{", b"["}:
+        if not self.may_be_json:
             return None
         whole = self._raw if self._load is None else self._load()
         try:
@@ -84,9 +89,20 @@ class Content:
         """The document of a JSON text, if it is an object."""
         return self.json if isinstance(self.json, dict) else {}
 
-    def mentions(self, *words: str) -> bool:
+    def mentions(self, *words: bytes) -> bool:
         """Return whether it contains one of some texts: cheaper than parsing the document."""
-        return any(word.encode() in self._raw for word in words)
+        return _any_in(words, self._raw)
+
+    def names(self, *words: bytes) -> bool:
+        """Return whether it may be JSON with one of some names, in their quotes."""
+        return self.may_be_json and _any_in(words, self._raw)
+
+
+def _any_in(parts: Iterable[AnyStr], whole: AnyStr) -> bool:
+    for part in parts:  # noqa: SIM110 -- of every file of a folder: any() takes three times as long
+        if part in whole:
+            return True
+    return False
 
 
 class Kind(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,6 +152,7 @@ _COMMANDS: Final = re.compile(r"\bpip3?\s+install\b|\bvllm\b|--trust[-_]remote[-
 _PIPELINE_FIELDS: Final = frozenset(
     {"data_sources", "expected_config_hash", "training", "pipeline", "stages", "steps", "config"}
 )
+_PIPELINE_MARKS: Final = tuple(f'"{name}"'.encode() for name in sorted(_PIPELINE_FIELDS))
 _DAG: Final = re.compile(
     r"(?m)^\s*(from|import)\s+(airflow|prefect|dagster|kfp|metaflow|zenml|flytekit|luigi|ray\.dag)\b"
 )
@@ -162,7 +179,7 @@ def _toml(
 def _requirements(content: Content) -> bool:
     """Return whether each non-empty line of a text could be one of pip's."""
     head = content.text[:_FIRST]
-    if not any(sign in head for sign in _REQUIREMENT_SIGNS):
+    if not _any_in(_REQUIREMENT_SIGNS, head):
         return False
     lines = marked = 0
     for line in head.splitlines():
@@ -177,13 +194,13 @@ def _requirements(content: Content) -> bool:
 
 
 def _kubernetes(*groups: str) -> Callable[[Content], bool]:
+    marks = tuple(f"{group}/".encode() for group in groups or ("",))
+
     def matches(content: Content) -> bool:
-        if not content.mentions("apiVersion") or not any(
-            content.mentions(f"{group}/") for group in groups or ("",)
-        ):
+        if not content.mentions(b"apiVersion") or not content.mentions(*marks):
             return False
         return {"apiVersion", "kind"} <= content.keys or (
-            content.mentions('"apiVersion"') and {"apiVersion", "kind"} <= content.fields.keys()
+            content.mentions(b'"apiVersion"') and {"apiVersion", "kind"} <= content.fields.keys()
         )
 
     return matches
@@ -194,19 +211,20 @@ def _cyclonedx_xml(content: Content) -> bool:
 
 
 def _spdx3(content: Content) -> bool:
-    return content.mentions("spdx.org/rdf/3") and "@graph" in content.fields
+    return content.names(b"spdx.org/rdf/3") and "@graph" in content.fields
 
 
 def _wrapped_spdx(content: Content) -> bool:
-    inner = content.fields.get("sbom")
+    inner = content.fields.get("sbom") if content.names(b'"sbom"') else None
     return isinstance(inner, dict) and "spdxVersion" in inner
 
 
 def _has(*names: str, mark: str | None = None) -> Callable[[Content], bool]:
     """Return a detector of JSON objects by fields; the mark avoids parsing most others."""
+    quoted = f'"{mark or names[0]}"'.encode()
 
     def matches(content: Content) -> bool:
-        return content.mentions(f'"{mark or names[0]}"') and set(names) <= content.fields.keys()
+        return content.names(quoted) and set(names) <= content.fields.keys()
 
     return matches
 
@@ -222,7 +240,7 @@ def _keys(*names: str, also: tuple[str, ...] = ()) -> Callable[[Content], bool]:
 
 
 def _pip_list(content: Content) -> bool:
-    document = content.json if content.mentions('"name"') else None
+    document = content.json if content.names(b'"name"') else None
     if isinstance(document, list) and document:
         return all(isinstance(entry, dict) and {"name", "version"} <= entry.keys() <= _LISTED
                    for entry in document)  # fmt: skip
@@ -236,7 +254,7 @@ _LISTED: Final = frozenset(
 
 
 def _json_pipeline(content: Content) -> bool:
-    if not content.mentions(*(f'"{name}"' for name in _PIPELINE_FIELDS)) or content.is_large:
+    if not content.names(*_PIPELINE_MARKS) or content.is_large:
         return False
     fields = content.fields
     return "data_sources" in fields or (
@@ -259,6 +277,8 @@ _NO_SUFFIX: Final = r"(^|/)[^./]+$"
 _YAML_PATHS: Final = rf"{_YAML}|{_NO_SUFFIX}"
 _TEXT_PATHS: Final = rf"\.(txt|in|lock|list)$|{_NO_SUFFIX}"
 _TOML_PATHS: Final = rf"\.(toml|lock)$|{_NO_SUFFIX}"
+_has_spdx_version: Final = _has("spdxVersion")
+_has_pipeline_info: Final = _has("pipelineInfo", "deploymentSpec")
 PACKAGES: Final = (
     Kind(
         name="requirements",
@@ -293,10 +313,10 @@ PACKAGES: Final = (
     Kind(name="conda-explicit", content_paths=_TEXT_PATHS, reader="conda:read_explicit",
          content=lambda c: "@EXPLICIT" in c.text and re.search(r"(?m)^@EXPLICIT\s*$", c.text) is not None),
     Kind(name="cyclonedx", reader="cyclonedx:read",
-         content=lambda c: (c.mentions('"CycloneDX"') and c.fields.get("bomFormat") == "CycloneDX")
+         content=lambda c: (c.names(b'"CycloneDX"') and c.fields.get("bomFormat") == "CycloneDX")
          or _cyclonedx_xml(c)),
     Kind(name="spdx", reader="spdx:read",
-         content=lambda c: _has("spdxVersion")(c) or _wrapped_spdx(c) or _spdx3(c)
+         content=lambda c: _has_spdx_version(c) or _wrapped_spdx(c) or _spdx3(c)
          or ("SPDXVersion: SPDX-" in c.text and "\nSPDXVersion: SPDX-" in f"\n{c.text[:HEAD]}")),
     Kind(name="syft", reader="syft:read", content=_has("artifacts", "descriptor")),
     Kind(name="pip-report", reader="pip_reports:read_report", content=_has("install", "pip_version")),
@@ -306,7 +326,7 @@ PACKAGES: Final = (
     Kind(name="dockerfile", reader="commands:read_dockerfile", scanned=True,
          paths=r"(^|/)([^/]*[.-])?(Docker|Container)file([.-][^/]*)?$"),
     Kind(name="notebook", reader="notebook:read", scanned=True, paths=r"\.ipynb$", named_only=True,
-         content=lambda c: c.mentions("pip install", "uv pip", "pip3 install", "uv add")),
+         content=lambda c: c.mentions(b"pip install", b"uv pip", b"pip3 install", b"uv add")),
     Kind(name="shell-script", reader="commands:read_script", scanned=True, paths=r"\.(sh|bash|zsh)$"),
 )  # fmt: skip
 """Manifests that name packages; those by name first."""
@@ -323,7 +343,7 @@ PIPELINES: Final = (
          r"\.woodpecker)\.ya?ml$|(^|/)\.(circleci|buildkite|tekton|argo)/[^/]+\.ya?ml$"),
     Kind(name="kubeflow", family=Family.PIPELINE,
          content=lambda c: {"pipelineInfo", "deploymentSpec"} <= c.keys
-         or _has("pipelineInfo", "deploymentSpec")(c)),
+         or _has_pipeline_info(c)),
     Kind(name="argo", family=Family.PIPELINE, content=_kubernetes("argoproj.io")),
     Kind(name="tekton", family=Family.PIPELINE, content=_kubernetes("tekton.dev")),
     Kind(name="kserve", family=Family.PIPELINE, content=_kubernetes("serving.kserve.io")),
@@ -391,26 +411,30 @@ def _alternatives(pattern: str) -> Iterator[str]:
     yield pattern[start:]
 
 
-def _first_looks() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
-    """Return patterns of the endings, names and paths, one of which each customary path matches."""
-    endings, names, paths = [], [], []
+def _first_looks() -> tuple[list[tuple[re.Pattern[str], Kind]], re.Pattern[str], re.Pattern[str]]:
+    """Return patterns of endings, names and paths: each customary path matches one of them.
+
+    Of an ending it is said whose it is; names and paths are looked for together.
+    """
+    endings: list[tuple[re.Pattern[str], Kind]] = []
+    names, paths = [], []
     for kind in KINDS:
         for alternative in _alternatives(kind.paths) if kind.paths else ():
             name = alternative.removeprefix(_START)
             if alternative.startswith(r"\."):
-                endings.append(alternative)
+                endings.append((re.compile(alternative, re.IGNORECASE), kind))
             elif name != alternative and "/" not in re.sub(r"\[\^[^\]]*\]", "", name):
                 names.append(name)
             else:
                 paths.append(alternative)
-    return _any_of(endings), _any_of(names), _any_of(paths)
+    return endings, _any_of(names), _any_of(paths)
 
 
 def _any_of(patterns: Iterable[str]) -> re.Pattern[str]:
     return re.compile("|".join(f"(?:{pattern})" for pattern in patterns), re.IGNORECASE)
 
 
-_ENDINGS, _NAMES, _PATHS = _first_looks()
+_BY_ENDING, _NAMES, _PATHS = _first_looks()
 _EXPLICIT: Final = next(kind for kind in PACKAGES if kind.name == "conda-explicit")
 _BY_CONTENT: Final = re.compile(
     r"\.(ya?ml|json|jsonld|spdx|xml|cdx|txt|in|lock|toml|list)$|(^|/)[^./]+$", re.IGNORECASE
@@ -425,7 +449,8 @@ _CONTENT_PATHS: Final = tuple(
 
 def may_be_manifest(path: str) -> bool:
     """Return whether a file of this path has to be read to know whether it is a manifest."""
-    return _ending(path).by_content or bool(_customary(path))
+    ending = _ending(path)
+    return ending.by_content or bool(ending.customary or _customary(path))
 
 
 def kinds_of(path: str, content: Content) -> list[Kind]:
@@ -435,7 +460,7 @@ def kinds_of(path: str, content: Content) -> list[Kind]:
         path: With slashes, as far as it is known.
         content: Its content; binary content is never a manifest.
     """
-    if not content.text.strip():
+    if not content.text or content.text.isspace():
         return []
     customary = _customary(path)
     found: dict[Family, Kind] = {}
@@ -458,8 +483,8 @@ def kinds_of(path: str, content: Content) -> list[Kind]:
 def _customary(path: str) -> tuple[Kind, ...]:
     """Return the kinds that customarily have this path."""
     name = path.rpartition("/")[2]
-    if not (_ending(path).customary or _NAMES.match(name) or _PATHS.search(path)):
-        return ()
+    if not (_NAMES.match(name) or _PATHS.search(path)):
+        return _ending(path).customary
     return tuple(kind for pattern, kind in _BY_NAME if pattern.search(path))
 
 
@@ -473,8 +498,8 @@ def _by_content(path: str, content: Content) -> Kind | None:
 class _Ending(msgspec.Struct, frozen=True, kw_only=True):
     """What the ending of a path says."""
 
-    customary: bool
-    """Whether it suffices for a kind that customarily has it."""
+    customary: tuple[Kind, ...]
+    """The kinds for which it suffices, if name and folder say nothing."""
     by_content: bool
     """Whether a manifest is looked for by its content alone."""
     detectors: tuple[tuple[Kind, Callable[[Content], bool]], ...]
@@ -502,7 +527,7 @@ def _of_ending(ending: str) -> _Ending:
         and (not kind.content_paths or kind.content_paths in paths)
     )
     return _Ending(
-        customary=bool(_ENDINGS.search(path)),
+        customary=tuple(kind for pattern, kind in _BY_ENDING if pattern.search(path)),
         by_content=bool(_BY_CONTENT.search(path)),
         detectors=detectors,
     )
