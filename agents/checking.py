@@ -202,6 +202,10 @@ class SightingDeduplicator:
         """Return whether nothing of the tenant was noted yet."""
         return self._note((tenant,), (_NO_TIME, ""), NO_POSITION)
 
+    def knows_tenant(self, tenant: str) -> bool:
+        """Return whether something of the tenant was noted."""
+        return (tenant,) in self._seen
+
     def is_new_baseline(self, event: Event[Any]) -> bool:
         """Return whether the source marked nothing else as a baseline on the day of its arrival.
 
@@ -358,8 +362,9 @@ def policy_notice(
         policy: Its policy; the default one where there is none.
         deduplicator: What this agent has sent already.
     """
-    if policy != default_policy(tenant) or not deduplicator.is_new_tenant(tenant):
+    if deduplicator.knows_tenant(tenant) or policy != default_policy(tenant):
         return
+    deduplicator.is_new_tenant(tenant)
     yield operator_message(
         OperatorAlert(
             id=stable_id("opa", "tenant-without-policy", tenant),

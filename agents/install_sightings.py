@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from binascii import hexlify
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -282,7 +283,7 @@ class _Texts:
         )
         if is_news:
             hashed = b"".join((frame.hashed, part.hashed, frame.system_hashed))
-            identity = sha256(hashed).hexdigest()[:ID_HEX_DIGITS].encode()
+            identity = hexlify(sha256(hashed).digest()[: ID_HEX_DIGITS // 2])
             value = b"".join((_OPENING, identity, part.begins, self._middle, part.ends, self._last))
             messages.append(Message(channel=Channel.OBSERVATIONS, key=part.component, value=value))
         return last

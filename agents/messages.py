@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from binascii import hexlify
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -23,7 +24,7 @@ from schemas.cloudevents import (
     binary_headers,
     constant_headers,
     first_headers,
-    format_time,
+    milliseconds,
 )
 from schemas.decisions import Decision
 from schemas.documents import ecs, ocsf, openc2, stix
@@ -149,7 +150,7 @@ def passing_message(event: Event[Any], status: Status, checks: bytes) -> Message
     value = b"".join(
         (
             b'{"id":"asm-',
-            sha256(hashed).hexdigest()[:ID_HEX_DIGITS].encode(),
+            hexlify(sha256(hashed).digest()[: ID_HEX_DIGITS // 2]),
             b'","event_id":',
             _ENCODER.encode(event.id),
             common.subject,
@@ -159,16 +160,16 @@ def passing_message(event: Event[Any], status: Status, checks: bytes) -> Message
             common.source,
         )
     )
-    of_content = sha256(_EVENT_ID + len(value).to_bytes(4, "big") + value).hexdigest()
+    of_content = sha256(_EVENT_ID + len(value).to_bytes(4, "big") + value).digest()
     return Message(
         channel=Channel.ASSESSMENTS,
         key=common.key,
         value=value,
         headers=(
             SPECVERSION,
-            ("ce_id", f"evt-{of_content[:ID_HEX_DIGITS]}".encode()),
+            ("ce_id", b"evt-" + hexlify(of_content[: ID_HEX_DIGITS // 2])),
             *_OF_ASSESSMENTS,
-            ("ce_time", format_time(event.time).encode()),
+            ("ce_time", milliseconds(_ENCODER.encode(event.time))),
             common.tenant_header,
             common.subject_header,
             ("ce_causationid", named),

@@ -60,7 +60,8 @@ _BY_TYPE: Final[dict[str, Decoder[Any]]] = {
 _DATA: Final = {name.rpartition(".v")[0]: decoder for name, decoder in _BY_TYPE.items()}
 _MAJOR: Final = 1
 SPECVERSION: Final = ("ce_specversion", b"1.0")
-_OFFSET_LENGTH: Final = len("+00:00")
+_MILLISECONDS: Final = len('"2026-01-31T12:00:00.000')
+_ENCODER: Final = msgspec.json.Encoder()
 
 
 def nesting(raw: bytes, limit: int = MAX_DEPTH) -> int:
@@ -320,7 +321,17 @@ def format_time(time: datetime) -> str:
     """Return a time as RFC 3339 in UTC with milliseconds."""
     if time.tzinfo is not UTC:
         time = time.astimezone(UTC)
-    return time.isoformat(timespec="milliseconds")[:-_OFFSET_LENGTH] + "Z"
+    return milliseconds(_ENCODER.encode(time)).decode()
+
+
+def milliseconds(time: bytes) -> bytes:
+    """Return a time as `format_time` does.
+
+    Args:
+        time: A JSON string, as msgspec encodes times in UTC: without digits of the second, or with
+            six.
+    """
+    return time[1:_MILLISECONDS] + b"Z" if len(time) > _MILLISECONDS else time[1:-2] + b".000Z"
 
 
 def write_structured(event: Event[Any]) -> bytes:

@@ -13,8 +13,9 @@ import struct
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from aiokafka import TopicPartition
 from aiokafka.errors import ProducerClosed
 
@@ -33,7 +34,7 @@ _SEED: Final = 0x9747B28C
 _WORD: Final = 4
 
 
-class Outgoing(NamedTuple):
+class Outgoing(msgspec.Struct, frozen=True, gc=False):
     """One outgoing record."""
 
     topic: str
@@ -120,9 +121,10 @@ class Shipper:
         batch_delivery = BatchDelivery()
         now = int(time.time() * 1000)
         counted: set[str] = set()
-        for number, (topic, key, value, headers, partition) in enumerate(records):
+        for number, record in enumerate(records):
             if number % TURN_RECORDS == TURN_RECORDS - 1:
                 await asyncio.sleep(0)
+            topic, key, partition = record.topic, record.key, record.partition
             if topic not in counted:
                 counted.add(topic)
                 await self._look_up(client, topic)
@@ -139,7 +141,7 @@ class Shipper:
                 else:
                     batch = waiting[-1]
                 place = batch._builder.append(  # noqa: SLF001
-                    timestamp=now, key=key, value=value, headers=list(headers)
+                    timestamp=now, key=key, value=record.value, headers=list(record.headers)
                 )
                 if place is not None:
                     batch_delivery.note(batch.future, place.offset)

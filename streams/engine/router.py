@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from schemas.channels import Channel
@@ -54,10 +55,9 @@ class TopicRouter:
         limit = self._limits[message.channel]
         if message.value is not None and len(message.value) > limit:
             return True
-        beside = len(message.key) * UTF8_BYTES
-        for name, value in message.headers:
-            beside += len(name) + len(value) + UTF8_BYTES
-        return beside > _BESIDE
+        headers = message.headers
+        beside = (len(message.key) + len(headers)) * UTF8_BYTES
+        return beside + sum(map(len, chain.from_iterable(headers))) > _BESIDE
 
     async def address(
         self, message: Message, outgoing: list[Outgoing], entered_ms: int = 0

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta, timezone
+
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from schemas import dead_letters as reasons
-from schemas.cloudevents import first_headers, nesting, read_event, write_structured
+from schemas.cloudevents import (
+    first_headers,
+    format_time,
+    nesting,
+    read_event,
+    write_structured,
+)
 from schemas.errors import UnreadableRecordError
 from tests.samples import sample
 
@@ -102,3 +112,16 @@ def test_of_duplicate_headers_the_first_counts():
 
 def test_brackets_in_strings_do_not_count_as_depth():
     assert nesting(orjson.dumps({"a": "[" * 500})) == 1
+
+
+_ZONES = st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=45)), timezone.min])
+
+
+@given(
+    st.datetimes(datetime(1, 1, 3), datetime(9999, 12, 29), timezones=_ZONES),  # noqa: DTZ001
+    st.booleans(),
+)
+def test_a_time_is_written_in_milliseconds_that_are_cut_not_rounded(time, whole):
+    time = time.replace(microsecond=0) if whole else time
+    in_utc = time.astimezone(UTC).isoformat(timespec="milliseconds")
+    assert format_time(time) == in_utc.removesuffix("+00:00") + "Z"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from agents.triage.ledger.source_health import usual_interval_ms
+from agents.triage.bounded_sets import stable_rank
+from agents.triage.ledger.source_health import sampled, usual_interval_ms
 from agents.triage.routing import (
     source_message,
 )
@@ -70,3 +71,9 @@ def test_the_message_of_a_source_names_it():
     message = source_message(event, "incomplete")
     assert message.key == "source:a|//ci"
     assert message.channel is Channel.OBSERVATIONS
+
+
+def test_the_sampled_sixteenth_is_that_of_the_least_ranks():
+    ids = [f"evt-{number}" for number in range(2_000)]
+    assert [sampled(one) for one in ids] == [stable_rank(one)[0] == "0" for one in ids]
+    assert 80 < sum(map(sampled, ids)) < 170
