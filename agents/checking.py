@@ -57,7 +57,10 @@ SAID: Final = attrgetter(
 )
 """The fields of a sighting except its event and time."""
 SPELL: Final = msgspec.msgpack.Encoder().encode
-"""Encodes them as one key: bytes are hashed once, a tuple anew each time it is looked up."""
+"""Encodes them as one key. Bytes are hashed once, a tuple anew each time it is looked up; and the
+garbage collector does not visit them."""
+place_of: Final = attrgetter("component", "name", "kind", "filename")
+"""The fields of a sighting that say what of a system it is about."""
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,30 +74,23 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     publisher: str | None = None
 
 
-class LastSent:
+class LastSent(msgspec.Struct, gc=False):
     """The sighting of one system and component that was sent last."""
 
-    __slots__ = ("has", "order", "position", "said")
-
-    def __init__(self, has: object, said: object, order: _Order, position: Position) -> None:
-        """Set it.
-
-        Args:
-            has: Version and digest.
-            said: The day and all fields but event and time; None: forgotten.
-            order: When it occurred, and the event that reports it.
-            position: Where its record lies.
-        """
-        self.has = has
-        self.said = said
-        self.order = order
-        self.position = position
+    has: tuple[str | None, str | None]
+    """Version and digest."""
+    said: bytes | None
+    """The day and all fields but event and time; None: forgotten."""
+    order: _Order
+    """When it occurred, and the event that reports it."""
+    position: Position
+    """Where its record lies."""
 
     def holds(self, order: _Order, position: Position) -> bool:
         """Return whether it was sent, was not forgotten, and is no later than this."""
         return self.said is not None and self.order <= order and self.position <= position
 
-    def covers(self, said: object, order: _Order, position: Position) -> bool:
+    def covers(self, said: bytes, order: _Order, position: Position) -> bool:
         """Return whether a sighting says the same, and nothing earlier."""
         return self.said == said and self.order <= order and self.position <= position
 
@@ -111,10 +107,10 @@ class SightingDeduplicator:
         """Start empty; remember at most `limit` sightings."""
         self._limit = limit
         self._seen: OrderedDict[Any, tuple[_Order, Position]] = OrderedDict()
-        self._last: OrderedDict[Any, LastSent] = OrderedDict()
+        self._last: OrderedDict[bytes, LastSent] = OrderedDict()
         self._noted: list[Any] = []
         """Keys of what was seen, as those of one batch."""
-        self._placed: list[Any] = []
+        self._placed: list[bytes] = []
         """Keys of what was sent last."""
 
     def begin(self) -> Callable[[], None]:
@@ -150,27 +146,25 @@ class SightingDeduplicator:
 
         As long as the second covers what a later event says, that event is no news.
         """
-        place = (
-            sighting.tenant,
-            sighting.system,
-            sighting.component,
-            sighting.name,
-            sighting.kind,
-            sighting.filename,
-        )
+        place = SPELL((sighting.tenant, sighting.system)) + SPELL(place_of(sighting))
         said = SPELL((sighting.occurred_at.toordinal(), SAID(sighting)))
         order = (sighting.occurred_at, sighting.event_id)
         has = (sighting.version, sighting.digest)
         return self.noted(place, has, said, order, sighting.appended or NO_POSITION)
 
     def noted(
-        self, place: object, has: object, said: bytes, order: _Order, position: Position
+        self,
+        place: bytes,
+        has: tuple[str | None, str | None],
+        said: bytes,
+        order: _Order,
+        position: Position,
     ) -> tuple[bool, LastSent]:
         """Return what `noted_sighting` returns, of a sighting that is not built.
 
         Args:
-            place: What it is compared with the last of: its tenant, system, component, name, kind
-                and file.
+            place: What it is compared with the last of: tenant and system, as `SPELL` encodes
+                them, and `place_of` it.
             has: Version and digest.
             said: Its day and the fields of `SAID`, as `SPELL` encodes them.
             order: When it occurred, and the event that reports it.

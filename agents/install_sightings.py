@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from agents.checking import NO_POSITION, SAID, SPELL, LastSent, SightingDeduplicator, sent
+from agents.checking import NO_POSITION, SAID, SPELL, LastSent, SightingDeduplicator, place_of, sent
 from agents.checks.packages.check import Judgement
 from agents.checks.packages.seen import Seen, seen_on, sightings
 from agents.ports import Message
@@ -55,11 +55,10 @@ class _Part(msgspec.Struct, frozen=True, gc=False):
     """A sighting of a package, without what its event says."""
 
     component: str
-    name: str | None
-    filename: str | None
+    place: bytes
+    """What of a system it is about."""
     has: tuple[str | None, str | None]
     """Version and digest."""
-    kind: str
     hashed: bytes
     """The middle of what the id is the hash of."""
     begins: bytes
@@ -87,6 +86,8 @@ class _Frame(msgspec.Struct, frozen=True, gc=False):
     """The beginning of the deduplicator's keys."""
     said: bytes
     """Tenant, system and source, as these keys spell them."""
+    place: bytes
+    """Tenant and system, likewise."""
 
 
 @lru_cache(4096)
@@ -100,6 +101,7 @@ def _frame(tenant: str, system: str, source: str, day: date) -> _Frame:
         ends=b',"source":%b,"occurred_at":' % _ENCODER.encode(source),
         day=spelled.removesuffix(fields),
         said=b"".join(map(SPELL, (tenant, system, source))),
+        place=SPELL((tenant, system)),
     )
 
 
@@ -112,10 +114,8 @@ def _part(sighting: Sighting) -> _Part:
     hashed = (sighting.component, sighting.version or "", sighting.digest or "")
     return _Part(
         component=sighting.component,
-        name=sighting.name,
-        filename=sighting.filename,
+        place=SPELL(place_of(sighting)),
         has=(sighting.version, sighting.digest),
-        kind=sighting.kind,
         hashed=b"".join(map(length_prefixed, hashed)),
         begins=b'","component":%b,"tenant":' % _ENCODER.encode(sighting.component),
         ends=_ENCODER.encode(blank).removeprefix(_BLANK_JSON)[:-1],
@@ -252,8 +252,6 @@ class _Texts:
     ) -> None:
         """Encode what the event says."""
         frame = _frame(event.tenantid, seen_on(event), event.source, event.time.date())
-        self._tenant = event.tenantid
-        self._system = seen_on(event)
         self._order = order
         self._position = position
         self._noted = noted
@@ -275,7 +273,7 @@ class _Texts:
         """Add the record of a sighting if it is news; return what holds it."""
         frame = self._frame
         is_news, last = self._noted(
-            (self._tenant, self._system, part.component, part.name, part.kind, part.filename),
+            frame.place + part.place,
             part.has,
             b"".join((frame.day, part.component_said, frame.said, part.said)),
             self._order,
