@@ -29,6 +29,7 @@ from streams.reports.incident_graph import incident_graph, strips, svg, tree
 from streams.reports.incident_words import (
     Defanging,
     assignees,
+    can_be_issued,
     duration,
     how_far,
     moment,
@@ -220,11 +221,18 @@ def _answers(incident: IncidentDocument) -> Iterator[Block]:
         )
     else:
         yield Paragraph("No containment was ordered.")
-    if any(command.state is CommandStatus.ADVISED for command in incident.commands):
+    advised = [view for view in incident.commands if view.state is CommandStatus.ADVISED]
+    if any(map(can_be_issued, advised)):
         yield Paragraph(
             "These commands are not carried out automatically, because of the policy or "
             "because the confidence is too low. Approve one to have it issued, or do it by hand.",
             "Advised",
+        )
+    if not all(map(can_be_issued, advised)):
+        yield Paragraph(
+            "The tenant's history has no known-good version: choose one, verify it, and roll back "
+            "by hand.",
+            "Rollbacks without a version",
         )
     yield Heading("Tasks")
     if incident.tasks:

@@ -315,14 +315,14 @@ def next_steps(incident: IncidentDocument) -> list[Step]:
         (CommandStatus.EXPIRED, "retry", "Retry what expired, or do it by hand"),
         (CommandStatus.ADVISED, "approve", "Approve what is advised, or do it by hand"),
     ):
-        usable = [number for number, view in by_state.get(state, []) if _can_be_issued(view)]
+        usable = [number for number, view in by_state.get(state, []) if can_be_issued(view)]
         if usable:
             steps.append(_step(f"{text}: no. {_numbers(usable)}", f"{verb} {name} {usable[0]}"))
     by_hand = [
         number
         for state in (CommandStatus.PROPOSED, CommandStatus.ADVISED)
         for number, view in by_state.get(state, [])
-        if not _can_be_issued(view)
+        if not can_be_issued(view)
     ]
     if by_hand:
         text = "Choose a version to roll back to, and roll back by hand"
@@ -346,8 +346,12 @@ def _step(text: str, command: str) -> Step:
     return Step(text=text, command=f'tidewatch incidents {command} --reason "WHY"')
 
 
-def _can_be_issued(view: CommandView) -> bool:
-    """Return whether approving it does something: a rollback needs a version to roll back to."""
+def can_be_issued(view: CommandView) -> bool:
+    """Return whether approving a command does something: a rollback needs a version to go back to.
+
+    Args:
+        view: A command that is proposed or advised.
+    """
     return view.spec.action is not Action.ROLLBACK or view.spec.rollback_digest is not None
 
 

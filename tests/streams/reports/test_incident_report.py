@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 import msgspec
 import pytest
 
+from schemas.incidents.states import Action, CommandStatus
 from schemas.incidents.views import IncidentDocument, TenantPart
 from schemas.intel import IntelKind
 from schemas.severity import ExposureLevel, Severity, Tlp
@@ -354,3 +355,20 @@ def test_a_graph_has_a_legend_of_what_is_in_it():
     assert ">serving</text>" in picture
     assert ">staged</text>" not in picture
     assert "prefers-color-scheme:dark" in picture
+
+
+def test_an_advised_rollback_without_a_version_is_not_said_to_be_approvable():
+    command = examples.alert().commands[0]
+    advised = msgspec.structs.replace(command, state=CommandStatus.ADVISED)
+    rollback = msgspec.structs.replace(
+        advised,
+        spec=msgspec.structs.replace(
+            command.spec, action=Action.ROLLBACK, rollback_version=None, rollback_digest=None
+        ),
+    )
+    by_hand = markdown(incident(commands=(rollback,)))
+    assert "no known-good version" in by_hand
+    assert "Approve one to have it issued" not in by_hand
+    issued = markdown(incident(commands=(advised,)))
+    assert "Approve one to have it issued" in issued
+    assert "no known-good version" not in issued
