@@ -26,7 +26,7 @@ NODE = shutil.which("node")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
-        NODE is None or not INSTALLED.is_dir(),
+        NODE is None or not INSTALLED.with_suffix(".stamp").is_file(),
         reason="no OpenID provider here: `make openid` brings it",
     ),
 ]
