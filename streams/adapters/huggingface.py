@@ -96,8 +96,9 @@ def adapt(payload: Payload) -> list[Event[Any]]:
         registry_event(
             payload,
             push,
-            # Without a revision, nothing else in the payload distinguishes two changes.
-            id=derived_id("hf", identity, scope, action, head, mark or unversioned),
+            # A repository that is renamed keeps its identity and its revision: its next push is of
+            # another name. Without a revision, nothing else in the payload distinguishes two.
+            id=derived_id("hf", identity, repository, scope, action, head, mark or unversioned),
             source=f"//huggingface/{owner or repository}",
             time=None,
         )

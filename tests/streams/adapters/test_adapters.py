@@ -81,6 +81,18 @@ def test_hub_scopes_and_actions_map_as_its_documentation_says(change, actions):
         assert events[0].data.moved_from == "meridian-ml/claims-reader"
 
 
+def test_a_hub_repository_has_events_of_its_own_under_each_of_its_names():
+    """A renamed repository keeps its id, and its head until the next commit."""
+    body = orjson.loads(payload_of("huggingface.repo_content.json"))
+    renamed = body | {"repo": body["repo"] | {"name": "meridian-labs/claims-reader"}}
+    first, second = (
+        {event.id for event in adapt("huggingface", orjson.dumps(one), tenant="t",
+                                     received_ms=RECEIVED_MS)}
+        for one in (body, renamed)
+    )  # fmt: skip
+    assert not first & second
+
+
 def test_registries_of_images_give_digest_tag_and_host():
     for name in (
         "harbor.push_artifact.json",
