@@ -29,6 +29,10 @@ from schemas.findings import Finding
 from schemas.ledger import Revision, RootTurned
 from schemas.observations import Sighting
 
+DIGESTS: Final = 32
+"""The most digests kept per package file. Without a register of organisations, each tenant is one:
+as many invented tenants, each with a digest of its own, displace what k others have. Their bytes
+are those of `VALUES` digests with all their holders."""
 SIGNERS: Final = 32
 """The most trust roots kept per signed digest of a package file."""
 MAX_HOLDERS: Final = 32
@@ -51,7 +55,7 @@ def note_file(batch: LedgerBatch, seen: Sighting) -> None:
     if known is not None and known <= entry and len(row.digests) == 1:
         return
     by_tenant[entry.value] = min(entry, known) if known is not None else entry
-    full = row.full or len(by_tenant) > MAX_HOLDERS or len(row.digests) > VALUES
+    full = row.full or len(by_tenant) > MAX_HOLDERS or len(row.digests) > DIGESTS
     if len(by_tenant) > MAX_HOLDERS and _order_of(batch, entry) > max(
         _order_of(batch, holder) for holder in holders
     ):
@@ -65,7 +69,7 @@ def note_file(batch: LedgerBatch, seen: Sighting) -> None:
         row.digests[digest] = kept
         row.full = full
         if _keep_digests(batch, row):
-            batch.bound_reached("digests of one package file", seen.component, VALUES)
+            batch.bound_reached("digests of one package file", seen.component, DIGESTS)
         if kept != holders or set(row.digests) != before:
             batch.store.save(key, row)
     if len({*row.digests, *row.signed, digest}) > 1:
@@ -118,7 +122,7 @@ def _keep_digests(batch: LedgerBatch, row: FileRow) -> bool:
     def order(digest: str) -> str:
         return batch.order(stable_rank(digest))
 
-    return trim_shared(row.digests, VALUES, VALUES * HOLDERS_ROOM, owners, order)
+    return trim_shared(row.digests, DIGESTS, VALUES * HOLDERS_ROOM, owners, order)
 
 
 def on_root(batch: LedgerBatch, component: str, key: str, turn: RootTurned) -> None:

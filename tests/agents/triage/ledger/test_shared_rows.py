@@ -128,23 +128,25 @@ def test_a_dismissal_stands_however_many_incidents_others_close():
     assert not alert.systems
 
 
+@pytest.mark.parametrize("tenants", [1, 7, 24])
 @pytest.mark.parametrize("first", [False, True])
-def test_invented_digests_of_a_package_file_evict_no_victims(first):
+def test_invented_digests_of_a_package_file_evict_no_victims(first, tenants):
     filename = "torch-2.9.0-cp312-linux.whl"
-    flow = flow_of("v", "b", "c", "d", "mallory")
+    strangers = [f"mallory-{number}" for number in range(tenants)]
+    flow = flow_of("v", "b", "c", "d", *strangers)
 
     def saw(tenant, digest):
         flow.saw(*held(WHEEL, tenant, "ci", version="2.9.0", digest=digest, filename=filename))
 
-    invented = [f"{number:064x}" for number in range(40)]
+    invented = [(strangers[number % tenants], f"{number:064x}") for number in range(40)]
     if first:
-        for digest in invented:
-            saw("mallory", digest)
+        for stranger, digest in invented:
+            saw(stranger, digest)
     for tenant, digest in zip("vbcd", (BAD, GOOD, GOOD, GOOD), strict=True):
         saw(tenant, digest)
     if not first:
-        for digest in invented:
-            saw("mallory", digest)
+        for stranger, digest in invented:
+            saw(stranger, digest)
         saw("v", BAD)
     (alert,) = flow.alerts_of("v")
     assert alert.score.band is Severity.MEDIUM
