@@ -11,14 +11,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
-from pydantic_settings import (
-    SettingsError as UnparsedError,
-)
 
 from schemas.channels import Channel
 from schemas.errors import TidewatchError
@@ -90,10 +82,10 @@ class TrustedSigner(BaseModel):
         return value
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Everything an operator can set; each field is `TIDEWATCH_<FIELD>` or a key of the file."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
     kafka: str | None = None
     """Bootstrap servers, `host:port,host:port`; none means the embedded broker."""
@@ -250,34 +242,6 @@ class Settings(BaseSettings):
             raise ValueError("may contain ASCII letters, digits, '.', '_' and '-' only")
         return value
 
-    @classmethod
-    def settings_customise_sources(  # noqa: D102 -- pydantic-settings' own hook
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        del settings_cls, dotenv_settings, file_secret_settings
-        return env_settings, init_settings
-
-
-class _Given(Settings):
-    """Settings that are given whole: the environment was read, and wins over nothing now."""
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        del settings_cls, env_settings, dotenv_settings, file_secret_settings
-        return (init_settings,)
-
 
 def load_settings(config: Path | None = None, **overrides: Any) -> Settings:  # noqa: ANN401
     """Read the settings.
@@ -300,10 +264,11 @@ def load_settings(config: Path | None = None, **overrides: Any) -> Settings:  # 
     env = {name.lower()[len(PREFIX) :]: name for name in os.environ if _is_setting(name)}
     _refuse_unknown(env, where="environment", prefix=PREFIX)
     _refuse_unknown(overrides, where="arguments")
+    values = _merged(values, {field: _parsed(field, name) for field, name in env.items()})
     try:
         settings = Settings(**values)
         if overrides:
-            settings = _Given(**{**settings.model_dump(), **overrides})
+            settings = Settings(**{**settings.model_dump(), **overrides})
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         name = ".".join(str(part) for part in first["loc"])
@@ -312,28 +277,40 @@ def load_settings(config: Path | None = None, **overrides: Any) -> Settings:  # 
             where=env.get(name.split(".", maxsplit=1)[0].lower(), str(path or "environment")),
             remedy=str(first["msg"]),
         ) from None
-    except UnparsedError:
-        # it says neither which variable nor how it is written, and holds its text
-        name = next((one for field, one in env.items() if _is_unparsed(field, one)), "environment")
+    _check_together(settings)
+    return settings
+
+
+def _parsed(field: str, name: str) -> Any:  # noqa: ANN401 -- whatever JSON holds
+    """Return what a variable says: JSON where its setting is a table or a list, else its text.
+
+    Raises:
+        SettingsError: It is no JSON; its text may be a secret, and is not repeated.
+    """
+    text = os.environ[name]
+    declared = Settings.model_fields[field]
+    if not isinstance(declared.get_default(call_default_factory=True), list | tuple | dict):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
         raise SettingsError(
             "a table or list can't be read",
             where=name,
             remedy='write it as JSON, such as ["one", "two"]',
         ) from None
-    _check_together(settings)
-    return settings
 
 
-def _is_unparsed(field: str, name: str) -> bool:
-    """Tell whether a variable is no JSON where its setting is a table or a list."""
-    declared = Settings.model_fields[field]
-    if not isinstance(declared.get_default(call_default_factory=True), list | tuple | dict):
-        return False
-    try:
-        json.loads(os.environ[name])
-    except ValueError:
-        return True
-    return False
+def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of both; entries of a table stand beside each other."""
+    merged = dict(under)
+    for name, value in over.items():
+        old = under.get(name)
+        if isinstance(old, dict) and isinstance(value, dict):
+            merged[name] = _merged(old, value)
+        else:
+            merged[name] = value
+    return merged
 
 
 def _is_setting(name: str) -> bool:

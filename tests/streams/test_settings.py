@@ -42,6 +42,42 @@ def test_an_argument_wins_over_the_same_setting_of_the_environment(
     assert (settings.partitions, settings.kafka) == (5, "environment:9092")
 
 
+def test_what_the_environment_says_is_read_as_its_setting_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "tidewatch.toml"
+    file.write_text('[organisations]\nacme = "group"\nglobex = "globex"\n')
+    for name, text in {
+        "TIDEWATCH_FETCH_PRIVATE_HOSTS": '["10.0.0.0/8", "hub:8080"]',
+        "TIDEWATCH_ORGANISATIONS": '{"globex": "group", "umbra": "umbra"}',
+        "TIDEWATCH_BOUND_TOPICS": '{"a.push": {"channel": "registry-push", "tenant": "a"}}',
+        "TIDEWATCH_KAFKA_TLS": "yes",
+        "tidewatch_partitions": "6",
+        "TIDEWATCH_STATE_DIR": "/var/lib/tidewatch",
+        # text stays text, also where it looks like a number
+        "TIDEWATCH_INSTANCE": "7",
+    }.items():
+        monkeypatch.setenv(name, text)
+    settings = load_settings(file)
+    assert settings.fetch_private_hosts == ("10.0.0.0/8", "hub:8080")
+    # the entries of a table stand beside those of the file, and win over the same
+    assert settings.organisations == {"acme": "group", "globex": "group", "umbra": "umbra"}
+    assert settings.bound_topics["a.push"].tenant == "a"
+    assert (settings.kafka_tls, settings.partitions, settings.instance) == (True, 6, "7")
+    assert settings.state_dir == Path("/var/lib/tidewatch")
+
+
+@pytest.mark.parametrize("name", ["PARTITIONS", "EMBEDDED_PORT"])
+@pytest.mark.parametrize("text", ["", "many", "-1", "9999999"])
+def test_a_number_out_of_range_names_its_variable(
+    monkeypatch: pytest.MonkeyPatch, name: str, text: str
+) -> None:
+    monkeypatch.setenv(f"TIDEWATCH_{name}", text)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert f"TIDEWATCH_{name}" in str(caught.value)
+
+
 @pytest.mark.parametrize("name", ["FETCH_PRIVATE_HOSTS", "BOUND_TOPICS", "TRUST_ROOTS"])
 def test_a_list_that_is_no_json_names_its_variable(
     monkeypatch: pytest.MonkeyPatch, name: str

@@ -94,7 +94,7 @@ def test_scan_of_local_files_imports_nothing_of_brokers_and_remote_stores(folder
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    needless = {"faust", "aiokafka", "rocksdict", "pydantic_settings", "structlog", "rich",
+    needless = {"faust", "aiokafka", "rocksdict", "streams.settings", "structlog", "rich",
                 "fsspec", "urllib3", "yaml", "jinja2", "packaging", "rapidfuzz", "numpy",
                 "agents.checks.artifacts.dispatch"}  # fmt: skip
     assert not needless & set(done.stdout.split())
