@@ -235,12 +235,14 @@ def test_options_of_the_embedded_broker_are_refused_with_a_named_one(
     assert "TIDEWATCH_KAFKA" in line
 
 
-def test_workers_that_end_say_why(state: Path) -> None:
+def test_workers_that_end_say_why(state: Path, kafka: str, prefix: str) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        line = refused(state, embedded_port=0, http_port=port)
+        line = refused(
+            state, kafka=kafka, topic_prefix=f"{prefix}.", group_prefix=prefix, http_port=port
+        )
     assert "the workers ended" in line
     # each worker listens on the next port, and somebody else may have one of those as well
     (named,) = re.findall(r"can't listen .* at 127\.0\.0\.1:(\d+)", line)
