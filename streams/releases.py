@@ -43,7 +43,7 @@ def releasable(view: HoldView) -> list[ThingView]:
         raise TidewatchError(
             f"{', '.join(still)} is open and still holds {view.component}",
             where=view.tenant,
-            remedy="close it, or as harmless: tidewatch incidents false-positive",
+            remedy="close it, or run: tidewatch incidents false-positive",
         )
     return held
 

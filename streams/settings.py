@@ -356,7 +356,7 @@ def _check_together(settings: Settings) -> None:
         )
     if bool(settings.kafka_cert) != bool(settings.kafka_key):
         raise SettingsError(
-            "a client certificate needs its key, and a key its certificate",
+            "a client certificate and its key must be set together",
             where="kafka_cert, kafka_key",
             remedy="set both or neither",
         )

@@ -136,7 +136,7 @@ def _load_binding(path: Path) -> KeyBinding | None:
         ) from error
     except (ValueError, msgspec.ValidationError) as error:
         raise KeyFileError(
-            f"it does not say what a key may do: {error}",
+            f"not a valid binding: {error}",
             where=str(path),
             remedy=f"fields are {', '.join(KeyBinding.__struct_fields__)}",
         ) from error
@@ -200,7 +200,7 @@ def load_signer(state_dir: Path, name: str) -> Signer:
     path = folder / PRIVATE / f"{name}.pem"
     if name != OPERATOR and not path.exists():
         raise KeyFileError(
-            f"there is no signing key {name}",
+            f"no signing key {name}",
             where=str(path),
             remedy=f"make it with: tidewatch keys create {name}",
         )
@@ -209,7 +209,7 @@ def load_signer(state_dir: Path, name: str) -> Signer:
     binding = _load_binding(bound)
     if binding is None:
         raise KeyFileError(
-            f"nothing says what the key {name} may sign",
+            f"the key {name} has no binding",
             where=str(bound),
             remedy=f"describe it with: tidewatch keys bind {name}",
         )
@@ -224,7 +224,7 @@ def check_key_name(name: str) -> None:
     """
     if not _KEY_NAME.fullmatch(name):
         raise KeyFileError(
-            f"{name!r} can't name a key",
+            f"{name!r} is not a valid key name",
             where="the key's name",
             remedy="use at most 64 ASCII letters, digits and . _ @ -, a letter or digit first",
         )

@@ -106,7 +106,7 @@ def checked_address(
             raise FetchError("the host resolves to no address", where=host) from error
         if not is_public(address) and not _is_allowed(name, port, address, allowed):
             raise RefusedError(
-                "the host leads to an address that is not public",
+                "the host resolves to an address that is not public",
                 where=host,
                 remedy="the operator can allow it as a private host",
             )

@@ -66,7 +66,7 @@ class _TimedReader(io.RawIOBase):
     def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401 -- a writable buffer
         left = self._deadlines.until - time.monotonic()
         if left <= 0:
-            raise TimeoutError("the time of the request is over")
+            raise TimeoutError("the request timed out")
         patience = min(left, self._longest)
         if patience < math.inf:
             self._sock.settimeout(patience)

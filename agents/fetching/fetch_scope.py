@@ -115,9 +115,9 @@ def parse_location(uri: str) -> Location:
     else:
         path = parts.path
         if "@" in authority or not _HOST.fullmatch(authority):
-            raise RefusedError("the location names a user or an odd host", where=uri[:120])
+            raise RefusedError("the location contains a user or an invalid host", where=uri[:120])
     if port is not None and not 0 < port <= MAX_PORT:
-        raise RefusedError("the location names no port", where=uri[:120])
+        raise RefusedError("the location has an invalid port", where=uri[:120])
     if scheme == "file":
         if authority not in {"", "localhost"}:
             raise RefusedError("a file of another host", where=uri[:120])
@@ -137,11 +137,11 @@ def _plain_path(path: str, uri: str) -> str:
     except UnicodeDecodeError as error:
         raise RefusedError("the path is not UTF-8", where=uri[:120]) from error
     if not decoded.isprintable() or "\\" in decoded:
-        raise RefusedError("the path holds control characters", where=uri[:120])
+        raise RefusedError("the path contains control characters", where=uri[:120])
     # some servers take what follows a semicolon for parameters, and climb on "..;"
     segments = [segment.partition(";")[0] for segment in decoded.split("/")]
     if any(segment in {".", ".."} for segment in segments):
-        raise RefusedError("the path climbs", where=uri[:120])
+        raise RefusedError("the path contains ..", where=uri[:120])
     plain = posixpath.normpath("/" + decoded)
     return "/" + plain.lstrip("/")
 

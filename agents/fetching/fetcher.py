@@ -101,7 +101,7 @@ class Fetcher:
     def _stored(self, uri: str) -> tuple[File, ...]:
         """Return the files of a place that a registry names: below a root, like any other."""
         if self.reach.admit(uri).scheme == "mlflow":
-            raise FetchError("a registry names a registry", where=uri[:200])
+            raise FetchError("the registry refers to another registry", where=uri[:200])
         return self.listing(uri)
 
     def is_published(self, uri: str) -> bool:

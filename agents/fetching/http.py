@@ -279,7 +279,7 @@ class HttpClient:
             finally:
                 response.close()
             if len(body) != length:
-                raise _TransientError("the answer was cut", where=final.uri[:200])
+                raise _TransientError("the answer was cut off", where=final.uri[:200])
             return body
 
         return self._retrying()(once)
@@ -362,13 +362,15 @@ def _judge(response: urllib3.BaseHTTPResponse, location: Location, accept: froze
     if response.status not in accept:
         raise FetchError(f"the server answered {response.status}", where=location.uri[:200])
     if response.headers.get("Content-Encoding", "identity").lower() not in {"", "identity"}:
-        raise FetchError("the server encoded the body unasked", where=location.uri[:200])
+        raise FetchError(
+            "the server compressed the body although it was not asked to", where=location.uri[:200]
+        )
 
 
 def _total(response: urllib3.BaseHTTPResponse, location: Location) -> int:
     match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
     if match is None:
-        raise FetchError("the server does not say how long it is", where=location.uri[:200])
+        raise FetchError("the server does not state its length", where=location.uri[:200])
     return int(match.group(3))
 
 
@@ -377,9 +379,9 @@ def _check_range(
 ) -> None:
     match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
     if match is None or match.group(1) is None:
-        raise FetchError("the server sent no range", where=location.uri[:200])
+        raise FetchError("the server did not send the requested range", where=location.uri[:200])
     if int(match.group(1)) != start or int(match.group(2)) != start + length - 1:
-        raise FetchError("the server sent another range", where=location.uri[:200])
+        raise FetchError("the server sent a different range", where=location.uri[:200])
 
 
 def _read(response: urllib3.BaseHTTPResponse, length: int, location: Location, pace: Pace) -> bytes:
@@ -399,7 +401,7 @@ def _read(response: urllib3.BaseHTTPResponse, length: int, location: Location, p
             body += piece
             pace.came(len(piece), location)
     except urllib3.exceptions.HTTPError as error:
-        raise _TransientError("the answer was cut", where=location.uri[:200]) from error
+        raise _TransientError("the answer was cut off", where=location.uri[:200]) from error
     return bytes(body)
 
 
@@ -420,7 +422,7 @@ def _spool(
             spool.write(chunk)
         announced = response.headers.get("Content-Length")
         if announced is not None and announced.isdigit() and int(announced) != size:
-            raise _TransientError("the answer was cut", where=location.uri[:200])  # noqa: TRY301 -- the same
+            raise _TransientError("the answer was cut off", where=location.uri[:200])  # noqa: TRY301 -- the same
     except BaseException:
         spool.close()
         raise

@@ -21,7 +21,7 @@ MAX_LISTED: Final = 10_000
 
 def _refuse(error: OSError, where: str) -> FetchError:
     if error.errno in {errno.ELOOP, errno.EMLINK}:
-        return RefusedError("the way leads through a symbolic link", where=where)
+        return RefusedError("the path leads through a symbolic link", where=where)
     if error.errno == errno.ENOTDIR:
         # With O_NOFOLLOW, a link among the folders gives "not a directory".
         return RefusedError("the way leads through a link or a file", where=where)
@@ -76,7 +76,7 @@ def list_below(root: Location, location: Location) -> Iterator[tuple[str, int]]:
     below = location.path[len(root.path.rstrip("/")) :].strip("/")
     folder = base.joinpath(*below.split("/")) if below else base
     if Path(os.path.realpath(folder)) != folder:
-        raise RefusedError("the way leads through a symbolic link", where=where)
+        raise RefusedError("the path leads through a symbolic link", where=where)
     count = 0
     try:
         for path, folders, names in os.walk(folder, followlinks=False):

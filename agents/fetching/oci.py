@@ -117,7 +117,9 @@ class Registry:
             return
         fields = dict(_CHALLENGE.findall(challenge))
         if not challenge.lower().startswith("bearer") or "realm" not in fields:
-            raise FetchError("the registry refuses, and says no way to ask", where=at.uri[:200])
+            raise FetchError(
+                "the registry refuses access and names no token service", where=at.uri[:200]
+            )
         if secrets is not None and secrets.token:
             self._tokens[at.host, name] = f"Bearer {secrets.token}"
             return
@@ -159,7 +161,7 @@ class Registry:
             at, sign=self._signer(name), limit=MANIFEST_BYTES, headers={"Accept": MANIFEST_TYPES}
         )
         if f"sha256:{hashlib.sha256(answer.body).hexdigest()}" != digest:
-            raise FetchError("the manifest is not the one of its digest", where=at.uri[:200])
+            raise FetchError("the manifest does not match its digest", where=at.uri[:200])
         try:
             return _MANIFESTS.decode(answer.body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

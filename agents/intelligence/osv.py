@@ -287,7 +287,7 @@ def read_archive(raw: bytes, where: str = "archive") -> Feed:
             ):
                 raise InvalidFeedError(
                     f"an archive of {counted(len(members), 'record')} "
-                    f"that unfolds to {total:,} bytes",
+                    f"that expands to {total:,} bytes",
                     where=where,
                     remedy="fetch it again from its source; this one would fill the memory",
                 )
@@ -326,7 +326,7 @@ def _require_use(feed: Feed, where: str) -> None:
         )
     reasons = ", ".join(sorted(feed.skipped)[:5])
     raise InvalidFeedError(
-        f"nothing in it is about malicious packages of PyPI ({reasons})",
+        f"it lists no malicious packages of PyPI ({reasons})",
         where=where,
         remedy="import the archive of the ecosystem PyPI",
     )

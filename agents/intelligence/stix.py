@@ -95,7 +95,7 @@ def read_bundle(raw: bytes, where: str = "bundle") -> Feed:
             _read_indicator(entry, feed)
     if not feed.facts and not feed.withdrawn:
         what = feed.problems[0] if feed.problems else "no indicator in it"
-        raise InvalidFeedError(f"nothing of use ({what})", where=where)
+        raise InvalidFeedError(f"no usable indicator ({what})", where=where)
     return feed
 
 

@@ -68,13 +68,13 @@ def open_service(destination: Destination, where: str) -> Any:  # noqa: ANN401 -
         raise ServiceError(
             f"the Apprise URL can't be read ({error.strerror})",
             where=str(destination.apprise_file),
-            remedy="write it there, readable by this user alone",
+            remedy="write it there, readable by this user only",
         ) from error
     # a list of several would be one attempt, and those that took the message would get it again
     service = Apprise.instantiate(url, asset=asset) if url and url.split() == [url] else None
     if service is None:
         raise ServiceError(
-            "Apprise knows no such service, or its URL is not complete",
+            "Apprise does not know the service, or the URL is incomplete",
             where=where,
             remedy="compare the URL with Apprise's page of the service; it is one URL",
         )

@@ -55,7 +55,7 @@ def load_secrets(path: Path) -> tuple[bytes, ...]:
         raise WebhookSecretError(
             f"the webhook's secret can't be read ({error.strerror})",
             where=str(path),
-            remedy="write it there, readable by this user alone",
+            remedy="write it there, readable by this user only",
         ) from error
     secrets = tuple(_secret(line, path) for line in lines if line)
     if not 1 <= len(secrets) <= SECRETS:

@@ -46,7 +46,7 @@ def opened(folder: Path, *, make: bool = False) -> Iterator[Path]:
                 if error.errno not in _LINKS:
                     raise
                 raise NotCarriedOutError(
-                    REFUSED, "a link is on the way there", where=str(folder)
+                    REFUSED, "the path contains a link", where=str(folder)
                 ) from error
             os.close(held)
             held = onward

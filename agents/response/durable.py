@@ -99,7 +99,7 @@ def move(source: Path, target: Path, verified: Callable[[Path], bool]) -> None:
         return
     if not os.path.lexists(staging):
         if not os.path.lexists(source):
-            raise NotCarriedOutError(FAILED, "it is gone from its place", where=str(source))
+            raise NotCarriedOutError(FAILED, "it is no longer there", where=str(source))
         try:
             os.rename(source, target)  # noqa: PTH104 -- beside the EXDEV it may answer with
         except OSError as error:
@@ -123,7 +123,7 @@ def move(source: Path, target: Path, verified: Callable[[Path], bool]) -> None:
             FAILED,
             "the copy differs from what was to be moved",
             where=staging.name,
-            remedy="it is out of use; see who else writes there, then let the command be repeated",
+            remedy="it is out of use; find out who else writes there, then repeat the command",
         )
     partial.rename(target)
     sync_folder(target.parent)

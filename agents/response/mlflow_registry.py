@@ -161,7 +161,7 @@ class Registry:
                 if size > limit:
                     raise NotCarriedOutError(BAD, f"more than {MAX_BYTES} bytes", where=path)
         except urllib3.exceptions.HTTPError as error:
-            raise NotCarriedOutError(UNAVAILABLE, f"reading broke off ({error})") from error
+            raise NotCarriedOutError(UNAVAILABLE, f"the connection broke ({error})") from error
         finally:
             answer.release_conn()
         return digest.hexdigest(), size
@@ -368,9 +368,9 @@ def roll_forward(context: ActionContext) -> Outcome:
     with Registry(config) as registry:
         now = registry.aliases(name).get(config.alias)
         if now not in {previous, target}:
-            raise NotCarriedOutError(BAD, "the alias was moved by someone else since")
+            raise NotCarriedOutError(BAD, "someone else has moved the alias since")
         if registry.tag_of(name, previous) is not None:
-            raise NotCarriedOutError(BAD, "the version before is still quarantined")
+            raise NotCarriedOutError(BAD, "the previous version is still quarantined")
         if context.spec.dry_run:
             return Outcome(status=OK, status_text=f"would be version {previous} again")
         registry.set_alias(name, config.alias, previous)

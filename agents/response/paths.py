@@ -97,7 +97,7 @@ def confined(path: Path) -> Path:
         NotCarriedOutError: A link leads to it, or it is one.
     """
     if os.path.realpath(path) != str(path):
-        raise NotCarriedOutError(REFUSED, "a link is on the way there", where=str(path))
+        raise NotCarriedOutError(REFUSED, "the path contains a link", where=str(path))
     return path
 
 

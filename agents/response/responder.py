@@ -145,7 +145,7 @@ def _outcome(
 def _check(spec: CommandSpec, config: ResponderConfig) -> None:
     ids = (spec.command_id, *spec.after, *filter(None, (spec.undoes, spec.replaces)))
     if not all(map(_ID.fullmatch, ids)) or len(spec.after) > MAX_AFTER:
-        raise NotCarriedOutError(BAD, "the command's ids are not ids")
+        raise NotCarriedOutError(BAD, "the command's ids are malformed")
     if spec.tenant not in config.tenants:
         raise NotCarriedOutError(REFUSED, "this responder does not serve the tenant")
     if spec.mode not in {Mode.AUTOMATIC, Mode.APPROVED}:

@@ -249,7 +249,7 @@ def _check_kept(kept: Path, item: Item) -> None:
         )
     if os.path.lexists(item.original):
         raise NotCarriedOutError(
-            BAD, "something else is in its place by now: not restored", where=item.original
+            BAD, "something else has taken its place: not restored", where=item.original
         )
 
 
@@ -350,12 +350,12 @@ def roll_forward(context: ActionContext) -> Outcome:
             if now != switched:
                 raise NotCarriedOutError(
                     BAD,
-                    "it was switched by someone else since: left as it is",
+                    "someone else has switched it since: left unchanged",
                     where=str(base / CURRENT),
                 )
             if Path(previous).parent != Path(VERSIONS) or not confined(base / previous).is_dir():
                 raise NotCarriedOutError(
-                    ABSENT, "the version before is not there: is it restored?", where=previous
+                    ABSENT, "the previous version is missing: was it restored?", where=previous
                 )
             if spec.dry_run:
                 return Outcome(status=OK, status_text=f"would point to {previous} again")

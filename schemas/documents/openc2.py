@@ -148,7 +148,7 @@ def read_command(raw: bytes) -> CommandSpec:
         _target_by_digest(spec),
     ):
         raise InvalidCommandError(
-            "the command's action or target differs from what its extension says",
+            "the command's action or target contradicts its extension",
             where=spec.command_id,
         )
     return spec
@@ -199,7 +199,9 @@ def read_response(raw: bytes) -> Response:
     where = f"results.{EXTENSION}"
     extension = response.results.get(EXTENSION)
     if not isinstance(extension, dict):
-        raise InvalidCommandError("the result lacks our extension", where=where, remedy=_DOCUMENTED)
+        raise InvalidCommandError(
+            "the result lacks the extension x-tidewatch", where=where, remedy=_DOCUMENTED
+        )
     try:
         _ANSWER(extension)
     except msgspec.ValidationError as error:

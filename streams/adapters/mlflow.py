@@ -78,7 +78,7 @@ def verify_signature(
     digest = hmac.new(secret.encode(), signed, hashlib.sha256).digest()
     expected = "v1," + base64.b64encode(digest).decode()
     if not hmac.compare_digest(expected.encode(), signature.encode("utf-8", "surrogatepass")):
-        raise refuse("the signature does not hold", reasons.INVALID_SIGNATURE)
+        raise refuse("the signature is invalid", reasons.INVALID_SIGNATURE)
 
 
 @adapter

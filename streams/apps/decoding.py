@@ -126,7 +126,7 @@ def _require_target(decision: Decision) -> None:
     if decision.decision is DecisionKind.SEVERITY and decision.target not in SEVERITY_TARGETS:
         raise UnreadableRecordError(
             reasons.INVALID_EVENT,
-            f"a severity decision whose target is none of {', '.join(sorted(SEVERITY_TARGETS))}",
+            f"a severity decision whose target is not one of {', '.join(sorted(SEVERITY_TARGETS))}",
         )
 
 

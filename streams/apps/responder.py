@@ -135,7 +135,7 @@ def read_command_record(
         raise UnreadableRecordError(reasons.INVALID_EVENT, error.what) from error
     if spec.tenant != tenant:
         raise UnreadableRecordError(
-            reasons.TENANT_MISMATCH, "the command is of another tenant than its record"
+            reasons.TENANT_MISMATCH, "the command names a tenant other than its record's"
         )
     made = msgspec.convert(headers["ce_time"].decode("ascii"), datetime)
     made = made if made.tzinfo else made.replace(tzinfo=UTC)

@@ -58,7 +58,7 @@ def file_units(path: Path, origin: Origin, kind: str | None) -> Iterator[Unit]:
     kind = kind or _kind_of(path, head)
     if kind is None:
         raise BaselineError(
-            "it is nothing that is known",
+            "its kind is not recognised",
             where=str(path),
             remedy=f"name its kind with --as, one of {', '.join(KINDS)}",
         )

@@ -408,9 +408,9 @@ def await_end(state_dir: Path) -> None:
         if time.monotonic() > deadline:
             record = _read_record(places)
             raise BrokerDiedError(
-                "the broker does not end",
+                "the broker does not stop",
                 where=f"process {record.guard_pid}" if record else str(places.root),
-                remedy="end that process by hand",
+                remedy="end that process manually",
             )
         time.sleep(_POLL_S)
 

@@ -178,7 +178,7 @@ def _run_maven(maven: str, description: Path, target: Path) -> None:
         errors = [line.removeprefix("[ERROR] ") for line in said if "ERROR" in line]
         raise JarsUnavailableError(
             f"Maven could not fetch the broker's jars: "
-            f"{' '.join((errors or said)[:_SHOWN_MAVEN_LINES]).strip() or 'it said nothing'}",
+            f"{' '.join((errors or said)[:_SHOWN_MAVEN_LINES]).strip() or 'it printed nothing'}",
             where=str(description / "pom.xml"),
             remedy="check the network and Maven's settings (proxy, mirror) and start again, "
             f"{OWN_KAFKA}",

@@ -169,7 +169,7 @@ def _awaited(incident: str, before: CommandView) -> str:
                 return view.state
         time.sleep(WAIT_STEP)
     raise TidewatchError(
-        f"it had no effect within {WAIT_SECONDS:.0f} s",
+        f"it did not take effect within {WAIT_SECONDS:.0f} s",
         where=before.spec.command_id,
         remedy="the decision is written: check that the workers run, with tidewatch doctor",
     )

@@ -86,7 +86,7 @@ def read_feed(raw: bytes, kind: FeedKind, where: str, source: str | None) -> tup
             raise InvalidFeedError(
                 "neither a zip archive nor JSON",
                 where=where,
-                remedy="for a plain list say which: --kind blocklist, warninglist or known-good",
+                remedy="for a plain list: --kind blocklist, warninglist or known-good",
             ) from error
         is_bundle = isinstance(document, dict) and document.get("type") == "bundle"
         kind = FeedKind.STIX if is_bundle else FeedKind.OSV
@@ -177,7 +177,7 @@ def import_feed(
     """
     if (file is None) == (taxii is None):
         raise TidewatchError(
-            "there are two feeds" if file else "no feed is given",
+            "two feeds are given" if file else "no feed is given",
             where="intel import",
             remedy="name a file, or a collection with --taxii",
         )
@@ -190,9 +190,9 @@ def import_feed(
         raise TidewatchError(
             "the feed is unsigned",
             where=place,
-            remedy="say --allow-unsigned"
+            remedy="give --allow-unsigned"
             if taxii
-            else "give --manifest and --key, or say --allow-unsigned",
+            else "give --manifest and --key, or --allow-unsigned",
         )
     elif taxii is None:
         raw = _read_file(Path(place))

@@ -210,7 +210,7 @@ def lock(
         )
     locked = sum(line.is_requirement for line in parsed.lines)
     if problems and not check:
-        raise LockError(f"the lock is not whole: {problems[0]}", where=str(requirements))
+        raise LockError(f"the lock is incomplete: {problems[0]}", where=str(requirements))
     if output is not None and not check:
         output.write_text(text, encoding="utf-8")
     if form is Format.JSON:

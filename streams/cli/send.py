@@ -94,7 +94,7 @@ def send(
     options = {name: value for name, value in known.items() if value}
     if options and kind is None:
         raise TidewatchError(
-            f"{', '.join(options)}: only for payloads of others",
+            f"{', '.join(options)}: only for payloads of other producers",
             where="send",
             remedy="name the producer with --as, or put it into the events",
         )

@@ -77,7 +77,7 @@ def verify(
         raise TidewatchError("no such file", where=str(path), remedy="name a model or distribution")
     if bool(identity) != bool(issuer):
         raise TidewatchError(
-            "an identity needs its issuer, and an issuer its identity",
+            "an identity and its issuer must be given together",
             where="--identity, --issuer",
             remedy="give both",
         )

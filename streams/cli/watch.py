@@ -57,7 +57,7 @@ def watch(
         raise TidewatchError(
             "`--live` takes no topics" if live else "no topic is named",
             where="watch",
-            remedy="name a topic, or say --live",
+            remedy="name a topic, or give --live",
         )
     if topic is None:
         _draw()

@@ -128,5 +128,5 @@ class KafkaChange:
             raise BrokerUnreachableError(
                 "it may not have been written: the broker does not answer",
                 where=str(self._settings.kafka),
-                remedy="look whether it is there, and try again",
+                remedy="check whether it was written, then try again",
             ) from error

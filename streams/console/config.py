@@ -79,7 +79,7 @@ class IntelligenceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
             return None if self.key is None else self.key.read_bytes()
         except OSError as error:
             raise ConsoleConfigError(
-                f"the key of who signs feeds can't be read ({error.strerror})",
+                f"the public key of feeds can't be read ({error.strerror})",
                 where=f"intelligence.key {self.key}",
                 remedy="name a readable PEM file",
             ) from error

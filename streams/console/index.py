@@ -71,7 +71,7 @@ class Index:
             raise ConsoleIndexError(
                 f"the console's index can't be used ({error})",
                 where=str(self.path),
-                remedy="make the folder writable, and see whether the disk is full",
+                remedy="make the folder writable, and check whether the disk is full",
             ) from error
 
     def _opened(self) -> sqlite3.Connection:
@@ -203,7 +203,7 @@ class Index:
             raise ConsoleIndexError(
                 f"the console's index can't be written ({error})",
                 where=str(self.path),
-                remedy="see whether the disk is full; delete the file to rebuild it",
+                remedy="check whether the disk is full; delete the file to rebuild it",
             ) from error
         for tenant in touched:
             self.revisions[tenant] = self.revisions.get(tenant, 0) + 1

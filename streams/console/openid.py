@@ -236,8 +236,8 @@ class OpenId:
             log.warning("openid-code-refused", status=status, error=str(error)[:100])
             raise HttpError(
                 HTTPStatus.FORBIDDEN,
-                "the provider did not take its code back",
-                remedy="sign in again; if it stays so, the client's secret or address is wrong",
+                "the provider refused the code",
+                remedy="sign in again; if it fails again, check the client's secret and address",
             )
         return found
 

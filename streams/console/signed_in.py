@@ -271,7 +271,7 @@ def check_host(services: Services, request: Request) -> None:
     if services.hosts and name.strip("[]") not in services.hosts:
         raise HttpError(
             HTTPStatus.MISDIRECTED_REQUEST,
-            "the console is not reached under this name",
+            "the console does not serve this host name",
             remedy="use the address that it was started with, or set url",
         )
 
@@ -334,8 +334,8 @@ async def _form(
     if elsewhere or not same(form.get("csrf", ""), session.csrf):
         raise HttpError(
             HTTPStatus.FORBIDDEN,
-            "the form is not of this session",
-            remedy="load the page again, and send it once more",
+            "the form belongs to another session",
+            remedy="reload the page and submit it again",
         )
     return form, sent
 

@@ -429,7 +429,7 @@ async def _apply(
                 client.pause(tp)
         if time.monotonic() - last > RECOVERY_STALL_SECONDS:
             stalled = sorted(str(tp) for tp in remaining)
-            raise TimeoutError(f"changelog gives no records: {', '.join(stalled)}")
+            raise TimeoutError(f"no records received from changelogs: {', '.join(stalled)}")
     return rows
 
 

@@ -102,8 +102,8 @@ class AssessmentIndex:
         if len(waits) >= WAITING:
             raise HttpError(
                 HTTPStatus.TOO_MANY_REQUESTS,
-                "too many requests of the tenant wait",
-                remedy="ask again a little later",
+                "too many requests of the tenant are waiting",
+                remedy="ask again later",
                 reason="pressed",
                 headers={"retry-after": "1"},
             )

@@ -256,8 +256,8 @@ class Gateway:
             door.count(PRESSED)
             raise HttpError(
                 HTTPStatus.TOO_MANY_REQUESTS,
-                "too much is under way",
-                remedy="send it again a little later",
+                "too many requests are in progress",
+                remedy="send it again later",
                 reason=PRESSED,
                 headers={"retry-after": "1"},
             )

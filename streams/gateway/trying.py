@@ -57,7 +57,7 @@ def try_endpoint(name: str, config: GatewayConfig) -> Tried:
         )
     if endpoint.secret is None:
         raise TidewatchError(
-            "the endpoint is proved by a client's certificate",
+            "the endpoint requires a client certificate",
             where=f"endpoints.{name}",
             remedy=f"send a request with the header {HEADER} from that client",
         )

@@ -163,7 +163,7 @@ def _configured() -> str:
     found = done.stdout.strip() if done is not None and done.returncode == 0 else ""
     if not found:
         raise TidewatchError(
-            "pip does not say which index it asks",
+            "pip has no index configured",
             where="upstream.url",
             remedy="set upstream.url, or install pip beside tidewatch",
         )

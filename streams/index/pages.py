@@ -91,7 +91,7 @@ def read_page(raw: bytes, content_type: str, base: str) -> tuple[IndexFile, ...]
     elif kind in {HTML_TYPE, f"{_LATEST}html", PLAIN_HTML}:
         found = _read_html(raw, base)
     else:
-        raise PageError("the index answers no page of a simple index", where=kind[:100])
+        raise PageError("the answer is not a page of a simple index", where=kind[:100])
     if len(found) > MAX_FILES:
         raise PageError(f"the project has more than {MAX_FILES} files")
     return tuple(file for file in found if _is_plain(file))
@@ -115,7 +115,10 @@ def _read_json(raw: bytes, base: str) -> list[IndexFile]:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise PageError("the index's JSON can't be read", remedy=str(error)[:200]) from error
     if page.meta.api_version.partition(".")[0] != "1":
-        raise PageError("the index's JSON is of another version", where=page.meta.api_version[:20])
+        raise PageError(
+            "the index uses an unsupported version of the JSON API",
+            where=page.meta.api_version[:20],
+        )
     found: list[IndexFile] = []
     for entry in page.files[: MAX_FILES + 1]:
         offered = entry.core_metadata

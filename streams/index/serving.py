@@ -131,7 +131,7 @@ class IndexServer:
         kind = wanted_type(request.headers.get("accept"))
         if kind is None:
             raise HttpError(
-                HTTPStatus.NOT_ACCEPTABLE, "the index speaks HTML and JSON", where="accept"
+                HTTPStatus.NOT_ACCEPTABLE, "the index serves HTML and JSON", where="accept"
             )
         files = await self._files(name)
         if files is None:
@@ -246,7 +246,7 @@ class IndexServer:
         if not self.ready:
             raise HttpError(
                 HTTPStatus.SERVICE_UNAVAILABLE,
-                "the index has not read what is known to be bad yet",
+                "the index is still reading intelligence",
                 reason="starting",
                 headers={"retry-after": "1"},
             )

@@ -231,7 +231,7 @@ class UpstreamIndex:
         """
         async with self._get(file.url, {}) as answer:
             if answer.status in _GONE:
-                raise HttpError(HTTPStatus.NOT_FOUND, "the index does not have the file any more")
+                raise HttpError(HTTPStatus.NOT_FOUND, "the index no longer has the file")
             self._require_ok(answer)
             size = answer.content_length
             if size is not None and (
@@ -255,10 +255,10 @@ class UpstreamIndex:
                 held = chunk
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise WrongBytesError(
-                f"the index broke off ({type(error).__name__})", where=file.filename
+                f"the index closed the connection ({type(error).__name__})", where=file.filename
             ) from error
         if file.sha256 is not None and digest.hexdigest() != file.sha256:
-            raise WrongBytesError("the file is not what the index says", where=file.filename)
+            raise WrongBytesError("the file does not match the index", where=file.filename)
         if held:
             yield held
 
@@ -333,13 +333,13 @@ def _redirected(url: str, location: str) -> str:
 
 async def _whole(answer: aiohttp.ClientResponse, limit: int) -> bytes:
     if (answer.content_length or 0) > limit:
-        raise PageError(f"the index answers more than {limit} bytes")
+        raise PageError(f"the index's answer exceeds {limit} bytes")
     parts = bytearray()
     try:
         async for chunk in answer.content.iter_chunked(CHUNK):
             parts += chunk
             if len(parts) > limit:
-                raise PageError(f"the index answers more than {limit} bytes")
+                raise PageError(f"the index's answer exceeds {limit} bytes")
     except aiohttp.ClientError as error:
         raise upstream_failed("the index broke off") from error
     return bytes(parts)

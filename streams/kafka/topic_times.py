@@ -121,7 +121,7 @@ async def _wrong(admin: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, 
         for code, message, _kind, name, entries in response.resources:
             if code:
                 raise TopicError(
-                    f"the broker does not say how topic {name} is set up",
+                    f"the broker does not return the configuration of topic {name}",
                     where=TIMESTAMP_TYPE,
                     remedy="allow this user DescribeConfigs on it "
                     f"({for_code(code).__name__}: {message or ''})",
@@ -153,5 +153,5 @@ async def _set(admin: AIOKafkaAdminClient, wrong: dict[str, dict[str, str]], whe
         raise TopicError(
             f"producers set the timestamps on {', '.join(sorted(wrong))}",
             where=where,
-            remedy=f"set {TIMESTAMP_TYPE}={BROKERS_TIME} on them as a user that may ({problem})",
+            remedy=f"set {TIMESTAMP_TYPE}={BROKERS_TIME} on them as an authorised user ({problem})",
         )

@@ -459,7 +459,7 @@ async def _ensure(
 
     if not await spread(known):
         raise TopicError(
-            f"created, and not known to the broker after {SPREAD_SECONDS:.0f} s: "
+            f"created, but still unknown to the broker after {SPREAD_SECONDS:.0f} s: "
             f"{', '.join(sorted(set(missing) - set(made)))}",
             where=str(settings.kafka),
             remedy="check that the brokers of the cluster reach its controller",

@@ -129,7 +129,9 @@ def read_suppressions(path: Path, today: date | None = None) -> Suppressions:
     for entry in tables.suppression:
         if not (entry.rule or entry.digest or entry.path):
             raise SuppressionError(
-                "a suppression of everything", where=str(path), remedy="name a rule, digest or path"
+                "a suppression without a condition",
+                where=str(path),
+                remedy="name a rule, digest or path",
             )
         if entry.digest is not None and not is_sha256(entry.digest.lower()):
             raise SuppressionError("a digest that is not a SHA-256", where=str(path))

@@ -138,7 +138,7 @@ class TaxiiServer:
         if reader is None or name not in {None, reader.name}:
             raise HttpError(
                 HTTPStatus.UNAUTHORIZED,
-                "it is not known who asks",
+                "the request is not authenticated",
                 where="Authorization",
                 remedy="send the token as Bearer, or with your name as Basic",
                 headers={"www-authenticate": _CHALLENGE},
@@ -198,7 +198,7 @@ class TaxiiServer:
         query = asked.request.query_params
         twice = [name for name in query if len(query.getlist(name)) > 1]
         if twice:
-            raise HttpError(HTTPStatus.BAD_REQUEST, "it came twice", where=twice[0])
+            raise HttpError(HTTPStatus.BAD_REQUEST, "the parameter is repeated", where=twice[0])
         return read_filters(query, most=self._config.page, object_id=uid)
 
     def _refuse_write(self, asked: Asked) -> Response:
@@ -305,7 +305,7 @@ def _check_accept(accept: str | None) -> None:
         if kind in {"*/*", "application/*"} or (kind == TAXII and versions in ([], ["2.1"])):
             return
     raise HttpError(
-        HTTPStatus.NOT_ACCEPTABLE, "only TAXII 2.1 is spoken", where="Accept", remedy=TAXII_21
+        HTTPStatus.NOT_ACCEPTABLE, "only TAXII 2.1 is supported", where="Accept", remedy=TAXII_21
     )
 
 

@@ -198,7 +198,7 @@ def _read_requirement(text: str, fields: dict[str, object]) -> None:
         _read_reference(text, fields)
         return
     if text.count("(") > _NESTING_LIMIT:
-        raise ValueError("more parentheses than are read")
+        raise ValueError("too many parentheses")
     head, cut, marker = text.partition(";")
     if cut and ("@" in head or not marker.strip()):
         # pip removes the marker first, so that no URL includes it, and accepts an empty one.

@@ -120,7 +120,7 @@ class FactCounter:
     def _gguf(self, source: _Readable) -> None:
         reader = _Gguf(source)
         if reader.take(4) != b"GGUF" or reader.number(4) not in {2, 3}:
-            raise ValueError("no GGUF that is counted")
+            raise ValueError("not a GGUF version that is supported")
         tensors, keys = reader.number(8), reader.number(8)
         if max(tensors, keys) > MAX_TENSORS:
             raise ValueError("too many tensors")

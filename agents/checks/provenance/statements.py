@@ -180,7 +180,7 @@ def read_statement(payload: bytes) -> Statement:
         predicate, kind = found["predicate"], found["predicateType"]
         given = found["subject"]
         if kind not in _PROVENANCE or len(given) > SUBJECTS:
-            raise ValueError("no statement on provenance, or one with too many subjects")
+            raise ValueError("not a provenance statement, or one with too many subjects")
         subjects = tuple(_subjects(given))
         materials = (
             predicate["buildDefinition"].get("resolvedDependencies")

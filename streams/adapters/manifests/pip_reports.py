@@ -140,7 +140,7 @@ def _document(raw: bytes) -> bytes:
         return raw
     found = _DOCUMENT.search(raw)
     if found is None:
-        raise refuse("no JSON in it: let pip write it with --quiet")
+        raise refuse("no JSON in it: run pip with --quiet")
     return found[0]
 
 

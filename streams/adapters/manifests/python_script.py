@@ -23,7 +23,7 @@ def read(raw: bytes, _options: InstallOptions) -> Found:
     text = raw.decode("utf-8-sig").replace("\r\n", "\n")
     blocks = [block for block in _BLOCK.finditer(text) if block["type"] == "script"]
     if len(blocks) != 1:
-        raise refuse(f"{len(blocks)} script blocks of metadata, where one has to be")
+        raise refuse(f"{len(blocks)} script blocks of metadata, expected one")
     lines = blocks[0]["content"].splitlines()
     metadata = tomllib.loads("\n".join(line.removeprefix("#").removeprefix(" ") for line in lines))
     return read_document({"project": metadata, "tool": metadata.get("tool")}, "script")

@@ -36,7 +36,7 @@ def parsed_requirements(
     content = text if isinstance(text, str) else decode_requirements(text)
     parsed = read_requirements(content, file=path or "requirements.txt", files=files)
     if parsed.cut:
-        raise refuse("more requirement lines than are read", reasons.TOO_LARGE)
+        raise refuse("too many requirement lines", reasons.TOO_LARGE)
     return parsed
 
 

@@ -44,9 +44,7 @@ def _act(asked: Asked, name: str) -> Act:
         raise HttpError(HTTPStatus.NOT_FOUND, "the decision does not exist")
     if not allowed(asked.viewer, act):
         whom = f"a user with the role {act.role}" + (" for all tenants" if act.operator else "")
-        raise HttpError(
-            HTTPStatus.FORBIDDEN, f"your role does not allow to {act.kind}", remedy=f"ask {whom}"
-        )
+        raise HttpError(HTTPStatus.FORBIDDEN, f"your role may not {act.kind}", remedy=f"ask {whom}")
     return act
 
 

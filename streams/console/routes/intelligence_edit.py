@@ -174,7 +174,7 @@ def _read(asked: Asked, given: _Given) -> tuple[Feed, str, Manifest | None]:
     """
     if not SOURCE.fullmatch(given.source):
         raise InvalidFeedError(
-            "the source has no such name", remedy="use letters, digits, dots and hyphens"
+            "the name of the source is invalid", remedy="use letters, digits, dots and hyphens"
         )
     key = asked.services.config.intelligence.read_key()
     signed = None

@@ -59,7 +59,7 @@ def routes(services: Services) -> list[BaseRoute]:
             if viewer is None:
                 raise HttpError(
                     HTTPStatus.FORBIDDEN,
-                    "this link was used already, or is too old",
+                    "this link was already used, or has expired",
                     remedy="print a new one with: tidewatch console --link",
                 )
         except TidewatchError as error:

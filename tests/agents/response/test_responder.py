@@ -47,7 +47,7 @@ def test_repeating_a_command_changes_nothing_and_answers_the_same(bench: Bench) 
         ({"expires": NOW}, 400, "expired"),
         ({"mode": "proposal"}, 403, "not approved"),
         ({"mode": "advised"}, 403, "not approved"),
-        ({"command_id": "../../etc"}, 400, "not ids"),
+        ({"command_id": "../../etc"}, 400, "ids are malformed"),
         ({"action": "launch"}, 501, "no hook"),
         ({"action": "revoke", "target_type": "identity", "target": "sa-1"}, 501, "no hook"),
     ],

@@ -165,8 +165,8 @@ def test_locks_and_listings_are_told_by_name_and_content(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("name", "content", "what"),
     [
-        ("x.json", b'{"a": 1}', "nothing that is known"),
-        ("x.bin", b"\x80\x04", "nothing that is known"),
+        ("x.json", b'{"a": 1}', "its kind is not recognised"),
+        ("x.bin", b"\x80\x04", "its kind is not recognised"),
         ("x.json", b'{"model_versions": []}', "lists no version"),
     ],
 )

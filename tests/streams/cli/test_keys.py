@@ -98,4 +98,4 @@ def test_a_key_that_is_not_there_is_named(
     monkeypatch.setenv("TIDEWATCH_SIGNED_TOPICS", '["policy"]')
     monkeypatch.setenv("TIDEWATCH_KAFKA", "127.0.0.1:1")
     assert main(["policy", "set", str(policy)]) == 2
-    assert "there is no signing key ann" in capsys.readouterr().err
+    assert "no signing key ann" in capsys.readouterr().err

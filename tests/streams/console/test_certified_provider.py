@@ -172,7 +172,7 @@ def test_a_code_serves_once_and_only_where_it_was_asked_for(signing):
     code = parse_qs(urlsplit(back).query)["code"][0]
     answer = pending.get(f"{CALLBACK}?code={code}&state={state}")
     assert answer.status_code == 403
-    assert "did not take its code back" in answer.text
+    assert "refused the code" in answer.text
 
 
 def test_what_was_given_to_another_client_is_refused(signing):

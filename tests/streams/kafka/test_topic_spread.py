@@ -98,7 +98,7 @@ def test_a_broker_that_describes_a_new_topic_without_partitions_is_asked_again(
 def test_topics_that_the_broker_never_hears_of_are_named(settings, monkeypatch):
     asked(monkeypatch, 10**9)
     monkeypatch.setattr(topics, "SPREAD_SECONDS", 0.1)
-    with pytest.raises(TopicError, match=r"not known to the broker.*decisions"):
+    with pytest.raises(TopicError, match=r"unknown to the broker.*decisions"):
         asyncio.run(ensure_topics(settings, channels=[Channel.DECISIONS]))
 
 

@@ -49,7 +49,7 @@ def parse_xgboost(scan: Scan, name: str, source: Source) -> None:
     head = source.read(0, 2)
     if head[:1] != b"{":
         if head == b"bs" and source.read(0, 4) == b"bs64":
-            raise CorruptFileError("XGBoost's base64 form is of before version 1")
+            raise CorruptFileError("XGBoost's base64 format, from before version 1")
         if not source.read(0, 4) == b"binf" and name.lower().endswith(".ubj"):
             raise CorruptFileError("no UBJSON object")
         _judge_opaque(scan, source)

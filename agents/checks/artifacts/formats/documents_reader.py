@@ -69,7 +69,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
             parse_json(scan, "document.json", source)
         elif start.startswith("<?xml"):
             parse_xml(scan, "document.xml", source)
-    raise CorruptFileError(f"a text under the name of a binary format: {start[:60]!r}")
+    raise CorruptFileError(f"text in a file named like a binary format: {start[:60]!r}")
 
 
 def _promises(name: FileName) -> bool:

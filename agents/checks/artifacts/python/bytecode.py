@@ -168,7 +168,7 @@ class _Reader:
             count += 1
             self._budget.step(1)
             if count > MAX_VALUES or len(pending) > MAX_DEPTH:
-                raise CorruptFileError("compiled code larger or deeper than any")
+                raise CorruptFileError("compiled code is too large or nested too deeply")
             kind = bytes([self._take(1)[0] & 0x7F])
             if kind == b"0" and left < 0:
                 continue
@@ -218,7 +218,7 @@ class _Reader:
 
     def _take(self, length: int) -> bytes:
         if self._at + length > len(self._raw):
-            raise CorruptFileError("compiled code breaks off")
+            raise CorruptFileError("compiled code ends early")
         self._at += length
         return self._raw[self._at - length : self._at]
 

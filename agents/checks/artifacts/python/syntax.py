@@ -38,7 +38,7 @@ def parse_source(text: str) -> ast.Module:
     if len(text) > MAX_SOURCE:
         raise SyntaxError(f"longer than {MAX_SOURCE} characters")
     if _formatted(text) > MAX_FORMATTED:
-        raise SyntaxError("formatted texts with more expressions than are read")
+        raise SyntaxError("too many expressions in formatted strings")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # invalid escapes in the judged source, not in our code
         return ast.parse(text)

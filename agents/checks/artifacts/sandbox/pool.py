@@ -324,7 +324,7 @@ class Sandbox:
         """Return how it ended and the gist of its last words; log all of them."""
         fate = process.fate()
         said = printable(process.said())
-        output = " | ".join(said.splitlines()) or "it said nothing"  # one line of a log
+        output = " | ".join(said.splitlines()) or "it printed nothing"  # one line of a log
         _log.warning("the scanning process died (%s): %s", fate, output)
         words = last_words(said)
         return f"{fate}: {words}" if words else fate

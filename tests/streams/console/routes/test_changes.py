@@ -203,7 +203,7 @@ def test_a_list_is_compared_before_it_is_imported(changed):
     ("more", "said"),
     [
         ({"kind": "auto", "feed": "not a feed"}, "neither a zip archive nor json"),
-        ({"source": "../../x y"}, "the source has no such name"),
+        ({"source": "../../x y"}, "the name of the source is invalid"),
     ],
 )
 def test_what_is_no_feed_comes_back_with_the_reason(changed, more, said):
@@ -268,7 +268,7 @@ def test_a_file_is_compared_before_what_was_compared_is_imported(changed):
         (b"\xff\xfe\x00", {"kind": "blocklist"}, 422, "not a text file"),
         (b"", {}, 422, "neither a zip archive nor json"),
         (b"x" * (1 << 20), {}, 413, "more than 1048576 bytes"),
-        (BLOCKLIST.encode(), {"kind": "blocklist", "csrf": "guessed"}, 403, "of this session"),
+        (BLOCKLIST.encode(), {"kind": "blocklist", "csrf": "guessed"}, 403, "another session"),
     ],
     ids=["no feed", "no archive", "no text", "empty", "too large", "forged"],
 )
