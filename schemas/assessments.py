@@ -48,9 +48,10 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     severity: Severity | None = None
     """The severity of the most severe finding; none without findings."""
     contents: tuple[str, ...] = ()
-    """What the scan fetched and read, by which it can be asked for: `sha256:…` of files, `tree:…`
-    of all files together, `oci:sha256:…` of a manifest whose layers were all read, and the pinned
-    location that was listed: `hf://…@commit`, `oci://…@sha256:…`. Nothing that is only claimed."""
+    """What the scan fetched and read, under the names by which it can be looked up: `sha256:…` of
+    files, `tree:…` of all files together, `oci:sha256:…` of a manifest whose layers were all read,
+    and the pinned location that was listed: `hf://…@commit`, `oci://…@sha256:…`. Claims are not
+    listed."""
     final: bool = False
     """The checks of the event are done, and all are repeated here: no other assessment of the
     stages event and scan follows. Those of the stage baseline add to it, for as long as the ledger

@@ -41,7 +41,7 @@ class Basis(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class BareFinding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a finding says of the component itself, without anything of the tenant that met it."""
+    """The part of a finding that is about the component, not about the tenant."""
 
     ioc_type: str = ""
     rule_id: str = ""
@@ -50,6 +50,6 @@ class BareFinding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     indicator_type: str = "component"
     disposition: Disposition = Disposition.DETECT
     guarded: bool = False
-    """Containment is only advised: one source speaks against something popular."""
+    """Containment is only advised: a single source names something popular."""
     basis: Basis | None = None
     """How it is known; along a lineage the basis of the mark may be weaker."""

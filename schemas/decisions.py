@@ -42,7 +42,7 @@ MOST_DAYS: Final = 365
 COMPUTED: Final = "computed"
 """The target of a severity decision that ends those before it."""
 SEVERITY_TARGETS: Final = frozenset({*(severity.value for severity in Severity), COMPUTED})
-"""What a severity decision may set."""
+"""The values that a severity decision may set."""
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -71,5 +71,5 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     passed: bool | None = None
     """For an evaluation: its result."""
     key: str | None = None
-    """The id of the key that signed it, set by who verified the signature; what the record itself
-    says is ignored."""
+    """The id of the key that signed it, set when the signature is verified; the record's own value
+    is ignored."""

@@ -357,10 +357,10 @@ class Event(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     received_ms: int = 0
     """The broker's timestamp, milliseconds since the epoch."""
     position: Position | None = None
-    """Where its record lies; None: it came by no topic."""
+    """The position of its record; None: it was not on a topic."""
     baseline: bool = False
-    """It reports what was there before monitoring began: the ledger learns it, and only what is
-    known to be malicious is alerted. An extension attribute of CloudEvents."""
+    """It reports what was in use before monitoring began: the ledger learns it, and only known
+    malicious things are alerted. An extension attribute of CloudEvents."""
 
 
 TYPE_REGISTRY_PUSH = "tidewatch.registry.push.v1"

@@ -83,7 +83,7 @@ def topic_schema(channel: Channel) -> dict[str, Any]:
 
 
 def record_type(channel: Channel) -> Any:  # noqa: ANN401 -- a record's type, or a union of them
-    """Return the type of a channel's values, of an event that of its data; None: a standard's."""
+    """Return the type of a channel's values, or of an event's data; None for standard documents."""
     if channel in _EVENTS:
         return _EVENTS[channel][1]
     return _RECORDS.get(channel)

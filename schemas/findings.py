@@ -19,13 +19,13 @@ class Indicator(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     """A component key, or `<key>@<version>`: what correlates across tenants."""
     type: str
-    """file-digest, package-version, model-revision, dataset, domain, url, publisher, config; of
-    what a hostile payload speaks to: url, domain, ipv4-addr, ipv6-addr, wallet."""
+    """file-digest, package-version, model-revision, dataset, domain, url, publisher, config; for
+    what a hostile payload contacts: url, domain, ipv4-addr, ipv6-addr, wallet."""
     value: str
     """The value itself, as other systems know it: a digest, host, name@version."""
     disposition: Disposition = Disposition.DETECT
-    """block: what has it is hostile. detect: look at what has it. context: explains, and is
-    nothing to match."""
+    """block: whatever has it is hostile. detect: investigate whatever has it. context: explains
+    only; do not match it."""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,7 +94,7 @@ class SupplyChainIoC(msgspec.Struct, frozen=True, kw_only=True):
     remediation: str
     """What to do next, in one line."""
     indicator: Indicator
-    """The value to look for, and what may be done about it."""
+    """The value to match, and how a match may be used."""
     component: str
     """The key of the component in which it was found."""
     tenant: str

@@ -35,8 +35,8 @@ _Shallow: Final[Any] = msgspec.defstruct(
 class InstallDecoder:
     """Decodes the data of package installs, as a decoder of `PackageInstall` does.
 
-    The same packages are installed again and again. Equal JSON texts give one object, so that
-    what was concluded from a package can be found by it.
+    The same packages are installed again and again. Equal JSON texts give the same object, so that
+    conclusions about a package can be looked up by it.
     """
 
     def __init__(self, limit: int = REMEMBERED_BYTES) -> None:

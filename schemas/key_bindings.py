@@ -1,4 +1,4 @@
-"""What a signing key may do: the actor it speaks for, its tenants, and what it may decide."""
+"""The rights of a signing key: its actor, its tenants, and the decisions it may make."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ INTEL_TYPE: Final = "tidewatch.intel.v1"
 PUBLICATION_TYPES: Final[Mapping[Publication, str]] = {"policy": POLICY_TYPE, "intel": INTEL_TYPE}
 """The signed `ce_type` of each: a signature for one topic does not count for another."""
 OPERATOR_TENANT: Final = "operator"
-"""The `ce_tenantid` of what is for all tenants."""
+"""The `ce_tenantid` of records for all tenants."""
 PUBLICATION_WINDOW: Final = timedelta(hours=1)
 """How far `ce_time` of a policy or fact may be from the broker's time: they are signed when they
-are sent, and an old one that is sent again would undo a newer one."""
+are sent, and a replayed old one would undo a newer one."""
 
 
 class NotAuthorisedError(InvalidSignatureError):
@@ -107,7 +107,7 @@ def bound_signer(
 
 
 def via(actor: str) -> str:
-    """Return what follows the name of a person in whose name another actor decides.
+    """Return the suffix for the name of a person on whose behalf another actor decides.
 
     Args:
         actor: The actor of the key that vouches for them.
@@ -124,8 +124,8 @@ def authorise_decision(decision: Decision, kid: str, binding: KeyBinding) -> Non
         binding: The key's binding.
 
     Raises:
-        NotAuthorisedError: It names an actor that the key neither is nor vouches for, or another
-            tenant or kind than the key's.
+        NotAuthorisedError: It names an actor that is not the key's and that the key does not vouch
+        for, or a tenant or kind that is not the key's.
     """
     if decision.actor != binding.actor and not _vouches_for(binding, decision.actor):
         raise NotAuthorisedError(f"the key {kid} is {binding.actor}'s, not {decision.actor[:80]}'s")
@@ -152,7 +152,7 @@ def authorise_publication(
         tenant: Whose policy it is; None for what counts for all tenants.
 
     Raises:
-        NotAuthorisedError: The key may not publish such, or not for this tenant.
+        NotAuthorisedError: The key may not publish these records, or not for this tenant.
     """
     if publication not in binding.publishes:
         raise NotAuthorisedError(f"the key {kid} may not publish {publication}")

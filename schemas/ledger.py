@@ -51,12 +51,12 @@ class FactChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     before: IntelFact | None = None
     """When it continues: the fact that `fact` replaced."""
     edges_after: str = ""
-    """The ledger's own note to go on marking what builds name behind this row."""
+    """The ledger's own note to continue marking the versions that builds name, after this row."""
     indicators_after: str = ""
     """The ledger's own note to go on taking indicators back behind this row."""
     bound: str = ""
-    """The ledger's own note that this version's digest was established: what was said of it since
-    nobody knew is taken back, behind the row `after`."""
+    """The ledger's own note that this version's digest was established: findings made before it was
+    known are withdrawn, after the row `after`."""
 
 
 class Derived(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="derived"):
@@ -103,9 +103,9 @@ class Taint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
     confined: bool = False
     """It stays within `tenant`, however far it is passed on."""
     after: str = ""
-    """The ledger's own note to continue with the systems behind this row."""
+    """The ledger's own note to continue with the systems after this row."""
     children_after: str = ""
-    """The ledger's own note to go on passing it on to children behind this row."""
+    """The ledger's own note to continue passing it on to children after this row."""
     basis: Basis | None = None
     """How it is known that `key` is tainted; None: as `tenant` claims."""
     found: BareFinding | None = None
@@ -113,7 +113,8 @@ class Taint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
     advice: bool = False
     """It only advises."""
     appended: Position | None = None
-    """Advice to other holders of the digest: by the event that introduced it, if it lies there."""
+    """Advice to other holders of the digest: the position of the event, which must be the one that
+    introduced it."""
     roots: tuple[str, ...] = ()
     """The ids of the trust roots that it rests on; it ends when one of them is removed."""
     turns: int = 0
@@ -121,7 +122,7 @@ class Taint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
 
 
 class SourceOutcome(StrEnum):
-    """What came of an event of a source."""
+    """The outcome of an event of a source."""
 
     OK = "ok"
     INCOMPLETE = "incomplete"
@@ -152,7 +153,7 @@ class GoBack(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag=
 
 
 class AdviceOffered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="advice"):
-    """The ledger's own note of what it would advise a tenant of, within the tenant's quotas."""
+    """The ledger's own note of advice for a tenant, within the tenant's quotas."""
 
     key: str
     """`advice:` and the tenant."""
@@ -161,7 +162,7 @@ class AdviceOffered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 class RootTurned(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="root-turned"):
-    """The ledger's own note to go on with what rests on a trust root that was removed or added."""
+    """The ledger's own note to continue with the rows that rest on a changed trust root."""
 
     key: str
     """A component of the same partition."""
@@ -183,7 +184,7 @@ class SourceSeen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     at_ms: int
     """The broker's timestamp of the event, milliseconds since the epoch."""
     outcome: SourceOutcome = SourceOutcome.OK
-    """What came of the event."""
+    """The outcome of the event."""
 
 
 class Tick(msgspec.Struct, frozen=True, kw_only=True, tag="tick"):

@@ -1,4 +1,4 @@
-"""The records on `notifications`: what a notifier has sent, and what it has yet to send."""
+"""The records on `notifications`: messages that a notifier has sent or has yet to send."""
 
 from __future__ import annotations
 
@@ -114,11 +114,11 @@ class NotificationThread(msgspec.Struct, frozen=True, kw_only=True, omit_default
     proposals: tuple[Proposed, ...] = ()
     """Those that were not sent yet, at most 20."""
     more_proposals: int = 0
-    """How many there are beside these."""
+    """How many more there are."""
     asked: tuple[str, ...] = ()
     """Ids of the latest proposals that were read, and of folded incidents: each counts once."""
     due_ms: int | None = None
-    """When what is not sent yet becomes a message, quiet hours aside; None: all is sent."""
+    """When pending changes become a message, apart from quiet hours; None: nothing is pending."""
     sent_ms: int | None = msgspec.field(default=None, name="told_ms")
     """When the first message was written, since it last ended: the clock of escalation."""
     step: int = 0

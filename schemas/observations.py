@@ -67,7 +67,7 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
     made_from: tuple[str, ...] = ()
     """Component keys it was built from: `<key>@<version>` where the version is known,
     `<key>@sha256:<digest>` where the digest is and the version may be reused, and
-    `sha256:<digest>` beside it: so that only what was really used taints."""
+    also `sha256:<digest>`, so that only what was actually used taints."""
     stage: str | None = None
     exposure: ExposureLevel = ExposureLevel.DELIVERED
     """staged, delivered, executed or serving."""

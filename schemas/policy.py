@@ -38,7 +38,7 @@ class Suppression(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """A rule, digest or path not to be reported, with a reason and an expiry."""
 
     reason: str
-    """Why it is harmless, for whoever reads it later."""
+    """Why it is harmless, for later readers."""
     expires: str
     """The last day on which it holds, YYYY-MM-DD."""
     rule_id: str | None = None
@@ -56,8 +56,8 @@ class TrustRoot(msgspec.Struct, frozen=True, kw_only=True):
     """A PEM public key, a PEM certificate of an authority, `sigstore:IDENTITY ISSUER`, or for
     attestations of packages the publisher that they prove: `publisher:github/acme/project`."""
     namespaces: tuple[str, ...] = ()
-    """Keys of the components and publishers that it may speak of; `*` at the end stands for all
-    below, as in `model:huggingface/acme/*`."""
+    """Keys of the components and publishers that it is authorised for; a final `*` matches
+    everything below, as in `model:huggingface/acme/*`."""
 
 
 def is_signer(text: str) -> bool:
@@ -85,7 +85,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     advised: tuple[str, ...] = ()
     """Containment actions that are only advised."""
     dry_run: bool = True
-    """Whether responders only say what they would do."""
+    """Whether responders only report what they would do."""
     criticality: dict[str, Confidence] = {}
     """System or deployment: how much it matters, 0 to 1; it raises the score."""
     evidence: dict[str, tuple[str, ...]] = {}
@@ -94,15 +94,15 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """What a pipeline must not use: component keys, `organisation/model`, hosts with all below
     them, beginnings of URLs, or SHA-256 of bytes."""
     required_checks: tuple[str, ...] = ()
-    """What must have passed before an incident closes by itself; `entry_point`: the way in is shut.
-    `signature` also makes the absence of one a failure. The name of a check (`hash`: every
-    `hash_…`) is passed when what replaced the component passed it, any name by an evaluation.
-    `evaluation:<name>` is not a check: only a person passes it."""
+    """Checks that must have passed before an incident closes automatically; `entry_point`: the
+    entry point is closed. `signature` also makes the absence of one a failure. The name of a check
+    (`hash`: every `hash_…`) is passed when what replaced the component passed it, any name by an
+    evaluation. `evaluation:<name>` is not a check: only a person passes it."""
     signing_keys: tuple[str, ...] = ()
     """PEM public keys, or references to them, that models must be signed with."""
     trust_roots: tuple[TrustRoot, ...] = ()
     """Signers whose statements count as established for this tenant, each for the components that
-    it may speak of. What rests on one ends when it or its namespace is removed."""
+    it is authorised for. What rests on a signer ends when it or its namespace is removed."""
     suppressions: tuple[Suppression, ...] = ()
     advice: bool = True
     """Whether to report what rests on other organisations' claims alone."""

@@ -14,7 +14,7 @@ class ScanRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """One push whose files are to be fetched, scanned and verified.
 
     It carries the whole event, so that its findings equal those of the quick checks. It does not
-    say what the tenant may have fetched: the current policy decides.
+    state what may be fetched for the tenant: the current policy decides.
     """
 
     id: str

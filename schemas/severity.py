@@ -45,7 +45,7 @@ class ExposureLevel(_Ranked):
     """How far a system went with a component: rank 0 (staged) to 3 (serving)."""
 
     STAGED = "staged"
-    """It lies in a registry."""
+    """It is only in a registry."""
     DELIVERED = "delivered"
     """A system has it."""
     EXECUTED = "executed"
@@ -88,7 +88,7 @@ class IndicatorStatus(StrEnum):
 
 
 class Category(StrEnum):
-    """What an indicator record speaks of."""
+    """The subject of an indicator record."""
 
     COMPROMISE = "compromise"
     """Something hostile, or that may be."""

@@ -1,4 +1,4 @@
-"""Selects what partners may receive of an incident: indicators, nothing of a tenant."""
+"""Selects the indicators of an incident that partners may receive, without anything of a tenant."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ SHARED_STATUSES: Final = frozenset(
 def is_shareable(finding: FindingView) -> bool:
     """Return whether a finding's indicator means something outside the tenant, and is established.
 
-    Names and hosts of a tenant's own (`kind:@tenant/…`), its pipelines and deployments stay, and so
-    does what a tenant merely claims, or what only its own trust root attests.
+    A tenant's own names and hosts (`kind:@tenant/…`), its pipelines and deployments are not shared,
+    nor is what a tenant merely claims or only its own trust root attests.
     """
     basis = finding.basis
     if basis is None or basis.kind is BasisKind.CLAIMED or basis.tenant:

@@ -1,4 +1,4 @@
-"""Reads a program's configuration: TOML as a typed record, with errors that name what is wrong."""
+"""Reads a program's configuration: TOML as a typed record, with errors that name the field."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ConfigReader(Generic[T]):
             what: What it configures, for errors.
             example: The file to compare with.
             error: What is raised.
-            problem: Says what a record contradicts itself in; None: nothing.
+            problem: Returns a contradiction within a record; None if there is none.
             path: Reads a path.
         """
         self._read = Converter(kind)

@@ -155,8 +155,8 @@ def _match(ioc: SupplyChainIoC) -> tuple[dict[str, Any], dict[str, Any]]:
 def is_matchable(ioc: SupplyChainIoC) -> bool:
     """Return whether a match rule may fire on an indicator's value.
 
-    A withdrawn one is no threat any more, and what is only context, such as the host of a
-    tenant's own data or how it pins its packages, never was one.
+    A withdrawn indicator is no longer a threat. Context, such as the host of a tenant's own data or
+    the way it pins packages, never was one.
     """
     return (
         ioc.status is IndicatorStatus.ACTIVE

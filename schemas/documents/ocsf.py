@@ -118,7 +118,7 @@ def lead_finding(alert: AlertView) -> FindingView | None:
 def last_occurrence(alert: AlertView) -> datetime:
     """Return when the latest occurrence that the alert reports happened.
 
-    Actions of Tidewatch are in the timeline and are no occurrence.
+    Actions of Tidewatch are in the timeline but are not occurrences.
     """
     return max([alert.first_seen, *(e.at for e in alert.timeline if e.what in OCCURRENCES)])
 

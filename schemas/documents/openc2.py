@@ -48,7 +48,7 @@ ANSWER_HEADERS: Final = {
     "ce_correlationid": "The command's `ce_correlationid`: its incident.",
     "ce_signature": "The signature, by a key that is trusted for the tenant's responders.",
 }
-"""The headers that an answer must have, and what they hold."""
+"""The headers that an answer must have, and their contents."""
 _DOCUMENTED: Final = "see containment-results in docs/contract.md"
 _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """The errors of msgspec for bytes that are not the expected document."""
@@ -88,7 +88,7 @@ _ANSWER: Final = Converter(Answer)
 
 
 def _target(spec: CommandSpec) -> dict[str, Any]:
-    """Return what a command is about: a component with a version by its key, else a digest."""
+    """Return the subject of a command: the key of a component with a version, else a digest."""
     if spec.version is not None and spec.target.endswith(f"@{spec.version}"):
         return {f"{EXTENSION}:component": spec.target}
     return _target_by_digest(spec)
@@ -212,7 +212,7 @@ def read_response(raw: bytes) -> Response:
 
 
 def missing_headers(headers: Mapping[str, bytes]) -> str:
-    """Return what an answer's headers lack, as an error's detail; empty if nothing.
+    """Return which headers an answer lacks, as an error's detail; empty if none.
 
     Args:
         headers: By lower-case name.

@@ -71,8 +71,8 @@ class SharedIndicator(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     """The number of tenants that saw it, if at least k."""
     revoked: bool = False
     generation: int = 0
-    """How often it held again after it was revoked: each time it is another object, since what was
-    revoked stays so."""
+    """How often it was restored after a revocation: each time it is a new object, since a revoked
+    one stays revoked."""
 
 
 def _id(kind: str, *parts: str) -> str:
@@ -169,8 +169,8 @@ def indicator_bundle(indicators: Iterable[SharedIndicator], *, tlp: Tlp) -> byte
 def tenant_objects(ioc: SupplyChainIoC) -> list[dict[str, Any]]:
     """Return the STIX objects of a tenant's indicator, for that tenant alone.
 
-    What is withdrawn ends: its `valid_until` is in the past. It is not revoked, since a later
-    revision may bring it again, and STIX has none after that.
+    A withdrawn indicator has a `valid_until` in the past. It is not revoked, since a later revision
+    may restore it, which STIX does not allow after a revocation.
 
     Args:
         ioc: The record of the topic `iocs`.

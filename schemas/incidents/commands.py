@@ -15,7 +15,7 @@ UNDO: Final = {
     Action.BLOCK: Action.UNBLOCK,
     Action.HOLD_PIPELINE: Action.RELEASE_PIPELINE,
 }
-"""By action: the one that takes it back."""
+"""By action: the action that reverses it."""
 
 
 class CommandSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -71,7 +71,7 @@ class CommandSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     hold: str = ""
     """The component whose hold issued it; empty: nothing is held by it."""
     generation: int = 0
-    """Of what a hold issues: how often it was released or given up before. Responders refuse
+    """For commands of a hold: how often it was released or abandoned before. Responders refuse
     commands of an older generation than one they carried out."""
 
 

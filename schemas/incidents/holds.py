@@ -28,7 +28,7 @@ class ReasonState(StrEnum):
     EXPIRED = "expired"
     """Nobody approved or rejected it in time."""
     REFUTED = "refuted"
-    """What was found does not hold: it was a false positive, or was withdrawn."""
+    """The finding was a false positive, or was withdrawn."""
     RELEASED = "released"
     """A person released what a closed incident had contained."""
 
@@ -39,7 +39,7 @@ class ReasonState(StrEnum):
 
 
 class HoldState(StrEnum):
-    """What one hold is doing."""
+    """The state of a hold."""
 
     IDLE = "idle"
     """Nothing is asked, or there is nothing to do it with."""
@@ -63,7 +63,7 @@ class Goal(msgspec.Struct, frozen=True, array_like=True):
 
 
 class HoldReason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="hold-reason"):
-    """What an incident says to the hold of one thing; the latest revision counts."""
+    """An incident's reason for the hold of one thing; the latest revision counts."""
 
     incident: str
     state: ReasonState
@@ -79,7 +79,7 @@ class HoldReason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     retries: int = 0
     """How often a person asked to try again."""
     issued: bool = False
-    """The command was issued before holds were kept: the hold takes it over as it is."""
+    """The command was issued before holds were kept: the hold adopts it unchanged."""
     why: str = ""
     """The worst of its findings, in a sentence."""
     findings: tuple[str, ...] = ()
@@ -109,14 +109,14 @@ class HoldNotice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     generation: int
     """That of the command in force, or of the next one."""
     command: CommandSpec | None = None
-    """As it was issued or proposed last; after a release, the one that takes it back."""
+    """The command that was issued or proposed last; after a release, the one that reverses it."""
     status: int | None = None
     """The answer that counts, as an OpenC2 status."""
     status_text: str = ""
     answered_at: datetime | None = None
     expired: bool = False
     superseded: str | None = None
-    """The command that was given up, since what it goes back to was found to be bad."""
+    """The abandoned command, whose rollback target was found to be bad."""
     answers: int = 0
     """The revision of the incident's reason that the hold knows."""
 
@@ -158,7 +158,7 @@ class HoldView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     suspected: tuple[str, ...] = ()
     """Digests, and versions behind an `@`, to which nothing goes back."""
     truncated: bool = False
-    """Some of what was asked for is not kept."""
+    """Some requests are not kept."""
 
 
 def hold_key(tenant: str, component: str) -> str:

@@ -1,4 +1,4 @@
-"""The states and kinds of incidents, commands and tasks, as they stand on the wire."""
+"""The states and kinds of incidents, commands and tasks, as written on the wire."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class IncidentStatus(StrEnum):
 
     @property
     def refuted(self) -> bool:
-        """Whether what was found does not hold, so that its containment ends."""
+        """Whether its findings are refuted, so that its containment ends."""
         return self in _REFUTED
 
 
@@ -133,7 +133,7 @@ class CommandPhase(StrEnum):
 
 
 class TaskKind(StrEnum):
-    """What a task asks for."""
+    """The work that a task requires."""
 
     REPLACE = "replace"
     REBUILD = "rebuild"
@@ -150,11 +150,11 @@ class TaskState(StrEnum):
     OPEN = "open"
     DONE = "done"
     RECURRED = "recurred"
-    """It was done, and what it was about came back."""
+    """It was done, and its subject came back."""
 
 
 class CaseOutcome(StrEnum):
-    """What the ledger's rows are notified of about an incident."""
+    """What became of an incident, as reported to the ledger's rows."""
 
     OPEN = "open"
     CLOSED = "closed"

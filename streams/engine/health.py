@@ -116,7 +116,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(404, b"not found\n")
 
     def _answer_for_all(self, word: str, *, well: bool) -> None:
-        """Answer for this app and its siblings: one that can't be reached is unhealthy."""
+        """Answer for this app and its siblings: a sibling that can't be reached is unhealthy."""
         for host, port in self.siblings if well else ():
             problem = _problem_of(host, port, self.path)
             if problem is not None:

@@ -130,7 +130,8 @@ class ReferenceTopic:
     def _group(self, settings: Settings) -> str | None:
         """Return the group whose offsets record what was reported; None if this app doesn't report.
 
-        It has no members. Its name includes the rules, since other rules refuse other records.
+        It has no members. Its name includes the rules, since different rules refuse different
+        records.
         """
         if self._reporter is None:
             return None

@@ -117,7 +117,7 @@ class PartitionStore:
                 yield key[1:], value
 
     def write(self, changes: Iterable[tuple[bytes, bytes | None]], offset: int) -> None:
-        """Write rows, and that the changelog is applied up to and with `offset`, at once.
+        """Write rows and the changelog's applied `offset` (inclusive) atomically.
 
         Raises:
             DiskFullError: There is no room.
@@ -175,7 +175,7 @@ class RowStore(faust_stores.Store):  # type: ignore[type-arg]  # generic for myp
             self.partitions.pop(number).close()
 
     async def open(self, partition: int) -> PartitionStore:
-        """Return the store of `partition`; one that can't be read is deleted and rebuilt.
+        """Return the store of `partition`; an unreadable store is deleted and rebuilt.
 
         Raises:
             StoreLockedError: Another process holds it.

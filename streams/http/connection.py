@@ -139,7 +139,7 @@ class GuardedProtocol(H11Protocol):
             self._cancel_unread()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is not an HTTP/1.1 request."""
+        """Answer anything that is not an HTTP/1.1 request."""
         self._door.refuse("malformed")
         self._turn_away(HTTPStatus.BAD_REQUEST, msg.rstrip("."))
 
@@ -189,7 +189,7 @@ class GuardedProtocol(H11Protocol):
         return cycle is not None and cycle.response_started and not cycle.response_complete
 
     def _cut_if_unread(self) -> None:
-        """Bound how long a connection that closes waits for the client to read what is left."""
+        """Limit how long a closing connection waits for the client to read the rest."""
         if self.transport.is_closing():
             self._cut_unless_read()
 

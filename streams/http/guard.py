@@ -161,7 +161,7 @@ class _Exchange:
         self.status: int | None = None
         self.received = 0
         self.last = False
-        """Whether the connection ends with this answer: what follows it can't be trusted."""
+        """Whether the connection closes after this answer, since further bytes can't be trusted."""
         self._whole = False
         self._asks = any(name == b"expect" for name, _ in scope["headers"])
         """Whether the client sends no body until it is asked to, which `receive` does."""
@@ -195,7 +195,7 @@ class _Exchange:
         await response(scope, self.receive, self.send)
 
     async def _drain(self) -> None:
-        """Read what is left of a body, if it is not much: else the client can't read the answer."""
+        """Read the rest of a body if it is short: otherwise the client can't read the answer."""
         left = DRAIN_BYTES
         try:
             async with asyncio.timeout(DRAIN_SECONDS):

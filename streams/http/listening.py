@@ -24,13 +24,14 @@ class Listen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     port: int = 8080
     """The port; 0 takes a free one, which the log names."""
     certificate: Path | None = None
-    """PEM file of the server's certificate and its chain; with it the server speaks TLS only."""
+    """PEM file of the server's certificate and its chain; with it the server accepts only TLS."""
     key: Path | None = None
     """PEM file of the certificate's key."""
     client_ca: Path | None = None
     """PEM file of the authorities whose client certificates are accepted, for mutual TLS."""
     plain_http: bool = False
-    """Allow other addresses than loopback without TLS: only behind a proxy that speaks it."""
+    """Allow addresses other than loopback without TLS: use it only behind a proxy that terminates
+    TLS."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -56,7 +57,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 def check_listen(listen: Listen, limits: Limits) -> str | None:
-    """Return what is inconsistent in the address or the limits, None if nothing is."""
+    """Return an inconsistency in the address or the limits, None if there is none."""
     if not 0 <= listen.port <= MAX_PORT:
         return f"listen.port is not between 0 and {MAX_PORT}"
     if (listen.certificate is None) != (listen.key is None):

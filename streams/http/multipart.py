@@ -1,7 +1,7 @@
 """Reads forms that carry files, `multipart/form-data` (RFC 7578), with python-multipart.
 
-It refuses what the library lets pass and no browser sends: a form that does not end, one with more
-behind its end, and parts that do not say which field they are.
+It refuses forms that the library accepts but no browser sends: without an end, with data after the
+end, or with parts that name no field.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Part(msgspec.Struct, frozen=True):
     name: str
     value: bytes
     file: str | None = None
-    """The file's name as the browser says it; None: it is no file."""
+    """The file's name as sent by the browser; None: not a file."""
 
 
 def parts_of(raw: bytes, kind: str, most: int) -> list[Part]:

@@ -132,7 +132,7 @@ async def on_http_exception(_request: Request, error: Exception) -> Response:
 
 
 async def on_tidewatch_error(_request: Request, error: Exception) -> Response:
-    """Answer an error of Tidewatch; one that is not the client's doing is logged by the guard."""
+    """Answer an error of Tidewatch; the guard logs errors that the client did not cause."""
     if isinstance(error, HttpError | UnreadableRecordError):
         return problem_of(error)
     raise error

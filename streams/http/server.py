@@ -26,7 +26,7 @@ from streams.http.problems import on_fault, on_http_exception, on_tidewatch_erro
 log = Logger()
 
 OTHER_FILES: Final = 256
-"""Open files that a server needs besides its connections."""
+"""Open files that a server needs in addition to its connections."""
 
 
 class HttpServer:
