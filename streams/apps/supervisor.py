@@ -143,7 +143,7 @@ class Supervisor:
     async def _ensure_topics(self) -> bool:
         """Wait for a broker, and ensure the topics; return whether a signal came first.
 
-        No broker at the start is an error; one that becomes unavailable later is waited for.
+        A missing broker is an error at the start; later, wait until it is available again.
         """
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):

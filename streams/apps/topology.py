@@ -150,7 +150,7 @@ def written_channels(application: Application) -> tuple[Channel, ...]:
 
 
 def changelogs(settings: Settings) -> dict[str, str]:
-    """Return the changelog topic of each application with state, and the topic it goes with."""
+    """Return the changelog topic of each application with state, and its source topic."""
     return {
         changelog_name(group_id(settings, name), name): topic_name(settings, application.state)
         for name, application in APPLICATIONS.items()

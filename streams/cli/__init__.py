@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _open_missing_streams() -> None:
-    """Open /dev/null for closed standard streams (`>&-`): a later file would take their number."""
+    """Open /dev/null for closed standard streams (`>&-`): a later file would get their number."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             descriptor = os.open(os.devnull, os.O_RDONLY if number == 0 else os.O_WRONLY)

@@ -1,4 +1,4 @@
-"""Reads incidents from their topic, and finds the one that a person names."""
+"""Reads incidents from their topic, and finds the one that an argument names."""
 
 from __future__ import annotations
 

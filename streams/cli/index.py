@@ -1,4 +1,4 @@
-"""`tidewatch index`: stand in front of a package index, and refuse what is bad."""
+"""`tidewatch index`: serve a package index that refuses bad releases."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ ELLIPSIS = "…"
 def quiet_logs() -> None:
     """Silence the logs of libraries, and write our own warnings to standard error.
 
-    A command says itself what went wrong. `tidewatch worker` sets up its own logs.
+    A command reports its own errors. `tidewatch worker` sets up its own logs.
     """
     import logging  # noqa: PLC0415 -- a command that does not log starts sooner without
 
@@ -94,7 +94,7 @@ def print_line(text: str = "") -> None:
 
 
 COLUMNS: Final = 80
-"""What text is fitted to where the output is no terminal."""
+"""The width for text if the output is not a terminal."""
 ROOM_BESIDE: Final = 40
 """With less than this left of a line, a last column that may go below does."""
 
@@ -114,7 +114,7 @@ def print_table(
     Args:
         head: The columns' names.
         rows: A cell for each column.
-        below: Where little is left, the last column goes to a line of its own, below its row.
+        below: If little width is left, the last column goes on a separate line below its row.
     """
     cells = [[plain(str(cell)) for cell in row] for row in rows]
     widths = [max([len(name), *(len(row[at]) for row in cells)]) for at, name in enumerate(head)]

@@ -232,7 +232,7 @@ def _scan_all(
     if options.policy is not None:
         from streams.cli.policy import read_policy  # noqa: PLC0415 -- few scans name one
 
-        read_policy(options.policy)  # an error in it is told before the scan
+        read_policy(options.policy)  # report an error in it before the scan
     with ExitStack() as held:
         entries, targets = _resolve(arguments, options, held)
         selection = Selection(options.kind)

@@ -118,7 +118,7 @@ def _tell(
     fail_on: Severity,
     form: Format,
 ) -> None:
-    """Print what was sent and what became of it, and end by it where it was waited for."""
+    """Print what was sent and its result; with --wait, exit by the result."""
     from streams.gates import NOT_DONE, verdict, worst_code  # noqa: PLC0415 -- the same
 
     counts = Counter(record.event.type for record in records)
@@ -326,7 +326,7 @@ def _documents(file: Path, kind: str | None) -> Iterator[tuple[str, bytes]]:
         return
     try:
         documents = msgspec.json.decode(raw, type=list[msgspec.Raw])
-    except RecursionError:  # refused as too deep by whoever reads it
+    except RecursionError:  # readers refuse it as too deep
         yield str(file), raw
         return
     for number, document in enumerate(documents):

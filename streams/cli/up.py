@@ -244,7 +244,7 @@ async def _watch(
 
 
 async def _console(settings: Settings, view: View, stop: asyncio.Event) -> None:
-    """Serve the console beside, for this machine; what goes wrong with it ends nothing else."""
+    """Serve the console for this machine; its errors do not end the command."""
     from streams.console.serving import serve_beside  # noqa: PLC0415 -- only on a terminal
 
     def tell(text: str) -> None:

@@ -1,4 +1,4 @@
-"""What a person may decide about an incident, who may, and in words what each decision will do."""
+"""The decisions about an incident: who may make them, and a description of what each will do."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ ACTS: Final = {
 
 
 Effect = str | tuple[str, ...]
-"""A sentence, or a list of what the sentence before speaks of."""
+"""A sentence, or a list of the items of the sentence before."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,7 +104,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def allowed(viewer: Viewer, act: Act) -> bool:
-    """Tell whether a viewer may make a decision.
+    """Return whether a viewer may make a decision.
 
     Args:
         viewer: Who asks.

@@ -17,7 +17,7 @@ ALL: Final = "*"
 
 
 def viewer_of(claims: Mapping[str, Any], config: OpenIdConfig) -> Viewer:
-    """Return whom the claims of an ID token speak of.
+    """Return the person that the claims of an ID token describe.
 
     Of several roles the highest counts; tenants add up.
 
@@ -68,7 +68,7 @@ def _name(claims: Mapping[str, Any], claim: str) -> str:
     if not isinstance(name, str) or not name.strip() or not name.isprintable():
         raise _refused(f"your provider does not say your {claim}", claim, "oidc.name_claim")
     if claim == "email" and claims.get("email_verified") is not True:
-        # whoever may write any address there could decide in another's name
+        # a user who may set any address there could decide in another's name
         raise _refused(
             "your provider has not verified your address", "email_verified", "oidc.name_claim"
         )

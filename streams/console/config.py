@@ -53,7 +53,7 @@ class OpenIdConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     roles_claim: str = "groups"
     """The claim whose values give roles; a path has full stops, as in `realm_access.roles`."""
     roles: dict[str, Role]
-    """The role of each value; who has none of them may not enter."""
+    """The role of each value; people with none of them are refused."""
     tenants_claim: str = "groups"
     """The claim whose values give tenants."""
     tenants: dict[str, tuple[str, ...]]

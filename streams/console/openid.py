@@ -46,7 +46,7 @@ TIMEOUT: Final = urllib3.Timeout(connect=5.0, read=10.0)
 LEEWAY: Final = 60
 """Seconds by which the provider's clock may differ."""
 MOST_TARGET: Final = 1_000
-"""Longest address that is kept to go on to: it is in a cookie."""
+"""Longest address to return to after sign-in, which is kept in a cookie."""
 STATE: Final = 43
 """Characters of what can't be guessed: 256 bits."""
 ALGORITHMS: Final = (
@@ -132,7 +132,7 @@ class OpenId:
         return urlsplit(self._config.issuer).netloc
 
     def begin(self, to: str) -> tuple[str, str]:
-        """Return where to send a browser, and what it keeps until it comes back.
+        """Return the address to send a browser to, and what it keeps until it returns.
 
         Args:
             to: The page to go on to, of this console.
@@ -161,7 +161,7 @@ class OpenId:
         return str(address), self._seal.encrypt(msgspec.json.encode(pending)).decode("ascii")
 
     def finish(self, answer: Mapping[str, str], kept: str) -> tuple[Viewer, str]:
-        """Return who came back from the provider, and the page to go on to.
+        """Return the person who returned from the provider, and the page to show next.
 
         Args:
             answer: The parameters that the provider sent the browser back with.
@@ -279,7 +279,7 @@ class OpenId:
     ) -> Mapping[str, Any]:
         """Return the claims with those that the provider has at its UserInfo endpoint alone.
 
-        Providers need not repeat in the ID token what an access token reads there:
+        Providers need not repeat in the ID token the claims that an access token can read there:
         https://openid.net/specs/openid-connect-core-1_0.html#ScopeClaims
         """
         headers = {"authorization": f"Bearer {tokens.get('access_token')}"}

@@ -42,9 +42,9 @@ _MILLISECONDS: Final = 1000.0
 
 
 def shown(value: object) -> object:
-    """Return what a template prints: text without characters that drive or disguise anything.
+    """Return what a template prints: text without control characters or disguises.
 
-    Every expression of every template passes here, so that no page can forget it.
+    Every expression of every template passes through here, so no page can omit it.
 
     Args:
         value: What the expression gave; markup that is escaped already stays as it is.

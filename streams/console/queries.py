@@ -91,7 +91,7 @@ class Reader:
         self.viewer = viewer
 
     def scope(self, table: str) -> tuple[str, list[Any]]:
-        """Return the condition that a row of a table fulfils if the viewer may read it.
+        """Return the condition under which the viewer may read a row of a table.
 
         Args:
             table: The table; its name or alias stands before the column.
@@ -323,7 +323,7 @@ class Reader:
             tail="ORDER BY cases.first_seen DESC LIMIT ?",
             values=[MOST_TIMES],
         )
-        # what later intelligence told was not there to be detected before
+        # findings of later intelligence could not have been detected earlier
         return (
             figures(row["detect"] for row in rows if not row["retro"]),
             figures(row["contain"] for row in rows),
@@ -494,7 +494,7 @@ class Reader:
     # -- the index itself --------------------------------------------------------------------------
 
     def notes(self) -> dict[str, str]:
-        """Return what the index notes of itself; nothing for who is not the operator."""
+        """Return the index's notes about itself; nothing unless the viewer is the operator."""
         if not self.viewer.everything:
             return {}
         rows = self._index.reading().execute("SELECT name, value FROM notes ORDER BY name")

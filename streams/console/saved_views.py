@@ -47,7 +47,7 @@ class SavedView(msgspec.Struct, frozen=True):
 
 
 class SavedViews:
-    """The saved views of a console's people; nothing of them is on a topic."""
+    """The saved views of the people of a console; they are on no topic."""
 
     def __init__(self, folder: Path) -> None:
         """Keep the views in a folder; its file is made by the first that is saved.
@@ -115,7 +115,7 @@ class SavedViews:
         return SavedView(name, kept)
 
     def delete(self, person: str, name: str) -> None:
-        """Delete a person's view; none of that name is deleted already.
+        """Delete a person's view; deleting a missing one succeeds.
 
         Args:
             person: Who is signed in.

@@ -173,12 +173,12 @@ class KafkaConsole:
 async def serve_beside(
     settings: Settings, stop: asyncio.Event, tell: Callable[[str], None]
 ) -> None:
-    """Serve a console beside something else, on loopback, until `stop` is set.
+    """Serve a console on loopback within another command, until `stop` is set.
 
     Args:
         settings: The broker, the topics and the state folder.
         stop: Ends it.
-        tell: Called with a link that was not used yet, or with why there is no console.
+        tell: Called with an unused link, or with the reason why there is no console.
     """
     try:
         console = _on_a_free_port(settings)

@@ -104,7 +104,7 @@ class Sessions:
             return session
 
     def lives(self, token: str | None) -> bool:
-        """Tell whether a session goes on, without counting as its use."""
+        """Return whether a session is still valid; this does not count as use."""
         with self._lock:
             session = self._sessions.get(_digest(token or ""))
         return session is not None and self._clock() - session.began <= self._lasts

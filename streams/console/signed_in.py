@@ -108,7 +108,7 @@ class Services(msgspec.Struct, kw_only=True):
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """A request of somebody who is signed in."""
+    """A request of a person who is signed in."""
 
     request: Request
     services: Services
@@ -116,7 +116,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     form: Mapping[str, str] = {}
     """The fields of a form that was sent."""
     files: Mapping[str, Upload] = {}
-    """Its files; one that was left empty is not among them."""
+    """Its files, without empty file fields."""
 
     @property
     def viewer(self) -> Viewer:
@@ -209,7 +209,7 @@ def signed_in(
         except TidewatchError as error:
             return failed(services, request, session, error)
         except Exception:
-            # a fault of one page: told in the form of a page, without its text
+            # an error of one page: shown as a page, without its text
             log.exception("page-failed", path=request.url.path)
             fault = HttpError(HTTPStatus.INTERNAL_SERVER_ERROR, "the page could not be made")
             return failed(services, request, session, fault)
@@ -233,7 +233,7 @@ def failed(
         services: The console's.
         request: What was asked.
         session: Whose session it is, if somebody is signed in.
-        error: The error; one that is not of the request is logged as well.
+        error: The error; it is also logged unless the request caused it.
     """
     status = HTTPStatus.SERVICE_UNAVAILABLE
     if isinstance(error, HttpError):
@@ -250,7 +250,7 @@ def failed(
 
 
 def not_found(what: str) -> HttpError:
-    """Return the error of something that is not there, or not for this person: which is not told.
+    """Return the error for something missing or not readable for this person, without saying which.
 
     Args:
         what: What was looked for.
@@ -294,7 +294,7 @@ def _here(request: Request) -> str:
 
 
 def local_target(text: str) -> str:
-    """Return an address to go on to, `/` unless it is one of this console.
+    """Return an address to redirect to: `/` unless it belongs to this console.
 
     Args:
         text: As it came with a request.
@@ -310,7 +310,7 @@ async def _form(
     """Return the fields of a form, which must come from a page of this session, and its files.
 
     Raises:
-        HttpError: It comes from elsewhere, or is no form.
+        HttpError: It comes from another site, or is not a form.
     """
     limits = services.config.limits
     raw = await read_body(request, limit=limits.body_bytes, seconds=limits.body_seconds)

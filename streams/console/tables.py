@@ -26,11 +26,11 @@ from streams.console.rows import (
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Most rows of each kind that are kept of one tenant; those that changed longest ago go."""
+    """The most rows of each kind per tenant; the least recently changed are dropped first."""
 
     incidents: int = 100_000
-    """Incidents of a tenant; and of the operator's, those that several tenants share. What is
-    closed goes first."""
+    """Incidents of a tenant; of the operator's, those that several tenants share. Closed ones are
+    dropped first."""
     indicators: int = 200_000
     """Indicators."""
     components: int = 200_000

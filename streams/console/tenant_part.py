@@ -62,7 +62,7 @@ _OWN_ENTRIES: Final = frozenset(
         Occurrence.WITHDRAWN,
     }
 )
-"""Entries of a timeline that read alike for the operator and for the tenant they are labelled with.
+"""Entries of a timeline that read the same for the operator and for their tenant.
 
 What was found and who was exposed are taken from the alert."""
 

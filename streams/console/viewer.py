@@ -40,7 +40,7 @@ class Viewer(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def everything(self) -> bool:
-        """Whether this is the operator, who reads what names several tenants."""
+        """Whether this is the operator, who reads records that name several tenants."""
         return self.tenants == "*"
 
     def may(self, role: Role) -> bool:

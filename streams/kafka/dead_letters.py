@@ -73,7 +73,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A dead letter as it is written."""
+    """A dead letter in the form in which it is written."""
 
     key: bytes
     value: bytes | None

@@ -331,7 +331,7 @@ async def open_admin(settings: Settings) -> AIOKafkaAdminClient:
 async def partition_counts(admin: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, int]:
     """Return the number of partitions of each of `names` that exists.
 
-    Each question may go to another broker: one that has not heard of a new topic yet describes it
+    Each request may reach a different broker: one that does not know a new topic yet describes it
     without partitions.
     """
     existing = set(await admin.list_topics())

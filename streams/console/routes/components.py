@@ -1,4 +1,4 @@
-"""Components: who has a digest, package or model, since when, from where; what was made of it."""
+"""Components: who has a digest, package or model, since when, from where, and what it became."""
 
 from __future__ import annotations
 

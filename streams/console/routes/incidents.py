@@ -67,7 +67,7 @@ def routes(services: Services) -> list[BaseRoute]:
 
 
 def selection(asked: Asked) -> CaseSelection:
-    """Return which incidents a request asks for; what is no such choice is left out."""
+    """Return which incidents a request asks for; invalid choices are left out."""
     statuses = tuple(
         status
         for status in asked.request.query_params.getlist("status")

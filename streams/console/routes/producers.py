@@ -70,7 +70,8 @@ def _page(asked: Asked, name: str, config: GatewayConfig, tried: Tried | None = 
             "url": url_of(name, config),
             "steps": steps(endpoint),
             "tried": tried,
-            # the page renews itself by GET: the result stays, as it is outside what is renewed
+            # the page reloads its content by GET; the result stays, since it is outside that
+            # content
             "here": f"/producer?name={name}",
         },
         HTTPStatus.OK if tried is None or tried.well else HTTPStatus.BAD_GATEWAY,
@@ -78,7 +79,7 @@ def _page(asked: Asked, name: str, config: GatewayConfig, tried: Tried | None = 
 
 
 def _config(asked: Asked) -> GatewayConfig | None:
-    """Return the gateway's file as it is now; None: the console was told of none.
+    """Return the gateway's current file; None if the console's file names none.
 
     Raises:
         TidewatchError: It can't be read.

@@ -89,7 +89,7 @@ def routes(services: Services) -> list[BaseRoute]:
 
 def _provider_routes(services: Services) -> list[BaseRoute]:
     """Return the routes by which somebody goes to the provider, and comes back."""
-    # the provider may be slow: it takes no thread from those who read
+    # the provider may be slow: do not use a thread of the pages for it
     at_once = asyncio.Semaphore(AT_ONCE)
 
     def asking(
