@@ -41,8 +41,8 @@ def tally_rank(name: str) -> int:
 def keep_smallest(elements: dict[str, V], cap: int) -> bool:
     """Drop the elements with the greatest keys until `cap` are left.
 
-    The keys are ranks, so what is kept is the same whatever the order of arrival, and an element
-    that is kept at the end was never dropped before.
+    The keys are ranks, so the result does not depend on the order of arrival, and an element that
+    is kept at the end was never dropped before.
 
     Returns:
         Whether anything was dropped.

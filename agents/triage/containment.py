@@ -36,7 +36,7 @@ _STORED: Final = frozenset({"model", "image", "dataset", "pypi"})
 _SWITCHED: Final = frozenset({"model", "image", "service", "deployment"})
 """Kinds that are referred to and can be switched to another version."""
 _ALWAYS_BLOCKED: Final = ("sha256:", "domain:", "publisher:")
-"""Indicators of findings that contain: values with no legitimate use beside what was found."""
+"""Indicators whose findings lead to containment: values without any legitimate use."""
 _RUNNING: Final = frozenset({"pipeline", "service", "deployment"})
 """Kinds that the tenant runs itself: stopped or switched, never blocked."""
 

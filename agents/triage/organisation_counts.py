@@ -1,8 +1,8 @@
 """Counts of organisations: tallies read by the operator's register as it is now.
 
-A tally keeps what was counted when it was counted: tenants before there was a register, and
-organisations that have left it. Neither is counted any more, so that tenants made up before the
-register was written count for nothing after it.
+A tally keeps what it counted at the time: tenants, before there was a register, and organisations
+that have since left it. Neither counts any more, so tenants that were invented before the register
+existed have no effect.
 """
 
 from __future__ import annotations

@@ -151,7 +151,7 @@ def withheld_messages(finding: Finding) -> Iterator[Message]:
 
 
 def source_message(event: Event[object], outcome: SourceOutcome = SourceOutcome.OK) -> Message:
-    """Return the record that a source was heard.
+    """Return the record that a source sent an event.
 
     The checks send it once per source and hour, and for each sampled event.
 
@@ -171,7 +171,7 @@ def source_message(event: Event[object], outcome: SourceOutcome = SourceOutcome.
 def source_notice(
     *, tenant: str, source: str, event_id: str, at_ms: int, outcome: SourceOutcome
 ) -> Message:
-    """Return the record that a source was heard, filed under tenant and source.
+    """Return the record that a source sent an event, keyed by tenant and source.
 
     Args:
         tenant: The source's tenant.

@@ -196,7 +196,7 @@ def _score(
 def decided_score(computed: Score, severity: Severity, why: str) -> Score:
     """Return a score in the band that a person decided: the nearest to the computed one.
 
-    A last term says what the decision adds, so that the terms still sum up to the score.
+    A last term says what the decision adds, so the terms still add up to the score.
 
     Args:
         computed: The score as it is computed.

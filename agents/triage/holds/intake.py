@@ -26,8 +26,8 @@ WHY_BYTES: Final = 300
 def on_reason(hold: Hold, message: HoldReason) -> bool:
     """Record an incident's reason; the latest revision wins.
 
-    What a closed incident contained stays contained: if its findings are withdrawn later, nothing
-    ends; only a person ends it.
+    Whatever a closed incident contained stays contained, even if its findings are withdrawn later;
+    only a person releases it.
 
     Returns:
         Whether anything changed.
@@ -82,7 +82,7 @@ def on_reason(hold: Hold, message: HoldReason) -> bool:
 
 
 def _note_issued(thing: Thing, spec: CommandSpec) -> None:
-    """Note a command that was issued before holds were kept, beside the one in force."""
+    """Record a command that was issued before holds were kept, in addition to the one in force."""
     held = thing.command if thing.state is HoldState.HELD else None
     if held is not None and spec.command_id != held.command_id:
         thing.others[spec.command_id] = spec

@@ -101,7 +101,7 @@ class Thing(msgspec.Struct, array_like=True):
 
     @property
     def is_forgettable(self) -> bool:
-        """Whether nothing was issued and nothing calls for it: there is no id to keep."""
+        """Whether nothing was issued and no reason requires it: there is no id to keep."""
         return (
             self.state is HoldState.IDLE
             and not self.generation
@@ -139,7 +139,7 @@ class HoldRow(msgspec.Struct, array_like=True):
     tenant: str
     component: str
     revision: int = 0
-    """The number of records taken in: the revision of what is published."""
+    """The number of processed records: the revision of the published view."""
     suspicions: dict[str, Suspects] = msgspec.field(default_factory=dict)
     """By incident."""
     suspicions_overflowed: bool = False
@@ -171,7 +171,7 @@ class Hold(msgspec.Struct):
 
 
 class Effects(msgspec.Struct):
-    """What follows from a step."""
+    """The results of a step."""
 
     commands: list[tuple[CommandSpec, bool]] = msgspec.field(default_factory=list)
     """Commands, each with whether it is only proposed."""

@@ -66,7 +66,7 @@ def _settle(hold: Hold, thing: Thing, now_ms: int, effects: Effects) -> None:
 
 
 def _reconsider(hold: Hold, thing: Thing, now_ms: int, effects: Effects) -> None:
-    """Check whether a command in force is still what the reasons call for."""
+    """Check whether the reasons still require the command in force."""
     spec, standing = thing.command, thing.standing()
     assert spec is not None
     if not standing:

@@ -42,8 +42,8 @@ def most_important(
 def command_views(case: IncidentRows, tenant_state: TenantState) -> tuple[CommandView, ...]:
     """Return the commands called for now, with their outcomes, and the advice.
 
-    What was carried out follows from the command as issued; its reason and findings, as shown here,
-    follow from all that is known now.
+    Outcomes belong to the command as issued; its reason and findings, as shown here, reflect the
+    current state.
     """
     plan = planned(case, tenant_state)
     if tenant_state.views is None or tenant_state.views[0] is not plan:

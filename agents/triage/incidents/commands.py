@@ -54,10 +54,10 @@ def update_commands(
     publish_command: PublishCommand,
     ask: Ask,
 ) -> bool:
-    """Issue what is due, carry out decisions, end the reasons of what no longer holds.
+    """Issue what is due, carry out decisions, end reasons that no longer apply.
 
     Containing commands are not issued here: the hold receives the reason, and issues one command
-    for all incidents that call for it.
+    for all incidents that require it.
 
     Args:
         case: The incident.
@@ -386,7 +386,7 @@ def _begin(command: CommandState, mode: Mode, now_ms: int, publish_command: Publ
 
 
 def _let_go(tenant_state: TenantState, command: CommandState) -> bool:
-    """End the reason of what a closed incident contained, on a person's release."""
+    """End a closed incident's reason when a person releases it."""
     if (
         not command.spec.hold
         or command.spec.undoes is not None
@@ -428,7 +428,7 @@ def _try_again(
 
 
 def _take_back(tenant_state: TenantState, kept: Collection[str] = ()) -> bool:
-    """End the reasons of what was called for; the hold releases what has no other reason.
+    """End the reasons that are no longer required; the hold releases what has no other reason.
 
     Args:
         tenant_state: The tenant's part.

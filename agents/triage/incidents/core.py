@@ -92,7 +92,7 @@ class Incidents:
     def process(
         self, deliveries: Iterable[Delivery[IncidentInput]], publish: Publish, rows: Rows
     ) -> None:
-        """Take a batch into the incidents' rows and publish what follows.
+        """Apply a batch to the incidents' rows and publish the results.
 
         Args:
             deliveries: Records of a partition of `incident-updates` and `decisions`.
@@ -108,7 +108,7 @@ class Incidents:
 
 
 class _IncidentBatch:
-    """One batch: the incidents it touches, and what follows."""
+    """One batch: the incidents it touches, and the results."""
 
     def __init__(
         self,
@@ -392,7 +392,7 @@ class _IncidentBatch:
         return part
 
     def finish(self) -> None:
-        """Decide and render what was touched, then write the rows."""
+        """Decide on and render the touched incidents, then write the rows."""
         for incident, touched in self._touched.items():
             case = self._cases[incident]
             if case.exists():

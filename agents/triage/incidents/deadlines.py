@@ -125,7 +125,8 @@ class Deadlines:
         page = list(self._store.scan(EXPIRY, row_type=ExpiryRow, limit=AT_ONCE))
         due = [(key, entry) for key, entry in page if int(key.split(SEPARATOR)[1]) <= today]
         if len(due) < AT_ONCE:
-            # However many are due, the next tick goes on: else more would open each day than go.
+            # However many are due, the next tick continues: otherwise more would open each day than
+            # end.
             self._clock.day = today
             self._save()
         for key, pointer in due:

@@ -35,7 +35,7 @@ GENERATIONS: Final = 16
 
 _JUSTIFIED: Final = frozenset({Action.QUARANTINE, Action.ROLLBACK, Action.BLOCK})
 """Actions whose reasons list their findings. Identities and pipelines follow from these: there may
-be hundreds of them, and each would be sent anew with every finding."""
+be hundreds of them, and each would be sent again with every finding."""
 
 Ask = Callable[[str, HoldReason | Suspicion], None]
 """Sends to the hold of a key."""

@@ -18,7 +18,7 @@ TAKEN_BACK_BYTES: Final = 4_000
 def with_generations(case: IncidentRows, document: IncidentDocument) -> IncidentDocument:
     """Return the document with the number of earlier revocations of each indicator.
 
-    Partners drop what was revoked for good, so what holds again needs an id of its own.
+    Partners drop revoked objects permanently, so a restored one needs a new id.
 
     Args:
         case: The incident as last published.

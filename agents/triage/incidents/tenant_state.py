@@ -243,7 +243,7 @@ def tenant_state_of(
     tenant_state.status = _status(tenant_state, now_ms)
     tenant_state.score = known.computed
     decided = severity_decision(
-        # advice is medium for whoever did not say otherwise of their own part
+        # advice is medium unless a person set another severity for their part
         decision
         for decision, _ in decisions
         if decision.tenant is not None or not known.advisory
@@ -533,7 +533,7 @@ def knows_popular(case: IncidentRows, tenant: str) -> bool:
 def suppressed_until(decisions: Iterable[tuple[Decision, int]]) -> int:
     """Return when the last suppression ends (ms); 0 if none is in force.
 
-    Of several the one that lasts longest counts; a later `reopen` ends those before it.
+    The one that lasts longest counts; a later `reopen` ends those before it.
 
     Args:
         decisions: The decisions about the part, in order of time.

@@ -176,8 +176,8 @@ def alert_view(case: IncidentRows, tenant_state: TenantState) -> AlertView:
 def activities(row: ActionsRow, status: IncidentStatus) -> tuple[Activity, ...]:
     """Return the activities of an alert's next records: usually one.
 
-    The first record of an alert creates it, whatever its status. It is closed each time that it
-    ends; news of a closed alert updates it, and so does reopening it.
+    The first record of an alert creates it, whatever its status. It is closed each time it ends;
+    changes of a closed alert update it, and so does reopening it.
 
     Args:
         row: What was published of the alert.

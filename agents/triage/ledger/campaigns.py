@@ -100,7 +100,7 @@ def on_root(batch: LedgerBatch, publisher: str, key: str, turn: RootTurned) -> N
 
 
 def _concerned(batch: LedgerBatch, publisher: str, changed: Collection[str]) -> list[str]:
-    """Return the tenants to whom a change of rows may show a campaign."""
+    """Return the tenants for whom a change of rows may reveal a campaign."""
     tenants = set(changed)
     if EVERYBODY in tenants:
         rows = list(batch.store.scan(TENANT, publisher, row_type=TenantRow, limit=PAGE))
@@ -173,7 +173,7 @@ Stands = Callable[[Iterable[str]], bool]
 
 
 def _counted(row: TenantRow, stands: Stands) -> dict[str, Seen]:
-    """Return the hostile components that count, as trust roots stand."""
+    """Return the hostile components that count under the current trust roots."""
     return {
         rank: member
         for rank, member in row.users.items()

@@ -59,7 +59,7 @@ def unfinished(batch: LedgerBatch) -> bool:
 def expire(batch: LedgerBatch, now_ms: int) -> int:
     """Forget what has not been seen for 400 days; return how many system rows were dropped.
 
-    What is due beyond `AT_ONCE` rows is left to the next tick (`unfinished`).
+    More than `AT_ONCE` due rows are left to the next tick (`unfinished`).
     """
     today = now_ms // DAY_MS
     page = batch.store.scan(EXPIRY, row_type=ExpiryRow, limit=AT_ONCE + 1)

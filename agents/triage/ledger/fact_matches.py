@@ -161,7 +161,7 @@ def _is_exempt(component: str, fact: IntelFact, holding: Holding, bound: Sequenc
 def is_other_digest(component: str, fact: IntelFact, digest: str | None) -> bool:
     """Return whether a digest differs from a fact's, if a version has only one.
 
-    A version of a package has many files, and intelligence seldom lists them all.
+    A version of a package has many files, and intelligence rarely lists them all.
     """
     named = digest_keys(fact)
     return bool(

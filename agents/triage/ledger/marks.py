@@ -165,9 +165,9 @@ def _report(batch: LedgerBatch, component: str, row: ComponentRow, mark: Mark) -
 
 
 def on_root(batch: LedgerBatch, component: str, key: str) -> None:
-    """End the marks whose trust roots do not all stand any more; begin again those that do.
+    """End marks whose trust roots are no longer all in force; restore those whose roots are.
 
-    What was passed on rests on the same trust roots, and follows where it is kept.
+    Marks that were passed on rest on the same trust roots, and are updated in their own rows.
 
     Args:
         batch: The batch.

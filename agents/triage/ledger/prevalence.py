@@ -108,7 +108,7 @@ def count_tenants(batch: LedgerBatch, seen: FindingSeen, row: ComponentRow) -> N
 def relate(batch: LedgerBatch, seen: FindingSeen, row: ComponentRow) -> None:
     """Link the incidents that are about one component, publisher or digest.
 
-    A tenant reads of those that have its findings, the operator of all.
+    A tenant sees those with its findings, the operator sees all.
     """
     claims = claims_row(batch, seen.key, seen.finding.tenant)
     incident = clip(seen.incident, TEXT_BYTES)

@@ -303,8 +303,8 @@ def _report_parents(
 ) -> bool:
     """Report the build to its inputs; return whether one of them was new.
 
-    A position before all reported ones is reported `again`. What the row has no room to remember is
-    reported with each sighting: a repetition is harmless, an omission would hide an input.
+    A position before all reported ones is reported `again`. Inputs that the row has no room to
+    record are reported with each sighting: repetition is harmless, an omission would hide an input.
     """
     changed = False
     entries = seen.made_from

@@ -71,9 +71,9 @@ def _use_key(root: str, component: str, key: str) -> str:
 
 
 def turn_roots(batch: LedgerBatch, now_ms: int) -> list[str]:
-    """Take note of which trust roots are in force, and return the ids of those that changed.
+    """Record which trust roots are in force, and return the ids of those that changed.
 
-    Very many are looked at over several ticks.
+    Large numbers are processed over several ticks.
     """
     place = row_key(CLOCK, "trust-roots")
     clock = batch.store.load(place, ClockRow) or ClockRow()
