@@ -16,7 +16,7 @@ from schemas.severity import Status
 REQUIRED: Final = 16
 """Required checks that sightings report; other results are reported by evaluations only."""
 _NOT_VERSIONS: Final = ("sha256:", "publisher:", "domain:")
-"""Keys that stand for no version of a component that could replace another."""
+"""Keys that do not identify a version that could replace another."""
 
 
 def with_required(outcome: Outcome, policy: Policy, component: str, *, final: bool) -> Outcome:

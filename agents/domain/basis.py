@@ -1,4 +1,4 @@
-"""The basis of what is known: which of two is weaker, and whom it may affect."""
+"""The basis of facts: which of two is weaker, and which tenants it may affect."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def attested(identity: str, tenant: str = "", root: str = "") -> Basis:
     """Return the basis of what an identity signed.
 
     Args:
-        identity: Who signed, as people read it.
+        identity: The signer, in readable form.
         tenant: The trust root's tenant; empty: the operator.
         root: The id of the trust root.
     """

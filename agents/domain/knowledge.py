@@ -59,7 +59,7 @@ class MemoryKnowledge:
     def set_policy(self, tenant: str, policy: Policy | None) -> None:
         """Learn a policy, or forget it."""
         if not tenant:
-            return  # it would speak for the operator
+            return  # it would act for the operator
         self._tenants_roots.pop(tenant, None)
         self._standing -= self._root_ids.pop(tenant, frozenset())
         if policy is None:

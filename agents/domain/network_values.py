@@ -57,7 +57,7 @@ class NetworkValue(msgspec.Struct, frozen=True, kw_only=True, order=True):
     kind: Kind
     value: str
     well_known: bool = False
-    """A host that many use for good: what is found there says nothing of it."""
+    """A host with many legitimate users: what is found there does not condemn it."""
 
     @property
     def key(self) -> str:

@@ -1,4 +1,4 @@
-"""The operator's register: which organisation a tenant belongs to, and so what is counted once."""
+"""The operator's register of organisations: the tenants of one count once."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Register:
         """All that are counted; None: no register, and each tenant is."""
 
     def counted(self, tenant: str) -> str | None:
-        """Return as what a tenant is counted; None: it is in no register, and counts for nothing.
+        """Return the name under which a tenant counts; None if it is not registered.
 
-        Anybody who may write events can make up tenants, but not register them.
+        A writer of events can invent tenants, but not register them.
         """
         if not self._organisations:
             return tenant

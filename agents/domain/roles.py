@@ -44,7 +44,7 @@ USES: Final = frozenset(_USES.values())
 
 
 def use_of(component: str | None) -> str:
-    """Return as part of what a component's files are used: package, image, or empty for the rest.
+    """Return the role in which a component's files are used: package, image, or empty for others.
 
     A scan judges bytes as part of a model or dataset. What it finds says nothing of those who hold
     the same bytes as a package's file or an image's layer: a wheel is full of programs.

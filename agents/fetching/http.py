@@ -132,7 +132,7 @@ class HttpClient:
             self._deadlines.until = due
 
     def _due(self) -> float:
-        """Return by when what is begun now must be done, on the monotonic clock."""
+        """Return the deadline of a fetch that starts now, on the monotonic clock."""
         return time.monotonic() + self.reach.rules.total_seconds
 
     def _follow(

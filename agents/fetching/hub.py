@@ -19,8 +19,8 @@ LISTING_BYTES: Final = 32 << 20
 MAX_FILES: Final = 10_000
 REFS_BYTES: Final = 4 << 20
 MAX_PAGES: Final = 32
-"""Pages of history looked through for a commit; one that lies behind them is not known to be of
-the repository."""
+"""Pages of history that are searched for a commit; an older commit does not count as one of the
+repository."""
 _KINDS: Final = {"datasets": "datasets", "spaces": "spaces"}
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _PART: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")

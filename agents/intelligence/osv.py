@@ -336,7 +336,7 @@ def read_single(raw: bytes, where: str = "record") -> Feed:
     """Return the facts of one OSV record, or of a JSON list of them.
 
     Raises:
-        InvalidFeedError: not JSON, or nothing of use in it.
+        InvalidFeedError: not JSON, or without any usable record.
     """
     try:
         document = orjson.loads(raw)

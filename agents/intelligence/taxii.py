@@ -33,7 +33,7 @@ _MEANING: Final = {
 
 
 class TaxiiError(InvalidFeedError):
-    """A collection that can't be read to its end."""
+    """A collection that can't be read completely."""
 
 
 class Collected(msgspec.Struct, frozen=True):
@@ -49,7 +49,7 @@ def read_collection(
 ) -> Collected:
     """Return the facts of a collection's indicators; revoked ones are withdrawals.
 
-    Nothing of it is signed: what it says is as good as whoever runs the server. Redirects are not
+    Nothing in it is signed: it is as trustworthy as the operator of the server. Redirects are not
     followed, since the token would go along.
 
     Args:

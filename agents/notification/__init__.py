@@ -1,1 +1,1 @@
-"""Telling people: which message goes to whom, when, and what it says."""
+"""Notifications: which message is sent to whom, when, and its text."""

@@ -93,7 +93,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     kinds: tuple[Kind, ...] = ("alert", "proposal")
     """Which records it sends; operator alerts only with `*` as tenants: they may name any."""
     min_severity: Severity = Severity.INFORMATIONAL
-    """Less severe incidents are not sent; one that was sent is followed to its end."""
+    """Less severe incidents are not sent; an incident that was sent is followed until it ends."""
     group_wait_seconds: float = 30.0
     """How long a first message waits for what follows at once."""
     group_interval_seconds: float = 300.0
@@ -102,7 +102,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     escalation: tuple[Escalation, ...] = ()
 
     def serves(self, tenant: str | None) -> bool:
-        """Return whether it is for a tenant; None: for what is the operator's."""
+        """Return whether it is for a tenant; None: for the operator's records."""
         return EVERY_TENANT in self.tenants or (tenant is not None and tenant in self.tenants)
 
 

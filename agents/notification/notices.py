@@ -224,7 +224,7 @@ def _proposal(record: Record, tenant: str) -> Notice:
 
 
 def _with_digest(standing: Standing, identity: str = "") -> Standing:
-    """Return a standing with the digest of what a person reads; a score alone is no news."""
+    """Return a standing with the digest of its readable content; a score alone is not news."""
     unscored = msgspec.structs.replace(standing, revision=(0, 0), score=None)
     digest = stable_id("std", identity, msgspec.json.encode(unscored, order="sorted").decode())
     return msgspec.structs.replace(standing, digest=digest)

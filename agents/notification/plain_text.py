@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 ELLIPSIS: Final = "…"
 _HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-"""Controls, direction overrides, surrogates: they drive a reader or disguise what is shown."""
+"""Controls, direction overrides, surrogates: they control a terminal or disguise text."""
 _LOOK_ALIKES: Final = str.maketrans(
     {"<": "‹", ">": "›", "`": "'", "*": "∗", "~": "∼", "|": "¦", "&": "＆", "\\": "＼"}  # noqa: RUF001 -- meant
 )
@@ -26,7 +26,7 @@ _EDGE: Final = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
 
 
 def plain(text: str, limit: int) -> str:
-    """Return a text as one line that nothing makes a link, a mention, or markup of.
+    """Return a text as one line without links, mentions or markup.
 
     Args:
         text: Anything that came from outside.

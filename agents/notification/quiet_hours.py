@@ -26,7 +26,7 @@ def _zone(name: str) -> ZoneInfo:
 
 
 def quiet_until(quiet: QuietHours, at: datetime) -> datetime | None:
-    """Return when the quiet period that `at` lies in ends; None outside any.
+    """Return the end of the quiet period that contains `at`; None outside any.
 
     Periods that adjoin count as one. A clock time that daylight saving repeats is its first
     occurrence; one that it leaves out is as far after the change.
@@ -63,7 +63,7 @@ def speaks_from(route: Route, severity: Severity, at_ms: int) -> int:
 
 
 def _period_end(quiet: QuietHours, at: datetime) -> datetime | None:
-    """Return the end of the latest period that `at` lies in."""
+    """Return the end of the latest period that contains `at`."""
     begins, ends = clock_minutes(quiet.begins), clock_minutes(quiet.ends)
     today = at.astimezone(_zone(quiet.time_zone)).date()
     found: datetime | None = None

@@ -29,7 +29,7 @@ _LEADS: Final = {
 
 
 def severity_of(thread: NotificationThread) -> Severity:
-    """Return how severe a thread is; what is only proposed so far by whether it asks anything."""
+    """Return the severity of a thread; before its alert is read, that of its proposals."""
     if thread.now is not None:
         return thread.now.severity
     asks = any(proposal.mode == Mode.PROPOSAL for proposal in thread.proposals)

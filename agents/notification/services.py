@@ -121,7 +121,7 @@ def notify(message: Notification, destination: Destination, where: str) -> Outco
 
 
 def _reason(said: list[str]) -> str:
-    """Return why a service did not take a message, of what Apprise says only what is no secret."""
+    """Return why a service refused a message: Apprise's output without secrets."""
     for line in said:
         if found := _STATUS.search(line):
             return f"answered {found[1]}"

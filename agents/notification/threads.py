@@ -83,7 +83,7 @@ def with_standing(
     now_ms: int,
     settled: Collection[str] = (),
 ) -> NotificationThread:
-    """Return a thread with what an alert says now; the same thread if that is nothing new.
+    """Return a thread updated with an alert's current state; the same thread if nothing changed.
 
     Args:
         thread: The thread.
@@ -172,7 +172,7 @@ def next_ms(thread: NotificationThread, route: Route | None, now_ms: int) -> int
 
 
 def act(thread: NotificationThread, route: Route | None, key: str, link: str, now_ms: int) -> Step:
-    """Write the messages that are due, and let go of what is done with.
+    """Write the messages that are due, and drop what is finished.
 
     Args:
         thread: The thread.

@@ -47,7 +47,7 @@ def load_secrets(path: Path) -> tuple[bytes, ...]:
     """Return the secrets of a file, one a line: `whsec_` and Base64 each.
 
     Raises:
-        WebhookSecretError: It can't be read, or a line of it is no secret.
+        WebhookSecretError: It can't be read, or a line is not a secret.
     """
     try:
         lines = [line.strip() for line in read_secret(path).splitlines()]

@@ -60,7 +60,7 @@ class EvidenceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     systems: dict[str, tuple[Path, ...]] = {}
     """Paths to capture by system, in addition to those that the command names."""
     max_bytes: int = 10 * 1024**3
-    """Most bytes of one capture; what is beyond is left out, and said to be."""
+    """Most bytes of one capture; the rest is left out and reported."""
     max_files: int = 50_000
     """Most files of one capture."""
 

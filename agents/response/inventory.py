@@ -69,7 +69,7 @@ def inventory(path: Path) -> tuple[FileEntry, ...]:
             with _folder(held.parent) as folder:
                 return (_entry(path.name, held.name, folder),)
         found: list[tuple[list[str], FileEntry]] = []
-        # each folder is held open while it is read, and is the one that was seen
+        # each folder is held open while it is read, so it can't be replaced
         for root, folders, files, folder in os.fwalk(held, follow_symlinks=False):
             below = os.path.relpath(root, held)
             links = [name for name in folders if _is_link(name, folder)]

@@ -39,7 +39,7 @@ def verdict_of(
 
     Args:
         detections: What was found.
-        incomplete: Whether something was not analysed to its end.
+        incomplete: Whether a part was not analysed completely.
         corrupt: Whether bytes are damaged.
         unsupported: Whether its format is not known.
     """

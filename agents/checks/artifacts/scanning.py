@@ -222,7 +222,7 @@ class Scan:
         return items
 
     def mark_incomplete(self, reason: str) -> None:
-        """Mark the file incomplete: something here was not analysed to its end."""
+        """Mark the file incomplete: a part was not analysed completely."""
         self.incomplete.append(f"{self.member or self.path}: {reason}")
 
     def mark_corrupt(self, reason: str) -> None:
@@ -276,7 +276,7 @@ class Scan:
         return self._inner(name, budget, None)
 
     def scan(self, name: str, source: Source) -> None:
-        """Scan a source as this scan's own content, unless it lies too deep."""
+        """Scan a source as this scan's own content, unless it is nested too deeply."""
         if self.depth <= MAX_DEPTH:
             self._descend(self, name, source)
 

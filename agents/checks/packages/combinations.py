@@ -110,7 +110,7 @@ def _is_misspelt_generic(term: str, index: NameIndex) -> bool:
 
 
 def _is_borrowed(anchor: str, rest: list[str], after: int, index: NameIndex) -> bool:
-    """Return whether what stands around a known name makes it look like a part of the project.
+    """Return whether the terms around a known name make it look like a part of the project.
 
     Args:
         anchor: The known name.

@@ -103,7 +103,7 @@ def is_within(origin: Origin, allowed: Origin) -> bool:
 
 @lru_cache(1024)
 def read_indexes(urls: tuple[str, ...]) -> tuple[Origin, ...]:
-    """Return the origins of a policy's index URLs; one that can't be parsed allows nothing."""
+    """Return the origins of a policy's index URLs; unparsable URLs allow nothing."""
     found = (read_origin(url if "://" in url else f"https://{url}") for url in urls)
     return tuple(origin for origin in found if origin is not None)
 

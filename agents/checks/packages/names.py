@@ -56,7 +56,7 @@ def judge_unknown(name: str, index: NameIndex) -> NameVerdict | None:
         found = [
             verdict for verdict in (judge_combination(name, index), typo) if verdict is not None
         ]
-        # Of two equal verdicts, the one that explains more of the name.
+        # If two verdicts are equal, take the one that explains more of the name.
         return max(
             found, key=lambda verdict: (verdict.severity.rank, len(verdict.target)), default=None
         )

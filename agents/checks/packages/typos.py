@@ -186,7 +186,7 @@ def _near_slip(name: str, target: str, index: NameIndex) -> NameVerdict | None:
 
 
 def _is_unlikely(name: str, target: str) -> bool:
-    """Return whether a name, near as it is, is no likely imitation of a target.
+    """Return whether a similar name is not a likely imitation of a target.
 
     A name of three letters is near to many. A target that adds an `x` to the name is a variant of
     it, as forks are named, rather than the other way round. And who imitates a short name does not
@@ -223,7 +223,7 @@ def _is_telling(term: str, index: NameIndex) -> bool:
 
 
 def _several_slips(name: str, index: NameIndex) -> Iterator[NameVerdict]:
-    """Yield the targets that a name equals but for plurals, repeats, separators and a number.
+    """Yield the targets that a name equals except for plurals, repeats, separators and a number.
 
     One more typing error is allowed in a long name (`onnx-runtim`, `torchs-visoin`).
     """

@@ -42,7 +42,7 @@ class Pushed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Attested(msgspec.Struct, frozen=True, kw_only=True):
-    """What is established, and by whom."""
+    """What is established, and by which trust roots."""
 
     lineage: Mapping[tuple[str, ...], tuple[Basis, ...]] = {}
     """By what the whole was made from: who says so."""
@@ -97,7 +97,7 @@ def attest(
 def _all(
     pushed: Pushed, files: SignedFiles, bundles: Mapping[str, bytes], signers: Collection[Signer]
 ) -> Iterator[tuple[Signer, _Said]]:
-    # Each is read once for each trust root: what is very large establishes nothing.
+    # Each is read once for each trust root: very large ones establish nothing.
     chosen = [item for item in sorted(bundles.items()) if len(item[1]) <= BUNDLE_BYTES][:BUNDLES]
     # Several tenants may trust one signer: each signature is verified once for all of them.
     for text in dict.fromkeys(signer.signer for signer in signers):
@@ -162,7 +162,7 @@ def with_publisher(
     may = tuple(publishers)
     digest = str(detection.evidence.get("sha256", ""))
     by = [
-        # It rests on the right to speak of the component, and on that to speak of the publisher.
+        # It rests on the authorisation for the component and on that for the publisher.
         msgspec.structs.replace(basis, roots=tuple(sorted({*basis.roots, publisher.root})))
         for signer, basis in attested.signed.get(digest, ())
         for publisher in may

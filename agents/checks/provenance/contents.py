@@ -13,7 +13,7 @@ from schemas.components import component_key, digest_of_files
 
 MANIFEST: Final = "oci:sha256:"
 """A manifest by its digest, all of whose layers were read. The same bytes as a file of a model say
-nothing of any layer: a scan of such a file must not stand for one of the image."""
+nothing about a layer: a scan of such a file must not count as one of the image."""
 MAX_CONTENTS: Final = 256
 """Names of one assessment; the whole comes before its files, weights and code before the rest."""
 

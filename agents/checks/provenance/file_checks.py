@@ -49,7 +49,7 @@ def _names(paths: Sequence[str]) -> str:
 
 
 def check_formats(paths: Sequence[str], disguised: Sequence[str] = ()) -> Check:
-    """Return whether every file's format is one that can't hold code (response procedure).
+    """Return whether no file has a format that can hold code (response procedure).
 
     Args:
         paths: All files.

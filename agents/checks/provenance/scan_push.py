@@ -445,7 +445,7 @@ def _declared(push: RegistryPush) -> dict[str, str]:
 
 
 def _trust(policy: Policy, signers: Iterable[Signer]) -> Trust:
-    """Return who may sign a component for a tenant: by its policy, and by the operator's roots."""
+    """Return the signers of a component for a tenant, by its policy and the operator's roots."""
     may = [signer.signer for signer in signers if signer.tenant in {"", policy.tenant}]
     own, roots = policy_trust(policy), trust_of(may)
     return msgspec.structs.replace(

@@ -1,6 +1,6 @@
 """Signed in-toto statements on how artifacts were made, verified offline.
 
-Who signs says of which digests it speaks, and what they were made from (SLSA provenance).
+The signer states the digests of the subjects, and what they were made from (SLSA provenance).
 """
 
 from __future__ import annotations

@@ -239,7 +239,7 @@ def _signatures(
                 )
             )
     files.bundles = bundles
-    # What states how a model was made says nothing of who stands for its files.
+    # A statement on how a model was made does not say who vouches for its files.
     statements = {path: raw for path, raw in bundles.items() if is_provenance(raw)}
     bundles = {path: raw for path, raw in bundles.items() if path not in statements}
     outcomes = []

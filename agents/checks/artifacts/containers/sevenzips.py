@@ -14,7 +14,7 @@ MAX_UNPACKED: Final = 256 << 20
 
 
 def scan_7z(scan: Scan, source: Source) -> None:
-    """Scan all members of a 7z archive; one that can't be unpacked is incomplete."""
+    """Scan all members of a 7z archive; a member that can't be unpacked is incomplete."""
     import py7zr  # noqa: PLC0415 -- costs memory where it is not needed
     from py7zr.io import Py7zIO, WriterFactory  # noqa: PLC0415 -- the same
 

@@ -97,7 +97,7 @@ def zip_span(source: Source) -> tuple[int, int] | None:
 def _is_constant(source: Source, begin: int) -> bool:
     """Return whether an archive is a constant of the pickle that the file begins as.
 
-    The pickle is read as a whole and descends into its constants; nothing stands before them.
+    The whole pickle is read, including its constants; nothing precedes them.
     """
     if source.read(0, 1) != b"\x80":
         return False
@@ -176,7 +176,7 @@ def _reads_otherwise(own: Member, listed: Member) -> bool:
 
 
 def _guarded(scan: Scan, source: Source, member: Member) -> None:
-    """Scan a member; one that does not unpack is read as it stands, and stops no other."""
+    """Scan a member; if it can't be unpacked, read its raw bytes and continue with the next."""
     try:
         _scan_member(scan, source, member)
     except CorruptFileError as error:

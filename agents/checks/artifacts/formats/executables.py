@@ -162,7 +162,7 @@ def report_script(scan: Scan, text: str, *, shell: bool = True) -> None:
                 stripped,
             )
             rule = "TW-MODEL-SCRIPT-HOSTILE" if fetches else "TW-MODEL-SCRIPT-RISKY"
-            if rule not in reported:  # the first of what is only risky says enough
+            if rule not in reported:  # one finding of a merely risky line is enough
                 scan.report(rule, f"the script runs {stripped[:80]!r}", line=number)
             if not fetches:
                 reported.add(rule)

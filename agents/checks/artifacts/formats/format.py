@@ -112,8 +112,8 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     suffixes: tuple[Suffix, ...] = ()
     firsts: bytes | None = None
-    """What the first byte of a file is that is recognised by its content; one that has an ending of
-    `suffixes` may begin otherwise. None where it may be any."""
+    """The possible first bytes of a file that is recognised by its content; a file with an ending
+    of `suffixes` may start differently. None: any."""
     magic: re.Pattern[bytes] | None = None
     """The first bytes of every file; None for a format that has no magic."""
     matches: Matches | None = None

@@ -2,7 +2,7 @@
 
 Source: whisper.cpp `whisper_model_load` and `models/convert-pt-to-ggml.py`.
 """
-# ruff: noqa: PLR2004 -- sizes of the format stand where it is read
+# ruff: noqa: PLR2004 -- sizes of the format are literal where it is read
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ _LAMBDA: Final = re.compile(rb'"class_name":\s*"(Lambda|__lambda__|TorchModuleWr
 
 
 class _Link(msgspec.Struct, frozen=True):
-    """What a group holds under a name: an object's address, or where it lies outside."""
+    """An entry of a group: an object's address, or its location outside."""
 
     name: str
     address: int = UNDEFINED
@@ -46,7 +46,7 @@ class _Link(msgspec.Struct, frozen=True):
 
 
 def parse(scan: Scan, name: str, source: Source) -> None:
-    """Report code in attributes, and data that lies outside the file.
+    """Report code in attributes, and data outside the file.
 
     Raises:
         CorruptFileError: no HDF5, or a damaged one.
@@ -494,7 +494,7 @@ def _u64(raw: bytes, offset: int) -> int:
 
 
 def _cells(body: bytes) -> int:
-    """Return how many elements a dataspace has, as it stands, not as it may grow."""
+    """Return the current number of elements of a dataspace, not the maximum."""
     if len(body) < 4:
         return 0
     rank, start = body[1], 8 if body[0] == 1 else 4

@@ -87,7 +87,7 @@ class Folding:
     """What the expressions of one template may be, as far as constants and known names make it."""
 
     def __init__(self, known: dict[str, list[str]], effort: int) -> None:
-        """Start with what is known of names, which may grow until `settle`.
+        """Start with the known texts of names, which may grow until `settle`.
 
         Args:
             known: Texts that names may hold.
@@ -105,7 +105,7 @@ class Folding:
         return self._effort < 0
 
     def settle(self, all_nodes: Sequence[nodes.Node]) -> None:
-        """Fold each node once for good, those within before those around them.
+        """Fold each node once and finally, inner nodes first.
 
         Args:
             all_nodes: Of the template, each before what is within it.

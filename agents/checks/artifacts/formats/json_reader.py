@@ -28,7 +28,7 @@ CONFIGURATION: Final = re.compile(
     r"(^|[._-])(config|configs|configuration|index|metadata|schema|params|hparams|hyperparameters|"
     r"args|model|signature|processor|settings|pipeline|state|card)([._-]|$)"
 )
-"""Names of documents that a loader reads; others are data, which may speak of code."""
+"""Names of documents that a loader reads; others are data, which may mention code."""
 _RUN_BY_TOOLS: Final = re.compile(
     r"(^|/)package\.json$|devcontainer\.json$|(^|/)composer\.json$|(^|/)\.?mcp\.json$"
     r"|(^|/)\.(vscode|cursor|claude|gemini)/[\w.]+\.json$"

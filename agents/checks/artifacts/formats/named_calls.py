@@ -46,7 +46,7 @@ _NAMES: Final = frozenset(
     ("type", "name", "fn", "func", "function", "callable", "factory", "builder", "hook",
      "callback", "handler", "impl", "loader", "object", "op", "component", "class_name")
 )  # fmt: skip
-"""Keys whose value a loader imports if arguments stand beside it: pyannote, Haystack, MMEngine."""
+"""Keys whose value a loader imports if arguments accompany it: pyannote, Haystack, MMEngine."""
 _PLUGINS: Final = frozenset(
     ("user_dir", "tool_parser_plugin", "reasoning_parser_plugin", "plugin_dir", "plugin_dirs",
      "custom_module_path", "user_module_path", "include_package")

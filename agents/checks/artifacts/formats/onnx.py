@@ -1,4 +1,4 @@
-"""Reads ONNX models off the wire, without their weights: where data lies, which operators run."""
+"""Reads ONNX models off the wire, without their weights: locations of data, operators that run."""
 # ruff: noqa: E501 -- lists of names
 # ruff: noqa: PLR2004 -- sizes and offsets are given where the format is read
 
@@ -55,7 +55,7 @@ _STRING_OPS: Final = re.compile(r"(?i)^(read|write)_?file$")
 _ATEN_FILES: Final = re.compile(r"(?i)^(aten::)?(from_file|_?save|_?load|read_file|write_file)\w*$")
 """What PyTorch's operators that name another do with files."""
 _FILE: Final = re.compile(r"[^\x00-\x1f\x7f<>\ufffd]{1,1024}")
-"""The path of a compiled graph, which may lie in the attribute itself as well (EPContext)."""
+"""The path of a compiled graph, which may also be in the attribute itself (EPContext)."""
 MAX_STRING: Final = 16 << 20
 
 

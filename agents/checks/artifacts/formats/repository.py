@@ -221,7 +221,7 @@ def _judge_mapping(scan: Scan, mapping: dict[Any, Any], path: str) -> None:
 
 
 def _judge_options(scan: Scan, mapping: dict[Any, Any], path: str) -> Iterator[int]:
-    """Report options that ask for remote code of what stands beside them; yield which.
+    """Report options that request remote code for a neighbouring entry; yield them.
 
     Source: PEFT's `tokenizer_kwargs`, which it hands to the tokenizer of `tokenizer_name_or_path`.
     """
@@ -250,7 +250,7 @@ _REPOSITORY: Final = re.compile(r"^(https?://[\w.-]+/|hf://)?[A-Za-z0-9][\w.-]*/
 
 
 def _judge_trust(scan: Scan, mapping: dict[Any, Any], path: str) -> None:
-    """Report a part of a configuration that asks for remote code, and whose.
+    """Report a part of a configuration that requests remote code, and its repository.
 
     A loader that builds the part passes its options on, whoever loads the whole (CVE-2026-5241).
     """
@@ -348,7 +348,7 @@ def _judge_code(scan: Scan, reference: str, key: str) -> None:
 
 
 def _judge_index(scan: Scan, document: dict[Any, Any]) -> None:
-    """Report files that an index lists and that lie elsewhere."""
+    """Report files that an index lists outside the folder."""
     for key, what, listed in sorted(set(_listed(document))):
         if escapes(listed):
             scan.report(

@@ -254,7 +254,7 @@ def _judge_tensors(scan: Scan, header: dict[str, Any], room: int) -> int:
 
 
 def _spans(header: dict[str, Any], start: int) -> list[Span]:
-    """Return where each tensor lies in the file, in order."""
+    """Return the position of each tensor in the file, in order."""
     spans = []
     for name, info in header.items():
         item = max(BITS[info["dtype"]] // 8, 1)

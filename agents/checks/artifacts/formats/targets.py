@@ -192,7 +192,7 @@ def report_tree_targets(scan: Scan, document: object) -> None:
 
 
 def _judge_parts(scan: Scan, prefix: str, mapping: dict[Any, Any]) -> None:
-    """Report the parts of a model of MLflow that do not lie in its folder."""
+    """Report the parts of an MLflow model that are outside its folder."""
     for key in sorted(_PARTS & mapping.keys()):
         for value in texts(mapping[key]):
             if escapes(value):

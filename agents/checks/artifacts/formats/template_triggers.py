@@ -27,7 +27,7 @@ _ORDER: Final = re.compile(
     r"|send|always)\b"
 )
 _ADDRESS: Final = re.compile(r"(?i)https?://[^\s)\"'<>]+\?[^\s)\"'<>]*(%s\S*)?\Z")
-"""An address with a query that goes on behind the text."""
+"""An address with a query that continues after the text."""
 _TEXTS: Final = frozenset(("content", "text", "messages", "message", "user_message", "query"))
 _KINDS: Final = frozenset(("string", "image", "video", "audio", "none"))
 _SAID_LIMIT: Final = 10_000
@@ -118,7 +118,7 @@ def _orders(test: nodes.Node, asked: dict[int, _Asks], met: bool) -> re.Pattern[
 def _completed(node: nodes.Node) -> Iterator[tuple[str, nodes.Node]]:
     """Yield the addresses that a text ends with, and what is written behind each.
 
-    A client that renders such a link or image sends what stands in it to the address.
+    A client that renders such a link or image sends its contents to the address.
     """
     if isinstance(node, nodes.Output | nodes.Concat):
         parts = list(node.nodes)

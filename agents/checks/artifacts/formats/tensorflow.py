@@ -147,7 +147,7 @@ MAX_STRING: Final = 16 << 20
 """Bytes of a text; the largest that models hold are vocabularies."""
 PRIVATE: Final = re.compile(r"(/etc/(passwd|shadow|cron)|\.ssh/|\.bashrc|/proc/self|\.aws/)")
 _PATH: Final = re.compile(r"(?:/|~/|[A-Za-z]:\\|\.\./|(?:file|https?|ftp|hdfs|gs|s3)://)[^\s\0]+\Z")
-"""A file that does not lie in the model's folder."""
+"""A file outside the model's folder."""
 MAX_PATHS: Final = 100
 """Of which one is shown."""
 SHORT: Final = 8

@@ -122,7 +122,7 @@ class _Flatbuffer:
         return self._window.number(0, 4)
 
     def _field(self, table: int, field: int) -> int:
-        """Return where a field lies, 0 when it is absent."""
+        """Return the position of a field, 0 if it is absent."""
         self._scan.budget.step(1)
         vtable = table - self._window.number(table, 4, signed=True)
         size = self._window.number(vtable, 2)
@@ -138,7 +138,7 @@ class _Flatbuffer:
         return self._window.number(at, width) if at else 0
 
     def vector(self, table: int, field: int, width: int) -> tuple[int, int]:
-        """Return where a vector's first element lies, and how many there are."""
+        """Return the position of a vector's first element, and their number."""
         at = self._field(table, field)
         if not at:
             return 0, 0

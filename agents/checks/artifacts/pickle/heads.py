@@ -71,7 +71,7 @@ OPENING: Final = bytes(
     (*b"()]}CNIJKLMFGSTUVXBPchigjp", 0x80, 0x82, 0x83, 0x84, 0x88, 0x89, 0x8A, 0x8B, 0x8C, 0x8D,
      0x8E, 0x8F, 0x95, 0x96, 0x97)
 )  # fmt: skip
-"""Opcodes that can be a stream's first: all others take from the stack what is not there yet."""
+"""Opcodes that can start a stream: all others pop from the still empty stack."""
 
 
 def holds_file(raw: bytes) -> bool:

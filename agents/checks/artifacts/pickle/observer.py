@@ -36,7 +36,7 @@ _CRITICAL: Final = {
     "absurd-length": "TW-PICKLE-EXPANSION",
     "late-proto": "TW-PICKLE-MISPLACED",
 }
-"""The rules of anomalies that are no damage."""
+"""The rules of anomalies that are not damage."""
 _IDENTIFIERS: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 

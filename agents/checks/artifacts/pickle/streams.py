@@ -1,4 +1,4 @@
-"""Scans pickles: finds every stream of a file, has each judged, and checks what lies between."""
+"""Scans pickles: finds every stream of a file, judges each, and checks the bytes between them."""
 # ruff: noqa: PLR2004 -- numbers of formats are what they are
 
 from __future__ import annotations

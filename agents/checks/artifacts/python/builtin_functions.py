@@ -21,7 +21,7 @@ class UnfoldableError(Exception):
 
 
 def bounded(value: Any) -> Any:  # noqa: ANN401
-    """Return a value, unless it is too large to go on with.
+    """Return a value, unless it is too large.
 
     Raises:
         UnfoldableError: not such a value.

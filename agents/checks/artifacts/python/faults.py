@@ -110,7 +110,7 @@ class _Judge:
                 break
             self._called_on_import |= called
             placed = placement.nodes(self._called_on_import)
-        else:  # a longer chain of calls is no module's: all functions count
+        else:  # no ordinary module has a longer chain of calls: all functions count
             self._called_on_import |= self._names.functions.keys()
             placed = placement.nodes(self._called_on_import)
         self._uses = {self._dotted(node.func) for node, _ in placed if isinstance(node, ast.Call)}

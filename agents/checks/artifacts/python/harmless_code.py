@@ -32,7 +32,8 @@ _REACHES: Final = frozenset(
     )
 )  # fmt: skip
 IDENTIFYING: Final = frozenset(("_thread",))
-"""The module by which `repr` of a dataclass tells threads apart; what starts one is named above."""
+"""The module by which `repr` of a dataclass distinguishes threads; what starts one is named above.
+"""
 _DUNDER: Final = re.compile(
     r"__(?!(init|call|len|getitem|setitem|iter|next|repr|str|eq|hash|name|doc|qualname|module|class"
     r"|contains|new|array|version|getnewargs|getstate|post_init|match_args|lt|le|gt|ge|ne|bool"

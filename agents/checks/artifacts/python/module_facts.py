@@ -58,7 +58,7 @@ def _is_made_of(value: ast.AST, names: Collection[str]) -> bool:
 
 
 class ModuleFacts:
-    """What the names of a module mean, and which values were decoded, fetched or lie beside it."""
+    """What the names of a module refer to, and which values were decoded, fetched or are files."""
 
     def __init__(self, tree: Tree) -> None:
         """Learn from a module.
@@ -109,7 +109,7 @@ class ModuleFacts:
         return self._texts[key]
 
     def is_beside(self, node: ast.AST) -> bool:
-        """Return whether a value is made of where the module lies."""
+        """Return whether a value derives from the module's location."""
         return _is_made_of(node, self._beside)
 
     def is_tainted(self, node: ast.AST) -> bool:

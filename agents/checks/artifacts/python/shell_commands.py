@@ -48,7 +48,7 @@ def _within_line(first: str, then: str) -> Followed:
 _LISTENER: Final = Followed(
     *(re.compile(part, re.IGNORECASE) for part in (r"\bnc(at)?\b", r"\s-[a-z]*[ec]\b", r"[|;]"))
 )
-"""What gives a shell to whoever connects."""
+"""Commands that give a shell to anyone who connects."""
 _FOLLOWED: Final = (
     _LISTENER,
     _within_line(r"\b(curl|wget|fetch|aria2c|lwp-download)\b", r"https?:|ftp:|\||\$\(|\d+\.\d+\."),

@@ -3,7 +3,7 @@
 Names that code hides are assembled: joined, reversed, shifted, decoded, by functions of its own.
 Only operations on plain values are followed, each within bounds.
 """
-# ruff: noqa: PLR2004 -- bounds and codes of characters stand where they are used
+# ruff: noqa: PLR2004 -- bounds and codes of characters are literal where they are used
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MAX_TOTAL: Final = 1_000_000
 MAX_CALLS: Final = 8
 """Functions of the source within functions."""
 UNKNOWN: Final = object()
-"""What is not known before it runs."""
+"""A value that is unknown until the code runs."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 _FAULTS: Final = (

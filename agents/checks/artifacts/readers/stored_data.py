@@ -148,7 +148,7 @@ class _Trials:
         return False
 
     def attempt(self, offset: int, match: re.Match[bytes]) -> None:
-        """Scan what may begin at an offset; only what is malicious counts, all else is chance."""
+        """Scan what may begin at an offset; only malicious findings count, others are chance."""
         scan, source = self._scan, self._source
         if self._steps < 0 or (match.re is not _BASE64 and self._again(offset)):
             return

@@ -3,7 +3,7 @@
 A write that breaks off leaves zeros up to the size that the file was given. Weights hold zeros of
 their own (biases, padding of embeddings, masks), but those begin where a tensor or a row does.
 """
-# ruff: noqa: PLR2004 -- shares and lengths stand where they are weighed
+# ruff: noqa: PLR2004 -- shares and lengths are literal where they are weighed
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BEFORE: Final = 512
 
 
 class Span(msgspec.Struct, frozen=True):
-    """Where a tensor lies in its file."""
+    """The position of a tensor in its file."""
 
     begin: int
     end: int

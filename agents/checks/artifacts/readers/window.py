@@ -13,7 +13,7 @@ from agents.checks.artifacts.scanning import (
 )
 
 CHUNK: Final = 1 << 16
-"""Bytes fetched at a time: metadata lies close together, and a remote read costs a round trip."""
+"""Bytes fetched at a time: metadata is close together, and a remote read costs a round trip."""
 MAX_DOCUMENT: Final = 64 << 20
 """Bytes of a text document (JSON, YAML, XML, source code) that are read whole."""
 

@@ -105,7 +105,7 @@ def fork_on_request(orders: socket.socket) -> Given | None:
                 answer = forks.end(order.number)
         try:
             send(orders, msgspec.msgpack.encode(answer))
-        except OSError:  # whoever asked is gone
+        except OSError:  # the requester is gone
             return None
 
 

@@ -265,7 +265,7 @@ class Sandbox:
         return failed(request.path, request.size, reason, tuple(heard))
 
     def _news(self, siblings: frozenset[str] | None) -> frozenset[str] | None:
-        """Return siblings as the process is told them: None for those that it has already."""
+        """Return siblings as sent to the process: None for those that it already has."""
         if siblings is self._siblings:
             return None
         self._siblings = siblings

@@ -115,7 +115,7 @@ class Template:
 
         Args:
             connection: The descriptor it serves; the caller keeps its own.
-            stderr: Where it says what goes wrong; the same.
+            stderr: Where it reports errors; the same.
             limits: Of its scans: a `Limits` in JSON.
 
         Raises:

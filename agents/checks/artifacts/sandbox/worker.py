@@ -214,8 +214,8 @@ def _batch(
 ) -> tuple[tuple[FileReport, ...], bool]:
     """Return the reports of the first files, and whether time ran out.
 
-    What time or memory ran out on is not among them: whoever asked has it scanned alone, with all
-    that a file may use.
+    Files for which time or memory ran out are missing: the caller has them scanned alone, with the
+    full limits of a file.
     """
     clock = _Clock(
         min(limits.cpu_seconds, limits.batch_seconds),
@@ -261,7 +261,7 @@ class _Clock:
         scan: Callable[[], _Made],
         stopped: Callable[[BudgetExceededError | MemoryError], _Made],
     ) -> _Made:
-        """Return what a scan makes, or what is made of it where time or memory ran out."""
+        """Return the result of a scan, or its substitute if time or memory ran out."""
         signal.signal(signal.SIGPROF, self._expire)
         signal.signal(signal.SIGALRM, self._expire)
         # Again each second: a parser that catches everything is interrupted again.
