@@ -55,7 +55,7 @@ def index(tmp_path: Path) -> Iterator[Index]:
     folder.mkdir()
     handler = functools.partial(Handler, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         yield Index(folder, f"http://127.0.0.1:{server.server_address[1]}/simple", asked)
         server.shutdown()

@@ -298,7 +298,7 @@ def proxied(inner: str, prefix: str) -> Iterator[str]:
             del args
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield f"http://127.0.0.1:{server.server_address[1]}{prefix}"
         server.shutdown()
