@@ -17,6 +17,8 @@ SPAWN: Final = functions("spawn")
 """Functions that start other programs."""
 EVALUATORS: Final = frozenset(("exec", "eval", "execfile"))
 _LOADERS: Final = frozenset(("__import__", "import_module", "_gcd_import", "load_module"))
+_PARAMETERS: Final = ("object", "obj", "name", "fullname", "path", "attr", "key")
+"""Parameters of lookups, in the order of their signatures."""
 _NAMESPACES: Final = frozenset(("globals", "locals", "vars", "dir"))
 _BUILTINS: Final = frozenset(("builtins", "__builtins__", "__builtin__"))
 _ROOTS: Final = modules("code-path")
@@ -326,7 +328,7 @@ class Names:
 
     def _looked_up(self, node: ast.Call, depth: int = 0) -> str:
         """Return what a call yields that looks a name up: `getattr`, `__import__` and their kin."""
-        function, arguments = node.func, node.args
+        function, arguments = node.func, lookup_arguments(node)
         if depth >= MAX_DEPTH or not arguments:
             return ""
         if isinstance(function, ast.Attribute):
@@ -386,6 +388,29 @@ class Names:
         if not namespace:
             return ""
         return self.dotted(ast.Subscript(owner, key), depth + 1)
+
+
+def lookup_arguments(node: ast.Call) -> list[ast.expr]:
+    """Return the arguments of a call, those first that a lookup's signature has first.
+
+    Args:
+        node: The call; literal lists that are spread with a star count as their items.
+    """
+    arguments: list[ast.expr] = []
+    for argument in node.args:
+        spread = argument.value if isinstance(argument, ast.Starred) else None
+        arguments += spread.elts if isinstance(spread, ast.List | ast.Tuple) else [argument]
+    if not node.keywords:
+        return arguments
+    named = {keyword.arg: keyword.value for keyword in node.keywords}
+    for keyword in node.keywords:
+        if keyword.arg is None and isinstance(keyword.value, ast.Dict):
+            named |= {
+                key.value: value
+                for key, value in zip(keyword.value.keys, keyword.value.values, strict=True)
+                if isinstance(key, ast.Constant) and isinstance(key.value, str)
+            }
+    return arguments + [named[name] for name in _PARAMETERS if name in named]
 
 
 def target_name(target: ast.AST) -> str:

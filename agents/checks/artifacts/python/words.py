@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 from agents.checks.artifacts.dangerous_names import modules, table
 from agents.checks.artifacts.python.module_facts import ModuleFacts
+from agents.checks.artifacts.python.names import lookup_arguments
 from agents.checks.artifacts.python.shell_commands import is_piped_to_a_shell
 from agents.checks.artifacts.python.tree import Tree
 
@@ -117,7 +118,7 @@ def _keys(tree: Tree, facts: ModuleFacts, words: AbstractSet[str]) -> Iterator[s
     ):
         return
     for call in tree.of(ast.Call):
-        for argument in call.args[:2]:
+        for argument in lookup_arguments(call):
             text = facts.constant(argument)
             if isinstance(text, str):
                 yield text

@@ -188,7 +188,7 @@ BOUNDED = {
     "python/call_judgements.py: call.arguments[:1]": "the argument that is a path",
     "python/call_judgements.py: call.arguments[:2]": "the arguments that are paths",
     "python/faults.py: range(MAX_ROUNDS)": "the loop ends with all functions counted",
-    "python/module_facts.py: itertools.islice(ast.walk(node), MAX_VALUE)": "where a library lies",
+    "python/module_facts.py: itertools.islice(ast.walk(value), MAX_VALUE)": "where a library lies",
     "readers/stored_data.py: matches[:most]": "what is left is said",
 }
 """Loops over a part of something, and why nothing is left out in silence."""

@@ -78,9 +78,9 @@ def test_an_expression_as_deep_as_the_parser_takes_is_gone_through_once(name: st
 
 def test_a_text_of_many_expressions_is_not_handed_to_the_parser() -> None:
     # Python 3.11 searches the whole text for the place of each expression: 1 MB takes minutes
-    with pytest.raises(SyntaxError, match="more expressions than are read"):
+    with pytest.raises(SyntaxError, match="too many expressions in formatted strings"):
         parse_source("x = f'" + "{a}" * 300_000 + "'")
-    with pytest.raises(SyntaxError, match="more expressions than are read"):
+    with pytest.raises(SyntaxError, match="too many expressions in formatted strings"):
         parse_source("x = rF'''" + "{a}\n" * 300_000)
 
 
