@@ -52,6 +52,10 @@ _PLUGINS: Final = frozenset(
      "custom_module_path", "user_module_path", "include_package")
 )  # fmt: skip
 """Keys whose value a loader imports as a file or folder of code: fairseq, vLLM, AllenNLP."""
+_INCLUDED: Final = frozenset(("__include__", "_base_", "_BASE_", "_include_"))
+"""Keys whose value is a configuration of the same project: of MMEngine, Detectron2, D-FINE."""
+MAX_UPWARDS: Final = 3
+"""Folders that such a path leads up, within the project."""
 _ARGUMENTS: Final = frozenset(
     ("params", "kwargs", "args", "arguments", "config", "init_args", "init_kwargs",
      "init_parameters", "parameters", "options", "command", "dict_kwargs", "inputs")
@@ -176,6 +180,25 @@ def _judge_plugins(scan: Scan, prefix: str, mapping: dict[Any, Any]) -> None:
                 key=place,
                 name=path[:200],
             )
+    if "framework" in mapping:  # of ModelScope, which installs and imports what it names
+        for plugin in texts(mapping.get("plugins")):
+            scan.report(
+                "TW-MODEL-REMOTE-CODE-ESCAPES"
+                if escapes(plugin)
+                else "TW-MODEL-REMOTE-CODE-UNSEEN",
+                f"{prefix}plugins has its loader install {plugin[:120]!r}",
+                key=f"{prefix}plugins"[:200],
+                name=plugin[:200],
+            )
+    for key in sorted(_INCLUDED & mapping.keys()):
+        for path in texts(mapping[key]):
+            if is_remote(path) or path.startswith(("/", "~")) or path.count("..") > MAX_UPWARDS:
+                scan.report(
+                    "TW-MODEL-PATH-ESCAPES",
+                    f"{prefix}{key} includes {path[:120]!r}",
+                    key=f"{prefix}{key}"[:200],
+                    name=path[:200],
+                )
     imported = mapping.get("custom_imports")
     for name in texts(imported.get("imports")) if isinstance(imported, dict) else ():
         if name_trust(name) is NameTrust.DANGEROUS:

@@ -176,7 +176,8 @@ def report_repository(scan: Scan, base: str, document: object) -> None:
 
 def _judge_mapping(scan: Scan, mapping: dict[Any, Any], path: str) -> None:
     prefix = f"{path}." if path else ""
-    if mapping.get("trust_remote_code") in (True, "true", "True", 1):
+    trusts = (mapping.get("trust_remote_code"), mapping.get("allow_remote"))
+    if any(value in (True, "true", "True", 1) for value in trusts):
         _judge_trust(scan, mapping, path)
     for key in TEMPLATE_KEYS & mapping.keys():
         for text in texts(mapping[key]):

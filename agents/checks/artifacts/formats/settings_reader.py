@@ -16,13 +16,14 @@ from agents.checks.artifacts.formats.repository import report_repository
 from agents.checks.artifacts.formats.targets import about, handed_on, leaves, report_tree_targets
 from agents.checks.artifacts.python.shell_commands import is_hostile_command, is_untrusted_fetch
 from agents.checks.artifacts.readers.embedded import report_text
-from agents.checks.artifacts.readers.paths import escapes
+from agents.checks.artifacts.readers.paths import escapes, is_remote
 from agents.checks.artifacts.scanning import Scan
 from schemas.severity import Severity
 
 TOML: Final = (".toml", "pipfile")
 INI: Final = (".ini", ".cfg", ".conf", ".properties", ".env", ".gitconfig", ".service")
 GIN: Final = ".gin"
+JSONNET: Final = (".jsonnet", ".libsonnet")
 SHORT: Final = 8
 """Characters of a text that names no command."""
 _RUN_TABLES: Final = frozenset(("scripts", "tasks", "commands", "alias", "aliases"))
@@ -41,13 +42,14 @@ _IMPORT: Final = re.compile(
     r"\s*(?:from\s+(?P<source>[\w.]+)\s+)?import\s+(?P<name>[\w.]+)(?:\s+as\s+(?P<as>\w+))?"
 )
 _INCLUDE: Final = re.compile(r"""\s*include\s+["']([^"']{1,1000})["']""")
+_TAKEN_IN: Final = re.compile(r"""\bimport(?:str|bin)?\s*["']([^"'\n]{1,1000})["']""")
 _REFERRED: Final = re.compile(r"@(?:[\w.]+/)*([A-Za-z_][\w.]*)")
 _BOUND: Final = re.compile(r"\s*(?:[\w.]+/)*([A-Za-z_][\w.]*)\.\w+\s*=")
 
 
 def is_settings(base: str) -> bool:
     """Return whether a file is of settings, by its name in lower case."""
-    return base.endswith((*TOML, *INI, GIN))
+    return base.endswith((*TOML, *INI, *JSONNET, GIN))
 
 
 def report_settings(scan: Scan, base: str, text: str) -> None:
@@ -63,6 +65,9 @@ def report_settings(scan: Scan, base: str, text: str) -> None:
     """
     if base.endswith(GIN):
         _judge_gin(scan, text)
+        return
+    if base.endswith(JSONNET):
+        _judge_jsonnet(scan, text)
         return
     document = _read_toml(scan, text) if base.endswith(TOML) else _read_ini(scan, text)
     report_tree_targets(scan, document)
@@ -126,6 +131,19 @@ def _read_ini(scan: Scan, text: str) -> dict[str, Any]:
             value = match[2].strip().strip("\"'")
             section[key] = f"{section[key]}\n{value}" if key in section else value
     return {**document.pop("", {}), **document}
+
+
+def _judge_jsonnet(scan: Scan, text: str) -> None:
+    """Report files that a program in Jsonnet takes in from elsewhere; it is not evaluated."""
+    for match in _TAKEN_IN.finditer(text):
+        if is_remote(match[1]) or match[1].startswith(("/", "~")):
+            scan.report(
+                "TW-MODEL-PATH-ESCAPES",
+                f"it takes in {match[1][:120]!r}",
+                offset=match.start(),
+                name=match[1][:200],
+            )
+    scan.mark_unsupported("Jsonnet is not evaluated")
 
 
 def _judge_gin(scan: Scan, text: str) -> None:

@@ -16,6 +16,7 @@ from agents.checks.artifacts.formats.yaml_reader import PYTHON_TAG, report_yaml
 from agents.checks.artifacts.python.shell_commands import is_hostile_command, is_untrusted_fetch
 from agents.checks.artifacts.readers.window import decode_text, read_document
 from agents.checks.artifacts.scanning import CorruptFileError, Scan, Source
+from schemas.severity import Severity
 
 _TEMPLATES: Final = (".jinja", ".j2", ".jinja2", ".tmpl", ".template")
 _FRONT: Final = re.compile(r"\A---\s*\n(.*?)\n---\s*(?:\n|\Z)", re.DOTALL)
@@ -108,6 +109,7 @@ def _judge_card(scan: Scan, text: str, name: str) -> None:
         scan.report(
             "TW-MODEL-CARD-COMMAND",
             f"the card has readers run {match.group()[:80]!r}",
+            severity=Severity.HIGH if is_untrusted_fetch(match.group()) else None,
             offset=match.start(),
         )
 

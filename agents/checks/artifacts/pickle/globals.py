@@ -440,6 +440,10 @@ _CODE: Final = (
 )
 CODE: Final = re.compile(_CODE, re.IGNORECASE)
 """Text that, given to a call as an argument, is code, a command, a path or an address."""
+MAX_ARGUMENTS: Final = 5_000
+"""Values of a call that are searched; a call that has more is of an unknown function, and said."""
+MAX_SEARCHED: Final = 4096
+"""Characters at either end of such a value."""
 COMMAND: Final = re.compile(
     _CODE
     + r"|^\s*(id|ls|calc|calc\.exe|xcalc|sh|bash|env|ps|pwd|true|os|sys|subprocess|builtins|posix|"
@@ -459,14 +463,14 @@ def code_in(value: object, *, function: bool) -> str:
     """
     pattern = COMMAND if function else CODE
     waiting, seen = [value], 0
-    while waiting and seen < 200:
+    while waiting and seen < MAX_ARGUMENTS:
         item = waiting.pop()
         seen += 1
         if isinstance(item, bytes):
-            item = item[:4096].decode("latin-1")
+            item = (item[:MAX_SEARCHED] + item[MAX_SEARCHED:][-MAX_SEARCHED:]).decode("latin-1")
         if isinstance(item, str):
-            if pattern.search(item[:4096]):
+            if pattern.search(item[:MAX_SEARCHED]) or pattern.search(item[-MAX_SEARCHED:]):
                 return item[:120]
         elif isinstance(item, tuple | list):
-            waiting.extend(item[:50])
+            waiting.extend(item[:MAX_ARGUMENTS])
     return ""

@@ -36,6 +36,10 @@ HOSTILE = {
     "user_dir.yaml": "common:\n  user_dir: /tmp/plugins\n",
     "user_dir.json": '{"common": {"user_dir": "https://203.0.113.9/plugins"}}',
     "user_dir.toml": "[common]\nuser_dir = '../../plugins'\n",
+    "configuration.json": '{"framework": "pytorch", "plugins": ["https://203.0.113.9/a.zip"]}',
+    "include.yaml": "__include__: ['https://203.0.113.9/a.yml']\n",
+    "base.yaml": "_BASE_: /etc/a.yml\n",
+    "config.jsonnet": "{a: importstr '/etc/passwd'}",
     "custom_imports.json": '{"custom_imports": {"imports": ["subprocess"]}}',
 }
 HARMLESS = {
@@ -51,9 +55,12 @@ HARMLESS = {
     "a.html": "<html><body><h1>Results</h1></body></html>",
     "a.properties": "min_workers=1\nmodel_store=/models\nload_models=all\n",
     "user_dir.yaml": "common:\n  user_dir: null\n  seed: 1\n",
+    "include.yaml": "__include__: ['../dataset/coco.yml', '../runtime.yml']\n",
+    "configuration.json": '{"framework": "pytorch", "task": "x", "plugins": []}',
 }
 UNKNOWN = {
     "plot.html": "<html><script>Plotly.newPlot('a', [1, 2]);</script></html>",
+    "model.jsonnet": "{a: 1}",
     "absent.htm": "<html><body onload='draw()'></body></html>",
 }
 
@@ -74,7 +81,7 @@ def test_ordinary_settings_are_clean(name, text):
 
 
 @pytest.mark.parametrize(("name", "text"), UNKNOWN.items(), ids=UNKNOWN)
-def test_a_page_whose_scripts_are_not_analysed_is_not_clean(name, text):
+def test_what_is_not_analysed_is_not_clean(name, text):
     assert report(name, text).verdict is Verdict.UNSUPPORTED
 
 
