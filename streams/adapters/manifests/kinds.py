@@ -148,15 +148,23 @@ _SETTINGS: Final = re.compile(
     r"[\"']?\s*[:=]"
 )
 """Settings that the pipeline checks judge, at the start of a line."""
+_SETTING_MARKS: Final = (
+    "trust", "model_name_or_path", "base_model", "weights_only", "allow_pickle", "dataset_name",
+    "verify_ssl", "insecure_skip_tls_verify",
+)  # fmt: skip
+"""One of which each of them has."""
+_COMMAND_MARKS: Final = ("install", "vllm", "trust")
 _COMMANDS: Final = re.compile(r"\bpip3?\s+install\b|\bvllm\b|--trust[-_]remote[-_]code\b")
 _PIPELINE_FIELDS: Final = frozenset(
     {"data_sources", "expected_config_hash", "training", "pipeline", "stages", "steps", "config"}
 )
 _PIPELINE_MARKS: Final = tuple(f'"{name}"'.encode() for name in sorted(_PIPELINE_FIELDS))
-_DAG: Final = re.compile(
-    r"(?m)^\s*(from|import)\s+(airflow|prefect|dagster|kfp|metaflow|zenml|flytekit|luigi|ray\.dag)\b"
-)
-_SCRIPT: Final = re.compile(r"(?m)^# /// script\s*$")
+_ORCHESTRATORS: Final = (
+    "airflow", "prefect", "dagster", "kfp", "metaflow", "zenml", "flytekit", "luigi", "ray.dag",
+)  # fmt: skip
+_DAG: Final = re.compile(rf"(?m)^\s*(from|import)\s+({'|'.join(map(re.escape, _ORCHESTRATORS))})\b")
+_SCRIPT_MARK: Final = "# /// script"
+_SCRIPT: Final = re.compile(rf"(?m)^{_SCRIPT_MARK}\s*$")
 
 
 def _toml(
@@ -266,10 +274,17 @@ def _yaml_pipeline(content: Content) -> bool:
     if content.text.lstrip()[:1] in {"{", "["} or not content.keys:
         return False
     return bool(
-        _SETTINGS.search(content.text)
+        _holds_settings(content.text)
         or "data_sources" in content.keys
-        or _COMMANDS.search(content.text)
+        or (_any_in(_COMMAND_MARKS, content.text) and _COMMANDS.search(content.text))
     )
+
+
+def _holds_settings(text: str) -> bool:
+    """Return whether a line begins with a setting that the pipeline checks judge."""
+    if text.isascii() and not _any_in(_SETTING_MARKS, text.lower()):
+        return False  # beyond ASCII other letters too count as these, whatever their case
+    return _SETTINGS.search(text) is not None
 
 
 _YAML: Final = r"\.ya?ml$"
@@ -302,7 +317,7 @@ PACKAGES: Final = (
     Kind(name="pyproject", content_paths=_TOML_PATHS, paths=r"(^|/)pyproject\.toml$", reader="pyproject:read",
          content=_toml("[build-system]", "[project]")),
     Kind(name="setup-cfg", paths=r"(^|/)setup\.cfg$", reader="setup_cfg:read"),
-    Kind(name="python-script", paths=r"\.py$", content=lambda c: bool(_SCRIPT.search(c.text)),
+    Kind(name="python-script", paths=r"\.py$", content=lambda c: _SCRIPT_MARK in c.text and bool(_SCRIPT.search(c.text)),
          named_only=True, scanned=True, reader="python_script:read"),
     Kind(name="conda-lock", content_paths=_YAML_PATHS, paths=r"(^|/)([^/]*[.-])?conda-lock\.ya?ml$", reader="conda:read_lock_file",
          content=lambda c: {"package", "metadata"} <= c.keys and "manager:" in c.text),
@@ -380,7 +395,7 @@ _OTHERS: Final = (
 )
 UNSUPPORTED: Final = (
     Kind(name="dag", family=Family.UNSUPPORTED, paths=r"\.py$", named_only=True, scanned=True,
-         content=lambda c: bool(_DAG.search(c.text)),
+         content=lambda c: _any_in(_ORCHESTRATORS, c.text) and bool(_DAG.search(c.text)),
          remedy="what it runs is known when it runs: send its runs, by OpenLineage for instance"),
     Kind(name="setup-py", family=Family.UNSUPPORTED, paths=r"(^|/)setup\.py$", scanned=True,
          remedy="what it requires is known when it runs: scan `pip freeze` or a lock"),

@@ -52,6 +52,7 @@ _PLUGINS: Final = frozenset(
      "custom_module_path", "user_module_path", "include_package")
 )  # fmt: skip
 """Keys whose value a loader imports as a file or folder of code: fairseq, vLLM, AllenNLP."""
+_JUDGED: Final = _CLASSES | _NAMES
 _INCLUDED: Final = frozenset(("__include__", "_base_", "_BASE_", "_include_"))
 """Keys whose value is a configuration of the same project: of MMEngine, Detectron2, D-FINE."""
 MAX_UPWARDS: Final = 3
@@ -142,7 +143,11 @@ def _short(kind: object) -> str:
 
 
 def _judge_names(scan: Scan, prefix: str, mapping: dict[Any, Any]) -> None:
-    called = any(isinstance(mapping.get(key), dict | list | str) for key in _ARGUMENTS)
+    if _JUDGED.isdisjoint(mapping):
+        return
+    called = not _ARGUMENTS.isdisjoint(mapping) and any(
+        isinstance(mapping.get(key), dict | list | str) for key in _ARGUMENTS
+    )
     schema = isinstance(mapping.get("parameters"), dict) and "properties" in mapping["parameters"]
     keys = _CLASSES | _NAMES if called and not schema else _CLASSES
     for key in sorted(keys & mapping.keys()):

@@ -146,6 +146,8 @@ _KERNELS: Final = frozenset(
 _NAMES_CODE: Final = frozenset(
     ("custom_pipeline", "custom_pipelines", "custom_pipeline_url", "impl")
 )
+_JUDGED: Final = TEMPLATE_KEYS | _NAMES_CODE | _KERNELS | _PATHS | {"trust_remote_code", "auto_map"}
+"""Keys of which a mapping has one, if it is judged by itself."""
 
 
 def report_repository(scan: Scan, base: str, document: object) -> None:
@@ -175,6 +177,8 @@ def report_repository(scan: Scan, base: str, document: object) -> None:
 
 
 def _judge_mapping(scan: Scan, mapping: dict[Any, Any], path: str) -> None:
+    if _JUDGED.isdisjoint(mapping):
+        return
     prefix = f"{path}." if path else ""
     trusts = (mapping.get("trust_remote_code"), mapping.get("allow_remote"))
     if any(value in (True, "true", "True", 1) for value in trusts):
@@ -227,8 +231,10 @@ def _judge_options(scan: Scan, mapping: dict[Any, Any], path: str) -> Iterator[i
     Source: PEFT's `tokenizer_kwargs`, which it hands to the tokenizer of `tokenizer_name_or_path`.
     """
     for key, options in mapping.items():
+        if not isinstance(options, dict):
+            continue
         stem, ending, _ = str(key).rpartition("_kwargs")
-        if not ending or not isinstance(options, dict):
+        if not ending:
             continue
         if options.get("trust_remote_code") not in (True, "true", "True", 1):
             continue

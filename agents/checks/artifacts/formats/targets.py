@@ -83,6 +83,7 @@ _LIBRARIES: Final = ("mlflow.", "__main__", "transformers_modules", *(
     name.rstrip(".") for name in HYDRA_PREFIXES
 ))  # fmt: skip
 _NAMED: Final = _IMPORTED | {"callable", "func", "function"}
+_TARGETS: Final = _CALLED | _MODULES | _NAMED
 _NAME: Final = re.compile(r"^[A-Za-z_][\w]*(?:[.:][A-Za-z_]\w*)*$")
 
 
@@ -164,6 +165,8 @@ def report_targets(scan: Scan, key: str, text: str) -> None:
 def report_tree_targets(scan: Scan, document: object) -> None:
     """Report the targets of a document: `_target_` of Hydra, `target` where it is dangerous."""
     for path, mapping in mappings(scan, document):
+        if _TARGETS.isdisjoint(mapping):
+            continue
         prefix = f"{path}." if path else ""
         for key in _CALLED & mapping.keys():
             for value in texts(mapping[key]):
@@ -243,6 +246,11 @@ def texts(value: object) -> list[str]:
     return found
 
 
+_SCALARS: Final = frozenset((str, int, float, bool, bytes, type(None)))
+_COLLECTIONS: Final = (dict, list, tuple, set, frozenset)
+_OPENED: Final = (dict, list)
+
+
 def _same(_path: str, _key: str) -> object:
     """Return that every place means the same."""
     return None
@@ -273,21 +281,21 @@ def leaves(
         scan.budget.step(1)
         if count > MAX_TREE:
             raise BudgetExceededError(f"the document has more than {MAX_TREE} values")
-        if isinstance(value, dict | list | tuple | set | frozenset):
-            mark = (id(value), place(path, key))
-            if mark in seen:
-                continue
-            seen.add(mark)
+        if type(value) in _SCALARS or not isinstance(value, _COLLECTIONS):
+            yield path, key, value
+            continue
+        mark = (id(value), place(path, key))
+        if mark in seen:
+            continue
+        seen.add(mark)
         if isinstance(value, dict):
             prefix = f"{path}." if path else ""
-            stack.extend(
+            stack += [
                 (f"{prefix}{name}"[:400], str(name), inner)
                 for name, inner in reversed(value.items())
-            )
-        elif isinstance(value, list | tuple | set | frozenset):
-            stack.extend((path, key, inner) for inner in reversed(list(value)))
+            ]
         else:
-            yield path, key, value
+            stack += [(path, key, inner) for inner in reversed(list(value))]
 
 
 def judge_size(scan: Scan, document: object) -> None:
@@ -307,7 +315,9 @@ def judge_size(scan: Scan, document: object) -> None:
             stack.pop()
             continue
         held = _held(value)
-        inner = [child for child in held if isinstance(child, dict | list)]
+        inner = [
+            child for child in held if type(child) not in _SCALARS and isinstance(child, _OPENED)
+        ]
         if id(value) not in opened:
             opened.add(id(value))
             scan.budget.step(1)
@@ -355,9 +365,6 @@ def mappings(scan: Scan, document: object) -> Iterator[tuple[str, dict[Any, Any]
         raise BudgetExceededError(f"the document has more than {MAX_MAPPINGS} collections")
 
 
-_SCALARS: Final = frozenset((str, int, float, bool, bytes, type(None)))
-
-
 def _walk(scan: Scan, document: object) -> _Walk:
     found: list[tuple[str, dict[Any, Any]]] = []
     stack: list[tuple[str, Any]] = [("", document)]
@@ -375,11 +382,11 @@ def _walk(scan: Scan, document: object) -> _Walk:
         if isinstance(value, dict):
             found.append((path, value))
             prefix = f"{path}." if path else ""
-            stack.extend(
+            stack += [
                 (f"{prefix}{name}"[:400], inner)
                 for name, inner in reversed(value.items())
-                if isinstance(inner, dict | list)
-            )
+                if type(inner) not in _SCALARS and isinstance(inner, _OPENED)
+            ]
         elif isinstance(value, list | tuple):
             # pairs of a tokenizer's merges are hundreds of thousands, and hold no mapping
             if _SCALARS.issuperset(map(type, value)):

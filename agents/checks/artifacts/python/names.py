@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, cast
 
 from agents.checks.artifacts.dangerous_names import functions, modules
@@ -11,6 +12,8 @@ from agents.checks.artifacts.python.tree import Tree
 from agents.checks.artifacts.python.values import Function, Values
 
 MAX_DEPTH: Final = 100
+MAX_KEPT: Final = 100
+"""Characters of a full name that is kept for other modules."""
 MAX_COMPUTED: Final = 100
 """Keys of one table that are computed; the rest is left out."""
 SPAWN: Final = functions("spawn")
@@ -263,23 +266,9 @@ class Names:
                 break
             else:
                 return ""
-        return self._flat(".".join(part for part in reversed(parts) if part))
-
-    def _flat(self, dotted: str) -> str:
-        for prefix in ("builtins.", "__builtins__.", "__builtin__.", "__import__."):
-            dotted = dotted.removeprefix(prefix)
-        head, _, rest = dotted.partition(".")
-        if head in ("np", "numpy"):
-            head = "numpy"
-        dotted = f"{head}.{rest}" if rest else head
-        parts = dotted.split(".")
-        for index in range(1, len(parts)):
-            root = parts[index].lstrip("_")
-            if root in _ROOTS or parts[index] in _BUILTINS:
-                through = ".".join((root, *parts[index + 1 :])).removeprefix("builtins.")
-                if SPAWN.match(through) or through in EVALUATORS:
-                    return through
-        return dotted
+        parts.reverse()
+        dotted = ".".join(filter(None, parts))
+        return _flat(dotted) if len(dotted) < MAX_KEPT else _flat.__wrapped__(dotted)
 
     def _looked_into(self, node: ast.Subscript) -> tuple[str, ast.AST] | None:
         """Return the name that a subscript adds and what it is looked up in; none when unknown."""
@@ -420,3 +409,22 @@ def target_name(target: ast.AST) -> str:
     if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name):
         return f"{target.value.id}.{target.attr}"
     return ""
+
+
+@lru_cache(maxsize=8192)  # modules call the same functions
+def _flat(dotted: str) -> str:
+    """Return a full name without what leads to the modules of Python's own."""
+    for prefix in ("builtins.", "__builtins__.", "__builtin__.", "__import__."):
+        dotted = dotted.removeprefix(prefix)
+    head, _, rest = dotted.partition(".")
+    if head in ("np", "numpy"):
+        head = "numpy"
+    dotted = f"{head}.{rest}" if rest else head
+    parts = dotted.split(".")
+    for index in range(1, len(parts)):
+        root = parts[index].lstrip("_")
+        if root in _ROOTS or parts[index] in _BUILTINS:
+            through = ".".join((root, *parts[index + 1 :])).removeprefix("builtins.")
+            if SPAWN.match(through) or through in EVALUATORS:
+                return through
+    return dotted
