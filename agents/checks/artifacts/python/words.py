@@ -92,6 +92,8 @@ def _names_judged(tree: Tree, facts: ModuleFacts) -> bool:
     if "np" in words:
         words.add("numpy")
     words.update(word.lstrip("_") for word in list(words) if word[:1] == "_")
+    if not _BUILTINS.isdisjoint(words):
+        words.add("builtins")  # as it is called, whichever of its names it is looked up by
     judged = judged_words()
     if not judged.alone.isdisjoint(names | texts):
         return True

@@ -107,6 +107,7 @@ def test_each_judged_name_is_met_however_it_is_written(name: str) -> None:
         "def f(act): act(['bash', '-i'])",
         "import os\ngetattr(os, input())()",
         "import subprocess\nvars(subprocess)[x]()",
+        "getattr(x['__builtins__'], y)()",
         "(lambda s: s)(s.recv(10))(1)",
         "from operator import methodcaller\nmethodcaller('system', 'id')(x)",
         "from pathlib import Path\nPath('/etc/passwd')",
