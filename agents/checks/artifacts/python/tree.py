@@ -9,10 +9,12 @@ from typing import Final, TypeVar, cast
 _Kind = TypeVar("_Kind", bound=ast.AST)
 
 _LEAVES: Final = frozenset(
-    ("asname", "attr", "conversion", "ctx", "id", "is_async", "kind", "level", "lineno", "module",
-     "op", "ops", "rest", "simple", "tag", "type_comment")
+    ("arg", "asname", "attr", "conversion", "ctx", "id", "is_async", "kind", "kwd_attrs", "level",
+     "lineno", "module", "op", "ops", "rest", "simple", "tag", "type_comment")
 )  # fmt: skip
 """Fields that hold names, numbers, or operators and contexts, which are nodes without content."""
+_MIXED: Final = frozenset(("keys", "kw_defaults", "name", "names", "value"))
+"""Fields whose content may be something else than nodes: gaps, names, values."""
 EMPTY: Final = frozenset((ast.Name, ast.Constant, ast.alias))
 """Kinds of nodes, half of all, that hold no other node."""
 _FIELDS: Final[dict[type[ast.AST], tuple[str, ...]]] = {}
@@ -63,8 +65,12 @@ def _children(node: ast.AST) -> list[ast.AST]:
     found: list[ast.AST] = []
     for name in fields:
         value = getattr(node, name, None)
+        if value is None:
+            continue
         if type(value) is list:
-            found += [item for item in value if isinstance(item, ast.AST)]
-        elif isinstance(value, ast.AST):
+            found += (
+                [item for item in value if isinstance(item, ast.AST)] if name in _MIXED else value
+            )
+        elif name not in _MIXED or isinstance(value, ast.AST):
             found.append(value)
     return found
