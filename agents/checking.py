@@ -236,8 +236,9 @@ def checking_agent(
     """
 
     async def agent(batch: Batch[Event[T]], publish: Publish) -> None:
-        if deduplicator is not None:
-            publish.on_abandoned(deduplicator.begin())
+        forget = None if deduplicator is None else deduplicator.begin()
+        if forget is not None:
+            publish.on_abandoned(forget)
         for delivery in batch.deliveries:
             publish.caused_by(delivery.record.entered_ms)
             try:
@@ -251,6 +252,8 @@ def checking_agent(
                     partition=record.partition,
                     offset=record.offset,
                 )
+                if forget is not None:
+                    forget()  # sightings that it noted are not sent
                 publish.refuse(record, CHECK_FAILED, f"{type(error).__name__} in the checks")
                 publish(failed_message(delivery.value, "event"))
                 continue
