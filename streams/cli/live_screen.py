@@ -51,12 +51,31 @@ async def show(
     from rich.live import Live  # noqa: PLC0415 -- only on a terminal
 
     first = render(follower.view, began, broker=broker)
-    with Live(first, refresh_per_second=4, screen=False) as live:
+    drawn = None
+    with Live(first, auto_refresh=False, screen=False) as live:
         while not stop.is_set():
             check()
-            live.update(render(follower.view, began, broker=broker))
+            shown = _shown(follower.view, began)
+            if shown != drawn:
+                live.update(render(follower.view, began, broker=broker), refresh=True)
+                drawn = shown
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), REFRESH_SECONDS)
+
+
+def _shown(view: View, began: float) -> tuple[object, ...]:
+    """Return what differs whenever the view would be drawn differently."""
+    return (
+        int(time.monotonic() - began),
+        shutil.get_terminal_size(),
+        sum(view.counts.values()),
+        view.events,
+        round(view.rate),
+        tuple(view.lag.items()),
+        view.measured,
+        view.arrived,
+        view.console,
+    )
 
 
 def render(

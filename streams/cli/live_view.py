@@ -182,7 +182,8 @@ class Follower:
             **client_options(self._settings),
             enable_auto_commit=False,
             auto_offset_reset="earliest",
-            fetch_max_wait_ms=100,
+            # a fetch is answered at the first record; this bounds how often an idle broker is asked
+            fetch_max_wait_ms=500,
         )
         await client.start()
         try:
@@ -192,7 +193,7 @@ class Follower:
                 for partition, end in ends.items():
                     client.seek(partition, max(starts[partition], end - self._last))
             while True:
-                fetched = await client.getmany(timeout_ms=100)
+                fetched = await client.getmany(timeout_ms=500)
                 for records in fetched.values():
                     for record in records:
                         self.take(self._channels[record.topic], record)

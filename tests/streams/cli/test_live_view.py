@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import orjson
@@ -13,6 +15,7 @@ from rich.console import Console
 
 from schemas.channels import Channel
 from schemas.severity import Severity
+from streams.cli import live_screen
 from streams.cli.live_screen import render
 from streams.cli.live_view import MAX_SHOWN, Follower, LiveAlert, LiveCommand, View
 from streams.cli.output import Format
@@ -268,3 +271,30 @@ def test_the_link_to_the_console_is_shown_whole(columns: int) -> None:
     lines = drawn(replace(crowded(3, 3), console=link), (columns, 24))
     assert link in "".join(lines).replace(" ", "").replace("console:", "console: ")
     assert len(lines) < 24
+
+
+def test_an_unchanged_view_is_not_drawn_again(
+    follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawings: list[int] = []
+    looks = 0
+    now = time.monotonic()
+
+    def counted(*args: Any, **options: Any) -> Any:
+        drawings.append(looks)
+        return render(*args, **options)
+
+    def check() -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 20:
+            follower.take(Channel.ALERTS, Consumed(orjson.dumps(ALERT)))
+        if looks == 40:
+            stop.set()
+
+    monkeypatch.setattr(live_screen, "render", counted)
+    monkeypatch.setattr(live_screen, "REFRESH_SECONDS", 0.0)
+    monkeypatch.setattr(live_screen, "time", SimpleNamespace(monotonic=lambda: now))
+    stop = asyncio.Event()
+    asyncio.run(live_screen.show(follower, stop, now, broker="b", check=check))
+    assert drawings == [0, 1, 20]
