@@ -57,7 +57,9 @@ class TopicRouter:
             return True
         headers = message.headers
         beside = (len(message.key) + len(headers)) * UTF8_BYTES
-        return beside + sum(map(len, chain.from_iterable(headers))) > _BESIDE
+        if headers:
+            beside += sum(map(len, chain.from_iterable(headers)))
+        return beside > _BESIDE
 
     async def address(
         self, message: Message, outgoing: list[Outgoing], entered_ms: int = 0

@@ -23,6 +23,8 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import compress
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -63,6 +65,7 @@ log = Logger()
 
 TURN_MESSAGES = 2_000
 """Messages after which the event loop gets a turn, for other partitions and for deliveries."""
+_CHANNEL = attrgetter("channel")
 NOTICES = 32
 """Refused records of one source in one chunk that are reported; a day's alert needs fewer."""
 
@@ -76,7 +79,7 @@ class _Flight:
     batch: int = 0
     changes: dict[bytes, bytes | None] = field(default_factory=dict)
     since: float
-    outputs: dict[Channel, int] = field(default_factory=dict)
+    outputs: Counter[Channel] = field(default_factory=Counter)
     measures: list[tuple[Measure, int]] = field(default_factory=list)
     """The measures to count on delivery, and when their cause entered Kafka."""
     done: Sequence[Any] = ()
@@ -470,22 +473,30 @@ class PartitionRunner:
         source: Record | None,
         outgoing: list[Outgoing],
     ) -> None:
-        addresses, outputs = self._context.addresses, flight.outputs
+        addresses = self._context.addresses
         own_topics = self._context.settings.tenant_topics
-        for number, (message, since) in enumerate(zip(messages, entered, strict=True)):
-            if number % TURN_MESSAGES == TURN_MESSAGES - 1:
+        for begin in range(0, len(messages), TURN_MESSAGES):
+            if begin:
                 await asyncio.sleep(0)
-            if source is not None and addresses.too_large(message):
-                letter = self._refuse_output(message, source)
-                outgoing.append(addresses.address_letter(letter))
-                continue
+            some = messages[begin : begin + TURN_MESSAGES]
+            since = entered[begin : begin + TURN_MESSAGES]
+            if source is not None and any(map(addresses.too_large, some)):
+                large = [addresses.too_large(message) for message in some]
+                letters = (self._refuse_output(one, source) for one in compress(some, large))
+                outgoing += map(addresses.address_letter, letters)
+                fits = [not is_large for is_large in large]
+                some, since = list(compress(some, fits)), list(compress(since, fits))
             if own_topics:
-                await addresses.address(message, outgoing, since)
+                for message, at_ms in zip(some, since, strict=True):
+                    await addresses.address(message, outgoing, at_ms)
             else:
-                outgoing.append(addresses.record(message, since))
-            outputs[message.channel] = outputs.get(message.channel, 0) + 1
-            if message.measure is not None:
-                flight.measures.append((message.measure, since))
+                outgoing += map(addresses.record, some, since)
+            flight.outputs.update(map(_CHANNEL, some))
+            flight.measures += [
+                (message.measure, at_ms)
+                for message, at_ms in zip(some, since, strict=True)
+                if message.measure is not None
+            ]
 
     def _refuse_output(self, message: Message, source: Record) -> Envelope:
         context, size = self._context, len(message.value or b"")
