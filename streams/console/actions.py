@@ -286,7 +286,7 @@ def _suppressed(document: IncidentDocument, tenant: str | None) -> list[str]:
 
 def _suppress(document: IncidentDocument, tenant: str | None) -> Iterable[Effect]:
     yield f"{_whose(document, tenant)} is suppressed for as many days as you say."
-    yield "Only a reopening ends it sooner."
+    yield "Closing or reopening it ends that sooner."
     yield "Until then the alert is not published again, even if more is found."
     yield "Containment is not changed. What is suppressed is open, and waits again afterwards."
 

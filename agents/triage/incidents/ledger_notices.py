@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from agents.ports import Message
 from agents.triage.incidents.incident_rows import IncidentRows
-from agents.triage.incidents.tenant_state import STATES, TenantState
+from agents.triage.incidents.tenant_state import ENDS_OR_OPENS, TenantState
 from agents.triage.routing import ledger_message
 from schemas.decisions import Decision, DecisionKind
 from schemas.incidents.states import CaseOutcome
@@ -69,7 +69,7 @@ def _is_dismissed_by_itself(part: TenantState) -> bool:
 def _is_dismissed(decisions: Iterable[Decision]) -> bool:
     """Return whether the last decision that opens or ends an incident dismisses it."""
     last = max(
-        (decision for decision in decisions if decision.decision in STATES),
+        (decision for decision in decisions if decision.decision in ENDS_OR_OPENS),
         key=lambda decision: (decision.time, decision.id),
         default=None,
     )

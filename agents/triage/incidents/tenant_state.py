@@ -54,15 +54,12 @@ EXACT: Final = 32
 TAINTED_RULE: Final = "TW-LEDGER-TAINTED"
 _DECISIVE: Final = frozenset({Action.QUARANTINE, Action.BLOCK, Action.HOLD_PIPELINE})
 """Actions that take a component out of use."""
-STATES: Final = frozenset(
-    {
-        DecisionKind.CLOSE,
-        DecisionKind.FALSE_POSITIVE,
-        DecisionKind.REOPEN,
-        DecisionKind.ACKNOWLEDGE,
-    }
+ENDS_OR_OPENS: Final = frozenset(
+    {DecisionKind.CLOSE, DecisionKind.FALSE_POSITIVE, DecisionKind.REOPEN}
 )
-"""Decisions of which the last one is in force."""
+"""Decisions of which the last one is in force; each ends a suppression before it."""
+STATES: Final = ENDS_OR_OPENS | {DecisionKind.ACKNOWLEDGE}
+"""The decisions that a status follows from."""
 
 
 def bucket(count: int, exact: int) -> int:
@@ -533,14 +530,14 @@ def knows_popular(case: IncidentRows, tenant: str) -> bool:
 def suppressed_until(decisions: Iterable[tuple[Decision, int]]) -> int:
     """Return when the last suppression ends (ms); 0 if none is in force.
 
-    The one that lasts longest counts; a later `reopen` ends those before it.
+    The one that lasts longest counts; closing or reopening ends those before it.
 
     Args:
         decisions: The decisions about the part, in order of time.
     """
     until = 0
     for decision, _ in decisions:
-        if decision.decision is DecisionKind.REOPEN:
+        if decision.decision in ENDS_OR_OPENS:
             until = 0
         elif decision.decision is DecisionKind.SUPPRESS and decision.expires is not None:
             until = max(until, to_ms(decision.expires))
@@ -550,26 +547,23 @@ def suppressed_until(decisions: Iterable[tuple[Decision, int]]) -> int:
 def _status(tenant_state: TenantState, now_ms: int) -> IncidentStatus:
     if not tenant_state.entries and not any(holds for _, holds in tenant_state.own):
         return IncidentStatus.WITHDRAWN
-    if suppressed_until(tenant_state.decisions) > now_ms:
-        return IncidentStatus.SUPPRESSED
-    last: Decision | None = None
-    for decision, _ in tenant_state.decisions:
-        if decision.decision in STATES:
-            last = decision
+    since = max(
+        (
+            *(entry.last_ms for entry in tenant_state.entries),
+            *(to_ms(group.finding.occurred_at) for group, holds in tenant_state.own if holds),
+        ),
+        default=0,
+    )
+    last = _last_of_states(tenant_state.decisions, since)
     kind = last.decision if last is not None else None
     if kind is DecisionKind.FALSE_POSITIVE:
+        # before any suppression: what it contained is released now
         return IncidentStatus.FALSE_POSITIVE
+    if suppressed_until(tenant_state.decisions) > now_ms:
+        return IncidentStatus.SUPPRESSED
     recurred = any(task.state is TaskState.RECURRED for task in tenant_state.tasks)
-    if kind is DecisionKind.CLOSE and last is not None:
-        since = max(
-            (
-                *(entry.last_ms for entry in tenant_state.entries),
-                *(to_ms(group.finding.occurred_at) for group, holds in tenant_state.own if holds),
-            ),
-            default=0,
-        )
-        if since <= to_ms(last.time):
-            return IncidentStatus.CLOSED
+    if last is not None and _closed(last, since):
+        return IncidentStatus.CLOSED
     issued = list(tenant_state.actions.commands.values())
     if (
         recovered(tenant_state.tasks, issued, tenant_state.policy)
@@ -582,6 +576,34 @@ def _status(tenant_state: TenantState, now_ms: int) -> IncidentStatus:
         return IncidentStatus.CONTAINED
     acknowledged = kind is DecisionKind.ACKNOWLEDGE and not recurred
     return IncidentStatus.ACKNOWLEDGED if acknowledged else IncidentStatus.NEW
+
+
+def _last_of_states(decisions: Iterable[tuple[Decision, int]], since_ms: int) -> Decision | None:
+    """Return the decision that the status follows from; None if there is none.
+
+    Acknowledging opens nothing that people ended: a false positive, or what is closed.
+
+    Args:
+        decisions: The decisions about the part, in order of time.
+        since_ms: When its latest finding or sighting was.
+    """
+    last: Decision | None = None
+    for decision, _ in decisions:
+        if decision.decision not in STATES:
+            continue
+        if (
+            decision.decision is DecisionKind.ACKNOWLEDGE
+            and last is not None
+            and (last.decision is DecisionKind.FALSE_POSITIVE or _closed(last, since_ms))
+        ):
+            continue
+        last = decision
+    return last
+
+
+def _closed(decision: Decision, since_ms: int) -> bool:
+    """Return whether a decision closed the part, and nothing has been found since."""
+    return decision.decision is DecisionKind.CLOSE and since_ms <= to_ms(decision.time)
 
 
 def contained(tenant_state: TenantState) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from schemas.decisions import DecisionKind
 from schemas.policy import Policy
 from tests.agents.triage.flow import at
@@ -95,6 +97,59 @@ def test_a_suppression_that_lasts_longer_outlives_a_shorter_one():
     flow.tick(minutes=25 * 60)
     assert flow.alerts[CASE, "a"].status == "suppressed"
     flow.tick(minutes=49 * 60)
+    assert flow.alerts[CASE, "a"].status == "new"
+
+
+@pytest.mark.parametrize("suppressed_ms", [61, 120])
+def test_a_false_positive_is_closed_and_released_whether_it_is_suppressed_or_not(suppressed_ms):
+    flow = hostile("a", [Policy(tenant="a", automatic=ALL)])
+    for spec in list(flow.issued):
+        flow.answer(spec)
+    expires = at(48 * 60)
+    if suppressed_ms < 100:
+        decide(flow, DecisionKind.SUPPRESS, suppressed_ms, tenant="a", expires=expires)
+    decide(flow, DecisionKind.FALSE_POSITIVE, 100, tenant="a")
+    if suppressed_ms > 100:
+        decide(flow, DecisionKind.SUPPRESS, suppressed_ms, tenant="a", expires=expires)
+    view = flow.alerts[CASE, "a"]
+    assert view.status == "false-positive"
+    assert [alert.activity for alert in flow.history[view.id]].count("close") == 1
+    assert {spec.action for spec in flow.issued if spec.undoes} == {
+        "restore",
+        "unblock",
+        "roll-forward",
+    }
+
+
+@pytest.mark.parametrize("ended", [DecisionKind.FALSE_POSITIVE, DecisionKind.CLOSE])
+def test_acknowledging_what_is_closed_does_not_open_it(ended):
+    flow = hostile("a", [Policy(tenant="a", automatic=ALL)])
+    for spec in list(flow.issued):
+        flow.answer(spec)
+    decide(flow, ended, 100, tenant="a")
+    status, issued = flow.alerts[CASE, "a"].status, len(flow.issued)
+    indicators = {ioc.status for ioc in flow.iocs.values()}
+    decide(flow, DecisionKind.ACKNOWLEDGE, 110, tenant="a")
+    decide(flow, DecisionKind.ACKNOWLEDGE, 120)
+    assert flow.alerts[CASE, "a"].status == status
+    assert len(flow.issued) == issued
+    assert {ioc.status for ioc in flow.iocs.values()} == indicators
+
+
+def test_what_recurred_after_it_was_closed_can_be_acknowledged():
+    flow = hostile("a")
+    decide(flow, DecisionKind.CLOSE, 70, tenant="a")
+    flow.saw(*held(MODEL, "a", "gpu-new", 90, version="r2", digest=BAD))
+    decide(flow, DecisionKind.ACKNOWLEDGE, 100, tenant="a")
+    assert flow.alerts[CASE, "a"].status == "acknowledged"
+
+
+def test_closing_ends_a_suppression():
+    flow = hostile("a")
+    decide(flow, DecisionKind.SUPPRESS, 61, tenant="a", expires=at(24 * 60))
+    decide(flow, DecisionKind.CLOSE, 70, tenant="a")
+    assert flow.alerts[CASE, "a"].status == "closed"
+    flow.saw(*held(MODEL, "a", "gpu-new", 90, version="r2", digest=BAD))
     assert flow.alerts[CASE, "a"].status == "new"
 
 
