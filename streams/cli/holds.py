@@ -16,6 +16,7 @@ from streams.cli.frame import connected_settings, example, new_app
 from streams.cli.incident_decisions import decide
 from streams.cli.output import Format, FormatOption, print_json, print_line, print_table
 from streams.releases import releasable, releases
+from streams.reports.incident_words import ID_SHOWN
 
 _HOLDS: Final = msgspec.json.Decoder(HoldView)
 
@@ -59,11 +60,11 @@ def _rows(view: HoldView) -> list[tuple[str, ...]]:
         (
             view.tenant,
             thing.action,
-            thing.target,
             thing.state.value,
+            thing.target,
             f"{thing.status or ''} {thing.status_text}".strip(),
             ", ".join(
-                f"{reason.incident} {reason.state}{' (closed)' if reason.closed else ''}"
+                f"{reason.incident[:ID_SHOWN]} {reason.state}{' (closed)' if reason.closed else ''}"
                 for reason in thing.reasons
             ),
         )
@@ -71,7 +72,9 @@ def _rows(view: HoldView) -> list[tuple[str, ...]]:
     ]
 
 
-_COLUMNS = ("tenant", "action", "target", "state", "answer", "reasons")
+_COLUMNS = ("tenant", "action", "state", "target", "answer", "reasons")
+_BELOW: Final = 3
+"""Columns that a narrow terminal has no room for beside the others."""
 
 
 @app.command("list", epilog=example("tidewatch holds list --format json"))
@@ -89,7 +92,7 @@ def list_holds(
     if form is Format.JSON:
         print_json([msgspec.to_builtins(view) for view in views])
         return
-    print_table(_COLUMNS, [row for view in views for row in _rows(view)])
+    print_table(_COLUMNS, [row for view in views for row in _rows(view)], below=_BELOW)
 
 
 @app.command(epilog=example("tidewatch holds show acme model:huggingface/acme/churn"))
@@ -101,7 +104,7 @@ def show(
     if form is Format.JSON:
         print_json(msgspec.to_builtins(view))
         return
-    print_table(_COLUMNS, _rows(view))
+    print_table(_COLUMNS, _rows(view), below=_BELOW)
     for thing in view.things:
         for reason in thing.reasons:
             if reason.why:

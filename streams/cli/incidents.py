@@ -105,7 +105,7 @@ def list_incidents(
     if form is Format.JSON:
         print_json([msgspec.to_builtins(incident) for incident in incidents])
         return
-    print_table(HEAD, rows(incidents, short_ids(known)), below=True)
+    print_table(HEAD, rows(incidents, short_ids(known)), below=1)
     if len(incidents) < len(known):
         print_line(f"{len(incidents):,} of {counted(len(known), 'incident')}")
 

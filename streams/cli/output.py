@@ -106,15 +106,14 @@ def columns() -> int:
     return min(shutil.get_terminal_size((COLUMNS, 24)).columns, 120)
 
 
-def print_table(
-    head: Sequence[str], rows: Sequence[Sequence[object]], *, below: bool = False
-) -> None:
+def print_table(head: Sequence[str], rows: Sequence[Sequence[object]], *, below: int = 0) -> None:
     """Print rows in aligned columns; the last column takes what the terminal has left.
 
     Args:
         head: The columns' names.
         rows: A cell for each column.
-        below: If little width is left, the last column goes on a separate line below its row.
+        below: As many of the last columns go on lines of their own below their row if little
+            width is left for the last; empty ones are left out.
     """
     cells = [[plain(str(cell)) for cell in row] for row in rows]
     widths = [max([len(name), *(len(row[at]) for row in cells)]) for at, name in enumerate(head)]
@@ -123,8 +122,9 @@ def print_table(
     for row in [[name.upper() for name in head], *cells]:
         padded = [cell.ljust(width) for cell, width in zip(row[:-1], widths[:-1], strict=True)]
         if apart:
-            print_line(plain("  ".join(padded).rstrip(), room))
-            print_line(plain(f"  {row[-1]}", room))
+            print_line(plain("  ".join(padded[: len(head) - below]).rstrip(), room))
+            for cell in filter(None, row[-below:]):
+                print_line(plain(f"  {cell}", room))
             continue
         line = "  ".join([*padded, row[-1]]).rstrip()
         print_line(plain(line, room))

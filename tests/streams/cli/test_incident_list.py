@@ -143,7 +143,7 @@ def test_on_a_narrow_terminal_the_title_has_a_line_of_its_own(
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     title = "what it is about " * 6
-    print_table(("id", "state", "what"), [("i" * 40, "s" * 12, title)], below=True)
+    print_table(("id", "state", "what"), [("i" * 40, "s" * 12, title)], below=1)
     lines = capsys.readouterr().out.splitlines()
     assert [line.strip() for line in lines[::2]] == [
         f"ID{' ' * 40}STATE",
@@ -151,6 +151,17 @@ def test_on_a_narrow_terminal_the_title_has_a_line_of_its_own(
     ]
     assert lines[3].startswith("  what it is about")
     assert max(map(len, lines)) == 80
+
+
+def test_on_a_narrow_terminal_several_columns_go_below_and_empty_ones_take_no_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    row = ("acme", "held", "model:" + "m" * 60, "", "inc-1 automatic")
+    print_table(("tenant", "state", "target", "answer", "reasons"), [row], below=3)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[4:] == ["acme    held", f"  {row[2]}", f"  {row[4]}"]
 
 
 def hostile() -> IncidentDocument:
