@@ -112,6 +112,8 @@ def test_what_was_acknowledged_and_the_address_outlive_a_crash_and_a_clean_end(
     first, jvm, state = broker.bootstrap, broker.jvm_pid, broker.places.state_dir
     running = status(state)
     assert (running.running, running.ready, running.pid) == (True, True, jvm)
+    # it starts from the classes that were prepared for it, not from the jars
+    assert "classes.jsa" in Path(f"/proc/{jvm}/maps").read_text()
     write(first, "kept", [b"1", b"2"])
     broker.kill()
     assert not lives(jvm)
