@@ -126,8 +126,8 @@ class SightingDeduplicator:
         def forget() -> None:
             for key in noted:
                 self._seen.pop(key, None)
-            for place in placed:
-                gone = self._last.pop(place, None)
+            for key in placed:
+                gone = self._last.pop(key, None)
                 if gone is not None:
                     gone.said = None
 
@@ -439,7 +439,9 @@ def outcome_messages(
         event, outcome.checks, findings, stage, final=final, contents=outcome.contents
     )
     if news is None:
-        news = (sent(event, one) for one in filter(deduplicator.is_news, outcome.sightings))
+        news = (
+            sent(event, sighting) for sighting in filter(deduplicator.is_news, outcome.sightings)
+        )
     yield from news
     for finding in findings:
         # what was there before it was watched is no news, unless it is known to be malicious

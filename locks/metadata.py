@@ -49,22 +49,29 @@ def metadata_in(name: str, archive: bytes) -> bytes:
     """Return the metadata inside a wheel or a source distribution."""
     if name.endswith(".whl"):
         with zipfile.ZipFile(io.BytesIO(archive)) as wheel:
-            names = [one for one in wheel.namelist() if one.endswith(".dist-info/METADATA")]
+            names = [path for path in wheel.namelist() if path.endswith(".dist-info/METADATA")]
             return wheel.read(min(names, key=len))  # what is vendored lies deeper
     with tarfile.open(fileobj=io.BytesIO(archive)) as source:
         inside = min(
-            (one for one in source.getnames() if one.endswith("/PKG-INFO")), key=len, default=""
+            (path for path in source.getnames() if path.endswith("/PKG-INFO")),
+            key=len,
+            default="",
         )
         file = source.extractfile(inside)
         if file is None:
             raise ValueError(f"{name} has no metadata")
         raw = file.read()
-        old = [one for one in source.getnames() if one.endswith(".egg-info/requires.txt")]
+        old = [path for path in source.getnames() if path.endswith(".egg-info/requires.txt")]
         listed = source.extractfile(old[0]) if old and b"\nRequires-Dist:" not in raw else None
         if listed is not None:
             # setuptools of old named elsewhere what a package asks for; extras come behind
             plain = listed.read().decode().partition("\n[")[0].split("\n")
-            raw = "".join(f"Requires-Dist: {one}\n" for one in plain if one).encode() + raw
+            raw = (
+                "".join(
+                    f"Requires-Dist: {requirement}\n" for requirement in plain if requirement
+                ).encode()
+                + raw
+            )
         return raw
 
 
@@ -73,7 +80,7 @@ def describe(index: str, release: str, hashes: set[str]) -> dict[str, list[str]]
     name = release.partition("==")[0]
     page = f"{index.rstrip('/')}/{name}/"
     files = json.loads(read(page, "application/vnd.pypi.simple.v1+json"))["files"]
-    held = [one for one in files if one["hashes"].get("sha256") in hashes]
+    held = [file for file in files if file["hashes"].get("sha256") in hashes]
     file = max(
         held, key=lambda one: (one["filename"].endswith(".whl"), bool(one.get("core-metadata")))
     )
@@ -89,8 +96,10 @@ def describe(index: str, release: str, hashes: set[str]) -> dict[str, list[str]]
         raw = metadata_in(file["filename"], archive)
     message = BytesHeaderParser().parsebytes(raw)
     return {
-        "requires": sorted({str(one) for one in message.get_all("Requires-Dist", [])}),
-        "extras": sorted({str(one) for one in message.get_all("Provides-Extra", [])}),
+        "requires": sorted(
+            {str(requirement) for requirement in message.get_all("Requires-Dist", [])}
+        ),
+        "extras": sorted({str(extra) for extra in message.get_all("Provides-Extra", [])}),
     }
 
 

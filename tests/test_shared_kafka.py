@@ -42,10 +42,10 @@ def test_it_starts_once_for_all_who_ask_and_leaves_nothing() -> None:
     asking = [
         threading.Thread(target=lambda: got.append(address_of(shared.where))) for _ in range(3)
     ]
-    for one in asking:
-        one.start()
-    for one in asking:
-        one.join()
+    for thread in asking:
+        thread.start()
+    for thread in asking:
+        thread.join()
     shared.close()
     assert got == ["127.0.0.1:9"] * 3
     (broker,) = made

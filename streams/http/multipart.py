@@ -104,7 +104,7 @@ class _Form:
         self._text.clear()
 
     def _part(self) -> None:
-        said = [parse_options_header(one) for one in self._dispositions]
+        said = [parse_options_header(disposition) for disposition in self._dispositions]
         if len(said) != 1 or said[0][0] != b"form-data" or b"name" not in said[0][1]:
             raise _unreadable()
         options = said[0][1]

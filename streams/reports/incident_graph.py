@@ -290,21 +290,21 @@ def svg(
                 f'<path class="tw-edge" d="M{x1 + 14} {y1 + (_BOX[1] if down else 0)} '
                 f'V{y2 + _BOX[1] // 2} H{x2}" fill="none"/>'
             )
-    for node, place in position.items():
+    for node, point in position.items():
         switch = switches.get(node)
         if node in graph.groups:
-            parts.append(_group(graph.groups[node], switch, place))
+            parts.append(_group(graph.groups[node], switch, point))
             continue
         note = plain(graph.systems.get(node, ""))
         text, target = note or _COLOURS[kinds[node]][0], targets[node]
         parts += [
             f'<a href="{html.escape(target)}">' if target else "<g>",
             f"<title>{html.escape(f'{plain(node)} {note}'.strip())}</title>",
-            *_box(place, _BOX, f"tw-{kinds[node]}", names[plain(node)], text),
+            *_box(point, _BOX, f"tw-{kinds[node]}", names[plain(node)], text),
             "</a>" if target else "</g>",
         ]
         if switch is not None:
-            beside = (place[0] + _BOX[0] + _GAP, place[1])
+            beside = (point[0] + _BOX[0] + _GAP, point[1])
             said = f"{_sign(switch)} {switch.below:,}"
             parts += [
                 _opened(switch, f"{said} below {plain(node)}"),

@@ -79,16 +79,16 @@ def run(size: Size, folder: Path) -> None:
     for number, (_, value) in enumerate(sightings(size, random.Random(7))):
         at = (number, "supplychain.package-install", number % 8, number // 8)
         seen = msgspec.structs.replace(msgspec.json.decode(value, type=Sighting), appended=at)
-        for one in (seen, _under_its_digest(seen)):
-            place = ledger.place(one.component)
-            place.waiting.append(msgspec.json.encode(one))
+        for sighting in (seen, _under_its_digest(seen)):
+            place = ledger.place(sighting.component)
+            place.waiting.append(msgspec.json.encode(sighting))
             if len(place.waiting) >= CHUNK:
                 ledger.take(place, place.waiting)
                 place.waiting = []
         if number % 10_000 == 0:
             ledger.pass_on()
-    for place in ledger.partitions:
-        ledger.take(place, place.waiting)
+    for partition in ledger.partitions:
+        ledger.take(partition, partition.waiting)
     ledger.pass_on()
     _report(ledger, 2 * size.sightings, folder)
 
@@ -97,8 +97,8 @@ def _report(ledger: Ledger, taken: int, folder: Path) -> None:
     rows, every, added = 0, 0, 0
     own_rows, own_bytes = 0, 0
     stores = [PartitionStore(folder / name, _options()) for name in ("with", "without")]
-    for place in ledger.partitions:
-        for raw_key, value in place.store.scan(b""):
+    for partition in ledger.partitions:
+        for raw_key, value in partition.store.scan(b""):
             key = raw_key.decode()
             kind = key.partition(SEPARATOR)[0]
             rows, every = rows + 1, every + len(raw_key) + len(value)

@@ -73,12 +73,14 @@ def build(index: Index, count: int) -> float:
     def flush() -> None:
         nonlocal spent
         began = time.perf_counter()
-        index.apply([row for channel, one in batch for row in changes(channel, one)], {("t", 0): 1})
+        index.apply(
+            [row for channel, record in batch for row in changes(channel, record)], {("t", 0): 1}
+        )
         spent += time.perf_counter() - began
         batch.clear()
 
-    for one in incidents(count):
-        batch.append(one)
+    for incident in incidents(count):
+        batch.append(incident)
         if len(batch) == BATCH:
             flush()
     flush()

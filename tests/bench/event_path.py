@@ -429,12 +429,12 @@ def report(costs: Iterable[Cost]) -> Iterator[str]:
     """Yield the lines of the table."""
     yield "| event | functions | calls | records | " + " | ".join((*STAGES, "all", *PARTS)) + " |"
     yield "|---|" + "--:|" * (len(STAGES) + len(PARTS) + 4)
-    for one in costs:
-        spent = one.microseconds
+    for cost in costs:
+        spent = cost.microseconds
         figures = [spent[name] for name in STAGES]
         figures += [sum(figures), *(spent[name] for name in PARTS)]
         yield (
-            f"| {one.name} | {one.functions:,} | {one.calls:,} | {one.records} | "
+            f"| {cost.name} | {cost.functions:,} | {cost.calls:,} | {cost.records} | "
             + " | ".join(f"{figure:,.0f}" for figure in figures)
             + " |"
         )

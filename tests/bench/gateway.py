@@ -162,7 +162,7 @@ async def written(bootstrap: str, prefix: str) -> list[str]:
         auto_offset_reset="earliest",
     ) as consumer:
         ends = await consumer.end_offsets(consumer.assignment())
-        while any([await consumer.position(one) < end for one, end in ends.items()]):
+        while any([await consumer.position(partition) < end for partition, end in ends.items()]):
             for records in (await consumer.getmany(timeout_ms=500)).values():
                 found += [orjson.loads(record.value)["id"] for record in records]
     return found

@@ -122,7 +122,7 @@ async def hop(bootstrap: str, name: str, rate: int, seconds: float, folder: Path
         stop(process)
     times = await appended(bootstrap, f"{prefix}.assessments", _event_of)
     counted = [record.id for record in inputs[int(rate * WARM_UP_SECONDS) :]]
-    delays = [times[one] - due[one] for one in counted if one in times]
+    delays = [times[key] - due[key] for key in counted if key in times]
     return _row(name, rate, delays, len(counted))
 
 

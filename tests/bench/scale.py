@@ -280,7 +280,7 @@ def run(size: Size, folder: Path) -> None:
         place.waiting.append(value)
         if len(place.waiting) >= CHUNK:
             seconds = ledger.take(place, place.waiting)
-            hot = sum(HOT.encode() in one for one in place.waiting) > CHUNK // 2
+            hot = sum(HOT.encode() in text for text in place.waiting) > CHUNK // 2
             label = "popular" if hot else "others"
             for spent in (busy, window):
                 spent[label] += seconds

@@ -41,9 +41,9 @@ KINDS = {kinds!r}
 def judge(path):
     # As if a sample's own folder had been scanned: what stands beside a file counts.
     path = Path(path)
-    root = next((one for one in path.parents if one.parent.name in KINDS), None)
+    root = next((folder for folder in path.parents if folder.parent.name in KINDS), None)
     beside = root.rglob("*") if root else ()
-    siblings = frozenset(one.relative_to(root).as_posix() for one in beside)
+    siblings = frozenset(file.relative_to(root).as_posix() for file in beside)
     name = path.relative_to(root or path.parent).as_posix()
     with path.open("rb") as file:
         report = scan_descriptor(file.fileno(), name, siblings)
@@ -65,8 +65,8 @@ def streams(path):
 def judge(path):
     worst = "clean"
     for raw in streams(path):
-        for one in StackedPickle.load(io.BytesIO(raw), fail_on_decode_error=False):
-            severity = check_safety(one).severity
+        for stacked in StackedPickle.load(io.BytesIO(raw), fail_on_decode_error=False):
+            severity = check_safety(stacked).severity
             if severity >= Severity.LIKELY_OVERTLY_MALICIOUS: return "critical"
             if severity > Severity.LIKELY_SAFE: worst = "warn"
     return worst
@@ -77,7 +77,7 @@ def judge(path):
     result = scan_file_path(path)
     if result.infected_files: return "critical"
     if result.scan_err: return "error"
-    if any(one.safety == SafetyLevel.Suspicious for one in result.globals): return "warn"
+    if any(imported.safety == SafetyLevel.Suspicious for imported in result.globals): return "warn"
     return "clean"
 """
 MODELSCAN = """
@@ -95,7 +95,7 @@ os.environ["PROMPTFOO_DISABLE_TELEMETRY"] = os.environ["NO_ANALYTICS"] = "1"
 from modelaudit.core import scan_model_directory_or_file
 def judge(path):
     result = scan_model_directory_or_file(path, cache_enabled=False)
-    words = {str(getattr(one.severity, "value", one.severity)) for one in result.issues}
+    words = {str(getattr(issue.severity, "value", issue.severity)) for issue in result.issues}
     if "critical" in words: return "critical"
     if "warning" in words: return "warn"
     return "clean" if result.success else "error"

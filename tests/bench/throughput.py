@@ -140,7 +140,7 @@ def _print(percent: int, pure: float, runs: Mapping[str, Sequence[Run]]) -> None
     for name, each in runs.items():
         if name != "engine":
             pairs = list(zip(runs["engine"], each, strict=True))
-            rates = spread((one.events_per_s / other.events_per_s for one, other in pairs), 2)
-            costs = spread((other.cpu_us / one.cpu_us for one, other in pairs), 2)
+            rates = spread((ours.events_per_s / other.events_per_s for ours, other in pairs), 2)
+            costs = spread((other.cpu_us / ours.cpu_us for ours, other in pairs), 2)
             print(f"engine : {name} = {rates} times the events/s, {costs} times less CPU")
     print(f"\nload average {os.getloadavg()[0]:.1f}\n", flush=True)

@@ -93,8 +93,10 @@ def installs(
             data["packages"] = [{**meant, "hashes": {"sha256": digest}}, packages[1]]
             data["requirements"] = []
             data["lock"] = {
-                f"{one['name']}=={one['version']}": [f"sha256:{one['hashes']['sha256']}"]
-                for one in (meant, packages[1])
+                f"{package['name']}=={package['version']}": [
+                    f"sha256:{package['hashes']['sha256']}"
+                ]
+                for package in (meant, packages[1])
             }
         identity = f"evt-{seed}-{number}"
         event = {

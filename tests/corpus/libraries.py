@@ -192,7 +192,9 @@ def _functions(source: bytes) -> Iterator[tuple[str, Class]]:
     for node in ast.parse(source).body:
         if isinstance(node, ast.FunctionDef) and not _runs(node.name):
             calls = [inner.func for inner in ast.walk(node) if isinstance(inner, ast.Call)]
-            fetches = any(isinstance(one, ast.Import | ast.ImportFrom) for one in ast.walk(node))
+            fetches = any(
+                isinstance(inner, ast.Import | ast.ImportFrom) for inner in ast.walk(node)
+            )
             safe = not fetches and not any(_runs(_last(call)) for call in calls)
             yield node.name, Class([], safe, use="ref")
 
@@ -242,8 +244,8 @@ def judge(known: Known) -> Iterator[tuple[str, str, str]]:
     """Yield module, name and use of each class that is made by nothing but its state."""
     named: dict[str, list[Class]] = {}
     for classes in known.values():
-        for name, one in classes.items():
-            named.setdefault(name, []).append(one)
+        for name, class_ in classes.items():
+            named.setdefault(name, []).append(class_)
     bad = modules("pickle")
     for module, classes in known.items():
         if module.split(".")[0] == "sympy":
@@ -254,9 +256,9 @@ def judge(known: Known) -> Iterator[tuple[str, str, str]]:
                     yield module, name, "expression"
         if module.split(".")[0] in bad:
             continue
-        for name, one in classes.items():
-            if one.use == "ref":
-                if one.restores:
+        for name, class_ in classes.items():
+            if class_.use == "ref":
+                if class_.restores:
                     yield module, name, "ref"
                 continue
             if not name.lstrip("_")[:1].isupper():
@@ -265,13 +267,13 @@ def judge(known: Known) -> Iterator[tuple[str, str, str]]:
                 continue
             if imports.judge_unlisted(module, name).level is imports.Level.DANGEROUS:
                 continue
-            if _ENUMERATIONS & set(one.bases):
+            if _ENUMERATIONS & set(class_.bases):
                 yield module, name, "call"
-            elif _is_plain(one, named, 0):
+            elif _is_plain(class_, named, 0):
                 yield module, name, "new"
                 if _descends(name, named, 0, _RECORDS):
                     yield module, name, "call"
-                if one.restorer:
+                if class_.restorer:
                     yield module, f"__pyx_unpickle_{name}", "call"
 
 

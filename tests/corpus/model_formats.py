@@ -121,11 +121,11 @@ def _hostile_gguf() -> Iterator[Sample]:
 
 def _hostile_onnx() -> Iterator[Sample]:
     node = onnx_node("Add")
-    for index, place in enumerate(
+    for index, path in enumerate(
         ("../../../etc/passwd", "/etc/shadow", "..\\..\\x", "C:\\x", "https://x.example/w",
          "a/../../b", "%2e%2e/x", "~/.ssh/id_rsa", "\\\\host\\share", "file:///etc/passwd")
     ):  # fmt: skip
-        yield f"on_place_{index}.onnx", onnx(node, initializers=[onnx_external(place)])
+        yield f"on_place_{index}.onnx", onnx(node, initializers=[onnx_external(path)])
     away = onnx_external("../x")
     yield "on_constant.onnx", onnx(onnx_node("Constant", "", message((1, "value"), (5, away))))
     yield "on_tensors.onnx", onnx(onnx_node("Op", "", message((1, "v"), (10, away))))

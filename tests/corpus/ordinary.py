@@ -328,7 +328,7 @@ def _whisper(sides: int = 8) -> bytes:
     head = b"lmgg" + struct.pack("<11i", 51864, 1500, 8, 2, 1, 448, 8, 2, 1, 80, 1)
     filters = struct.pack("<ii", 80, 4) + bytes(80 * 4 * 4)
     words = struct.pack("<i", 2) + b"".join(
-        struct.pack("<I", len(one)) + one for one in (b"a", b"bc")
+        struct.pack("<I", len(raw)) + raw for raw in (b"a", b"bc")
     )
     tensor = struct.pack("<iiii", 1, 8, 1, sides) + b"enc.bias" + bytes(2 * 8)
     return head + filters + words + tensor
@@ -456,7 +456,10 @@ def harmless() -> Iterator[Sample]:
     words = octets(pickle.dumps({"user_data": {}}, 4))
     document = stack_name("spacy.tokens.doc", "unpickle_doc") + b"(N" + words + octets(b"text")
     yield "document.pkl", PROTO4 + document + b"tR."
-    yield "vocabulary.pkl", PROTO4 + b"(" + b"".join(stack_name(*one) for one in vocabulary) + b"t."
+    yield (
+        "vocabulary.pkl",
+        PROTO4 + b"(" + b"".join(stack_name(*entry) for entry in vocabulary) + b"t.",
+    )
     yield "logger.pkl", pickle.dumps([logging.getLogger("a.b"), logging.getLogger()], 4)
     generics = [
         typing.Optional[int],

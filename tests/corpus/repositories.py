@@ -127,8 +127,8 @@ def hostile() -> Iterator[Sample]:
     yield "hf_processor/processor_config.json", _json({"chat_template": evil})
     yield "hf_file/chat_template.json", _json({"chat_template": evil})
     yield "hf_jinja/chat_template.jinja", evil.encode()
-    for index, place in enumerate(("../../../etc/passwd", "/etc/passwd", "https://x.example/w")):
-        yield f"hf_index_{index}/model.safetensors.index.json", _json({"weight_map": {"a": place}})
+    for index, path in enumerate(("../../../etc/passwd", "/etc/passwd", "https://x.example/w")):
+        yield f"hf_index_{index}/model.safetensors.index.json", _json({"weight_map": {"a": path}})
     yield (
         "hf_modules/modules.json",
         _json([{"idx": 0, "name": "0", "path": "", "type": "os.system"}]),

@@ -89,9 +89,9 @@ def onnx(
     metadata: list[tuple[str, str]] | None = None,
 ) -> bytes:
     graph = message(*[(1, node) for node in nodes], (2, "graph"))
-    graph += message(*[(5, one) for one in initializers or []])
+    graph += message(*[(5, initializer) for initializer in initializers or []])
     model = message((1, 8), (2, "exporter"), (7, graph), (8, message((1, ""), (2, 17))))
-    model += message(*[(25, one) for one in functions or []])
+    model += message(*[(25, function) for function in functions or []])
     return model + message(*[(14, message((1, k), (2, v))) for k, v in metadata or []])
 
 
@@ -197,13 +197,13 @@ def tflite(*operators: str | int, buffer_index: int = 0) -> bytes:
     out[0:4] = struct.pack("<I", root)
     start, places = patched_vector(len(operators))
     patch(slots[1], start)
-    for place, operator in zip(places, operators, strict=True):
+    for position, operator in zip(places, operators, strict=True):
         if isinstance(operator, int):
             code, _ = patched_table((), {3: operator})
-            patch(place, code)
+            patch(position, code)
         else:
             code, inner = patched_table((1,), {3: 32})
-            patch(place, code)
+            patch(position, code)
             patch(inner[1], text(operator))
     start, places = patched_vector(1)
     patch(slots[2], start)

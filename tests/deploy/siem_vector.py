@@ -9,4 +9,4 @@ from pyvrl import Transform
 
 given = json.load(sys.stdin)
 compiled = [Transform(condition) for condition in given["conditions"]]
-print(json.dumps([[one.remap(record) for one in compiled] for record in given["records"]]))
+print(json.dumps([[program.remap(record) for program in compiled] for record in given["records"]]))

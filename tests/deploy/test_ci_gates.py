@@ -61,7 +61,9 @@ def test_the_github_action_ends_as_the_gate_does(place: Path, code: int) -> None
     (step,) = action["runs"]["steps"]
     assert "${{" not in step["run"]  # an input inside a script would be code
     inputs = {"file": HOSTILE, "kind": "pip-report", "tenant": "acme"}
-    given = {name: str(one.get("default", "")) for name, one in action["inputs"].items()} | inputs
+    given = {
+        name: str(setting.get("default", "")) for name, setting in action["inputs"].items()
+    } | inputs
     variables = {
         name: given[re.fullmatch(r"\$\{\{ inputs\.([a-z-]+) \}\}", value)[1]]  # type: ignore[index]
         for name, value in step["env"].items()
@@ -134,7 +136,7 @@ def test_the_page_uses_the_templates_as_they_are() -> None:
     action = yaml.safe_load((CI / "github" / "action.yml").read_text())
     (used,) = [step for step in steps if "uses" in step]
     assert (ROOT / used["uses"] / "action.yml").samefile(CI / "github" / "action.yml")
-    required = {name for name, one in action["inputs"].items() if one.get("required")}
+    required = {name for name, setting in action["inputs"].items() if setting.get("required")}
     assert required <= used["with"].keys() <= action["inputs"].keys()
     assert used["with"]["file"] in steps[0]["run"]
     template = yaml.safe_load((CI / "gitlab.yml").read_text())

@@ -63,7 +63,7 @@ def test_images_of_others_are_pinned_by_digest() -> None:
     image = (DEPLOY.parent / "Dockerfile").read_text()
     stages = set(re.findall(r"^FROM .* AS (\S+)$", image, re.MULTILINE))
     named = set(re.findall(r"^FROM (\S+)|--from=(\S+)", image, re.MULTILINE))
-    used = {one for pair in named for one in pair if one} - stages
+    used = {name for pair in named for name in pair if name} - stages
     for path in DEPLOY.rglob("*.yaml"):
         used |= set(re.findall(r"^\s*-?\s*image: (\S+)$", path.read_text(), re.MULTILINE))
     assert used - {"tidewatch"}

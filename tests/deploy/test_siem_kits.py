@@ -96,7 +96,9 @@ def alerts():
         }
     again = {"severity": "High", "severity_id": 4}
     yield {**first, "metadata": {**first["metadata"], "uid": "alt-0"}, **again}
-    plainer = {name: one for name, one in first.items() if name not in {"assignee", "observables"}}
+    plainer = {
+        name: value for name, value in first.items() if name not in {"assignee", "observables"}
+    }
     yield {**plainer, "metadata": {**first["metadata"], "profiles": ["security_control"]}}
 
 
@@ -107,9 +109,9 @@ def filled(row):
     if not isinstance(row, dict):
         return row
     return {
-        name: json.loads(one) if name in {"unmapped", "data"} else filled(one)
-        for name, one in row.items()
-        if one is not None
+        name: json.loads(value) if name in {"unmapped", "data"} else filled(value)
+        for name, value in row.items()
+        if value is not None
     }
 
 

@@ -295,7 +295,7 @@ def test_the_examples_of_a_command_work(name: str, place: tuple[Path, dict[str, 
 
 def without(environment: dict[str, str], name: str) -> dict[str, str]:
     """Return an environment without a variable."""
-    return {one: value for one, value in environment.items() if one != name}
+    return {key: value for key, value in environment.items() if key != name}
 
 
 def interrupted(line: str, folder: Path, environment: dict[str, str], said: str) -> None:

@@ -154,10 +154,10 @@ class ForeignResponder:
                 verify(headers, record.value, ring, record.timestamp)
                 self._waiting.append(record)
                 # what waits for another command is carried out once that has succeeded
-                while ready := [one for one in self._waiting if self._may_run(one)]:
-                    for one in ready:
-                        self._waiting.remove(one)
-                        key, value, answer = self._answer(one)
+                while ready := [command for command in self._waiting if self._may_run(command)]:
+                    for command in ready:
+                        self._waiting.remove(command)
+                        key, value, answer = self._answer(command)
                         await publisher.put(
                             topic_name(self._settings, Channel.CONTAINMENT_RESULTS),
                             key,

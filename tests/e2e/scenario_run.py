@@ -147,10 +147,10 @@ def _collect(
         name: max(
             record.timestamp
             for record in chain.read(Channel.INTEL)
-            if record.key.decode() in {fact.key for fact in one.intel()}
+            if record.key.decode() in {fact.key for fact in scenario.intel()}
         )
-        for name, one in scenarios.items()
-        if one.expected.intel_after
+        for name, scenario in scenarios.items()
+        if scenario.expected.intel_after
     }
     incidents = {
         record.key.decode(): msgspec.json.decode(record.value, type=IncidentDocument)

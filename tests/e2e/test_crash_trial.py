@@ -98,9 +98,9 @@ def test_a_harassed_chain_puts_out_what_an_undisturbed_one_does(own_kafka, tmp_p
         got = results(chain)
     finally:
         done.set()
-        for one in (calm, chain):
-            if one is not None:
-                one.stop()
+        for trial in (calm, chain):
+            if trial is not None:
+                trial.stop()
 
     assert counted[0] >= 5
     assert expected.findings

@@ -39,7 +39,7 @@ async def produce(chain, records):
         places = [await delivery for delivery in pending]
     finally:
         await producer.stop()
-    return [f"{place.topic}-{place.partition}-{place.offset}" for place in places]
+    return [f"{position.topic}-{position.partition}-{position.offset}" for position in places]
 
 
 def other_topics():
@@ -88,17 +88,17 @@ def poisoned(kafka, tmp_path_factory):
         neighbours = iter(ordinary)
         sent = {"poison": [], "odd": [], "hostile": []}
         mixed = []
-        for kind, one in _in_turn(
+        for kind, record in _in_turn(
             ("poison", [(c, k, v, h) for c, k, v, h, _ in refused]),
-            ("odd", [one for _, _, one in odd_ones]),
+            ("odd", [record for _, _, record in odd_ones]),
             ("hostile", [(c, i, v, []) for c, i, v in hostile_ones]),
         ):
-            mixed.append((kind, one))
+            mixed.append((kind, record))
             mixed.extend(("neighbour", near) for near in [next(neighbours, None)] if near)
         mixed.extend(("neighbour", near) for near in neighbours)
-        places = asyncio.run(produce(chain, [one for _, one in mixed]))
-        for (kind, _), place in zip(mixed, places, strict=True):
-            sent.setdefault(kind, []).append(place)
+        places = asyncio.run(produce(chain, [record for _, record in mixed]))
+        for (kind, _), position in zip(mixed, places, strict=True):
+            sent.setdefault(kind, []).append(position)
         asyncio.run(produce(chain, other_topics()))
         chain.settle(SECONDS)
         alive = worker.poll() is None
@@ -151,8 +151,8 @@ def test_no_app_ended_or_was_started_again_and_the_worker_ends_well(poisoned):
 
 def test_each_poison_is_with_the_dead_letters_for_its_reason(poisoned):
     got = [
-        poisoned["letters"].get(place, {}).get("reason", b"none").decode()
-        for place in poisoned["sent"]["poison"]
+        poisoned["letters"].get(position, {}).get("reason", b"none").decode()
+        for position in poisoned["sent"]["poison"]
     ]
     assert got == poisoned["reasons"]
 
@@ -165,11 +165,13 @@ def test_what_is_odd_and_lawful_is_processed(poisoned):
 def test_each_hostile_event_has_an_outcome_and_breaks_no_check(poisoned):
     letters, assessed = poisoned["letters"], poisoned["assessed"]
     pairs = zip(poisoned["hostile"], poisoned["sent"]["hostile"], strict=True)
-    without = [one for one, place in pairs if one not in assessed and place not in letters]
+    without = [
+        event for event, position in pairs if event not in assessed and position not in letters
+    ]
     assert not [entry for entry in without if not entry.startswith("any-")]
     broken = [
-        (place, headers["error"])
-        for place, headers in letters.items()
+        (name, headers["error"])
+        for name, headers in letters.items()
         if headers["reason"] == reasons.CHECK_FAILED.encode()
     ]
     assert not broken

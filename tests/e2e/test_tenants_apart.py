@@ -210,7 +210,7 @@ def allow_printed(guarded, folder, run, tenants, options):
 
 SECRETS = {
     run: re.compile(
-        "|".join(re.escape(one) for name in others for one in (name, f"{name}-host")).encode(),
+        "|".join(re.escape(text) for name in others for text in (name, f"{name}-host")).encode(),
         re.IGNORECASE,
     )
     for run, others in OTHERS.items()

@@ -335,7 +335,9 @@ def named(tenant, messages):
 
 def severities(tenant, messages):
     """Return the severities that a tenant's messages say, the last one last."""
-    return [one["data"]["severity"] for one in messages if one["data"]["tenant"] == tenant]
+    return [
+        message["data"]["severity"] for message in messages if message["data"]["tenant"] == tenant
+    ]
 
 
 def tell(chain, events, pause):
@@ -378,7 +380,7 @@ def play(chain, root, harass=None):
         wait_until(
             chain,
             "less severe",
-            lambda step: "low" in {one.score.band for one in step.tenants if one.tenant == USER},
+            lambda step: "low" in {part.score.band for part in step.tenants if part.tenant == USER},
         )
         messages = notified(responder) if harass is None else []
         approved = proposed(case)

@@ -68,7 +68,7 @@ def kind_of(schema, document):
     """Return the type of a property; a named enumeration of strings is a string."""
     if "$ref" in schema:
         schema = document["$defs"][schema["$ref"].rsplit("/", 1)[-1]]
-        return "string" if all(isinstance(one, str) for one in schema.get("enum", [0])) else ""
+        return "string" if all(isinstance(value, str) for value in schema.get("enum", [0])) else ""
     return schema.get("type", schema.get("enum", ""))
 
 
@@ -102,20 +102,20 @@ def fields(schema, document, path=""):
 def test_the_published_schema_only_grows(channel):
     """No field goes, changes its type, or becomes required: what is on the broker stays valid."""
     old_schema, new_schema = published(channel), topic_schema(channel)
-    new = {place: (kind, needed) for place, kind, needed in fields(new_schema, new_schema)}
-    for place, kind, needed in fields(old_schema, old_schema):
-        assert place in new, f"{place} is gone"
-        assert kind is None or new[place][0] == kind, f"{place} changed its type"
-        assert needed or not new[place][1], f"{place} became required"
-    old_places = {place for place, _, _ in fields(old_schema, old_schema)}
+    new = {field: (kind, needed) for field, kind, needed in fields(new_schema, new_schema)}
+    for field, kind, needed in fields(old_schema, old_schema):
+        assert field in new, f"{field} is gone"
+        assert kind is None or new[field][0] == kind, f"{field} changed its type"
+        assert needed or not new[field][1], f"{field} became required"
+    old_fields = {field for field, _, _ in fields(old_schema, old_schema)}
     if channel in (*EVENTS, *READERS):
         # What is on the broker has no record of a type that is new.
-        types = {place.partition(">")[0] for place in old_places if place.startswith("<")}
+        types = {old.partition(">")[0] for old in old_fields if old.startswith("<")}
         added = [
-            place
-            for place, (_, needed) in new.items()
+            name
+            for name, (_, needed) in new.items()
             if needed
-            and place not in old_places
-            and (not place.startswith("<") or place.partition(">")[0] in types)
+            and name not in old_fields
+            and (not name.startswith("<") or name.partition(">")[0] in types)
         ]
         assert not added, f"new required fields {added}"

@@ -34,8 +34,8 @@ def partitions(records: Iterable[dict[str, Any]]) -> dict[tuple[str, str], list[
         uid = (record["metadata"]["uid"], record["time"])
         found[record["class_name"].lower().replace(" ", "_"), day][uid] = plain(record)
     return {
-        place: sorted(rows.values(), key=lambda row: (row["time"], row["metadata"]["uid"]))
-        for place, rows in found.items()
+        partition: sorted(rows.values(), key=lambda row: (row["time"], row["metadata"]["uid"]))
+        for partition, rows in found.items()
     }
 
 
@@ -44,9 +44,9 @@ def plain(value: Any, name: str = "") -> Any:  # noqa: ANN401 -- any JSON value
     if name in FREE and isinstance(value, dict):
         return json.dumps(value, sort_keys=True, ensure_ascii=False)
     if isinstance(value, dict):
-        return {key: plain(one, key) for key, one in value.items()}
+        return {key: plain(inner, key) for key, inner in value.items()}
     if isinstance(value, list):
-        return [plain(one, name) for one in value]
+        return [plain(inner, name) for inner in value]
     return value
 
 

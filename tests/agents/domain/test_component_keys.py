@@ -183,5 +183,5 @@ def texts_of(value, path=()):
         yield path
     elif isinstance(value, dict | list):
         items = value.items() if isinstance(value, dict) else enumerate(value)
-        for place, inner in items:
-            yield from texts_of(inner, (*path, place))
+        for step, inner in items:
+            yield from texts_of(inner, (*path, step))

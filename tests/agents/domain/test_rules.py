@@ -69,7 +69,7 @@ def test_each_rule_has_a_file_of_its_name_and_both_kinds_of_example():
 
 
 def test_practices_are_those_of_the_taxonomy():
-    practices = {one for kind in taxonomy().ioc_types.values() for one in kind.ssdf}
+    practices = {practice for kind in taxonomy().ioc_types.values() for practice in kind.ssdf}
     for rule in all_rules().values():
         assert set(rule.ssdf) <= practices, rule.id
 

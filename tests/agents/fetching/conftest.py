@@ -39,5 +39,5 @@ def fetcher():
         return one
 
     yield make
-    for one in made:
-        one.close()
+    for server in made:
+        server.close()

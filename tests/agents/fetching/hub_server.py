@@ -67,7 +67,7 @@ class HubServer:
 
     def point(self, group: str, ref: str, commit: str) -> None:
         """Let a reference of a group (branches, tags, converts, pullRequests) name a commit."""
-        kept = [one for one in self.refs[group] if one["ref"] != ref]
+        kept = [kept_ref for kept_ref in self.refs[group] if kept_ref["ref"] != ref]
         name = ref.rpartition("/")[2]
         self.refs[group] = [*kept, {"name": name, "ref": ref, "targetCommit": commit}]
         # Pull requests are named only to who asks for them, as the hub does.

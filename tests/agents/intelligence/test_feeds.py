@@ -44,8 +44,8 @@ def record(name="evil", **fields):
 def archive(*records, name="r{}.json"):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
-        for number, one in enumerate(records):
-            file.writestr(name.format(number), one)
+        for number, record in enumerate(records):
+            file.writestr(name.format(number), record)
     return buffer.getvalue()
 
 

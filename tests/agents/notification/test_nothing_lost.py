@@ -130,8 +130,8 @@ def test_the_last_state_is_sent_and_nothing_is_sent_twice(chosen, done):
         if thread.sent_ms is not None and not thread.now.acknowledged:
             wanted = [
                 number
-                for number, one in enumerate(chosen.routes[0].escalation, 1)
-                if thread.now.severity.rank >= one.min_severity.rank
+                for number, step in enumerate(chosen.routes[0].escalation, 1)
+                if thread.now.severity.rank >= step.min_severity.rank
             ]
             assert thread.step >= max(wanted, default=0)
 

@@ -62,8 +62,8 @@ def test_a_webhook_is_verified_by_the_library_of_its_receiver(web, secret):
     assert webhook.post(MESSAGE, hook(web, secret), datetime.now(UTC)).taken
     ((path, headers, body),) = web.got
     assert path == "/t0ken"
-    for one in (SECRET, OTHER):
-        document = standardwebhooks.Webhook(one).verify(body, headers)
+    for key in (SECRET, OTHER):
+        document = standardwebhooks.Webhook(key).verify(body, headers)
     assert document["type"] == "tidewatch.notification.opened"
     assert document["data"]["incident"] == "inc-1"
     assert headers["webhook-id"] == "ntf-1"

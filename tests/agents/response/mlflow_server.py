@@ -21,7 +21,7 @@ from schemas.components import digest_of_files
 
 ROOT = Path(__file__).resolve().parents[3]
 PLACES = (os.environ.get("MLFLOW_COMMAND", ""), str(ROOT / ".venv/mlflow/bin/mlflow"))
-COMMAND = next((found for place in PLACES if place and (found := shutil.which(place))), None)
+COMMAND = next((found for path in PLACES if path and (found := shutil.which(path))), None)
 
 
 class MlflowServer:

@@ -86,14 +86,14 @@ def test_a_dry_run_reports_and_does_nothing(bench: Bench) -> None:
     good = bench.version("r1", GOOD)
     spec = quarantine(bench, dry_run=True)
     before = bench.tree()
-    for one in (
+    for command in (
         spec,
         spec_of("rollback", rollback_version="r1", rollback_digest=good, dry_run=True),
         spec_of("block", dry_run=True),
         spec_of("capture-evidence", "s", dry_run=True),
     ):
-        outcome = bench.run(one).outcome
-        assert (outcome.status, outcome.results["dry_run"]) == (200, True), one.action
+        outcome = bench.run(command).outcome
+        assert (outcome.status, outcome.results["dry_run"]) == (200, True), command.action
         assert "would" in outcome.status_text
     assert bench.tree() == before
 

@@ -48,7 +48,7 @@ def test_a_quarantined_version_is_moved_whole_with_a_manifest(bench: Bench) -> N
 def test_the_digest_of_one_file_finds_its_version(bench: Bench) -> None:
     bench.version("r1", GOOD)
     bench.version("r2", BAD)
-    (file,) = (one for one in inventory(bench.model / "versions/r2") if "torch" in one.path)
+    (file,) = (file for file in inventory(bench.model / "versions/r2") if "torch" in file.path)
     assert bench.status(spec_of("quarantine", f"{MODEL}#{file.sha256}", digest=file.sha256)) == 200
     assert sorted(path.name for path in (bench.model / "versions").iterdir()) == ["r1"]
 

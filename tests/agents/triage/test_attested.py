@@ -249,8 +249,8 @@ def test_who_has_another_file_than_the_signed_one_is_alerted_in_full(order):
     """Without a signature it takes k others, and advises."""
     inputs = [wheel("a", BASE, OPERATORS), wheel("b", TUNED), wheel("c", BASE)]
     flow = flow_of("a", "b", "c")
-    for place in order:
-        flow.saw(inputs[place])
+    for index in order:
+        flow.saw(inputs[index])
     (alert,) = flow.alerts_of("b")
     (found,) = alert.findings
     assert found.severity.rank >= Severity.HIGH.rank
@@ -307,8 +307,8 @@ def test_scans_of_what_an_attested_publisher_signed_are_counted_in_every_tenant(
     """And a campaign is told to who has a component of the publisher."""
     inputs = [hostile(0, "a", OPERATORS), hostile(1, "a", OPERATORS), hostile(2, "b")]
     flow = flow_of("a", "b", "c")
-    for place in order:
-        flow.found(inputs[place])
+    for index in order:
+        flow.found(inputs[index])
     assert campaigns(flow) == {"b"}
     (alert,) = [view for view in flow.alerts_of("b") if view.root == PUBLISHER]
     told = msgspec.json.encode(alert).decode()

@@ -86,9 +86,9 @@ def test_a_hub_repository_has_events_of_its_own_under_each_of_its_names():
     body = orjson.loads(payload_of("huggingface.repo_content.json"))
     renamed = body | {"repo": body["repo"] | {"name": "meridian-labs/claims-reader"}}
     first, second = (
-        {event.id for event in adapt("huggingface", orjson.dumps(one), tenant="t",
+        {event.id for event in adapt("huggingface", orjson.dumps(payload), tenant="t",
                                      received_ms=RECEIVED_MS)}
-        for one in (body, renamed)
+        for payload in (body, renamed)
     )  # fmt: skip
     assert not first & second
 

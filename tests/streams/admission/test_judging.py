@@ -38,8 +38,8 @@ class Case:
     def __init__(self, *assessments: Assessment, ready: bool = True, **config: Any) -> None:
         self.config = AdmissionConfig(**{"tenants": {"ml-*": "acme", "g": "globex"}, **config})
         register = Register(self.config.tenants.values(), self.config.fail_on)
-        for one in assessments:
-            register.take(one)
+        for made in assessments:
+            register.take(made)
         self.knowledge = MemoryKnowledge()
         self.held = Held(self.config.tenants.values())
         self.known = Known(contents=register, held=self.held, knowledge=self.knowledge, ready=ready)

@@ -203,7 +203,7 @@ def test_check_reads_everything_and_names_what_it_can_not(
     model = tmp_path / "model"
     model.mkdir()
     (model / "m.bin").write_bytes(b"x")
-    named = [str(tmp_path / one) for one in ("requirements.txt", "model", "absent")]
+    named = [str(tmp_path / path) for path in ("requirements.txt", "model", "absent")]
     assert main(["baseline", *named, "--tenant", "acme", "--check", "--format", "json"]) == 2
     told = json.loads(capsys.readouterr().out)
     assert (told["read"], told["sent"]) == (2, 0)

@@ -41,8 +41,8 @@ async def publish(settings: Settings, assessments: Sequence[Assessment]) -> None
     """Write assessments as the checks do."""
     await ensure_topics(settings, channels=[Channel.ASSESSMENTS])
     async with delivering(settings) as publisher:
-        for one in assessments:
-            message = assessment_message(one, datetime.now(UTC))
+        for assessment in assessments:
+            message = assessment_message(assessment, datetime.now(UTC))
             topic = topic_name(settings, Channel.ASSESSMENTS)
             await publisher.put(topic, message.key.encode(), message.value, message.headers)
 

@@ -24,7 +24,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def listed(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     capsys.readouterr()
     assert main(["keys", "list", "--format", "json"]) == 0
-    return {one.pop("key"): one for one in json.loads(capsys.readouterr().out)}
+    return {binding.pop("key"): binding for binding in json.loads(capsys.readouterr().out)}
 
 
 ANN = ["keys", "create", "ann", "--actor", "ann@acme.example", "--tenant", "acme"]

@@ -118,11 +118,11 @@ def fill(
 ) -> int:
     """Put records into an index; return how many were not understood."""
     made, unreadable = [], 0
-    for channel, one in records:
+    for channel, record in records:
         if channel not in READ:
             continue
         try:
-            made += changes(channel, one, bound)
+            made += changes(channel, record, bound)
         except UnreadableError:
             unreadable += 1
     index.apply(made, {}, unreadable)

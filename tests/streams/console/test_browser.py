@@ -158,9 +158,9 @@ def test_a_console_without_records_or_broker_says_so(browser, tmp_path):
 def test_long_names_make_no_page_wider(browser, played, tmp_path):
     """Names without a place to break them, in each text of some records."""
     records = [
-        (channel, msgspec.structs.replace(one, value=lengthened(one.value)))
-        for channel, one in played.records
-        if channel in LISTED and one.value is not None
+        (channel, msgspec.structs.replace(record, value=lengthened(record.value)))
+        for channel, record in played.records
+        if channel in LISTED and record.value is not None
     ]
     made = indexed(tmp_path, records[-300:])
     with site(made) as long:
@@ -269,14 +269,14 @@ def test_a_graph_is_panned_zoomed_and_expanded_by_mouse_and_keys(browser, consol
 def wide(played, tmp_path) -> Iterator[tuple[Site, str]]:
     """A console with an incident of many systems, and the path of its page."""
     (*_, last) = (
-        one for channel, one in played.records
-        if channel is Channel.INCIDENTS and one.value is not None and b"litellm" in one.value
+        record for channel, record in played.records
+        if channel is Channel.INCIDENTS and record.value is not None and b"litellm" in record.value
     )  # fmt: skip
     document = msgspec.json.decode(last.value)
     first = document["systems"][0]
     document["systems"] = [
-        {**first, "system": f"node-{one:02}", "exposure": exposure}
-        for one, exposure in enumerate(["executed"] * 20 + ["delivered"] * 5)
+        {**first, "system": f"node-{number:02}", "exposure": exposure}
+        for number, exposure in enumerate(["executed"] * 20 + ["delivered"] * 5)
     ]
     record = msgspec.structs.replace(last, value=msgspec.json.encode(document))
     made = indexed(tmp_path, [(Channel.INCIDENTS, record)])
@@ -290,7 +290,7 @@ def test_a_graph_is_folded_and_unfolded_by_mouse_and_keys(browser, wide):
     visitor = Visitor(browser, own, OPERATOR)
     page = visitor.see(path)
     graph, spread = page.locator("#graph"), page.locator("#spread")
-    large, small = (graph.get_by_role("link", name=f"{one} systems") for one in (20, 5))
+    large, small = (graph.get_by_role("link", name=f"{count} systems") for count in (20, 5))
     expect(large).to_have_attribute("aria-expanded", "false")
     expect(small).to_have_attribute("aria-expanded", "true")
     expect(graph).not_to_contain_text("node-00")

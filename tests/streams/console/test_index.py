@@ -48,8 +48,8 @@ def contents(made: Index) -> dict[str, list[tuple]]:
 def small(played):
     """A few records of each channel, which tests may change."""
     found = {}
-    for channel, one in played.records:
-        found.setdefault(channel, []).append((channel, one))
+    for channel, entry in played.records:
+        found.setdefault(channel, []).append((channel, entry))
     return [entry for channel, many in found.items() for entry in many[:20]]
 
 
@@ -79,15 +79,15 @@ def test_one_that_is_missing_is_the_same_once_it_is_built_again(tmp_path, small)
 
 def test_rows_and_offsets_are_kept_together_or_not_at_all(own, small):
     def failing():
-        for channel, one in small:
-            yield from changes(channel, one)
+        for channel, entry in small:
+            yield from changes(channel, entry)
         raise sqlite3.OperationalError("disk full")
 
     with pytest.raises(ConsoleIndexError, match="disk full"):
         own.apply(failing(), {("t", 0): 7})
     assert own.begin("cluster|") == {}
     assert not contents(own)["cases"]
-    own.apply([row for channel, one in small for row in changes(channel, one)], {("t", 0): 7})
+    own.apply([row for channel, entry in small for row in changes(channel, entry)], {("t", 0): 7})
     assert own.begin("cluster|") == {("t", 0): 7}
     assert contents(own)["cases"]
 
@@ -136,7 +136,7 @@ def test_one_of_another_layout_or_damaged_is_built_anew(tmp_path, small, damage)
 
 
 def test_a_deleted_incident_is_gone_with_its_text(own, played):
-    (incident,) = [one for channel, one in played.records if channel is Channel.INCIDENTS][-1:]
+    (incident,) = [entry for channel, entry in played.records if channel is Channel.INCIDENTS][-1:]
     fill(own, [(Channel.INCIDENTS, incident)])
     reader = Reader(own, OPERATOR)
     (row,) = reader.cases(CaseSelection(open=False)).rows
@@ -147,7 +147,7 @@ def test_a_deleted_incident_is_gone_with_its_text(own, played):
 
 
 def test_a_later_record_takes_the_place_of_an_earlier_one_in_searches_as_well(own, played):
-    incident = next(one for channel, one in played.records if channel is Channel.INCIDENTS)
+    incident = next(entry for channel, entry in played.records if channel is Channel.INCIDENTS)
     for title in ("zebra crossing", "okapi crossing"):
         value = edited(incident.value, title=title)
         fill(own, [(Channel.INCIDENTS, msgspec.structs.replace(incident, value=value))])
@@ -167,7 +167,7 @@ def test_what_is_no_document_of_its_topic_is_counted_and_passed_over(own):
 
 @pytest.mark.parametrize("channel", [Channel.IOCS, Channel.ALERTS, Channel.POLICY])
 def test_a_document_of_another_topic_is_refused(channel, played):
-    other = next(one for found, one in played.records if found is Channel.INTEL)
+    other = next(entry for found, entry in played.records if found is Channel.INTEL)
     with pytest.raises(UnreadableError):
         changes(channel, other)
 
@@ -193,7 +193,7 @@ def test_a_tenant_with_too_many_loses_its_own_oldest_and_no_others(tmp_path, sma
 def test_closed_incidents_go_before_open_ones(own, played, monkeypatch):
     monkeypatch.setattr(index_module, "_TRIM_EVERY", 1.0)
     own.limits = Limits(incidents=2)
-    incident = next(one for channel, one in played.records if channel is Channel.INCIDENTS)
+    incident = next(entry for channel, entry in played.records if channel is Channel.INCIDENTS)
     for number, status in enumerate(("new", "closed", "new", "new")):
         value = edited(incident.value, id=f"inc-{number}", status=status)
         fill(own, [(Channel.INCIDENTS, msgspec.structs.replace(incident, value=value))])
@@ -338,9 +338,9 @@ def test_a_query_that_takes_too_long_is_ended(index, monkeypatch):
 def test_a_viewer_is_told_of_changes_of_their_own_tenants_alone(own, played):
     alerts = {
         tenant: next(
-            one
-            for channel, one in played.records
-            if channel is Channel.ALERTS and one.key.endswith(f"|{tenant}".encode())
+            entry
+            for channel, entry in played.records
+            if channel is Channel.ALERTS and entry.key.endswith(f"|{tenant}".encode())
         )
         for tenant in ("acme", "globex")
     }

@@ -26,7 +26,7 @@ MADE = 60
 
 def last_of(played, channel: Channel) -> list[dict]:
     """Return the last document of each key."""
-    found = {one.key: one.value for of, one in played.records if of is channel}
+    found = {entry.key: entry.value for of, entry in played.records if of is channel}
     return [orjson.loads(value) for value in found.values() if value is not None]
 
 
@@ -66,8 +66,11 @@ def figures(documents, tmp_path_factory):
     made = indexed(
         tmp_path_factory.mktemp("figures"),
         [
-            (Channel.INCIDENTS, record(Channel.INCIDENTS, one["id"], orjson.dumps(one), offset=at))
-            for at, one in enumerate(documents)
+            (
+                Channel.INCIDENTS,
+                record(Channel.INCIDENTS, document["id"], orjson.dumps(document), offset=at),
+            )
+            for at, document in enumerate(documents)
         ],
     )
     yield made
@@ -83,7 +86,7 @@ def by_tenant(text: str) -> dict[str, list[int]]:
     """Return the rows of the page's table: critical, high, medium and all."""
     table = text.partition('id="tenants"')[2].partition("</section>")[0].replace("<wbr>", "")
     rows = re.findall(r'<th scope="row"><a [^>]*>([^<]+)</a></th>(.*?)</tr>', table, re.DOTALL)
-    return {name: [int(one) for one in re.findall(r">(\d+)<", cells)] for name, cells in rows}
+    return {name: [int(text) for text in re.findall(r">(\d+)<", cells)] for name, cells in rows}
 
 
 def row_of(severities: Counter) -> list[int]:
@@ -94,24 +97,24 @@ def row_of(severities: Counter) -> list[int]:
 def test_what_is_open_and_waits_is_that_of_the_incidents(figures, documents):
     with site(figures) as made:
         text = made.browser(OPERATOR).get("/").text
-    still = [one for one in documents if one["status"] not in ENDED]
+    still = [document for document in documents if document["status"] not in ENDED]
     assert 0 < len(still) < MADE
-    severities = Counter(str(one["score"]["band"]) for one in still)
+    severities = Counter(str(document["score"]["band"]) for document in still)
     assert by_severity(text) == {severity.value: severities[severity] for severity in Severity}
     parts: dict[str, Counter] = {}
-    for part in (part for one in still for part in one["tenants"]):
+    for part in (part for document in still for part in document["tenants"]):
         if part["status"] not in ENDED:
             parts.setdefault(part["tenant"], Counter())[str(part["score"]["band"])] += 1
     assert by_tenant(text) == {name: row_of(found) for name, found in parts.items()}
-    states = Counter(command["state"] for one in still for command in one["commands"])
-    tasks = Counter(task["state"] for one in still for task in one["tasks"])
+    states = Counter(command["state"] for document in still for command in document["commands"])
+    tasks = Counter(task["state"] for document in still for task in document["tasks"])
     waiting = text.partition('id="waits"')[2].partition("</section>")[0]
-    numbers = [int(one.replace(",", "")) for one in re.findall(r">([\d,]+) ", waiting)]
+    numbers = [int(text.replace(",", "")) for text in re.findall(r">([\d,]+) ", waiting)]
     assert numbers == [
         states["proposed"],
         states["failed"] + states["expired"],
-        sum(not any(part.get("assignee") for part in one["tenants"]) for one in still),
-        sum(one["status"] == "new" for one in still),
+        sum(not any(part.get("assignee") for part in document["tenants"]) for document in still),
+        sum(document["status"] == "new" for document in still),
         tasks["open"],
     ]
 
@@ -119,12 +122,18 @@ def test_what_is_open_and_waits_is_that_of_the_incidents(figures, documents):
 @pytest.mark.parametrize("days", [30, 365])
 def test_times_are_those_of_the_incidents_of_the_last_days(figures, documents, days):
     since = NOW - timedelta(days=days)
-    young = [one for one in documents if datetime.fromisoformat(one["first_seen"]) >= since]
-    told = [one["processing"] for one in young]
+    young = [
+        document
+        for document in documents
+        if datetime.fromisoformat(document["first_seen"]) >= since
+    ]
+    told = [document["processing"] for document in young]
     detect = sorted(
-        one["seconds_to_detect"] for one in told if one["seconds_to_detect"] and not one["retro"]
+        times["seconds_to_detect"]
+        for times in told
+        if times["seconds_to_detect"] and not times["retro"]
     )
-    contain = sorted(one["seconds_to_contain"] for one in told if one["seconds_to_contain"])
+    contain = sorted(times["seconds_to_contain"] for times in told if times["seconds_to_contain"])
     found = Reader(figures, OPERATOR).times(round(since.timestamp() * 1000))
     for figure, values in zip(found, (detect, contain), strict=True):
         assert figure.count == len(values) > 0
@@ -136,11 +145,11 @@ def test_times_are_those_of_the_incidents_of_the_last_days(figures, documents, d
 @pytest.mark.parametrize("viewer", [ACME, GLOBEX], ids=["acme", "globex"])
 def test_a_tenant_counts_its_own_alerts_alone(console, played, viewer):
     (tenant,) = viewer.tenants
-    alerts = {one["metadata"]["uid"]: one for one in last_of_each(played)}.values()
+    alerts = {alert["metadata"]["uid"]: alert for alert in last_of_each(played)}.values()
     own = Counter(
-        one["severity"].lower()
-        for one in alerts
-        if one["metadata"]["tenant_uid"] == tenant and one["unmapped"]["status"] not in ENDED
+        alert["severity"].lower()
+        for alert in alerts
+        if alert["metadata"]["tenant_uid"] == tenant and alert["unmapped"]["status"] not in ENDED
     )
     assert own
     text = console.browser(viewer).get("/").text
@@ -151,7 +160,7 @@ def test_a_tenant_counts_its_own_alerts_alone(console, played, viewer):
 def last_of_each(played) -> list[dict]:
     """Return the alerts in their order: the topic is not compacted."""
     return [
-        orjson.loads(one.value)
-        for of, one in played.records
-        if of is Channel.ALERTS and one.value is not None
+        orjson.loads(entry.value)
+        for of, entry in played.records
+        if of is Channel.ALERTS and entry.value is not None
     ]

@@ -179,12 +179,12 @@ def test_intelligence_is_the_operators(console):
 def test_names_that_are_hostile_are_text_on_every_page(played, tmp_path):
     """Each text of some records is hostile; every page that shows them is read."""
     records = []
-    for channel, one in played.records:
+    for channel, entry in played.records:
         if channel not in {Channel.INCIDENTS, Channel.ALERTS, Channel.IOCS, Channel.OBSERVATIONS,
                            Channel.HOLDS, Channel.INTEL, Channel.OPERATOR_ALERTS,
-                           Channel.POLICY} or one.value is None:  # fmt: skip
+                           Channel.POLICY} or entry.value is None:  # fmt: skip
             continue
-        records.append((channel, msgspec.structs.replace(one, value=poisoned(one.value))))
+        records.append((channel, msgspec.structs.replace(entry, value=poisoned(entry.value))))
     with site(indexed(tmp_path, records[-400:] + records[:200])) as made:
         pages = made.browser(OPERATOR).crawl(8)
     shown_on = 0
@@ -415,9 +415,9 @@ def test_an_open_page_is_told_of_changes_that_it_may_show(played, tmp_path):
     own = indexed(tmp_path, [])
     by_tenant = {
         tenant: next(
-            one
-            for channel, one in played.records
-            if channel is Channel.ALERTS and one.key.endswith(f"|{tenant}".encode())
+            entry
+            for channel, entry in played.records
+            if channel is Channel.ALERTS and entry.key.endswith(f"|{tenant}".encode())
         )
         for tenant in ("acme", "globex")
     }

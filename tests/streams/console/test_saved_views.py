@@ -58,7 +58,7 @@ def test_a_form_of_another_session_saves_and_deletes_nothing(desk):
         fields = {"csrf": desk.browser(ACME).csrf(), "name": "kept", "query": "q=x"}
         assert browser.post(path, fields).status_code == 403
         assert browser.get(path).status_code in {404, 405}
-    assert [one.query for one in desk.services.saved.of(READER.name)] == [""]
+    assert [view.query for view in desk.services.saved.of(READER.name)] == [""]
 
 
 @pytest.mark.parametrize("name", ["", "  ", "x" * (NAME + 1), "a\u202eb", "a\x1b[2J"])

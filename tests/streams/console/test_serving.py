@@ -41,8 +41,10 @@ CONFIG = ConsoleConfig(listen=Address(port=0))
 async def published(settings: Settings, records) -> None:
     await ensure_topics(settings)
     async with delivering(settings) as publisher:
-        for channel, one in records:
-            await publisher.put(topic_name(settings, channel), one.key, one.value, one.headers)
+        for channel, entry in records:
+            await publisher.put(
+                topic_name(settings, channel), entry.key, entry.value, entry.headers
+            )
 
 
 async def decisions(settings: Settings) -> list[Decision]:
@@ -78,7 +80,9 @@ def test_it_shows_what_is_there_and_what_comes_and_goes_on_after_a_restart(
     flow = played.flow
     settings = load_settings(kafka=kafka, topic_prefix="console.", partitions=2, state_dir=tmp_path)
     incidents = {
-        one.key: (channel, one) for channel, one in played.records if channel is Channel.INCIDENTS
+        entry.key: (channel, entry)
+        for channel, entry in played.records
+        if channel is Channel.INCIDENTS
     }
     first, *others = incidents.values()
 

@@ -39,4 +39,4 @@ def test_a_file_is_not_kept_for_ever():
     assert kept.find("ann", digest) is None
     later = kept.keep("bob", file("b"))
     assert kept.find("bob", later) == (file("b"), None)
-    assert not any(kept.find(f"s{number}", one) for number, one in enumerate(others))
+    assert not any(kept.find(f"s{number}", key) for number, key in enumerate(others))

@@ -27,7 +27,9 @@ def test_an_event_arrives_through_the_gateway_as_it_was(kafka: str, tmp_path: Pa
         arrival = await through_gateway(settings, record, tmp_path / "demo")
         assert arrival.status == 202
         topic = topic_name(settings, CHANNEL_OF_TYPE[record.event.type])
-        (found,) = [one async for one in read_topic(settings, topic, from_start=True, follow=False)]
+        (found,) = [
+            record async for record in read_topic(settings, topic, from_start=True, follow=False)
+        ]
         assert found.key == event_key(record.event).encode()
         assert found.value == record.value
 

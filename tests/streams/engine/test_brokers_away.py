@@ -87,10 +87,10 @@ def test_brokers_that_come_and_go_are_logged_once_a_minute(
     began = len(lines(worker))
     for number, node in enumerate(LEAVING):
         cluster.stop(node)
-        on_three.send(*[(f"k{one}", {"id": f"{number}-{one}"}) for one in range(EVENTS)])
+        on_three.send(*[(f"k{event}", {"id": f"{number}-{event}"}) for event in range(EVENTS)])
         wait_for(on_three.outputs, "some came through", SECONDS)
         cluster.start(node)
-    wanted = {f"{number}-{one}" for number in range(len(LEAVING)) for one in range(EVENTS)}
+    wanted = {f"{number}-{event}" for number in range(len(LEAVING)) for event in range(EVENTS)}
     on_three.wait_outputs(wanted)
     assert not worker.ended()
     check_bounded(worker)

@@ -109,16 +109,16 @@ def test_a_producer_has_its_own_proof_unless_another_is_named() -> None:
 def test_no_tenant_fills_the_room_of_another() -> None:
     room = Room(1_000_000, ["acme", "globex"], 100_000)
     taken = []
-    while (one := room.reserve("acme", 90_000, proved=True)) is not None:
-        taken.append(one)
+    while (lease := room.reserve("acme", 90_000, proved=True)) is not None:
+        taken.append(lease)
     assert len(taken) > 5
     other = room.reserve("globex", 100_000, proved=True)
     assert other is not None
-    for one in (*taken, *taken, other):
-        one.release()  # twice is the same as once
+    for lease in (*taken, *taken, other):
+        lease.release()  # twice is the same as once
     again = []
-    while (one := room.reserve("acme", 90_000, proved=True)) is not None:
-        again.append(one)
+    while (lease := room.reserve("acme", 90_000, proved=True)) is not None:
+        again.append(lease)
     assert len(again) == len(taken)
 
 

@@ -181,7 +181,8 @@ class Running:
         async def read() -> list[Any]:
             topic = topic_name(self.settings, channel)
             return [
-                one async for one in read_topic(self.settings, topic, from_start=True, follow=False)
+                record
+                async for record in read_topic(self.settings, topic, from_start=True, follow=False)
             ]
 
         return asyncio.run(read())
@@ -363,7 +364,7 @@ def test_the_description_is_true(gateway: Running) -> None:
         (route.path.replace(":path}", "}"), method.lower())
         for route in served
         for method in (route.methods or set()) - {"HEAD"}
-    } == {(path, method) for path, one in described["paths"].items() for method in one}
+    } == {(path, method) for path, methods in described["paths"].items() for method in methods}
     schemas = described["components"]["schemas"]
     good, hub = event(id="described"), {"X-Webhook-Secret": SECRET}
     for path, body, headers, status in (
@@ -577,7 +578,7 @@ def test_slow_and_bad_clients_and_a_restart_lose_and_add_nothing(
     assert gateway.ids(Channel.PIPELINE_RUN) == []
     letters = {letter.key: letter for letter in gateway.letters()}
     assert senders.letters
-    assert senders.letters.items() <= {key: one.value for key, one in letters.items()}.items()
+    assert senders.letters.items() <= {key: letter.value for key, letter in letters.items()}.items()
     text = gateway.log.read_text()
     assert "Traceback" not in text
     assert SECRET not in text

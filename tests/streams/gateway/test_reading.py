@@ -198,8 +198,8 @@ def test_every_producers_payload_is_read_and_twice_it_is_the_same(name: str, kin
     first, again = hook(kind, body), hook(kind, body)
     assert [entry.event.id for entry in first] == [entry.event.id for entry in again]
     assert {entry.event.tenantid for entry in first} == {TENANT}
-    for one in first:
-        read_event(one.value, (CONTENT_TYPE,), timestamp_ms=NOW_MS, max_bytes=MAX)
+    for record in first:
+        read_event(record.value, (CONTENT_TYPE,), timestamp_ms=NOW_MS, max_bytes=MAX)
 
 
 def test_one_address_takes_all_that_github_sends() -> None:

@@ -130,7 +130,7 @@ def test_no_reason_breaks_out_of_a_page(text: str, kind: str) -> None:
     entry = Entry(file=FILE, url="../x", yanked=text or True, metadata=False)
     text = text.encode("utf-8", "replace").decode()
     written = (json_page if kind == JSON_TYPE else html_page)("demo", [entry])
-    assert [one.filename for one in read_page(written, kind, BASE)] == [FILE.filename]
+    assert [file.filename for file in read_page(written, kind, BASE)] == [FILE.filename]
 
 
 @settings(max_examples=100)

@@ -146,7 +146,7 @@ def place(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Itera
     with running() as upstream, running() as hosts:
 
         def listed(name: str, *releases: tuple[str, datetime]) -> None:
-            files = [release(hosts, folder, name, *one) for one in releases]
+            files = [release(hosts, folder, name, *spec) for spec in releases]
             list_project(upstream, name, files)
 
         listed("demo", ("1.0", OLD), ("1.1", OLD), ("2.0", YOUNG))

@@ -32,8 +32,8 @@ class Behind:
 
     async def create_topics(self, new: list[Any]) -> Any:
         # another process made it first, with more partitions
-        self.made = {one.name: one.num_partitions + 1 for one in new}
-        return SimpleNamespace(topic_errors=[(one.name, 36, "exists") for one in new])
+        self.made = {topic.name: topic.num_partitions + 1 for topic in new}
+        return SimpleNamespace(topic_errors=[(topic.name, 36, "exists") for topic in new])
 
     async def list_topics(self) -> list[str]:
         return [] if self.made and self._late() else list(self.made) or list(self.set)
@@ -42,13 +42,15 @@ class Behind:
         return [{"topic": name, "partitions": range(self.made.get(name, 1))} for name in names]
 
     async def alter_configs(self, resources: list[Any]) -> list[Any]:
-        self.set = {one.name: one.configs for one in resources}
+        self.set = {resource.name: resource.configs for resource in resources}
         return [SimpleNamespace(resources=[(0, "")])]
 
     async def describe_configs(self, resources: list[Any]) -> list[Any]:
         late = not self.set or self._late()
         value = "CreateTime" if late else BROKERS_TIME
-        answers = [(0, "", 2, one.name, [(TIMESTAMP_TYPE, value, False, 1)]) for one in resources]
+        answers = [
+            (0, "", 2, resource.name, [(TIMESTAMP_TYPE, value, False, 1)]) for resource in resources
+        ]
         return [SimpleNamespace(resources=answers)]
 
     async def close(self) -> None:

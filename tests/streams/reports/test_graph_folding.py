@@ -25,8 +25,8 @@ NOTHING = Folding(Fold.NOTHING)
 
 def spread(serving: int, staged: int = 0) -> Graph:
     """Return a graph of one model that was made from the root, and its systems."""
-    systems = {f"acme / s-{one:03}": "serving since 2026" for one in range(serving)}
-    systems |= {f"acme / t-{one:03}": "staged since 2026" for one in range(staged)}
+    systems = {f"acme / s-{number:03}": "serving since 2026" for number in range(serving)}
+    systems |= {f"acme / t-{number:03}": "staged since 2026" for number in range(staged)}
     return Graph(
         root="model:hub/base",
         children={"model:hub/base": ("model:hub/tuned",), "model:hub/tuned": tuple(systems)},
@@ -106,14 +106,14 @@ def drawn(graph: Graph, folding: Folding) -> Drawn:
     made = folded(graph, folding)
     picture = ET.fromstring(svg(made.graph, switches=made.switches))
     found = picture.iter("{http://www.w3.org/2000/svg}a")
-    return Drawn({one.attrib["id"]: one for one in found}, "".join(picture.itertext()))
+    return Drawn({verdict.attrib["id"]: verdict for verdict in found}, "".join(picture.itertext()))
 
 
 def test_the_drawing_has_a_switch_for_what_folds():
     graph = spread(GROUP_SHOWN + 1)
     made = folded(graph, Folding())
     picture = drawn(graph, Folding())
-    assert set(picture.links) == {f"fold-{one.key}" for one in made.switches.values()}
+    assert set(picture.links) == {f"fold-{switch.key}" for switch in made.switches.values()}
     group = picture.links[f"fold-{made.switches[group_of(made)].key}"]
     assert group.attrib["aria-expanded"] == "false"
     assert group.attrib["aria-label"] == f"+ {GROUP_SHOWN + 1} systems serving"
@@ -123,16 +123,16 @@ def test_the_drawing_has_a_switch_for_what_folds():
 
 @pytest.mark.parametrize("hostile", ['"><script>alert(1)</script>', "\x00\x1b[2J", "a\u202eb"])
 def test_what_an_event_named_becomes_no_markup(hostile):
-    names = tuple(f"{hostile}{one}" for one in range(GROUP_OF))
+    names = tuple(f"{hostile}{number}" for number in range(GROUP_OF))
     graph = Graph(root="r", children={"r": (hostile,), hostile: names}, systems={})
     text = svg(folded(graph, NOTHING).graph, switches=folded(graph, NOTHING).switches)
-    kinds = {one.tag.rpartition("}")[2] for one in ET.fromstring(text).iter()}
+    kinds = {element.tag.rpartition("}")[2] for element in ET.fromstring(text).iter()}
     assert kinds == {"svg", "style", "path", "g", "title", "rect", "text", "a"}
     assert "\x1b" not in text
 
 
 def test_an_address_says_what_is_folded_and_nothing_else():
-    keys = [f"{one:010x}" for one in range(MOST_TURNED + 5)]
+    keys = [f"{number:010x}" for number in range(MOST_TURNED + 5)]
     assert folding_of("all", ".".join(keys[:2])) == Folding(Fold.ALL, frozenset(keys[:2]))
     assert folding_of("sideways", "<b>.." + keys[0]) == Folding(turned=frozenset(keys[:1]))
     full = folding_of("", ".".join(keys))
@@ -157,7 +157,7 @@ def test_nothing_but_what_is_folded_is_missing(graph, fold, data):
     there = shown(made.graph) | made.graph.groups.keys() | {graph.root}
     closed = {node for node in there if node in made.switches and not made.switches[node].open}
     hidden = shown(graph) - there
-    assert hidden <= {one for node in closed for one in descendants(grouped(graph), node)}
+    assert hidden <= {key for node in closed for key in descendants(grouped(graph), node)}
     assert shown(folded(graph, NOTHING).graph) == shown(graph)
     ET.fromstring(svg(made.graph, switches=made.switches))
 

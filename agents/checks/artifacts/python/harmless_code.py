@@ -118,9 +118,9 @@ def source_fault(text: str, libraries: Collection[str]) -> str:
             continue
         if isinstance(node, ast.Import | ast.ImportFrom):
             named = [alias.name for alias in node.names]
-            places = [node.module or ""] if isinstance(node, ast.ImportFrom) else named
-            if any(place.partition(".")[0] not in libraries for place in places):
-                return f"its code imports {places[0][:60]}"
+            modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else named
+            if any(module.partition(".")[0] not in libraries for module in modules):
+                return f"its code imports {modules[0][:60]}"
         for name in _names(node):
             if not harmless_names((name,)):
                 return f"its code uses {name!r}"

@@ -29,7 +29,7 @@ def test_the_corpus_is_broad(outcomes):
 
 def test_of_hostile_files_97_percent_are_malicious_and_none_is_clean(outcomes):
     found = outcomes["hostile"]
-    missed = {name: one for name, one in found.items() if one is not Verdict.MALICIOUS}
+    missed = {name: verdict for name, verdict in found.items() if verdict is not Verdict.MALICIOUS}
     assert Verdict.CLEAN not in missed.values(), missed
     assert len(missed) <= 0.03 * len(found), missed
 

@@ -89,7 +89,11 @@ def test_installed_names_are_judged_alike_if_they_were_unknown():
 def test_of_all_known_names_one_in_a_thousand_is_above_low_if_it_were_unknown():
     names = name_table().known
     verdicts = [judge_unknown(name, name_index()) for name in names]
-    above = [one for one in verdicts if one is not None and one.severity is not Severity.LOW]
+    above = [
+        verdict
+        for verdict in verdicts
+        if verdict is not None and verdict.severity is not Severity.LOW
+    ]
     assert len(above) <= len(names) / 1000
 
 

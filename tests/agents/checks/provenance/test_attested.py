@@ -95,7 +95,7 @@ def pushed(raw, *, operators=(), tenants=None, policy=None, files=FILES, **data)
     )
     event = msgspec.structs.replace(event, position=(1, "events", 0, 1))
     request = plan_scan(event, knowledge.policy("tenant-a"))
-    fetch = MemoryFetch({f"file:///m/{name}": one for name, one in contents.items()})
+    fetch = MemoryFetch({f"file:///m/{name}": raw for name, raw in contents.items()})
     return asyncio.run(scan_push(request, knowledge, fetch, by_content, now_ms=1))
 
 
@@ -207,8 +207,8 @@ def test_who_signed_a_file_and_speaks_of_the_publisher_is_known_as_it():
     ]
     assert [by.kind for by in found.publisher_attested] == [BasisKind.ATTESTED]
     for names in (("model:huggingface/acme-labs/*",), ()):
-        for one in pushed(raw, operators=[names]).detections:
-            assert not one.publisher_attested
+        for of_file in pushed(raw, operators=[names]).detections:
+            assert not of_file.publisher_attested
 
 
 def test_a_hostile_file_that_is_laid_beside_signed_ones_is_not_the_publishers():

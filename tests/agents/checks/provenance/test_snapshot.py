@@ -114,10 +114,10 @@ def test_every_read_must_meet_what_was_read_before():
     assert snapshot.read(source, len(raw) - 5, 100) == raw[-5:]
     assert snapshot.read(source, len(raw), 1) == b""
     assert snapshot.sha256(MemorySource(raw)) == sha(raw)
-    for place in (0, BLOCK, len(raw) - 1):
-        other = raw[:place] + bytes([raw[place] ^ 1]) + raw[place + 1 :]
+    for offset in (0, BLOCK, len(raw) - 1):
+        other = raw[:offset] + bytes([raw[offset] ^ 1]) + raw[offset + 1 :]
         with pytest.raises(FetchError, match="changed"):
-            snapshot.read(MemorySource(other), place, 1)
+            snapshot.read(MemorySource(other), offset, 1)
     unread = Snapshot()
     unread.read(source, 0, 1)
     beyond = raw[:-1] + b"x"

@@ -141,7 +141,7 @@ class Play:
             if spec.undoes is not None:
                 assert not thing.standing(), "released while a reason stands"
                 assert not thing.overflowed, "released though reasons overflowed"
-                kept = [place for place in self.kept if place[0] == thing.key]
+                kept = [hold for hold in self.kept if hold[0] == thing.key]
                 assert not kept, "released without a person what a closed incident contains"
                 assert spec.undoes == self.latest[thing.key], "it undoes what another command did"
             else:
@@ -342,8 +342,11 @@ def test_any_order_of_incidents_leads_to_the_same_reasons_and_the_same_end(said,
     ends = []
     for mixed in (False, True):
         play = Play()
-        queues = {incident: [one for one in said if one[0] == incident] for incident in INCIDENTS}
-        order = [one[0] for one in said]
+        queues = {
+            incident: [message for message in said if message[0] == incident]
+            for incident in INCIDENTS
+        }
+        order = [message[0] for message in said]
         if mixed:
             chance.shuffle(order)
         for who in order:

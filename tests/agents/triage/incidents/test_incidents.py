@@ -262,7 +262,7 @@ def test_what_is_taken_back_is_taken_back_in_order():
     decide(flow, DecisionKind.FALSE_POSITIVE, 61, tenant="a")
     undone = {command.action: command for command in flow.issued if command.undoes}
     assert undone["restore"].command_id in undone["roll-forward"].after
-    assert set(undone["roll-forward"].after) <= {one.command_id for one in undone.values()}
+    assert set(undone["roll-forward"].after) <= {command.command_id for command in undone.values()}
 
 
 def test_an_exposure_is_not_published_before_its_finding():

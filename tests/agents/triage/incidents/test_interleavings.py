@@ -197,11 +197,11 @@ def decided(calm: Results) -> list[Decision]:
         )
         chosen: list[tuple[DecisionKind, str | None, str | None]] = [
             (
-                DecisionKind.REJECT if place % 2 else DecisionKind.APPROVE,
+                DecisionKind.REJECT if index % 2 else DecisionKind.APPROVE,
                 spec["tenant"],
                 spec["command_id"],
             )
-            for place, spec in enumerate(proposed[:8])
+            for index, spec in enumerate(proposed[:8])
         ]
         chosen.append((kinds[number % 4], tenant, None))
         if number % 2:
@@ -214,17 +214,17 @@ def decided(calm: Results) -> list[Decision]:
             chosen.append((DecisionKind.SEVERITY, None, "low" if number % 2 else COMPUTED))
         made += [
             Decision(
-                id=f"{incident}-{place}",
+                id=f"{incident}-{index}",
                 incident=incident,
                 actor="someone",
                 decision=kind,
                 reason="to see",
-                time=START + timedelta(hours=2, minutes=place),
+                time=START + timedelta(hours=2, minutes=index),
                 tenant=whose,
                 target=target,
                 expires=START + timedelta(days=9) if kind is DecisionKind.SUPPRESS else None,
             )
-            for place, (kind, whose, target) in enumerate(chosen)
+            for index, (kind, whose, target) in enumerate(chosen)
         ]
     return made
 

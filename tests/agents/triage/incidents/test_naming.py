@@ -102,7 +102,7 @@ def test_a_version_is_named_by_its_key_and_with_the_digest_that_systems_report(o
         since=at(2),
         version="r2",
     )
-    systems = [[system, other, third][place] for place in order]
+    systems = [[system, other, third][index] for index in order]
     chosen = plan("inc-1", "a", grounds[:: -1 if order[0] else 1], systems, (), Policy(tenant="a"))
     (quarantine,) = [spec for spec in chosen if spec.action == "quarantine"]
     assert quarantine.digest == TREE

@@ -124,7 +124,7 @@ def outcome(flow: Flow) -> dict[str, object]:
     """Return what two runs must agree in."""
     return {
         "alerts": {key: significance(view) for key, view in flow.alerts.items()},
-        "incidents": {key: significance(one) for key, one in flow.incidents.items()},
+        "incidents": {key: significance(incident) for key, incident in flow.incidents.items()},
         "commands": {key: content(spec) for key, spec in flow.commands.items()},
         "proposals": {key: content(spec) for key, spec in flow.proposals.items()},
         "holds": {
@@ -203,8 +203,8 @@ def test_the_estimate_of_a_full_tally_is_near_the_truth():
 @given(st.permutations([stable_rank(str(number)) for number in range(20)]))
 def test_a_full_set_keeps_the_smallest(places):
     kept: dict[str, int] = {}
-    for place in places:
-        kept[place] = 1
+    for position in places:
+        kept[position] = 1
         keep_smallest(kept, 7)
     assert sorted(kept) == sorted(places)[:7]
 

@@ -199,8 +199,8 @@ def test_a_bound_revision_is_exempt_from_a_fact_that_means_another_digest(seed):
     if seed:
         random.Random(seed).shuffle(inputs)
     flow = flow_of(*"bcdef")
-    for one in inputs:
-        flow.put(one)
+    for message in inputs:
+        flow.put(message)
         flow.run()
     for tenant in ("b", "c", "f"):
         assert not standing(flow, tenant), tenant
@@ -259,8 +259,8 @@ def test_what_tidewatch_reads_later_is_exempt_as_well(late):
     flow = flow_of("b")
     claimed = named("b", version="v4", digest=GOOD)
     fact = msgspec.structs.replace(LISTED, versions=("v4",))
-    for one in (claimed, fact) if late else (fact, claimed):
-        flow.put(one)
+    for message in (claimed, fact) if late else (fact, claimed):
+        flow.put(message)
         flow.run()
     (alert,) = standing(flow, "b")
     assert {finding.severity for finding in alert.findings} == {Severity.MEDIUM}

@@ -49,10 +49,10 @@ def test_each_content_of_an_indicator_has_an_id_and_a_revision_of_its_own():
     assert [header["ce_status"].decode() for header in headers] == [
         record.status for record in records
     ]
-    for one, record in zip(headers, records, strict=True):
-        assert one["ce_severity"].decode() == record.severity
-        assert one["ce_disposition"].decode() == record.indicator.disposition
-        assert one["ce_ioctype"].decode() == record.ioc_type
+    for sent, record in zip(headers, records, strict=True):
+        assert sent["ce_severity"].decode() == record.severity
+        assert sent["ce_disposition"].decode() == record.indicator.disposition
+        assert sent["ce_ioctype"].decode() == record.ioc_type
 
 
 def test_an_indicator_of_hygiene_says_so_in_its_record_and_a_header():
@@ -126,7 +126,7 @@ def test_several_hostile_components_of_a_publisher_are_a_campaign():
     assert "campaign" in kinds
     linked = [incident for incident in flow.incidents.values() if incident.related]
     assert len(linked) == 4
-    assert len({one.campaign for one in linked}) == 1
+    assert len({link.campaign for link in linked}) == 1
 
 
 @pytest.mark.slow

@@ -64,7 +64,7 @@ def test_a_withdrawal_closes_the_alert_and_lifts_containment():
     assert {"capture-evidence", "quarantine", "block"} <= issued
     flow.withdraw("pypi:litellm")
     (alert,) = flow.alerts.values()
-    assert [one.activity for one in flow.history[alert.id]].count("close") == 1
+    assert [view.activity for view in flow.history[alert.id]].count("close") == 1
     assert alert.status == "withdrawn"
     undone = {spec.action: spec for spec in flow.commands.values() if spec.undoes}
     assert {"restore", "unblock"} <= set(undone)

@@ -175,7 +175,7 @@ def test_rows_stay_within_their_bound_whatever_is_sent():
                 publisher=f"publisher:hub/{number}{long}",
                 publisher_id=f"{number}{long}",
                 identities=tuple(f"{number}{long}" for number in range(50)),
-                made_from=tuple(f"model:in{one}@{number}" for one in range(100)),
+                made_from=tuple(f"model:in{part}@{number}" for part in range(100)),
             ),
         )
     assert rows.largest <= 64 * 1024
@@ -193,8 +193,8 @@ def test_incident_rows_stay_within_their_bound():
                 minutes=number,
                 rule_id=f"TW-TEST-{number}",
                 evidence=big,
-                systems=tuple(f"host-{number}-{one}" for one in range(60)),
-                identities=tuple(f"secret-ref:{number}-{one}" for one in range(60)),
+                systems=tuple(f"host-{number}-{part}" for part in range(60)),
+                identities=tuple(f"secret-ref:{number}-{part}" for part in range(60)),
             )
         )
     assert max(rows.largest for rows in flow.incident_rows) <= 64 * 1024

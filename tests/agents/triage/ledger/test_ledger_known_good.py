@@ -48,7 +48,7 @@ def answers_of(told):
                 not known.active,
             ):
                 latest[place] = message
-    return {place: entry for place, entry in latest.items() if entry.active}
+    return {name: entry for name, entry in latest.items() if entry.active}
 
 
 def versions(ledger):
@@ -229,11 +229,11 @@ def test_what_is_known_good_does_not_depend_on_the_order_of_arrival():
         chance.shuffle(inputs)
         ledger.take(*inputs, batch=chance.choice((1, 3, 100)))
         by_incident = {}
-        for (incident, tenant, _), one in answers(ledger).items():
+        for (incident, tenant, _), answer in answers(ledger).items():
             by_incident.setdefault((incident, tenant), []).append(
-                (one.by_intel, one.signed, one.seen_at, one.version)
+                (answer.by_intel, answer.signed, answer.seen_at, answer.version)
             )
-        results.append({place: max(many) for place, many in by_incident.items()})
+        results.append({name: max(many) for name, many in by_incident.items()})
     assert all(result == results[0] for result in results)
     assert len(results[0]) == 4
 

@@ -173,7 +173,7 @@ def test_no_chunk_publishes_more_than_a_worker_may():
             f"model:acme/m{number}",
             "a",
             "gpu",
-            made_from=tuple(f"dataset:acme/{number}-{one}@1" for one in range(600)),
+            made_from=tuple(f"dataset:acme/{number}-{part}@1" for part in range(600)),
         )
         for number in range(500)
     ]

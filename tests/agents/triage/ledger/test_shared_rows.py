@@ -224,8 +224,8 @@ def test_a_shared_set_keeps_everybodys_first_whatever_comes_when(owned, cap, cha
         arrivals = list(owned)
         chance.shuffle(arrivals)
         kept = {}
-        for place in arrivals:
-            kept[place] = owned[place]
+        for arrival in arrivals:
+            kept[arrival] = owned[arrival]
             trim_shared(kept, cap, 1 << 20, lambda entry: (owned[entry],), order)
         ends.append(kept)
     assert ends[0] == ends[1] == ends[2]

@@ -75,5 +75,5 @@ def test_the_message_of_a_source_names_it():
 
 def test_the_sampled_sixteenth_is_that_of_the_least_ranks():
     ids = [f"evt-{number}" for number in range(2_000)]
-    assert [sampled(one) for one in ids] == [stable_rank(one)[0] == "0" for one in ids]
+    assert [sampled(id_) for id_ in ids] == [stable_rank(id_)[0] == "0" for id_ in ids]
     assert 80 < sum(map(sampled, ids)) < 170

@@ -91,7 +91,9 @@ def test_it_counts_once_the_incident_says_so_and_is_refused_once_a_dead_letter_d
     )
     after = msgspec.structs.replace(document, timeline=(*document.timeline, entry))
     own = indexed(tmp_path, [])
-    played_record = next(one for channel, one in played.records if channel is Channel.INCIDENTS)
+    played_record = next(
+        record for channel, record in played.records if channel is Channel.INCIDENTS
+    )
     value = msgspec.json.encode(after)
     fill(own, [(Channel.INCIDENTS, msgspec.structs.replace(played_record, value=value))])
     fill(
@@ -320,12 +322,12 @@ def test_a_severity_is_not_published_while_it_is_suppressed(played, tenant, said
     document = shared_incident(played.flow)
     parts = tuple(
         msgspec.structs.replace(
-            one,
-            status=IncidentStatus.SUPPRESSED if one.tenant == "northwind" else one.status,
+            part,
+            status=IncidentStatus.SUPPRESSED if part.tenant == "northwind" else part.status,
         )
-        for one in document.tenants
+        for part in document.tenants
     )
-    assert {"northwind", "globex"} <= {one.tenant for one in parts}
+    assert {"northwind", "globex"} <= {part.tenant for part in parts}
     quiet = msgspec.structs.replace(document, tenants=parts)
     text = " ".join(
         planned(quiet, ACTS[DecisionKind.SEVERITY], target="low", tenant=tenant).effects

@@ -101,7 +101,7 @@ def test_every_module_that_declares_a_format_is_registered():
             continue
         module = import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
         declared = [value for value in vars(module).values() if isinstance(value, Format)]
-        assert all(any(known is one for known in ALL) for one in declared), path
+        assert all(any(known is format_ for known in ALL) for format_ in declared), path
 
 
 def test_a_format_that_is_tried_has_a_reader_and_others_are_recognised_elsewhere():

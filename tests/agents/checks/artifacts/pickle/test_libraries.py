@@ -80,7 +80,7 @@ cdef class Reduced:
 """
 FUNCTIONS = """
 def forward(model, x):
-    return [model.ops.gemm(one, model.w) for one in reversed(x)]
+    return [model.ops.gemm(row, model.w) for row in reversed(x)]
 
 def loads(model):
     return model
