@@ -42,6 +42,9 @@ _BLANK_JSON: Final = _ENCODER.encode(_BLANK)[:-1]
 """What precedes the fields that a package decides, when those of the event are blank."""
 _EVENTS: Final = 4
 """Fields of `SAID` that the event decides: component, tenant, system, source come first."""
+_FIELDS: Final = len(SAID(_BLANK)) - _EVENTS
+_HEADER: Final = len(SPELL((0,) * _FIELDS)) - _FIELDS
+"""Bytes before the first of the other fields, when they are encoded together."""
 
 
 class _Known(msgspec.Struct, frozen=True, gc=False):
@@ -120,7 +123,7 @@ def _part(sighting: Sighting) -> _Part:
         begins=b'","component":%b,"tenant":' % _ENCODER.encode(sighting.component),
         ends=_ENCODER.encode(blank).removeprefix(_BLANK_JSON)[:-1],
         component_said=SPELL(sighting.component),
-        said=b"".join(map(SPELL, SAID(blank)[_EVENTS:])),
+        said=SPELL(SAID(blank)[_EVENTS:])[_HEADER:],
     )
 
 
@@ -143,7 +146,7 @@ class InstallSightings:
         self._limit = limit
         self._systems: OrderedDict[Any, dict[int, _Known]] = OrderedDict()
         self._count = 0
-        self._parts: OrderedDict[Any, tuple[Package, tuple[_Part, ...]]] = OrderedDict()
+        self._parts: OrderedDict[Any, tuple[Package, tuple[_Part, ...] | None]] = OrderedDict()
 
     def __len__(self) -> int:
         """Return how many packages on systems are remembered."""
@@ -184,13 +187,14 @@ class InstallSightings:
         texts = None
         for index in unknown:
             seen = judgement.seen[index]
-            if whole or index in attested:
+            parts = None if whole or index in attested else self._parts_of(event, seen)
+            if parts is None:
                 signed = {0: attested[index]} if index in attested else {}
                 found = sightings(event, [seen], signed)
                 lasting = [self._note(event, sighting, messages) for sighting in found]
             else:
                 texts = texts or _Texts(event, order, position, self._deduplicator.noted)
-                lasting = [texts.note(part, messages) for part in self._parts_of(event, seen)]
+                lasting = [texts.note(part, messages) for part in parts]
             if index not in attested:
                 self._count += id(seen.package) not in packages
                 packages[id(seen.package)] = _Known(seen.package, seen.key, tuple(lasting))
@@ -207,8 +211,11 @@ class InstallSightings:
             messages.append(sent(event, sighting))
         return last
 
-    def _parts_of(self, event: Event[PackageInstall], seen: Seen) -> tuple[_Part, ...]:
-        """Return the sightings of a package without what an event says."""
+    def _parts_of(self, event: Event[PackageInstall], seen: Seen) -> tuple[_Part, ...] | None:
+        """Return the sightings of a package without what an event says; None for the first event.
+
+        Most packages of a fleet are on many systems; for one that is not, parts are wasted work.
+        """
         data, package = event.data, seen.package
         key = (
             id(package),
@@ -220,10 +227,13 @@ class InstallSightings:
             event.tenantid if package.publisher else None,
         )
         known = self._parts.get(key)
+        parts = None
         if known is not None:
             self._parts.move_to_end(key)
-            return known[1]
-        parts = tuple(map(_part, sightings(event, [seen], {})))
+            parts = known[1]
+            if parts is not None:
+                return parts
+            parts = tuple(map(_part, sightings(event, [seen], {})))
         self._parts[key] = package, parts
         if len(self._parts) > min(PARTS, self._limit):
             self._parts.popitem(last=False)

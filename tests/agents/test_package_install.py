@@ -174,12 +174,14 @@ def test_a_record_made_of_encoded_parts_is_the_one_that_is_encoded_whole(appende
     )
     if appended:
         event = msgspec.structs.replace(event, position=(1_796_000_000_000, odd, 3, 4))
+    elsewhere = msgspec.structs.replace(event.data, system=f"y{odd}")
+    events = [event, msgspec.structs.replace(event, id=f"2{odd}", data=elsewhere)]
     found = []
     for remember in (True, False):
         check = install_check(MemoryKnowledge(), SightingDeduplicator(), remember=remember)
-        found.append(list(check(event)))
+        found.append([message for event in events for message in check(event)])
     assert found[0] == found[1]
-    assert [message.channel for message in found[0]].count("observations") == 4
+    assert [message.channel for message in found[0]].count("observations") == 7
 
 
 def test_what_the_deduplicator_forgot_is_sent_again():
