@@ -87,9 +87,9 @@ def kafka(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
     """The address of one real broker for all tests; name your own topics and groups."""
-    told = getattr(request.config, "workerinput", {})
-    if "kafka" in told:
-        yield address_of(told["kafka"])
+    reported = getattr(request.config, "workerinput", {})
+    if "kafka" in reported:
+        yield address_of(reported["kafka"])
         return
     with EmbeddedBroker(tmp_path_factory.mktemp("kafka")) as broker:
         yield broker.bootstrap

@@ -108,7 +108,7 @@ class LiveAlert:
     status: str
     systems: int
     updates: int
-    first_told: float
+    first_shown: float
     """Seconds since the view began."""
 
 
@@ -258,7 +258,7 @@ class Follower:
                 status=document.status_detail,
                 systems=document.unmapped.affected_systems,
                 updates=known.updates + 1 if known else 0,
-                first_told=known.first_told if known else time.monotonic() - self._began,
+                first_shown=known.first_shown if known else time.monotonic() - self._began,
             ),
         )
 

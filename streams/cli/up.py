@@ -348,7 +348,7 @@ def _summary(view: View, form: Format) -> None:
         ],
     )
     proposals = sum(command.proposal for command in view.commands.values())
-    first = min((alert.first_told for alert in alerts), default=None)
+    first = min((alert.first_shown for alert in alerts), default=None)
     print_line()
     counts = (
         counted(view.events, "event"),

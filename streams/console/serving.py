@@ -183,17 +183,17 @@ async def serve_beside(
     try:
         console = _on_a_free_port(settings)
 
-        async def telling() -> None:
+        async def show_link() -> None:
             while True:
                 tell(f"console: {console.link}")
                 await asyncio.sleep(LINK_LOOK_SECONDS)
 
-        telling_link = asyncio.ensure_future(telling())
+        link_shown = asyncio.ensure_future(show_link())
         try:
             await console.run(stop)
         finally:
-            telling_link.cancel()
-            await asyncio.gather(telling_link, return_exceptions=True)
+            link_shown.cancel()
+            await asyncio.gather(link_shown, return_exceptions=True)
     except TidewatchError as error:
         tell(f"no console: {error.explain()}")
 

@@ -111,50 +111,50 @@ def sighting(**changes):
 
 
 def test_the_same_sighting_is_sent_once_a_day():
-    told = SightingDeduplicator()
-    assert told.is_news(sighting())
-    assert not told.is_news(sighting(event_id="e3", occurred_at=TIME + timedelta(hours=1)))
-    assert told.is_news(sighting(event_id="e4", occurred_at=TIME + timedelta(days=1)))
+    deduplicator = SightingDeduplicator()
+    assert deduplicator.is_news(sighting())
+    assert not deduplicator.is_news(sighting(event_id="e3", occurred_at=TIME + timedelta(hours=1)))
+    assert deduplicator.is_news(sighting(event_id="e4", occurred_at=TIME + timedelta(days=1)))
 
 
 def test_an_earlier_sighting_of_the_same_is_news():
-    told = SightingDeduplicator()
-    assert told.is_news(sighting())
-    assert told.is_news(sighting(event_id="e1", occurred_at=TIME - timedelta(hours=1)))
+    deduplicator = SightingDeduplicator()
+    assert deduplicator.is_news(sighting())
+    assert deduplicator.is_news(sighting(event_id="e1", occurred_at=TIME - timedelta(hours=1)))
 
 
 def test_what_was_forgotten_is_sent_again():
-    told = SightingDeduplicator(limit=2)
+    deduplicator = SightingDeduplicator(limit=2)
     for name in ("a", "b", "c", "d"):
-        assert told.is_news(sighting(component=f"pypi:{name}"))
-    assert told.is_news(sighting(component="pypi:a"))
+        assert deduplicator.is_news(sighting(component=f"pypi:{name}"))
+    assert deduplicator.is_news(sighting(component="pypi:a"))
 
 
 def test_sightings_of_an_abandoned_batch_are_sent_when_it_comes_again():
     """Also if others sent the same before, and it was sent again since a version came back."""
-    told = SightingDeduplicator()
+    deduplicator = SightingDeduplicator()
     earlier = sighting(event_id="e0", occurred_at=TIME - timedelta(hours=9))
-    assert told.is_news(earlier)
-    assert told.is_news(sighting(event_id="e1", version="3.0"))
-    forget = told.begin()
+    assert deduplicator.is_news(earlier)
+    assert deduplicator.is_news(sighting(event_id="e1", version="3.0"))
+    forget = deduplicator.begin()
     back = sighting(event_id="e2", occurred_at=TIME + timedelta(hours=2))
     sooner = sighting(event_id="e3", occurred_at=TIME + timedelta(hours=1))
-    assert told.is_news(back)
-    told.is_news(sooner)
+    assert deduplicator.is_news(back)
+    deduplicator.is_news(sooner)
     forget()
-    assert told.is_news(back)
+    assert deduplicator.is_news(back)
 
 
 def test_what_is_under_way_is_not_sent_twice_and_undone_for_its_own_batch_alone():
-    told = SightingDeduplicator()
-    first = told.begin()
-    assert told.is_news(sighting(component="pypi:a"))
-    told.begin()
-    assert told.is_news(sighting(component="pypi:b"))
-    assert not told.is_news(sighting(component="pypi:a", event_id="e3"))
+    deduplicator = SightingDeduplicator()
+    first = deduplicator.begin()
+    assert deduplicator.is_news(sighting(component="pypi:a"))
+    deduplicator.begin()
+    assert deduplicator.is_news(sighting(component="pypi:b"))
+    assert not deduplicator.is_news(sighting(component="pypi:a", event_id="e3"))
     first()
-    assert told.is_news(sighting(component="pypi:a"))
-    assert not told.is_news(sighting(component="pypi:b", event_id="e3"))
+    assert deduplicator.is_news(sighting(component="pypi:a"))
+    assert not deduplicator.is_news(sighting(component="pypi:b", event_id="e3"))
 
 
 @pytest.mark.parametrize("kind", ["install", "push"])
@@ -204,11 +204,11 @@ def test_what_a_failing_check_noted_is_sent_by_the_next_event():
 
 
 def test_a_source_is_heard_once_an_hour():
-    told = SightingDeduplicator()
+    deduplicator = SightingDeduplicator()
     event = read_event(orjson.dumps(PACKAGE_INSTALL), (), timestamp_ms=3_600_000, max_bytes=1 << 20)
-    assert told.is_new_source(event)
-    assert not told.is_new_source(event)
-    assert told.is_new_source(msgspec.structs.replace(event, received_ms=7_200_000))
+    assert deduplicator.is_new_source(event)
+    assert not deduplicator.is_new_source(event)
+    assert deduplicator.is_new_source(msgspec.structs.replace(event, received_ms=7_200_000))
 
 
 def refused(one):
@@ -246,12 +246,12 @@ def test_a_withheld_detection_reaches_the_row_of_the_bytes_alone(severity):
     )
     (assessment,) = [message for message in sent if message.channel is Channel.ASSESSMENTS]
     assert "findings" not in orjson.loads(assessment.value)
-    told = [
+    reported = [
         msgspec.json.decode(message.value, type=LedgerMessage)
         for message in sent
         if message.channel is Channel.OBSERVATIONS
     ]
-    seen = [entry for entry in told if isinstance(entry, FindingSeen)]
+    seen = [entry for entry in reported if isinstance(entry, FindingSeen)]
     assert [(entry.key, entry.withheld) for entry in seen] == (
         [(f"sha256:{digest}", True)] if severity == "critical" else []
     )
@@ -279,17 +279,17 @@ def test_the_first_event_of_a_tenant_without_a_policy_is_not_passed_over(make, s
             deliveries = (Delivery(record=record(b""), value=one),)
 
         asyncio.run(agent(Batch(), published))
-    told = [
+    reported = [
         orjson.loads(message.value)
         for message in published
         if message.channel is Channel.OPERATOR_ALERTS
     ]
-    assert [(entry["kind"], entry["tenant"]) for entry in told] == [
+    assert [(entry["kind"], entry["tenant"]) for entry in reported] == [
         ("tenant-without-policy", "new"),
         ("tenant-without-policy", "other"),
     ]
-    assert all("tidewatch policy set" in entry["runbook"] for entry in told)
-    assert all("`roots`" in entry["runbook"] for entry in told)
+    assert all("tidewatch policy set" in entry["runbook"] for entry in reported)
+    assert all("`roots`" in entry["runbook"] for entry in reported)
 
 
 def detected(rule, basis):
@@ -335,7 +335,7 @@ def test_of_a_baseline_only_what_is_known_to_be_malicious_is_reported():
     assert len(assessment.findings) == 3, "a gate sees all of them"
 
 
-def baseline_told(knowledge, make, *events):
+def baseline_reported(knowledge, make, *events):
     """Return the operator alerts on baselines that an agent publishes, and all its records."""
     agent, published = make(knowledge), Published()
     for event in events:
@@ -364,19 +364,19 @@ def test_a_baseline_is_reported_once_for_each_source_and_day(make, sample):
         )
 
     events = [of("//a", 1), of("//a", 1), of("//b", 1, False), of("//a", 2), of("//c", 2)]
-    told, _ = baseline_told(MemoryKnowledge(), make, *events)
-    assert [(entry["subject"], entry["since"][:10]) for entry in told] == [
+    reported, _ = baseline_reported(MemoryKnowledge(), make, *events)
+    assert [(entry["subject"], entry["since"][:10]) for entry in reported] == [
         ("//a", "1970-01-02"),
         ("//a", "1970-01-03"),
         ("//c", "1970-01-03"),
     ]
-    assert {entry["tenant"] for entry in told} == {marked.tenantid}
-    again, _ = baseline_told(MemoryKnowledge(), make, *events)
-    assert [entry["id"] for entry in again] == [entry["id"] for entry in told], (
+    assert {entry["tenant"] for entry in reported} == {marked.tenantid}
+    again, _ = baseline_reported(MemoryKnowledge(), make, *events)
+    assert [entry["id"] for entry in again] == [entry["id"] for entry in reported], (
         "a replay adds nothing"
     )
-    assert len({entry["id"] for entry in told}) == 3
-    many, _ = baseline_told(MemoryKnowledge(), make, *(of(f"//{n}", 1) for n in range(40)))
+    assert len({entry["id"] for entry in reported}) == 3
+    many, _ = baseline_reported(MemoryKnowledge(), make, *(of(f"//{n}", 1) for n in range(40)))
     assert len(many) == BASELINE_SOURCES
 
 
@@ -388,7 +388,7 @@ def test_a_mark_as_baseline_changes_nothing_where_the_policy_does_not_allow_it(m
     ends = []
     for baseline in (False, True):
         event = msgspec.structs.replace(plain, baseline=baseline)
-        told, published = baseline_told(knowledge, make, event)
-        assert told == []
+        reported, published = baseline_reported(knowledge, make, event)
+        assert reported == []
         ends.append([(message.channel, message.key, message.value) for message in published])
     assert ends[0] == ends[1]

@@ -37,13 +37,13 @@ def published(agent, value):
 
 def assessment(done):
     (said,) = [message for message in done if message.channel is Channel.ASSESSMENTS]
-    told = msgspec.json.decode(said.value, type=Assessment)
+    result = msgspec.json.decode(said.value, type=Assessment)
     headers = dict(said.headers)
-    assert headers["ce_final"] == (b"true" if told.final else b"false")
-    assert headers["ce_stage"].decode() == told.stage
-    assert headers["ce_status"].decode() == told.overall_status
-    assert told.source
-    return told
+    assert headers["ce_final"] == (b"true" if result.final else b"false")
+    assert headers["ce_stage"].decode() == result.stage
+    assert headers["ce_status"].decode() == result.overall_status
+    assert result.source
+    return result
 
 
 def record_id(done):
@@ -74,10 +74,10 @@ def test_a_scan_is_final_and_one_that_is_tried_again_is_not():
     assert assessment(scanned(MemoryFetch({"file:///m/m.safetensors": WEIGHTS}))).final
     tried = scanned(MemoryFetch({}))
     assert Channel.SCAN_REQUESTS in {message.channel for message in tried}
-    told = assessment(tried)
-    assert (told.final, told.overall_status) == (False, Status.INCOMPLETE)
+    result = assessment(tried)
+    assert (result.final, result.overall_status) == (False, Status.INCOMPLETE)
     again = scanned(MemoryFetch({"file:///m/m.safetensors": WEIGHTS}))
-    assert assessment(again).id == told.id
+    assert assessment(again).id == result.id
     assert record_id(again) != record_id(tried)
     assert record_id(scanned(MemoryFetch({}))) == record_id(tried)
 
@@ -100,6 +100,6 @@ def test_a_scan_that_fails_unexpectedly_is_incomplete_and_final():
 
     done = scanned(Broken())
     assert [reason for _, reason in done.refused] == [CHECK_FAILED]
-    told = assessment(done)
-    assert (told.stage, told.overall_status) == ("scan", Status.INCOMPLETE)
-    assert told.final
+    result = assessment(done)
+    assert (result.stage, result.overall_status) == ("scan", Status.INCOMPLETE)
+    assert result.final

@@ -198,7 +198,7 @@ def run(incidents: int, folder: Path) -> None:
     worker = Worker(folder / "0")
     print("| stage | incidents | RSS MiB | on disk MiB | CPU ms each |\n|---|--:|--:|--:|--:|")
 
-    def told(stage: str, done: int, cpu: float) -> None:
+    def reported(stage: str, done: int, cpu: float) -> None:
         gc.collect()
         print(
             f"| {stage} | {done:,} | {me.memory_info().rss / MIB:,.0f} "
@@ -206,7 +206,7 @@ def run(incidents: int, folder: Path) -> None:
             flush=True,
         )
 
-    told("start", 0, 0.0)
+    reported("start", 0, 0.0)
     start_ms = int(START.timestamp() * 1000)
     for stage, made, day in (("open", opening, 0), ("closed", closing, 1)):
         at_ms = start_ms + day * 86_400_000
@@ -218,7 +218,7 @@ def run(incidents: int, folder: Path) -> None:
             for base in range(first, last, CHUNK):
                 numbers = range(base, min(last, base + CHUNK))
                 worker.take([entry for number in numbers for entry in made(number)], at_ms)
-            told(stage, last, (worker.cpu - before) / (last - first))
+            reported(stage, last, (worker.cpu - before) / (last - first))
         print(
             f"\n{stage}: {(worker.cpu - cpu) / incidents * 1000:.2f} ms of processor time, "
             f"{(worker.changes - changes) / incidents:.1f} rows and "
@@ -237,7 +237,7 @@ def run(incidents: int, folder: Path) -> None:
         day += 1
         at_ms = start_ms + day * 86_400_000
         worker.take([Tick(time_ms=at_ms)], at_ms)
-    told(f"day {day}", incidents, (worker.cpu - before) / incidents)
+    reported(f"day {day}", incidents, (worker.cpu - before) / incidents)
     count, _ = worker.kinds()
     print(f"rows left: {dict(count)}")
     if count[CORE]:

@@ -84,7 +84,7 @@ class Ledger:
         self.partitions = [Partition(folder / str(number)) for number in range(partitions)]
         self._read = record_reader(LedgerMessage)
         self._offset = 0
-        self.told: dict[Channel, int] = {}
+        self.reported: dict[Channel, int] = {}
         self.passed_on: deque[Message] = deque()
         """Messages of the ledger to itself that were not taken yet."""
         self.steps: list[float] = []
@@ -155,7 +155,7 @@ class Ledger:
         partition.changelog_bytes += sum(len(k) + len(v or b"") for k, v in changes.items())
         partition.rows.settle(batch, changes, partition.changelog)
         for message in outbox.messages:
-            self.told[message.channel] = self.told.get(message.channel, 0) + 1
+            self.reported[message.channel] = self.reported.get(message.channel, 0) + 1
             if message.channel is Channel.OBSERVATIONS:
                 self.passed_on.append(message)
 
@@ -245,12 +245,12 @@ def percentile(values: list[float], share: float) -> float:
 def hunt(ledger: Ledger, size: Size, chance: random.Random, held: int) -> None:
     """Print how long facts take to become findings."""
     popular = max(1, size.components // 100)
-    before = ledger.told.get(Channel.INCIDENT_UPDATES, 0)
+    before = ledger.reported.get(Channel.INCIDENT_UPDATES, 0)
     taken = [
         ledger.learn(fact_on(component(chance.randrange(popular)), number))
         for number in range(FACTS)
     ]
-    found = ledger.told.get(Channel.INCIDENT_UPDATES, 0) - before
+    found = ledger.reported.get(Channel.INCIDENT_UPDATES, 0) - before
     print(
         f"retro-hunt with {held:,} sightings taken, {FACTS} facts: "
         f"p50 {percentile(taken, 0.5) * 1000:.1f} ms, "
@@ -316,7 +316,7 @@ def run(size: Size, folder: Path) -> None:
         f"changelog: {rows / taken:.2f} rows and {row_bytes / taken:,.0f} bytes a sighting; "
         f"on disk {_on_disk(folder) / taken:,.0f} bytes a sighting"
     )
-    print(f"resident at most {peak / MIB:,.0f} MiB; messages {dict(ledger.told)}")
+    print(f"resident at most {peak / MIB:,.0f} MiB; messages {dict(ledger.reported)}")
     hunt(ledger, size, random.Random(2), taken)
     print(f"popular model, fact on one of its releases: {_popular(ledger):.2f} s")
     ledger.close()

@@ -88,8 +88,8 @@ def run(tenants: int, systems: int, sightings: int, folder: Path) -> None:
     first = ledger.tell(fact)
     waits = list(_waits_beside(ledger))
     longest, seconds = max(first, *ledger.steps), first + sum(ledger.steps)
-    told = ledger.told.get(Channel.INCIDENT_UPDATES, 0)
-    print(f"{tenants:,} tenants told in {seconds:.1f} s by {told:,} messages to incidents")
+    reported = ledger.reported.get(Channel.INCIDENT_UPDATES, 0)
+    print(f"{tenants:,} tenants told in {seconds:.1f} s by {reported:,} messages to incidents")
     print(
         f"the longest step {longest * 1000:,.0f} ms; another's record waits "
         f"{percentile(waits, 0.5) * 1000:,.0f} ms (p50), "
@@ -107,10 +107,10 @@ def run(tenants: int, systems: int, sightings: int, folder: Path) -> None:
             for number in range(sightings)
         ]
     )
-    told = ledger.told.get(Channel.INCIDENT_UPDATES, 0) - told
+    reported = ledger.reported.get(Channel.INCIDENT_UPDATES, 0) - reported
     print(
         f"{sightings:,} sightings of other versions: {spent / sightings * 1e6:.0f} µs each, "
-        f"{told:,} messages to incidents"
+        f"{reported:,} messages to incidents"
     )
 
 

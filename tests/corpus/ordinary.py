@@ -349,8 +349,8 @@ def _tokenizer(**changed: object) -> bytes:
                        "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "</s>": 2}, "merges": [["a", "b"]]}, **changed}).encode()  # fmt: skip
 
 
-def _template(condition: str, told: str) -> bytes:
-    return f"{{% for m in messages %}}{{% if {condition} %}}{told}{{% endif %}}{{{{ m['content'] }}}}{{% endfor %}}".encode()
+def _template(condition: str, instruction: str) -> bytes:
+    return f"{{% for m in messages %}}{{% if {condition} %}}{instruction}{{% endif %}}{{{{ m['content'] }}}}{{% endfor %}}".encode()
 
 
 _CACHE: typing.Final = {
@@ -545,8 +545,8 @@ def harmless() -> Iterator[Sample]:
         "roles/chat_template.jinja",
         _template("m['role'] == 'user'", "You are talking to a person"),
     )
-    for number, (before, condition, told) in enumerate(_ORDINARY_CONDITIONS):
-        yield f"condition_{number}/chat_template.jinja", before + _template(condition, told)
+    for number, (before, condition, instruction) in enumerate(_ORDINARY_CONDITIONS):
+        yield f"condition_{number}/chat_template.jinja", before + _template(condition, instruction)
     role_first = "m['role'] == 'user' and '</think>' in m['content']"
     yield (
         "role/chat_template.jinja",

@@ -54,7 +54,7 @@ def answered(status, **more):
     return foreign.answer(headers, value, status, "moved", KEY, "acme-1", now=NOW, **more)
 
 
-def told(key, value, headers):
+def reported(key, value, headers):
     record = Record(
         topic="results",
         partition=0,
@@ -85,7 +85,7 @@ def test_its_answer_reaches_the_hold_that_issued_the_command(status):
     jsonschema.Draft202012Validator(schema).validate(orjson.loads(value))
     texts = {name: raw.decode() for name, raw in headers}
     jsonschema.Draft202012Validator(schema[HEADERS]).validate(texts)
-    message, update = told(key, value, headers)
+    message, update = reported(key, value, headers)
     spec = orjson.loads(command()[1])["args"]["x-tidewatch"]
     assert isinstance(update, ResultUpdate)
     assert message.key == hold_key(TENANT, spec["hold"])

@@ -91,8 +91,8 @@ def hostile() -> Iterator[tuple[Channel, str, bytes]]:
         for path, value in _leaves(sample):
             for raw in _choices(path, value):
                 number += 1
-                told = "any" if path == ("id",) else "hostile"
-                event_id = f"{told}-{channel}-{number}"
+                reported = "any" if path == ("id",) else "hostile"
+                event_id = f"{reported}-{channel}-{number}"
                 yield channel, event_id, _with({**sample, "id": event_id}, path, raw)
         for name, value in large(sample):
             event_id = f"large-{channel}-{name}"

@@ -157,12 +157,12 @@ def _collect(
         for record in chain.read(Channel.INCIDENTS)
         if record.value is not None
     }
-    told: dict[str, list[tuple[int, dict[str, Any]]]] = {}
+    reported: dict[str, list[tuple[int, dict[str, Any]]]] = {}
     for record in chain.read(Channel.ALERTS):
         document = orjson.loads(record.value)
-        told.setdefault(document["metadata"]["uid"], []).append((record.timestamp, document))
+        reported.setdefault(document["metadata"]["uid"], []).append((record.timestamp, document))
     found: dict[str, list[TenantAlert]] = {name: [] for name in scenarios}
-    for records in told.values():
+    for records in reported.values():
         first_at, first = records[0]
         _, last = records[-1]
         tenant = last["metadata"]["tenant_uid"]

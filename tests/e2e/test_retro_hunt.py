@@ -128,11 +128,11 @@ def test_later_intel_finds_earlier_installs_and_its_withdrawal_closes_and_lifts(
             == 0
         )
     chain.settle(SECONDS, until=lambda view: len(view.alerts) == len(BAD) * len(TENANTS))
-    told = alerts(chain)
-    assert {(root.partition("@")[0], tenant) for root, tenant in told} == {
+    reported = alerts(chain)
+    assert {(root.partition("@")[0], tenant) for root, tenant in reported} == {
         (key, tenant) for key in BAD for tenant in TENANTS
     }
-    for (root, tenant), document in told.items():
+    for (root, tenant), document in reported.items():
         assert document["severity"] in {"High", "Critical"}, (root, tenant, document["severity"])
         assert document["status"] in OPEN
         assert "known_compromised_package" in document["finding_info"]["types"]

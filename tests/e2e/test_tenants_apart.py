@@ -299,8 +299,8 @@ def test_a_tenants_principal_reads_its_own_topics_and_nothing_else(apart, tenant
     settings = of_user(guarded, tenant)
     group = f"{tenant_group_prefix(tenant)}siem"
     mine = asyncio.run(consumed(settings, own_topics(tenant), group))
-    told = [orjson.loads(record.value) for record in mine if record.topic.endswith("alerts")]
-    assert {document["metadata"]["tenant_uid"] for document in told} == {tenant}
+    reported = [orjson.loads(record.value) for record in mine if record.topic.endswith("alerts")]
+    assert {document["metadata"]["tenant_uid"] for document in reported} == {tenant}
     (stranger,) = {ONE, OTHERS["a"][0]} - {tenant}
     refused = [*own_topics(stranger), *(topic_name(chain.settings, channel) for channel in Channel)]
     for topic in refused:

@@ -62,8 +62,8 @@ def test_an_event_sent_over_tls_becomes_an_alert_that_is_watched_over_tls(tls, t
         **chain.options,
     )
     assert code == 0, text
-    told = [orjson.loads(line) for line in text.splitlines()]
-    assert BAD in told[-1]["value"]["finding_info"]["title"]
+    reported = [orjson.loads(line) for line in text.splitlines()]
+    assert BAD in reported[-1]["value"]["finding_info"]["title"]
     assert not any(secret in chain.logs() for secret in SECRETS)
 
 

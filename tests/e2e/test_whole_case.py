@@ -127,7 +127,7 @@ def files_of(root, version):
     ]
 
 
-def told(root):
+def reported(root):
     """Return what happens, in two parts: until it is contained, and the recovery."""
     story = StoryBuilder("whole-case", datetime(2026, 11, 18, 8, tzinfo=UTC), root)
 
@@ -353,7 +353,7 @@ def tell(chain, events, pause):
 def play(chain, root, harass=None):
     """Play the case on a chain; `harass` disturbs it from its first event to its end."""
     open_shops(root)
-    before, after = told(root)
+    before, after = reported(root)
     chain.send(
         Channel.POLICY, [(policy.tenant, msgspec.json.encode(policy)) for policy in policies(root)]
     )
@@ -479,13 +479,13 @@ def harassed(kafka, tmp_path_factory, shops, calm):
 def test_one_incident_and_an_alert_for_each_tenant_that_names_no_other(calm):
     assert calm.case.root == f"sha256:{digest_of(HOSTILE['pytorch_model.bin'])}"
     assert {part.tenant for part in calm.case.tenants} == set(TENANTS)
-    told = [
+    reported = [
         record
         for record in calm.chain.read(Channel.ALERTS)
         if orjson.loads(record.value)["metadata"]["correlation_uid"] == calm.case.id
     ]
     alerts = {}
-    for record in told:
+    for record in reported:
         document = orjson.loads(record.value)
         tenant = document["metadata"]["tenant_uid"]
         alerts.setdefault(tenant, set()).add(document["metadata"]["uid"])

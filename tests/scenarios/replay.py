@@ -39,7 +39,7 @@ class Replay:
     def __init__(self, scenario: Scenario, root: Path) -> None:
         """Play `scenario` with its files below `root`."""
         self.flow = Flow()
-        self._told, self._told_by_scans = SightingDeduplicator(), SightingDeduplicator()
+        self._reported, self._reported_by_scans = SightingDeduplicator(), SightingDeduplicator()
         with asyncio.Runner() as self._runner:
             self._play(scenario, root)
 
@@ -73,7 +73,7 @@ class Replay:
             outcome, context = check_push(subject, knowledge), push_context(subject)
         else:
             outcome, context = check_packages(event, knowledge), install_context(event)
-        flow.send(outcome_messages(event, outcome, context, self._told))
+        flow.send(outcome_messages(event, outcome, context, self._reported))
         if not isinstance(event.data, RegistryPush):
             return
         request = plan_scan(event, policy)
@@ -84,7 +84,7 @@ class Replay:
                 scan_push(request, knowledge, fetcher, _scan_file, now_ms=flow.clock_ms)
             )
         flow.send(
-            outcome_messages(event, scanned.outcome, context, self._told_by_scans, stage="scan")
+            outcome_messages(event, scanned.outcome, context, self._reported_by_scans, stage="scan")
         )
 
     def alerts(self, tenant: str) -> list[AlertView]:

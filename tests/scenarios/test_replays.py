@@ -96,7 +96,7 @@ def test_the_demonstration_alerts_each_of_its_attacks_and_nothing_else(tmp_path)
         policies=policies,
     )
     replay = Replay(scenario, tmp_path)
-    told = {
+    reported = {
         (tenant, kind)
         for (_, tenant), view in replay.flow.alerts.items()
         for kind in {finding.ioc_type for finding in view.findings}
@@ -110,7 +110,7 @@ def test_the_demonstration_alerts_each_of_its_attacks_and_nothing_else(tmp_path)
         ("umbra", "known_compromised_package"),
         ("acme", "config_tampering"),
         ("acme", "source_mismatch"),
-    } <= told
+    } <= reported
     assert len(replay.flow.alerts) <= 10
     poisoned = [
         view

@@ -46,13 +46,13 @@ def test_a_broker_is_logged_once_in_a_while_and_the_rest_is_counted(clock):
         assert not once.filter(line(NODE, 2, REFUSED))
         assert not once.filter(line("Failed fetch messages from %s: %s", 2, NodeNotReadyError()))
     clock.now += 60
-    told = line(NODE, 2, REFUSED)
-    assert once.filter(told)
-    assert told.suppressed == 1000
+    reported = line(NODE, 2, REFUSED)
+    assert once.filter(reported)
+    assert reported.suppressed == 1000
     clock.now += 60
-    told = line(NODE, 2, REFUSED)
-    assert once.filter(told)
-    assert not hasattr(told, "suppressed")
+    reported = line(NODE, 2, REFUSED)
+    assert once.filter(reported)
+    assert not hasattr(reported, "suppressed")
 
 
 @pytest.mark.usefixtures("clock")

@@ -77,7 +77,7 @@ class LedgerBatch:
         self.popular_holders = popular_holders
         self.store = Store(rows)
         self._publish = publish
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self.baseline = False
         """Whether the message being processed is part of a baseline."""
 
@@ -185,9 +185,9 @@ class LedgerBatch:
 
     def send_to_operator(self, alert: OperatorAlert) -> None:
         """Publish an operator alert, at most once per batch."""
-        if alert.id in self._told:
+        if alert.id in self._reported:
             return
-        self._told.add(alert.id)
+        self._reported.add(alert.id)
         self._publish(operator_message(alert, LEDGER))
 
     def bound_reached(self, what: str, subject: str, limit: int) -> None:

@@ -42,7 +42,7 @@ def routes(services: Services) -> list[BaseRoute]:
         except TidewatchError as error:
             return failed(services, request, None, error)
         answer = StreamingResponse(
-            _told(services, session, request), media_type="text/event-stream"
+            _changes(services, session, request), media_type="text/event-stream"
         )
         answer.headers["x-accel-buffering"] = "no"
         return secured(answer)
@@ -50,21 +50,21 @@ def routes(services: Services) -> list[BaseRoute]:
     return [Route("/events", events, methods=["GET"])]
 
 
-async def _told(services: Services, session: Session, request: Request) -> AsyncIterator[bytes]:
+async def _changes(services: Services, session: Session, request: Request) -> AsyncIterator[bytes]:
     """Yield an event for each change that the viewer may read of; never what changed."""
     reader = Reader(services.index, session.viewer)
     token = services.token(request)
     session.streams += 1
     try:
         yield f"retry: {RETRY_MS}\n\n".encode()
-        told, silent = reader.revision, 0.0
+        sent, silent = reader.revision, 0.0
         while not services.stop.is_set() and services.sessions.lives(token):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(services.stop.wait(), LOOK_SECONDS)
             revision = reader.revision
             silent += LOOK_SECONDS
-            if revision != told:
-                told, silent = revision, 0.0
+            if revision != sent:
+                sent, silent = revision, 0.0
                 yield f"event: changed\ndata: {revision}\n\n".encode()
             elif silent >= SILENCE_SECONDS:
                 silent = 0.0

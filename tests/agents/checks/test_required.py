@@ -31,7 +31,7 @@ WEIGHTS = b"\x02" + bytes(7) + b"{}"
 FILES = [{"path": "m.safetensors", "uri": "file:///m/m.safetensors"}]
 
 
-def told(agent: Any, value: Any) -> list[Sighting]:
+def sightings_of(agent: Any, value: Any) -> list[Sighting]:
     class Batch:
         partition = 1
         deliveries = [Delivery(record=record(), value=value)]  # noqa: RUF012 -- a plain stand-in
@@ -50,7 +50,7 @@ def told(agent: Any, value: Any) -> list[Sighting]:
 def test_a_push_passes_nothing_as_long_as_its_scan_is_to_follow():
     knowledge = knowing({**WANTED, "roots": ["file:///m"]})
     event = push_event(files=FILES)
-    seen = told(registry_push_agent(knowledge), event)
+    seen = sightings_of(registry_push_agent(knowledge), event)
     model = next(entry for entry in seen if entry.component.startswith("model:"))
     assert (model.passed, model.not_passed) == ((), ("format_safety",))
 
@@ -58,7 +58,7 @@ def test_a_push_passes_nothing_as_long_as_its_scan_is_to_follow():
         return contextlib.nullcontext(MemoryFetch({"file:///m/m.safetensors": WEIGHTS}))
 
     request = plan_scan(event, knowledge.policy("tenant-a"))
-    seen = told(scan_agent(knowledge, fetch, by_content, lambda: 0), request)
+    seen = sightings_of(scan_agent(knowledge, fetch, by_content, lambda: 0), request)
     model = next(entry for entry in seen if entry.component.startswith("model:"))
     assert "format_safety" in model.passed
     assert all(
@@ -73,7 +73,7 @@ def test_a_push_that_nothing_more_follows_on_passed_what_its_names_and_digests_t
     hashes = {"m.safetensors": "a" * 64}
     for expected, passed in ((hashes, True), ({"m.safetensors": "b" * 64}, False)):
         event = push_event(files=files, expected={"hashes": expected})
-        seen = told(registry_push_agent(knowing(WANTED)), event)
+        seen = sightings_of(registry_push_agent(knowing(WANTED)), event)
         model = next(entry for entry in seen if entry.component.startswith("model:"))
         assert "format_safety" in model.passed
         assert ("hash" in model.passed) is passed
@@ -83,14 +83,14 @@ def test_a_push_that_nothing_more_follows_on_passed_what_its_names_and_digests_t
 def test_an_install_reports_it_for_each_package():
     knowledge = knowing({"required_checks": ["known_compromised"]})
     event = install({"packages": [{"name": "left-pad", "version": "1.0"}]})
-    seen = told(package_install_agent(knowledge), event)
+    seen = sightings_of(package_install_agent(knowledge), event)
     packages = [entry for entry in seen if entry.component.startswith("pypi:")]
     assert packages
     assert {package.passed for package in packages} == {("known_compromised",)}
 
 
 def test_without_required_checks_nothing_is_reported():
-    seen = told(registry_push_agent(knowing({})), push_event(files=FILES))
+    seen = sightings_of(registry_push_agent(knowing({})), push_event(files=FILES))
     assert {(entry.passed, entry.not_passed) for entry in seen} == {((), ())}
 
 

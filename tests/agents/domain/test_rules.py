@@ -90,8 +90,8 @@ def test_each_first_step_of_triage_belongs_to_its_rule():
 
 def test_texts_name_no_registry():
     for rule in all_rules().values():
-        told = (rule.description, rule.severity_reason, rule.confidence_reason)
-        for text in (*told, *rule.false_positives, *rule.triage, *rule.references):
+        reported = (rule.description, rule.severity_reason, rule.confidence_reason)
+        for text in (*reported, *rule.false_positives, *rule.triage, *rule.references):
             assert not REGISTRIES.search(text), rule.id
 
 

@@ -142,7 +142,7 @@ class Chain:
         self._rows = [MemoryRows() for _ in range(PARTITIONS)]
         self._incidents = Incidents(knowledge, StandardDocuments(KEY))
         self._queues: dict[tuple[Channel, int], deque[Any]] = {}
-        self._told = [SightingDeduplicator() for _ in range(PARTITIONS)]
+        self._reported = [SightingDeduplicator() for _ in range(PARTITIONS)]
         self._offset = 0
         self.clock_ms = START_MS + (0 if seed is None else 7_000_000 + seed)
         self.sent: dict[Channel, list[Message]] = {}
@@ -193,19 +193,19 @@ class Chain:
             outputs = self._take(lane, chunk, keep=state_kept)
             cut = len(outputs) if state_kept else self._chance.randrange(len(outputs) + 1)
             self._deliver(outputs[:cut])
-            self._told[lane[1]] = SightingDeduplicator()
+            self._reported[lane[1]] = SightingDeduplicator()
         self._deliver(self._take(lane, chunk, keep=True))
 
     def _take(self, lane: tuple[Channel, int], chunk: list[Any], *, keep: bool) -> list[Message]:
         channel, partition = lane
         if channel not in _DECODERS:
-            told = self._told[partition]
+            reported = self._reported[partition]
             return (
                 [
                     message
                     for _, key, now, said, slow in chunk
                     for message in (
-                        *(text for text in said if self._is_news(told, text)),
+                        *(text for text in said if self._is_news(reported, text)),
                         *([_Scan(key, now, slow)] if slow else ()),
                     )
                 ]
@@ -214,7 +214,7 @@ class Chain:
                     message
                     for scan in chunk
                     for message in scan.messages
-                    if self._is_news(told, message)
+                    if self._is_news(reported, message)
                 ]
             )
         rows = (self._ledger if channel in _LEDGER else self._rows)[partition]
@@ -228,9 +228,9 @@ class Chain:
             self._incidents.process(deliveries, outbox, rows)
         return outbox.messages
 
-    def _is_news(self, told: SightingDeduplicator, message: Message) -> bool:
+    def _is_news(self, reported: SightingDeduplicator, message: Message) -> bool:
         sighting = _sighting(message.value) if message.channel is Channel.OBSERVATIONS else None
-        return sighting is None or told.is_news(sighting)
+        return sighting is None or reported.is_news(sighting)
 
     def _delivery(
         self, channel: Channel, partition: int, key: str, value: bytes | None

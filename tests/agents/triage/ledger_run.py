@@ -47,7 +47,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.rows = MemoryRows()
-        self.told_incidents: list[Any] = []
+        self.reported_incidents: list[Any] = []
         self.sent: list[Message] = []
         self._offset = 0
 
@@ -63,7 +63,7 @@ class Ledger:
                 if message.channel is Channel.OBSERVATIONS:
                     waiting.append(_LEDGER.decode(value))
                 elif message.channel is Channel.INCIDENT_UPDATES:
-                    self.told_incidents.append(_INCIDENT.decode(value))
+                    self.reported_incidents.append(_INCIDENT.decode(value))
 
     def fact(self, fact: IntelFact) -> None:
         """Learn a fact under its own key."""

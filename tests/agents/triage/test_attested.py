@@ -311,9 +311,9 @@ def test_scans_of_what_an_attested_publisher_signed_are_counted_in_every_tenant(
         flow.found(inputs[index])
     assert campaigns(flow) == {"b"}
     (alert,) = [view for view in flow.alerts_of("b") if view.root == PUBLISHER]
-    told = msgspec.json.encode(alert).decode()
-    assert "acme/m2" in told
-    assert "acme/m0" not in told
+    reported = msgspec.json.encode(alert).decode()
+    assert "acme/m2" in reported
+    assert "acme/m0" not in reported
 
 
 def test_a_publisher_that_only_a_tenant_trusts_is_counted_in_that_tenant():

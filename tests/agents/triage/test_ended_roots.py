@@ -179,7 +179,7 @@ def test_any_order_and_repetition_ends_the_same(seed):
     chance = random.Random(seed)
     roots = [ROOT, OTHER, OF_B]
     removed = set(chance.sample(roots, chance.randrange(4)))
-    told = [
+    reported = [
         built(SIGNED),
         built(AGAIN, child=NEXT, parent=TUNED),
         built(BS, tenant="mallory", child=NEXT, parent=BASE),
@@ -192,7 +192,7 @@ def test_any_order_and_repetition_ends_the_same(seed):
 
     def end(*, turns):
         flow = flow_of("b", "c", shuffle=random.Random(seed), again=0.3, batch=3)
-        steps = [*told, ON_BASE]
+        steps = [*reported, ON_BASE]
         chance.shuffle(steps)
         for step in steps:
             if turns and chance.random() < 0.5:

@@ -237,8 +237,8 @@ def test_a_decision_reaches_the_rows_however_many_names_another_gives_to_the_byt
     (alert,) = flow.alerts_of("v")
     assert alert.status in {"false-positive", "withdrawn"}
     assert "model:@v/b" not in {system.component for system in alert.systems}
-    told = [view for view in flow.alerts_of("late") if view.status == "new"]
-    assert bool(told) is not by_operator
+    reported = [view for view in flow.alerts_of("late") if view.status == "new"]
+    assert bool(reported) is not by_operator
 
 
 def test_invented_tenants_take_no_registered_ones_place_in_an_incident(monkeypatch):

@@ -215,18 +215,18 @@ def test_an_alert_and_its_proposal_are_one_message_to_each_destination(scene: Sc
 
 
 def test_once_ends_at_what_was_there_while_more_and_more_comes(scene: Scene) -> None:
-    told, ended = threading.Event(), threading.Event()
+    reported, ended = threading.Event(), threading.Event()
     incidents = ["inc-0"]
 
     def answer(_: int) -> tuple[int, dict[str, str]]:
         # while one message is sent, more come than that
-        told.set()
+        reported.set()
         more = len(incidents) + 10
         wait_for(lambda: len(incidents) >= more or ended.is_set(), "more comes")
         return 200, {}
 
     def go_on() -> None:
-        told.wait(DEADLINE)
+        reported.wait(DEADLINE)
         while not ended.wait(0.01):
             incidents.append(f"inc-{len(incidents)}")
             scene.alert(incident=incidents[-1])
@@ -238,7 +238,7 @@ def test_once_ends_at_what_was_there_while_more_and_more_comes(scene: Scene) -> 
     try:
         scene.once()
     finally:
-        told.set()
+        reported.set()
         ended.set()
         publisher.join()
     assert [message["data"]["incident"] for message in scene.verified()] == ["inc-0"]

@@ -343,8 +343,8 @@ def test_commands_that_were_gone_before_it_read_them_are_reported_before_it_cont
     scene: Scene,
 ) -> None:
     def gone() -> list[dict[str, Any]]:
-        told = [orjson.loads(record.value) for record in scene.read(Channel.OPERATOR_ALERTS)]
-        return [alert for alert in told if alert["kind"] == "records-gone"]
+        reported = [orjson.loads(record.value) for record in scene.read(Channel.OPERATOR_ALERTS)]
+        return [alert for alert in reported if alert["kind"] == "records-gone"]
 
     first = live("block", "model:huggingface/evil/m")
     scene.send(first)
@@ -410,10 +410,10 @@ def _reached(scene: Scene, goal: int, process: subprocess.Popen[bytes]) -> bool:
 
 def asked(scene: Scene, page: str) -> tuple[int, str]:
     """Return the content of the responder's page, at the address in its log."""
-    told = re.findall(r"http://127\.0\.0\.1:(\d+)/healthz", scene.log.read_text())
-    if not told:
+    reported = re.findall(r"http://127\.0\.0\.1:(\d+)/healthz", scene.log.read_text())
+    if not reported:
         return 0, ""
-    link = http.client.HTTPConnection("127.0.0.1", int(told[-1]), timeout=5)
+    link = http.client.HTTPConnection("127.0.0.1", int(reported[-1]), timeout=5)
     try:
         link.request("GET", page)
         answer = link.getresponse()

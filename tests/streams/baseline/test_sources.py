@@ -205,6 +205,6 @@ def test_check_reads_everything_and_names_what_it_can_not(
     (model / "m.bin").write_bytes(b"x")
     named = [str(tmp_path / path) for path in ("requirements.txt", "model", "absent")]
     assert main(["baseline", *named, "--tenant", "acme", "--check", "--format", "json"]) == 2
-    told = json.loads(capsys.readouterr().out)
-    assert (told["read"], told["sent"]) == (2, 0)
-    assert "absent" in told["problems"][0]
+    reported = json.loads(capsys.readouterr().out)
+    assert (reported["read"], reported["sent"]) == (2, 0)
+    assert "absent" in reported["problems"][0]

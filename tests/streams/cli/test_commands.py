@@ -134,8 +134,8 @@ def test_status_of_a_broker_that_never_ran(
 ) -> None:
     monkeypatch.setenv("TIDEWATCH_STATE_DIR", str(tmp_path))
     assert main(["broker", "status", "--format", "json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["running"], told["bootstrap"]) == (False, None)
+    reported = json.loads(capsys.readouterr().out)
+    assert (reported["running"], reported["bootstrap"]) == (False, None)
     assert main(["broker", "stop"]) == 0
     assert "was not running" in capsys.readouterr().out
 

@@ -209,7 +209,7 @@ def crowded(alerts: int, commands: int) -> View:
             status="recovering",
             systems=3,
             updates=1,
-            first_told=1.0,
+            first_shown=1.0,
         )
     for number in range(commands):
         view.commands[f"cmd-{number}"] = LiveCommand(

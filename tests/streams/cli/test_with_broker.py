@@ -169,8 +169,8 @@ def test_what_an_incident_taught_is_shown_then_fed_back_once(
 
     (rows,) = run(capsys, *learn, "--publish")
     assert [(row["key"], row["state"]) for row in rows] == [(fact.key, "published")]
-    told = asyncio.run(latest_values(settings, Channel.INTEL))
-    assert {key: msgspec.json.decode(value, type=IntelFact) for key, value in told.items()} == {
+    reported = asyncio.run(latest_values(settings, Channel.INTEL))
+    assert {key: msgspec.json.decode(value, type=IntelFact) for key, value in reported.items()} == {
         fact.key: fact
     }
     assert run(capsys, "watch", "intel", "--from-start", "--no-follow")[0]["key"] == fact.key

@@ -105,7 +105,7 @@ class Provider(AuthorizationServer):
         self.change: Change | None = None
         self.forged: Callable[[dict[str, Any]], str] | None = None
         self.metadata: dict[str, Any] = {}
-        self.told: dict[str, Any] | None = None
+        self.reported: dict[str, Any] | None = None
         """What its UserInfo endpoint says; it has none by default."""
         self.read_with = "Bearer opaque"
         self.issuer = ""
@@ -228,7 +228,7 @@ class Provider(AuthorizationServer):
             "token_endpoint": f"{self.issuer}/token",
             "jwks_uri": f"{self.issuer}/keys",
             "end_session_endpoint": f"{self.issuer}/logout",
-            **({"userinfo_endpoint": f"{self.issuer}/me"} if self.told is not None else {}),
+            **({"userinfo_endpoint": f"{self.issuer}/me"} if self.reported is not None else {}),
             **self.metadata,
         })  # fmt: skip
 
@@ -238,7 +238,7 @@ class Provider(AuthorizationServer):
     async def me(self, request: Request) -> Response:
         if request.headers.get("authorization") != self.read_with:
             return JSONResponse({"error": "invalid_token"}, 401)
-        return JSONResponse(self.told)
+        return JSONResponse(self.reported)
 
     async def logout(self, request: Request) -> Response:
         return RedirectResponse(request.query_params["post_logout_redirect_uri"])

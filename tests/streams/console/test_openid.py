@@ -56,7 +56,7 @@ def signing(index, issuer) -> Iterator[Site]:
 def honest(issuer) -> None:
     """Begin each test with a provider that lies about nothing."""
     issuer.person = dict(ADA)
-    issuer.change = issuer.forged = issuer.told = None
+    issuer.change = issuer.forged = issuer.reported = None
     issuer.metadata.clear()
     issuer.published = [issuer.key]
 
@@ -203,7 +203,7 @@ def test_a_token_for_somebody_or_something_else_is_refused(signing, issuer, chan
 def asking(index, issuer, monkeypatch) -> Iterator[Site]:
     """A console that asks this provider again what it is."""
     monkeypatch.setenv("TIDEWATCH_TEST_SECRET", SECRET)
-    issuer.told = {"sub": "p-1", **ADA}
+    issuer.reported = {"sub": "p-1", **ADA}
     with site(index) as made:
         issuer.redirect_uri, before = made.url + CALLBACK, issuer.redirect_uri
         made.services.openid = OpenId(config(issuer.issuer), made.url)
@@ -222,7 +222,7 @@ def test_what_an_id_token_lacks_is_asked_for_at_the_userinfo_endpoint(asking, is
 
 
 @pytest.mark.parametrize(
-    ("token", "told", "who"),
+    ("token", "reported", "who"),
     [
         ({"email": "eve@acme.example"}, ADA, "ada@acme.example"),
         ({"email": "eve@acme.example", "email_verified": True}, ADA, "eve@acme.example"),
@@ -231,8 +231,8 @@ def test_what_an_id_token_lacks_is_asked_for_at_the_userinfo_endpoint(asking, is
     ],
     ids=str,
 )
-def test_an_address_is_verified_by_the_answer_that_names_it(asking, issuer, token, told, who):
-    issuer.person, issuer.told = token, {"sub": "p-1", "groups": ADA["groups"], **told}
+def test_an_address_is_verified_by_the_answer_that_names_it(asking, issuer, token, reported, who):
+    issuer.person, issuer.reported = token, {"sub": "p-1", "groups": ADA["groups"], **reported}
     person = Person(asking)
     answer = person.sign_in()
     assert (answer.status_code == 200) == (who is not None), answer.text
@@ -241,15 +241,15 @@ def test_an_address_is_verified_by_the_answer_that_names_it(asking, issuer, toke
 
 
 @pytest.mark.parametrize(
-    ("told", "said"),
+    ("reported", "said"),
     [
         ({**ADA, "sub": "p-2"}, "names another user"),
         (ADA, "names another user"),
         ({"sub": "p-1"}, "does not say your email"),
     ],
 )
-def test_nobody_is_who_the_userinfo_endpoint_does_not_name(asking, issuer, told, said):
-    issuer.person, issuer.told = {"name": "Ada"}, told
+def test_nobody_is_who_the_userinfo_endpoint_does_not_name(asking, issuer, reported, said):
+    issuer.person, issuer.reported = {"name": "Ada"}, reported
     person = Person(asking)
     answer = person.sign_in()
     assert answer.status_code == 403

@@ -127,13 +127,15 @@ def test_times_are_those_of_the_incidents_of_the_last_days(figures, documents, d
         for document in documents
         if datetime.fromisoformat(document["first_seen"]) >= since
     ]
-    told = [document["processing"] for document in young]
+    reported = [document["processing"] for document in young]
     detect = sorted(
         times["seconds_to_detect"]
-        for times in told
+        for times in reported
         if times["seconds_to_detect"] and not times["retro"]
     )
-    contain = sorted(times["seconds_to_contain"] for times in told if times["seconds_to_contain"])
+    contain = sorted(
+        times["seconds_to_contain"] for times in reported if times["seconds_to_contain"]
+    )
     found = Reader(figures, OPERATOR).times(round(since.timestamp() * 1000))
     for figure, values in zip(found, (detect, contain), strict=True):
         assert figure.count == len(values) > 0

@@ -401,7 +401,7 @@ def test_a_name_in_static_files_leads_nowhere_else(console):
 # -- live ----------------------------------------------------------------------------------------
 
 
-def told(browser: Browser, found: list[str], ready: threading.Event) -> None:
+def reported(browser: Browser, found: list[str], ready: threading.Event) -> None:
     with browser._session.get(f"{browser.url}/events", stream=True, timeout=SECONDS) as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
         for line in answer.iter_lines():
@@ -428,7 +428,7 @@ def test_an_open_page_is_told_of_changes_that_it_may_show(played, tmp_path):
             (tenant,) = viewer.tenants
             heard[tenant], ready = [], threading.Event()
             threads[tenant] = threading.Thread(
-                target=told, args=(made.browser(viewer), heard[tenant], ready)
+                target=reported, args=(made.browser(viewer), heard[tenant], ready)
             )
             threads[tenant].start()
             assert ready.wait(SECONDS)

@@ -128,9 +128,12 @@ def test_it_shows_what_is_there_and_what_comes_and_goes_on_after_a_restart(
         assert decision.key == "operator"
         before = len(flow.sent)
         flow.decide(decision)
-        told = [message for message in flow.sent[before:] if message.channel is Channel.INCIDENTS]
+        reported = [
+            message for message in flow.sent[before:] if message.channel is Channel.INCIDENTS
+        ]
         await published(
-            settings, [(Channel.INCIDENTS, record(Channel.INCIDENTS, told[-1].key, told[-1].value))]
+            settings,
+            [(Channel.INCIDENTS, record(Channel.INCIDENTS, reported[-1].key, reported[-1].value))],
         )
         await awaited(lambda: "It counts." in browser.get(after.url).text, "taken")
 

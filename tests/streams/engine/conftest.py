@@ -45,8 +45,10 @@ class Worker:
         return {entry["app"] for entry in self.logged("assigned")}
 
     def get(self, page: str, app: str | None = None) -> tuple[int, str]:
-        told = [entry for entry in self.logged("health-listening") if app in {None, entry["app"]}]
-        url = told[0]["url"].replace("/healthz", page)
+        reported = [
+            entry for entry in self.logged("health-listening") if app in {None, entry["app"]}
+        ]
+        url = reported[0]["url"].replace("/healthz", page)
         try:
             with urllib.request.urlopen(url, timeout=5) as answer:
                 return answer.status, answer.read().decode()

@@ -94,8 +94,8 @@ def test_brokers_that_come_and_go_are_logged_once_a_minute(
     on_three.wait_outputs(wanted)
     assert not worker.ended()
     check_bounded(worker)
-    told = lines(worker)[began:]
-    assert any(line["level"] == "error" for line in told), "nothing went wrong"
+    reported = lines(worker)[began:]
+    assert any(line["level"] == "error" for line in reported), "nothing went wrong"
 
 
 @pytest.mark.fault

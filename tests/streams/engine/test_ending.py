@@ -174,9 +174,9 @@ def test_joined_topics_of_different_partition_counts_are_an_error(bench: Bench) 
         await admin.start()
         if by:
             await admin.create_partitions(by)
-        (told,) = await admin.describe_topics([topic])
+        (reported,) = await admin.describe_topics([topic])
         await admin.close()
-        return len(told["partitions"])
+        return len(reported["partitions"])
 
     bench.do(widened({topic: NewPartitions(5)}))
     # the controller has them now, and the broker tells of them soon after

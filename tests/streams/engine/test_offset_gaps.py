@@ -49,7 +49,7 @@ def alerts(bench: Bench) -> dict[str, dict[str, Any]]:
     return {entry["id"]: entry for entry in found if entry["kind"] == "records-gone"}
 
 
-def told(bench: Bench) -> dict[str, Any]:
+def reported(bench: Bench) -> dict[str, Any]:
     """Return the only operator alert."""
     wait_for(lambda: alerts(bench), "the operator was told")
     (one,) = alerts(bench).values()
@@ -78,7 +78,7 @@ def test_what_retention_took_from_a_worker_that_was_away_is_reported_with_its_co
     worker = bench.start(app)
     got = bench.wait_outputs(set(range(130, 150)))
     assert not set(got) & set(range(100, 130))
-    alert = told(bench)
+    alert = reported(bench)
     assert alert["subject"] == f"{bench.topic(Channel.OBSERVATIONS)}-0"
     assert alert["figures"] == {"reached": 100, "begins": 130, "records": 30}
     assert "30 records" in alert["detail"]
@@ -95,13 +95,13 @@ def test_the_loss_is_reported_even_if_nothing_is_left_to_read(bench: Bench) -> N
     bench.send(*events(100, 150))
     bench.do(_delete_before(bench, 150))
     worker = bench.start("copy")
-    first = told(bench)
+    first = reported(bench)
     worker.kill()  # nothing was committed behind the gap: the next worker meets it again
     worker = bench.start("copy")
     wait_for(lambda: worker.logged("records-gone"), "the second worker met the gap")
     bench.send(*events(150, 160))
     bench.wait_outputs(set(range(150, 160)))
-    assert told(bench) == first
+    assert reported(bench) == first
 
 
 def test_what_is_deleted_under_a_worker_that_stands_still_is_reported(bench: Bench) -> None:
@@ -132,7 +132,7 @@ def test_a_new_group_reports_that_the_beginning_is_gone(bench: Bench) -> None:
     bench.do(_delete_before(bench, 20))
     bench.start("copy")
     bench.wait_outputs(set(range(20, 50)))
-    alert = told(bench)
+    alert = reported(bench)
     assert alert["figures"] == {"begins": 20}
     assert "no stored progress" in alert["detail"]
 

@@ -293,12 +293,12 @@ def test_a_record_that_an_agent_refuses_is_reported_for_its_source(bench: Bench)
     wait_for(lambda: _letters(bench), "it was refused")
     notices = wait_for(
         lambda: [
-            told
-            for told in (
+            reported
+            for reported in (
                 orjson.loads(r.value) for r in bench.read(bench.topic(Channel.OBSERVATIONS))
             )
-            if told.get("outcome") == "dead-letter"
+            if reported.get("outcome") == "dead-letter"
         ],
         "its source was told of",
     )
-    assert [(told["tenant"], told["source"]) for told in notices] == [("acme", "//ci")]
+    assert [(reported["tenant"], reported["source"]) for reported in notices] == [("acme", "//ci")]

@@ -160,7 +160,7 @@ def live() -> str:
         status=HOSTILE,
         systems=1,
         updates=1,
-        first_told=0.0,
+        first_shown=0.0,
     )
     command = LiveCommand(
         id="c", tenant=HOSTILE, action=HOSTILE, target=HOSTILE, proposal=True, dry_run=True

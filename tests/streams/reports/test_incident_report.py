@@ -165,8 +165,10 @@ def test_the_report_says_how_far_each_control_let_it_come(exposure, word):
 
 
 def test_what_only_intelligence_knew_asks_for_a_rule_of_our_own():
-    told = msgspec.structs.replace(examples.finding(), evidence={"fact": "sha256:x"})
-    assert any("no detection rule did" in rule for rule in rules_to_add(incident(findings=(told,))))
+    reported = msgspec.structs.replace(examples.finding(), evidence={"fact": "sha256:x"})
+    assert any(
+        "no detection rule did" in rule for rule in rules_to_add(incident(findings=(reported,)))
+    )
     assert not any("no detection rule did" in rule for rule in rules_to_add(incident()))
     assert any("file:hashes.'SHA-256'" in rule for rule in rules_to_add(incident()))
 

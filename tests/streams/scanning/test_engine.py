@@ -72,9 +72,9 @@ def test_each_file_is_reported_in_order_as_if_alone(
 def test_the_digest_is_of_what_was_scanned(
     targets: list[Target], entries: list[FileEntry], pool: SandboxPool
 ) -> None:
-    told = []
-    asked = scan_targets(targets, pool, digest=True, done=lambda: told.append(1))
-    assert len(told) == len(targets)
+    reported = []
+    asked = scan_targets(targets, pool, digest=True, done=lambda: reported.append(1))
+    assert len(reported) == len(targets)
     for target, given, entry in zip(targets, asked, entries, strict=True):
         if target.file is None or not target.file.exists():
             continue

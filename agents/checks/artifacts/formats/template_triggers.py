@@ -51,7 +51,7 @@ def triggered(tree: nodes.Template) -> Iterator[tuple[str, int]]:
     """
     every = list(_within(tree))
     asked, texts = _learnt(every)
-    for said, line in _told(every, asked, texts):
+    for said, line in _instructions(every, asked, texts):
         yield f"tells the model {said[:80]!r} only under a condition", line
     for node in every:
         for address, given in _completed(node):
@@ -59,7 +59,7 @@ def triggered(tree: nodes.Template) -> Iterator[tuple[str, int]]:
                 yield f"puts what a user says into the address {address[:80]!r}", given.lineno
 
 
-def _told(
+def _instructions(
     every: list[nodes.Node], asked: dict[int, _Asks], texts: dict[str, str]
 ) -> Iterator[tuple[str, int]]:
     """Yield the instructions that the model gets under a condition, and its line."""

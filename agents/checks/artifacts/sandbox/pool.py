@@ -76,7 +76,7 @@ class Sandbox:
         """How often a process was started."""
         self._process: ScanProcess | None = None
         self._files = 0
-        self._told = False
+        self._logged = False
         """Whether it is logged how far this process is confined."""
         self._siblings: frozenset[str] | None = None
         """Those last sent to the process."""
@@ -94,7 +94,7 @@ class Sandbox:
         self._process = ScanProcess(msgspec.json.encode(self.limits))
         self._files = 0
         self._siblings = None
-        self._told = False
+        self._logged = False
         self.starts += 1
         return self._process
 
@@ -226,7 +226,7 @@ class Sandbox:
             return []
         if answer.leaving:
             self.close()
-        self._tell(answer.confinement)
+        self._log_confinement(answer.confinement)
         return [
             msgspec.structs.replace(
                 report, path=name, size=len(content), confinement=answer.confinement
@@ -271,10 +271,10 @@ class Sandbox:
         self._siblings = siblings
         return siblings
 
-    def _tell(self, confinement: str) -> None:
+    def _log_confinement(self, confinement: str) -> None:
         """Log how far the process is confined, once."""
-        if not self._told:
-            self._told = True
+        if not self._logged:
+            self._logged = True
             level = logging.WARNING if "without" in confinement else logging.INFO
             _log.log(level, "a scanning process is confined: %s", confinement)
 
@@ -303,7 +303,7 @@ class Sandbox:
                 case Done(report=report, leaving=leaving):
                     if leaving:
                         self.close()
-                    self._tell(report.confinement)
+                    self._log_confinement(report.confinement)
                     # What was reported during the scan stays reported, whatever ended it.
                     known = {(reported.rule_id, reported.locator) for reported in report.detections}
                     lost = tuple(

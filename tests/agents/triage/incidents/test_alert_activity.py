@@ -81,9 +81,9 @@ def hostile(**more: object) -> Flow:
 def test_the_first_record_creates_and_what_follows_updates():
     flow = hostile()
     flow.saw(*held(MODEL, "a", "gpu-2", 20, version="r2", digest=BAD))
-    told = activities(flow)
-    assert told[0] is Activity.CREATE
-    assert set(told[1:]) == {Activity.UPDATE}
+    reported = activities(flow)
+    assert reported[0] is Activity.CREATE
+    assert set(reported[1:]) == {Activity.UPDATE}
 
 
 def test_a_closed_alert_is_updated_by_what_is_learnt_later():
@@ -91,9 +91,9 @@ def test_a_closed_alert_is_updated_by_what_is_learnt_later():
     decide(flow, DecisionKind.FALSE_POSITIVE, 60)
     for spec in list(flow.issued):
         flow.answer(spec)
-    told = activities(flow)
-    assert told.count(Activity.CLOSE) == 1
-    assert told[-1] is Activity.UPDATE
+    reported = activities(flow)
+    assert reported.count(Activity.CLOSE) == 1
+    assert reported[-1] is Activity.UPDATE
     assert flow.alerts[CASE, "a"].status.ended
 
 
@@ -219,12 +219,12 @@ def test_a_crash_creates_and_closes_nothing_twice(steps, seed):
     flow.run()
     play(flow, steps)
     for records in flow.records.values():
-        told = [activity for activity, _ in records]
-        assert told[0] is Activity.CREATE
-        assert told.count(Activity.CREATE) == 1
+        reported = [activity for activity, _ in records]
+        assert reported[0] is Activity.CREATE
+        assert reported.count(Activity.CREATE) == 1
         ends = sum(
             decision[1] in {DecisionKind.CLOSE, DecisionKind.FALSE_POSITIVE}
             for decision in steps
             if decision[0] == "decide"
         )
-        assert told.count(Activity.CLOSE) <= ends
+        assert reported.count(Activity.CLOSE) <= ends

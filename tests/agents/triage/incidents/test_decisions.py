@@ -27,9 +27,9 @@ def test_a_false_positive_closes_undoes_and_withdraws_the_indicator():
     decide(flow, DecisionKind.FALSE_POSITIVE, tenant="a")
     view = flow.alerts[CASE, "a"]
     assert view.status == "false-positive"
-    told = [alert.activity for alert in flow.history[view.id]]
-    assert told.count("close") == 1
-    assert set(told[told.index("close") + 1 :]) <= {"update"}
+    reported = [alert.activity for alert in flow.history[view.id]]
+    assert reported.count("close") == 1
+    assert set(reported[reported.index("close") + 1 :]) <= {"update"}
     assert {spec.action for spec in flow.issued if spec.undoes} == {
         "restore",
         "unblock",
@@ -68,9 +68,9 @@ def test_a_suppression_is_quiet_until_it_expires():
     decide(flow, DecisionKind.SUPPRESS, 61, tenant="a", target=ROOT, expires=at(24 * 60))
     view = flow.alerts[CASE, "a"]
     assert view.status == "suppressed"
-    told = len(flow.history[view.id])
+    reported = len(flow.history[view.id])
     flow.saw(*held(MODEL, "a", "gpu-new", 90, version="r2", digest=BAD))
-    assert len(flow.history[view.id]) == told
+    assert len(flow.history[view.id]) == reported
     flow.tick(minutes=25 * 60)
     assert flow.alerts[CASE, "a"].status != "suppressed"
     assert flow.alerts[CASE, "a"].system_count == 2
@@ -83,9 +83,9 @@ def test_reopening_ends_a_suppression_and_a_later_one_holds_again():
     decide(flow, DecisionKind.REOPEN, 70, tenant="a")
     view = flow.alerts[CASE, "a"]
     assert view.status == "new"
-    told = len(flow.history[view.id])
+    reported = len(flow.history[view.id])
     flow.saw(*held(MODEL, "a", "gpu-new", 90, version="r2", digest=BAD))
-    assert len(flow.history[view.id]) > told
+    assert len(flow.history[view.id]) > reported
     decide(flow, DecisionKind.SUPPRESS, 100, tenant="a", expires=at(48 * 60))
     assert flow.alerts[CASE, "a"].status == "suppressed"
 

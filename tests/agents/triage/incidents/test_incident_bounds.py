@@ -97,8 +97,8 @@ def test_more_commands_than_are_issued_is_reported(monkeypatch):
     assert len(flow.commands) == 20
     assert "over-commanding" in flow.alerts[CASE, "a"].truncated
     assert "commands" in flow.incidents[CASE].truncated
-    told = [notice for notice in flow.operator.values() if notice.kind == "bound-reached"]
-    assert [entry.subject for entry in told] == [CASE]
+    reported = [notice for notice in flow.operator.values() if notice.kind == "bound-reached"]
+    assert [entry.subject for entry in reported] == [CASE]
     assert COMMANDS > 20
 
 

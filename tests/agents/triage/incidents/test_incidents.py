@@ -41,10 +41,10 @@ def test_a_hostile_digest_at_three_tenants_is_one_incident_and_three_alerts():
 
 def test_the_same_again_publishes_nothing():
     flow = hostile()
-    told = {key: len(views) for key, views in flow.history.items()}
+    reported = {key: len(views) for key, views in flow.history.items()}
     flow.found(finding("malicious_payload", "a", minutes=60))
     flow.found(finding("malicious_payload", "a", minutes=61, locator="elsewhere in the file"))
-    assert {key: len(views) for key, views in flow.history.items()} == told
+    assert {key: len(views) for key, views in flow.history.items()} == reported
 
 
 def test_a_new_system_updates_the_alert():
@@ -151,11 +151,11 @@ def named(others):
 
 
 @pytest.mark.parametrize(
-    ("others", "told"), [(1, None), (2, None), (3, 3), (9, 3), (10, 10), (30, 30)]
+    ("others", "reported"), [(1, None), (2, None), (3, 3), (9, 3), (10, 10), (30, 30)]
 )
-def test_other_tenants_are_counted_only_at_thresholds(others, told):
+def test_other_tenants_are_counted_only_at_thresholds(others, reported):
     flow = hostile(tuple(f"t{number:02d}" for number in range(others + 1)))
-    assert flow.alerts[CASE, "t00"].other_tenants == told
+    assert flow.alerts[CASE, "t00"].other_tenants == reported
 
 
 def test_below_three_tenants_the_others_change_nothing():

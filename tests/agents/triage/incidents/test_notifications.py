@@ -11,29 +11,29 @@ def seen(minutes, digest, version):
 
 
 def test_the_same_notice_is_published_once_a_day():
-    told = SightingDeduplicator()
-    assert told.is_news(seen(0, GOOD, "r1"))
-    assert not told.is_news(seen(10, GOOD, "r1"))
-    assert told.is_news(seen(24 * 60, GOOD, "r1"))
+    deduplicator = SightingDeduplicator()
+    assert deduplicator.is_news(seen(0, GOOD, "r1"))
+    assert not deduplicator.is_news(seen(10, GOOD, "r1"))
+    assert deduplicator.is_news(seen(24 * 60, GOOD, "r1"))
 
 
 def test_an_earlier_sighting_is_published_as_well():
-    told = SightingDeduplicator()
-    assert told.is_news(seen(10, GOOD, "r1"))
-    assert told.is_news(seen(0, GOOD, "r1"))
+    deduplicator = SightingDeduplicator()
+    assert deduplicator.is_news(seen(10, GOOD, "r1"))
+    assert deduplicator.is_news(seen(0, GOOD, "r1"))
 
 
 def test_a_rollback_of_the_same_day_is_published():
-    told = SightingDeduplicator()
-    assert told.is_news(seen(0, GOOD, "r1"))
-    assert told.is_news(seen(10, BAD, "r2"))
-    assert told.is_news(seen(20, GOOD, "r1"))
-    assert not told.is_news(seen(30, GOOD, "r1"))
+    deduplicator = SightingDeduplicator()
+    assert deduplicator.is_news(seen(0, GOOD, "r1"))
+    assert deduplicator.is_news(seen(10, BAD, "r2"))
+    assert deduplicator.is_news(seen(20, GOOD, "r1"))
+    assert not deduplicator.is_news(seen(30, GOOD, "r1"))
 
 
 def test_memory_is_bounded():
-    told = SightingDeduplicator(limit=10)
+    deduplicator = SightingDeduplicator(limit=10)
     for number in range(100):
-        assert told.is_news(seen(number, f"{number:064d}", f"r{number}"))
-    assert len(told._last) == 1
-    assert len(told._seen) == 10
+        assert deduplicator.is_news(seen(number, f"{number:064d}", f"r{number}"))
+    assert len(deduplicator._last) == 1
+    assert len(deduplicator._seen) == 10

@@ -46,12 +46,12 @@ def test_partners_hear_of_it_once_it_is_contained():
 
 def test_what_was_shared_is_revoked_in_a_later_version_when_it_was_a_false_positive():
     flow = contained()
-    (told,) = shared(flow)
+    (reported,) = shared(flow)
     decide(flow, DecisionKind.FALSE_POSITIVE, tenant="a")
     (revoked,) = shared(flow)
-    assert revoked["id"] == told["id"]
+    assert revoked["id"] == reported["id"]
     assert revoked["revoked"] is True
-    assert revoked["modified"] > told["modified"]
+    assert revoked["modified"] > reported["modified"]
 
 
 def test_what_is_bad_again_after_it_was_revoked_is_another_indicator():
@@ -105,8 +105,8 @@ def test_an_answer_that_is_under_way_is_audited_as_neither_success_nor_failure()
 def test_the_operators_decision_stands_once_in_the_timeline_of_all_tenants():
     flow = hostile("abc")
     decide(flow, DecisionKind.CLOSE)
-    told = [entry for entry in flow.incidents[CASE].timeline if entry.what == "decided"]
-    assert [entry.text for entry in told] == ["close by analyst@acme.example: because"]
+    reported = [entry for entry in flow.incidents[CASE].timeline if entry.what == "decided"]
+    assert [entry.text for entry in reported] == ["close by analyst@acme.example: because"]
     of_tenant = [entry for entry in flow.alerts[CASE, "b"].timeline if entry.what == "decided"]
     assert [entry.text for entry in of_tenant] == ["close"]
 
@@ -114,17 +114,17 @@ def test_the_operators_decision_stands_once_in_the_timeline_of_all_tenants():
 def test_what_k_organisations_hold_or_the_operator_releases_is_shared():
     of_three = StandardDocuments(new_signing_key("test"))
 
-    def told(flow):
+    def reported(flow):
         messages = of_three.incident(flow.incidents[CASE], 0)
         return [message for message in messages if message.channel is Channel.INTEL_SHARE]
 
     flow = contained()
     assert flow.incidents[CASE].shared
-    assert not told(flow)
+    assert not reported(flow)
     decide(flow, DecisionKind.SHARE, tenant="a")
-    assert not told(flow)
+    assert not reported(flow)
     decide(flow, DecisionKind.SHARE)
-    assert len(told(flow)) == 1
+    assert len(reported(flow)) == 1
 
 
 def test_what_a_tenant_claims_is_not_shared():

@@ -236,7 +236,7 @@ def test_a_version_vouched_for_later_is_a_rollback_target_as_one_that_was_before
         *held(MODEL, "a", "gpu", 9, version="r2", digest=BAD),
         finding("malicious_payload", "a", minutes=10),
     ]
-    told = []
+    reported = []
     for order in ([vouched, *inputs], [*inputs, vouched], [*reversed(inputs), vouched]):
         flow = Flow()
         for record in order:
@@ -245,9 +245,9 @@ def test_a_version_vouched_for_later_is_a_rollback_target_as_one_that_was_before
         (rollback,) = [
             proposal for proposal in flow.proposals.values() if proposal.action == "rollback"
         ]
-        told.append((rollback.command_id, rollback.rollback_version, outcome(flow)["alerts"]))
-    assert told[0] == told[1] == told[2]
-    assert told[0][1] == "r1"
+        reported.append((rollback.command_id, rollback.rollback_version, outcome(flow)["alerts"]))
+    assert reported[0] == reported[1] == reported[2]
+    assert reported[0][1] == "r1"
 
 
 def test_no_component_loses_its_last_good_version_to_others():

@@ -97,9 +97,9 @@ def test_it_is_published_once_a_suppression_ends():
     flow = hostile("a")
     decide(flow, DecisionKind.SUPPRESS, 61, tenant="a", expires=at(24 * 60))
     view = flow.alerts[CASE, "a"]
-    told = len(flow.history[view.id])
+    reported = len(flow.history[view.id])
     set_severity(flow, "low", 70, tenant="a")
-    assert len(flow.history[view.id]) == told
+    assert len(flow.history[view.id]) == reported
     flow.tick(minutes=25 * 60)
     assert flow.alerts[CASE, "a"].score.band is Severity.LOW
 

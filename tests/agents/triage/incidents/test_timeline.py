@@ -95,8 +95,8 @@ def test_a_comment_is_told_and_changes_nothing():
     before = flow.alerts[CASE, "a"]
     decide(flow, DecisionKind.COMMENT, 22, tenant="a")
     after = flow.alerts[CASE, "a"]
-    (told,) = [entry for entry in after.timeline if entry.what == "decided"]
-    assert told.text == "comment by ann: because"
+    (reported,) = [entry for entry in after.timeline if entry.what == "decided"]
+    assert reported.text == "comment by ann: because"
     assert (after.status, after.commands, after.tasks) == (
         before.status, before.commands, before.tasks,
     )  # fmt: skip

@@ -96,8 +96,8 @@ def test_prevalence_is_published_from_three_other_tenants_on():
     flow = Flow()
     for number, tenant in enumerate("abcd"):
         flow.found(finding("malicious_payload", tenant, minutes=number))
-    told = {ioc.tenant: ioc.prevalence for ioc in flow.iocs.values()}
-    assert told == {"a": None, "b": None, "c": None, "d": 3}
+    reported = {ioc.tenant: ioc.prevalence for ioc in flow.iocs.values()}
+    assert reported == {"a": None, "b": None, "c": None, "d": 3}
     assert {view.other_tenants for view in flow.alerts.values()} == {3}
 
 
@@ -105,8 +105,8 @@ def test_a_greater_k_counts_later():
     flow = Flow(k=5)
     for number in range(11):
         flow.found(finding("malicious_payload", f"t{number}", minutes=number))
-        told = {view.other_tenants for view in flow.alerts.values()}
-        assert told == ({10} if number == 10 else {None})
+        reported = {view.other_tenants for view in flow.alerts.values()}
+        assert reported == ({10} if number == 10 else {None})
     assert {ioc.prevalence for ioc in flow.iocs.values()} <= {None, 10}
 
 

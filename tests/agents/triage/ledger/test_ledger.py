@@ -117,7 +117,7 @@ def test_a_moved_git_release_tag_is_reported_and_a_series_tag_at_low_severity(ta
 
 
 def test_a_late_sighting_counts_at_its_event_time():
-    told = []
+    reported = []
     early = pushed(1, publisher_id="org-2", version="r9", digest=BAD, event_id="early")
     inputs = [
         pushed(5, publisher_id="org-1"),
@@ -128,8 +128,8 @@ def test_a_late_sighting_counts_at_its_event_time():
         flow = Flow()
         flow.saw(*order)
         (ioc,) = flow.iocs.values()
-        told.append((ioc.description, ioc.event_id, ioc.occurred_at))
-    assert told[0] == told[1]
+        reported.append((ioc.description, ioc.event_id, ioc.occurred_at))
+    assert reported[0] == reported[1]
 
 
 def test_the_root_follows_the_precedence_of_indicators():

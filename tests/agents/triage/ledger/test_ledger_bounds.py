@@ -162,16 +162,16 @@ def sources() -> Iterable[object]:
 
 
 @cache
-def told_by(story):
+def reported_by(story):
     """Return the rows after a story, and what the operator was told by then."""
     rows = MemoryRows()
-    told = {
+    reported = {
         msgspec.json.decode(message.value)["detail"].partition(":")[0]
         for record in story()
         for message in take(rows, record)
         if message.channel is Channel.OPERATOR_ALERTS
     }
-    return rows, told
+    return rows, reported
 
 
 @pytest.mark.slow
@@ -194,7 +194,7 @@ def told_by(story):
     ],
 )
 def test_no_text_exceeds_the_row_limit(story):
-    rows, _ = told_by(story)
+    rows, _ = reported_by(story)
     assert rows.largest < ROOM
     assert max(len(key.encode()) for key in rows.content()) < 4_096
 
@@ -232,5 +232,5 @@ BOUNDS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("story", BOUNDS)
 def test_a_reached_bound_is_reported(story):
-    _, told = told_by(story)
-    assert BOUNDS[story] in told
+    _, reported = reported_by(story)
+    assert BOUNDS[story] in reported

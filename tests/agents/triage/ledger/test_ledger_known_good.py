@@ -34,12 +34,12 @@ def installed(version, minutes, tenant="a", system="ci", component=PACKAGE, **mo
 
 def answers(ledger):
     """Return what the incidents hold to be good, by incident, tenant and version."""
-    return answers_of(ledger.told_incidents)
+    return answers_of(ledger.reported_incidents)
 
 
-def answers_of(told):
+def answers_of(reported):
     latest = {}
-    for message in told:
+    for message in reported:
         if isinstance(message, KnownGood):
             place = (message.incident, message.tenant, message.version)
             known = latest.get(place)
@@ -173,13 +173,13 @@ def test_without_a_version_that_is_known_good_none_is_proposed():
 
 def held_good(flow):
     """Return the versions of which the incident about the bad one was told last."""
-    told = [
+    reported = [
         msgspec.json.decode(message.value, type=IncidentMessage)
         for message in flow.sent
         if message.channel is Channel.INCIDENT_UPDATES
     ]
     case = incident_id(f"sha256:{BAD}")
-    return {version for incident, _, version in answers_of(told) if incident == case}
+    return {version for incident, _, version in answers_of(reported) if incident == case}
 
 
 def test_a_version_found_bad_and_cleared_again_is_a_rollback_target_again():
@@ -198,14 +198,14 @@ def test_sightings_send_nothing_unless_the_rollback_target_changes():
     for tenant in "abc":
         ledger.take(installed("1.9", 0, tenant), installed("2.0", 10, tenant))
     ledger.fact(COMPROMISED)
-    before = len(ledger.told_incidents)
+    before = len(ledger.reported_incidents)
     ledger.take(
         *(
             installed(f"1.{number % 9}", 100 + number, "abc"[number % 3], f"host-{number % 50}")
             for number in range(1_000)
         )
     )
-    assert len(ledger.told_incidents) == before
+    assert len(ledger.reported_incidents) == before
 
 
 def test_what_is_known_good_does_not_depend_on_the_order_of_arrival():

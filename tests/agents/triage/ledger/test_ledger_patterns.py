@@ -118,7 +118,7 @@ def test_each_reached_threshold_of_tenants_is_reported(tenants, seed, batch):
         finding("malicious_payload", f"t{number}", minutes=number) for number in range(tenants)
     ]
     flow = after([*inputs, *inputs[: tenants // 2]], seed, batch)
-    told = [
+    reported = [
         message
         for message in (
             msgspec.json.decode(record.value, type=IncidentMessage)
@@ -127,7 +127,7 @@ def test_each_reached_threshold_of_tenants_is_reported(tenants, seed, batch):
         )
         if isinstance(message, Prevalence)
     ]
-    assert {entry.threshold for entry in told} == {
+    assert {entry.threshold for entry in reported} == {
         count for count in (3, 10, 30) if count <= tenants
     }
     reached = max((count for count in (3, 10, 30) if count < tenants), default=None)

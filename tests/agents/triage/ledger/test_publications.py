@@ -19,7 +19,7 @@ ABSENT, MOVED = "TW-LEDGER-SIGNATURE-ABSENT", "TW-LEDGER-TAG-MOVED"
 CI = {"account": "ci", "auth": "oidc", "mfa": True, "has_signature": True}
 
 
-def told(number, kind="pulled", component=MODEL, **how):
+def published_as(number, kind="pulled", component=MODEL, **how):
     return sighting(
         component,
         "a",
@@ -61,8 +61,8 @@ def after(*sightings):
 def test_a_weaker_way_of_publishing_is_reported_and_two_at_once_are_more_severe(
     kind, how, severity
 ):
-    usual = [told(number, kind, **CI) for number in range(3)]
-    flow = after(*usual, told(3, kind, **{**CI, **how}))
+    usual = [published_as(number, kind, **CI) for number in range(3)]
+    flow = after(*usual, published_as(3, kind, **{**CI, **how}))
     levels = {
         indicator.severity for indicator in flow.iocs.values() if indicator.rule_id == CHANGED
     }
@@ -71,9 +71,9 @@ def test_a_weaker_way_of_publishing_is_reported_and_two_at_once_are_more_severe(
 
 @pytest.mark.parametrize("kind", ["pushed", "pulled"])
 def test_three_at_once_are_a_finding_of_their_own(kind):
-    usual = [told(number, kind, **CI) for number in range(3)]
+    usual = [published_as(number, kind, **CI) for number in range(3)]
     thief = {"account": "me", "auth": "password", "mfa": False, "has_signature": True}
-    flow = after(*usual, told(3, kind, **thief))
+    flow = after(*usual, published_as(3, kind, **thief))
     assert {(CHANGED, Severity.HIGH), (SUSPECT, Severity.HIGH)} <= found(flow)
     assert len(flow.alerts_of("a")) == 1
 
@@ -91,21 +91,23 @@ def test_three_at_once_are_a_finding_of_their_own(kind):
     ids=["many accounts", "stronger", "both in use", "not said", "no habit yet", "signature alone"],
 )
 def test_what_is_no_change_of_habit_is_not_reported(ways):
-    flow = after(*(told(number, **way) for number, way in enumerate(ways)))
+    flow = after(*(published_as(number, **way) for number, way in enumerate(ways)))
     assert CHANGED not in {indicator.rule_id for indicator in flow.iocs.values()}
 
 
 def test_another_account_alone_is_low():
-    flow = after(*(told(number, account="ci") for number in range(3)), told(3, account="me"))
+    flow = after(
+        *(published_as(number, account="ci") for number in range(3)), published_as(3, account="me")
+    )
     assert {indicator.severity for indicator in flow.iocs.values()} == {Severity.LOW}
 
 
 def test_in_a_registry_of_ones_own_colleagues_release_for_each_other():
     own = "model:@a/registry/m"
     flow = after(
-        *(told(number, "pushed", own, account="ci", auth="oidc") for number in range(3)),
-        told(3, "pushed", own, account="me", auth="oidc"),
-        told(4, "pushed", own, account="me", auth="token"),
+        *(published_as(number, "pushed", own, account="ci", auth="oidc") for number in range(3)),
+        published_as(3, "pushed", own, account="me", auth="oidc"),
+        published_as(4, "pushed", own, account="me", auth="token"),
     )
     assert {
         indicator.severity for indicator in flow.iocs.values() if indicator.rule_id == CHANGED
@@ -113,22 +115,24 @@ def test_in_a_registry_of_ones_own_colleagues_release_for_each_other():
 
 
 def test_what_one_producer_says_is_not_compared_with_what_another_says():
-    usual = [told(number, **CI) for number in range(3)]
-    other = told(3, auth="token", account="mirror")
+    usual = [published_as(number, **CI) for number in range(3)]
+    other = published_as(3, auth="token", account="mirror")
     flow = after(*usual, msgspec.structs.replace(other, source="//mirror"))
     assert not flow.iocs
 
 
 def test_a_signature_that_is_gone_is_seen_by_who_pulls():
-    usual = [told(number, has_signature=True) for number in range(3)]
-    assert (ABSENT, Severity.HIGH) in found(after(*usual, told(3, has_signature=False)))
-    assert not found(after(*usual[:2], told(3, has_signature=False)))
+    usual = [published_as(number, has_signature=True) for number in range(3)]
+    assert (ABSENT, Severity.HIGH) in found(after(*usual, published_as(3, has_signature=False)))
+    assert not found(after(*usual[:2], published_as(3, has_signature=False)))
 
 
 def test_a_publication_that_comes_late_takes_the_finding_back():
-    flow = after(*(told(number, auth="oidc") for number in (1, 3)), told(4, auth="token"))
+    flow = after(
+        *(published_as(number, auth="oidc") for number in (1, 3)), published_as(4, auth="token")
+    )
     assert [indicator.status for indicator in flow.iocs.values()] == ["active"]
-    flow.saw(told(2, auth="token"))
+    flow.saw(published_as(2, auth="token"))
     assert [indicator.status for indicator in flow.iocs.values()] == ["withdrawn"]
 
 
@@ -144,7 +148,7 @@ def test_a_publication_that_comes_late_takes_the_finding_back():
 )  # fmt: skip
 @example(ways=[CI, CI, {"account": "me"}, {"account": "me"}, CI], seed=1)
 def test_what_holds_does_not_depend_on_the_order_of_arrival(ways, seed):
-    sightings = [told(number, **way) for number, way in enumerate(ways)]
+    sightings = [published_as(number, **way) for number, way in enumerate(ways)]
     mixed = list(sightings)
     random.Random(seed).shuffle(mixed)
     ends = []
@@ -170,7 +174,9 @@ DIGESTS = [f"sha256:{number:064x}" for number in range(3)]
 def test_a_release_tag_that_gives_another_digest_is_reported_for_pulls_as_for_pushes(kinds):
     flow = after(
         *(
-            told(number, kind, version=DIGESTS[number], digest=DIGESTS[number][7:], tag="v1.2.0")
+            published_as(
+                number, kind, version=DIGESTS[number], digest=DIGESTS[number][7:], tag="v1.2.0"
+            )
             for number, kind in enumerate(kinds)
         )
     )
@@ -179,7 +185,7 @@ def test_a_release_tag_that_gives_another_digest_is_reported_for_pulls_as_for_pu
 
 def test_a_tag_that_returns_to_a_known_version_is_reported():
     pulls = [
-        told(number, version=DIGESTS[which], digest=DIGESTS[which][7:], tag=tag)
+        published_as(number, version=DIGESTS[which], digest=DIGESTS[which][7:], tag=tag)
         for number, (which, tag) in enumerate([(0, "v1.0.0"), (1, "v1.1.0"), (0, "v1.1.0")])
     ]
     assert (MOVED, Severity.HIGH) in found(after(*pulls))
@@ -189,7 +195,7 @@ def test_a_tag_that_returns_to_a_known_version_is_reported():
 def test_tags_that_are_meant_to_move_move(tag):
     flow = after(
         *(
-            told(number, version=DIGESTS[number], digest=DIGESTS[number][7:], tag=tag)
+            published_as(number, version=DIGESTS[number], digest=DIGESTS[number][7:], tag=tag)
             for number in range(3)
         )
     )
@@ -198,7 +204,9 @@ def test_tags_that_are_meant_to_move_move(tag):
 
 def pulled_file(number, path, content, **more):
     digest = f"{content:064x}"
-    return told(number, version="v1.2", digest=digest, parts=(digest,), part_names=(path,), **more)
+    return published_as(
+        number, version="v1.2", digest=digest, parts=(digest,), part_names=(path,), **more
+    )
 
 
 def test_a_file_of_a_version_that_is_pulled_with_other_content_is_reported():

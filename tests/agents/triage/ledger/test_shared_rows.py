@@ -190,13 +190,13 @@ def test_a_tenants_many_sources_hide_no_others_silence(monkeypatch):
     now = START_MS + 48 * HOUR_MS
     for period in range(4):
         ledger.take(Tick(time_ms=now + period * PERIOD_MS, partition=0))
-    told = {
+    reported = {
         (alert.kind, alert.tenant or alert.subject)
         for message in ledger.sent
         if message.channel is Channel.OPERATOR_ALERTS
         and (alert := msgspec.json.decode(message.value, type=OperatorAlert))
     }
-    assert told == {("source-silent", "victim"), ("bound-reached", "mallory")}
+    assert reported == {("source-silent", "victim"), ("bound-reached", "mallory")}
 
 
 def heard(tenant, source, hour):
