@@ -74,10 +74,13 @@ _HARMLESS_BASES: Final = frozenset(
         "LayerNorm", "GroupNorm", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "InstanceNorm2d",
         "Conv1d", "Conv2d", "Conv3d", "ConvTranspose2d", "Embedding", "Dropout", "ModuleList",
         "ModuleDict", "MultiheadAttention", "TransformerEncoderLayer", "AvgPool2d", "MaxPool2d",
+        "Sequential", "BaseModel", "SMPHubMixin", "PyTorchModelHubMixin", "BaseForest", "Metric",
     )
 )  # fmt: skip
 """Classes of other packages that restore a state as plain objects do."""
-_ENUMERATIONS: Final = frozenset(("Enum", "IntEnum", "StrEnum", "Flag", "IntFlag", "ExplicitEnum"))
+_ENUMERATIONS: Final = frozenset(
+    ("Enum", "IntEnum", "StrEnum", "Flag", "IntFlag", "ExplicitEnum", "WeightsEnum")
+)
 
 
 _EXPRESSIONS: Final = frozenset(

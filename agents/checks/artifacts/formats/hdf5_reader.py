@@ -26,9 +26,7 @@ from agents.checks.artifacts.scanning import (
 )
 
 UNDEFINED: Final = (1 << 64) - 1
-MAX_OBJECTS, MAX_MESSAGES = 200_000, 100_000
-MAX_TEXT: Final = 32 << 20
-MAX_TEXTS: Final = 100_000
+MAX_OBJECTS, MAX_MESSAGES, MAX_TEXTS, MAX_TEXT = 200_000, 100_000, 100_000, 32 << 20
 LINK_INFO, LINK, EXTERNAL, LAYOUT, ATTRIBUTE = 0x02, 0x06, 0x07, 0x08, 0x0C
 CONTINUATION, SYMBOLS, ATTRIBUTE_INFO, SPACE, TYPE = 0x10, 0x11, 0x15, 0x01, 0x03
 LARGEST: Final = 1 << 36
@@ -405,8 +403,7 @@ class _Walker:
         if kind[0] & 0x0F == STRING:
             self._text(key, name, value.rstrip(b"\0"))
         elif kind[0] & 0x0F == VARIABLE:
-            texts = range(len(value) // 16)
-            for index in self._scan.first(texts, MAX_TEXTS, f"texts in {key}"):
+            for index in self._scan.first(range(len(value) // 16), MAX_TEXTS, f"texts in {key}"):
                 length = int.from_bytes(value[16 * index : 16 * index + 4], "little")
                 heap = _u64(value, 16 * index + 4)
                 item = int.from_bytes(value[16 * index + 12 : 16 * index + 16], "little")

@@ -348,11 +348,15 @@ def binding_fault(name: object, *, known: bool = True) -> str:
     """
     if not isinstance(name, str) or not name.isidentifier() or name.startswith("__"):
         return "the name is not that of a method"
-    if known and name in _HOOKS:
+    if (known and name in _HOOKS) or _STATE_HOOK.fullmatch(name):
         return ""
     if name in _WRITES or name.startswith("to_") or (_RUNS if known else RUNNER).search(name):
         return "the method's name says that it runs, reads or writes"
     return ""
+
+
+_STATE_HOOK: Final = re.compile(r"_?(?:load|save)_state(?:_dict)?(?:_pre|_post)?_hook\w*")
+"""A method that a module of PyTorch keeps of itself, to adapt the weights that it is given."""
 
 
 @cache

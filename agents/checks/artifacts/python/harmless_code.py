@@ -113,6 +113,7 @@ def source_fault(text: str, libraries: Collection[str]) -> str:
         return "its code is not Python"
     # its name is a constant, which is judged as one
     passed = {id(node.func) for node in ast.walk(tree) if _looks_up_a_constant(node)}
+    passed |= {id(node) for node in _own_parameters(tree)}
     for node in ast.walk(tree):
         if id(node) in passed:
             continue
@@ -129,6 +130,18 @@ def source_fault(text: str, libraries: Collection[str]) -> str:
             if not harmless_text(shown):
                 return f"its code holds {shown[:60]!r}"
     return ""
+
+
+def _own_parameters(tree: ast.AST) -> Iterator[ast.Name]:
+    """Yield the names that stand for a parameter of the function around them."""
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef):
+            given = function.args
+            named = {part.arg for part in (*given.posonlyargs, *given.args, *given.kwonlyargs)}
+            for statement in function.body:
+                for node in ast.walk(statement):
+                    if isinstance(node, ast.Name) and node.id in named:
+                        yield node
 
 
 def _looks_up_a_constant(node: ast.AST) -> TypeGuard[ast.Call]:

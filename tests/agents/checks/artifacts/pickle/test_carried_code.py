@@ -56,3 +56,12 @@ def test_a_traced_module_that_does_more_is_malicious(source, imports):
 
 def test_a_traced_module_without_a_source_is_malicious():
     assert verdict(traced(FORWARD, key="other")) is Verdict.MALICIOUS
+
+
+def test_a_parameter_of_the_name_of_a_built_in_function_is_none() -> None:
+    assert (
+        verdict(traced("def forward(self, input):\n    return input + 1\n")) is Verdict.SUSPICIOUS
+    )
+    assert verdict(traced("def forward(self, x):\n    return input(x)\n")) is Verdict.MALICIOUS
+    two = "def other(self, input):\n    return 1\ndef forward(self, x):\n    return input(x)\n"
+    assert verdict(traced(two)) is Verdict.MALICIOUS
