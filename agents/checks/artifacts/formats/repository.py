@@ -146,7 +146,9 @@ _KERNELS: Final = frozenset(
 _NAMES_CODE: Final = frozenset(
     ("custom_pipeline", "custom_pipelines", "custom_pipeline_url", "impl")
 )
-_JUDGED: Final = TEMPLATE_KEYS | _NAMES_CODE | _KERNELS | _PATHS | {"trust_remote_code", "auto_map"}
+_TRUSTING: Final = frozenset(("trust_remote_code", "allow_remote"))
+"""Keys that ask for remote code."""
+JUDGED: Final = TEMPLATE_KEYS | _NAMES_CODE | _KERNELS | _PATHS | _TRUSTING | {"auto_map"}
 """Keys of which a mapping has one, if it is judged by itself."""
 
 
@@ -177,11 +179,10 @@ def report_repository(scan: Scan, base: str, document: object) -> None:
 
 
 def _judge_mapping(scan: Scan, mapping: dict[Any, Any], path: str) -> None:
-    if _JUDGED.isdisjoint(mapping):
+    if JUDGED.isdisjoint(mapping):
         return
     prefix = f"{path}." if path else ""
-    trusts = (mapping.get("trust_remote_code"), mapping.get("allow_remote"))
-    if any(value in (True, "true", "True", 1) for value in trusts):
+    if any(mapping.get(key) in (True, "true", "True", 1) for key in _TRUSTING):
         _judge_trust(scan, mapping, path)
     for key in TEMPLATE_KEYS & mapping.keys():
         for text in texts(mapping[key]):

@@ -1,0 +1,49 @@
+"""A mapping of a document is judged by each key that its judgement asks it for, alone."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+
+import orjson
+import pytest
+
+from agents.checks.artifacts.dispatch import scan_source
+from agents.checks.artifacts.formats import repository
+from agents.checks.artifacts.scanning import BytesSource
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "rule"),
+    [
+        ("trust_remote_code", True, "TW-MODEL-REMOTE-CODE"),
+        ("allow_remote", True, "TW-MODEL-REMOTE-CODE"),
+        ("auto_map", {"AutoModel": "model.Model"}, "TW-MODEL-REMOTE-CODE-UNSEEN"),
+        ("custom_pipelines", {"task": {"impl": "model.Model"}}, "TW-MODEL-REMOTE-CODE-UNSEEN"),
+        ("impl", "model.Model", "TW-MODEL-REMOTE-CODE-UNSEEN"),
+        ("custom_generate", "someone/code", "TW-MODEL-REMOTE-CODE-ELSEWHERE"),
+        ("vocab_file", "../../etc/passwd", "TW-MODEL-PATH-ESCAPES"),
+        ("class_path", "os.system", "TW-MODEL-TARGET-DANGEROUS"),
+        ("_target_", "os.system", "TW-MODEL-TARGET-DANGEROUS"),
+        ("target", "os.system", "TW-MODEL-TARGET-DANGEROUS"),
+        ("loader_module", "os.system", "TW-MODEL-TARGET-DANGEROUS"),
+    ],
+)
+def test_a_key_suffices_alone(key: str, value: object, rule: str) -> None:
+    report = scan_source("config.json", BytesSource(orjson.dumps({key: value})))
+    assert rule in {found.rule_id for found in report.detections}
+
+
+def test_every_key_that_a_mapping_is_asked_for_is_one_of_those_judged() -> None:
+    """A key that is asked for beyond them would be passed over."""
+    function = ast.parse(inspect.getsource(repository._judge_mapping))
+    asked = {
+        node.args[0].value
+        for node in ast.walk(function)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and ast.unparse(node.func) == "mapping.get"
+        and isinstance(node.args[0], ast.Constant)
+    }
+    assert "auto_map" in asked
+    assert asked <= repository.JUDGED
