@@ -11,13 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.checks.artifacts.dangerous_names import modules, names, table
-from agents.checks.artifacts.python import call_judgements, faults
+from agents.checks.artifacts.dangerous_names import functions, modules, names, table
+from agents.checks.artifacts.python import call_judgements, calls, faults
 from agents.checks.artifacts.python.module_facts import ModuleFacts
+from agents.checks.artifacts.python.names import SPAWN
 from agents.checks.artifacts.python.tree import Tree
 from agents.checks.artifacts.python.words import (
     JUDGED_KINDS,
     JUDGED_NAMES,
+    JUDGED_WORDS,
     may_be_judged,
     spellings,
 )
@@ -159,6 +161,17 @@ def test_every_name_that_the_table_of_calls_writes_out_is_met() -> None:
     assert len(written_out) > len(call_judgements.CALLS) // 2
     for name in written_out:
         assert may_be(f"x{name}(y)" if name.startswith(".") else f"{name}(y)"), name
+
+
+def test_every_kind_of_function_that_python_source_is_judged_by_is_known() -> None:
+    """Of the others, a call is only judged within the judgement of another."""
+    patterns = {
+        kind: functions(kind).pattern
+        for kind in table().functions
+        if functions(kind) in vars(calls).values() or functions(kind) is SPAWN
+    }
+    assert patterns.keys() - JUDGED_KINDS == {"secret", "host", "startup"}
+    assert faults._INTROSPECTION <= JUDGED_WORDS
 
 
 PARTS = st.sampled_from(
