@@ -8,6 +8,7 @@ import msgspec
 
 from agents.triage.bounded_sets import stable_rank
 from agents.triage.containment import command_id
+from agents.triage.holds.attempts import ISSUED_MS
 from agents.triage.holds.rows import thing_key
 from agents.triage.incidents.adoption import is_adopted
 from agents.triage.incidents.incident_rows import IncidentRows
@@ -129,10 +130,12 @@ def _released(commands: dict[str, CommandState], command: CommandState, notice: 
     undo = notice.command
     if undo is None or not (command.lifted or command.phase is CommandPhase.RELEASED):
         return
+    expires_ms = to_ms(undo.expires or from_ms(0))
     commands[undo.command_id] = CommandState(
         spec=undo,
         phase=CommandPhase.EXPIRED if notice.expired else CommandPhase.ISSUED,
-        since_ms=to_ms(undo.expires or from_ms(0)),
-        expires_ms=to_ms(undo.expires or from_ms(0)),
+        # a notice does not say when the hold issued it
+        since_ms=max(expires_ms - ISSUED_MS, 0),
+        expires_ms=expires_ms,
         results=_answer(notice),
     )

@@ -38,6 +38,17 @@ def test_a_false_positive_closes_undoes_and_withdraws_the_indicator():
     assert {ioc.status for ioc in flow.iocs.values()} == {"withdrawn"}
 
 
+def test_what_is_released_is_in_the_timeline_when_it_was_commanded():
+    flow = hostile("a", [Policy(tenant="a", automatic=ALL)])
+    for spec in list(flow.issued):
+        flow.answer(spec)
+    decide(flow, DecisionKind.FALSE_POSITIVE, 100, tenant="a")
+    ids = {spec.command_id for spec in flow.issued if spec.undoes}
+    released = [entry.at for entry in flow.alerts[CASE, "a"].timeline if entry.ref in ids]
+    assert released
+    assert max(released) <= at(101)
+
+
 def test_reopening_takes_a_false_positive_back():
     flow = hostile("a")
     decide(flow, DecisionKind.FALSE_POSITIVE, 200, tenant="a")
