@@ -14,11 +14,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.responses import Response
 
+from agents.domain.network_values import defanged
 from schemas.counting import counted
 from schemas.severity import Severity
 from streams.cli.output import plain
 from streams.reports.incident_words import CODE, defanged_name, duration
 
+_OPENED: Final = frozenset({"url", "domain", "ipv4-addr", "ipv6-addr"})
+"""Types of indicators whose values name a host."""
 TEMPLATES: Final = Path(__file__).parent / "templates"
 KEPT: Final = 2_000
 """Most characters of a text that a page shows."""
@@ -152,6 +155,16 @@ def band(rank: int) -> str:
     return tuple(Severity)[max(0, min(rank, len(Severity) - 1))].value
 
 
+def unlinked(value: str, kind: str) -> str:
+    """Return the value of an indicator; what programs open as a link is defanged.
+
+    Args:
+        value: As the indicator has it.
+        kind: The indicator's type.
+    """
+    return defanged(value) if kind in _OPENED else value
+
+
 @lru_cache(1)
 def environment() -> Environment:
     """Return the environment of the templates."""
@@ -172,6 +185,7 @@ def environment() -> Environment:
         part=part,
         seconds=seconds_of,
         time=time_of,
+        unlinked=unlinked,
     )
     made.globals.update(link=link)
     return made

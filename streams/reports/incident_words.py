@@ -25,8 +25,8 @@ NUMBERS_SHOWN: Final = 8
 TENANTS_SHOWN: Final = 6
 _WHERE: Final = ("file", "member", "offset", "line", "global")
 _URL: Final = re.compile(r"\b(https?|ftps?|wss?)://([^\s/?#'\"<>|`)\]]+)", re.IGNORECASE)
-_DOMAIN: Final = re.compile(r"\b(domain[ :])([\w-]+(?:\.[\w-]+)+)")
-"""How titles and keys name a domain."""
+_NAMED_HOST: Final = re.compile(r"\b((?:domain|ipv4)[ :])([\w-]+(?:\.[\w-]+)+)")
+"""How titles and keys name a host."""
 _WWW: Final = re.compile(r"(?<=\bwww)\.", re.IGNORECASE)
 _STATES: Final = (
     (CommandStatus.DONE, "done"),
@@ -136,7 +136,7 @@ def defanged_name(text: str) -> str:
         text: As an incident or a command has it.
     """
     text = _URL.sub(_without_link, text)
-    return _DOMAIN.sub(lambda found: found[1] + found[2].replace(".", "[.]"), text)
+    return _NAMED_HOST.sub(lambda found: found[1] + found[2].replace(".", "[.]"), text)
 
 
 def _without_link(found: re.Match[str]) -> str:

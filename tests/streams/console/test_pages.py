@@ -277,6 +277,16 @@ def test_an_incident_is_exported_as_reports_are(console):
     assert browser.get(f"{path}/export.exe").status_code == 404
 
 
+def test_hosts_that_indicators_name_are_defanged(console):
+    browser = console.browser(OPERATOR)
+    found = browser.get("/indicators?kind=malicious_payload").text
+    assert "198[.]" in re.sub("<wbr>|\u200b", "", found)
+    paths = [path for path in links(found) if path.startswith("/indicators/")]
+    for text in (found, *(browser.get(path).text for path in paths)):
+        read = re.sub("<[^>]*>|\u200b", "", text)
+        assert not re.search(r"https?://\d|(?<!\S)198\.51\.100\.", read)
+
+
 def test_what_is_exported_is_marked(console):
     browser = console.browser(OPERATOR)
     path = next(link for link in links(browser.get("/incidents").text) if "/incidents/inc-" in link)
