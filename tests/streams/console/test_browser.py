@@ -122,7 +122,7 @@ def test_errors_and_what_is_outside_keep_nobody_out(browser, console):
         (inside, "/no/such/page", "There is no such page"),
         (inside, "/incidents?since=yesterday-ish", "is not a time"),
         (outside, "/incidents", "Sign in"),
-        (outside, "/enter?token=used", "This link was used already"),
+        (outside, "/enter?token=used", "This link was already used"),
     ):
         page = visitor.see(path)
         visitor.picture(f"error-{path.partition('?')[0].strip('/').replace('/', '-')}")
