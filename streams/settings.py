@@ -281,6 +281,9 @@ def load_settings(config: Path | None = None, **overrides: Any) -> Settings:  # 
     return settings
 
 
+_TABLES_AND_LISTS = (dict, list, tuple, set, frozenset)
+
+
 def _parsed(field: str, name: str) -> Any:  # noqa: ANN401 -- whatever JSON holds
     """Return what a variable says: JSON where its setting is a table or a list, else its text.
 
@@ -289,7 +292,7 @@ def _parsed(field: str, name: str) -> Any:  # noqa: ANN401 -- whatever JSON hold
     """
     text = os.environ[name]
     declared = Settings.model_fields[field]
-    if not isinstance(declared.get_default(call_default_factory=True), list | tuple | dict):
+    if not isinstance(declared.get_default(call_default_factory=True), _TABLES_AND_LISTS):
         return text
     try:
         return json.loads(text)

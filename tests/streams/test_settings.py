@@ -10,7 +10,7 @@ import pytest
 
 from schemas.errors import TidewatchError
 from streams.kafka.client import client_options
-from streams.settings import SettingsError, load_settings, operators_trust_roots
+from streams.settings import Settings, SettingsError, load_settings, operators_trust_roots
 
 
 @pytest.fixture(autouse=True)
@@ -76,6 +76,23 @@ def test_a_number_out_of_range_names_its_variable(
     with pytest.raises(SettingsError) as caught:
         load_settings()
     assert f"TIDEWATCH_{name}" in str(caught.value)
+
+
+def tables_and_lists() -> list[str]:
+    """Return the names of settings that are written as JSON, by their schema."""
+    shapes = Settings.model_json_schema()["properties"]
+    return [name for name, shape in shapes.items() if shape.get("type") in {"array", "object"}]
+
+
+@pytest.mark.parametrize("name", tables_and_lists())
+def test_each_table_and_list_is_read_as_json(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    default = Settings.model_fields[name].get_default(call_default_factory=True)
+    empty = "{}" if isinstance(default, dict) else "[]"
+    monkeypatch.setenv(f"TIDEWATCH_{name.upper()}", empty)
+    assert not getattr(load_settings(), name)
+    monkeypatch.setenv(f"TIDEWATCH_{name.upper()}", "no JSON")
+    with pytest.raises(SettingsError, match=f"TIDEWATCH_{name.upper()}.*JSON"):
+        load_settings()
 
 
 @pytest.mark.parametrize("name", ["FETCH_PRIVATE_HOSTS", "BOUND_TOPICS", "TRUST_ROOTS"])
