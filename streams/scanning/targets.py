@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,8 @@ from typing import Self
 
 import msgspec
 
+from agents.checks.artifacts.formats.links import MAX_LINK
+from agents.checks.artifacts.formats.links import matches as is_written_link
 from agents.checks.artifacts.opening import lies_outside, link_text, resolved
 from agents.fetching.errors import FetchError
 from agents.fetching.sources import DescriptorSource, OpenSource
@@ -94,7 +96,7 @@ def local_targets(path: Path, root: Path | None = None) -> Iterator[Target]:
     Links to folders are not followed: they may form a cycle. A link that leads outside the folder
     is judged by its target, not followed. A folder that can't be read is a target that fails when
     it is opened. A blob of a hub's cache is a target under the names that its snapshots give it,
-    not under its own, which says nothing of its format.
+    not under its own, which says nothing of its format; so it is where links are stored as text.
 
     Args:
         path: The file or folder.
@@ -132,10 +134,13 @@ def local_targets(path: Path, root: Path | None = None) -> Iterator[Target]:
     }
     skipped = len(_start(path))
     siblings = frozenset(shown_path(text[skipped:]) for text in {*found, *away})
-    targets = {*found, *away, *refused} - _named_blobs(found, away, leads)
+    written = _written_links(found, leads)
+    named = {*written.values(), *_named_blobs(found, away, leads)}
+    targets = {*found, *away, *refused} - named
     ordered = sorted(targets, key=lambda text: text.split(os.sep))  # noqa: PTH206 -- the same
     for text in ordered:
-        opened: Callable[[], OpenSource] = partial(open_local, text)
+        held = written.get(text, text)
+        opened: Callable[[], OpenSource] = partial(open_local, held)
         if text in refused:
             opened = partial(_fail, refused[text])
         elif text in away:
@@ -145,7 +150,7 @@ def local_targets(path: Path, root: Path | None = None) -> Iterator[Target]:
             name=shown_path(text[skipped:]) or ".",
             open=opened,
             siblings=siblings,
-            local="" if text in away or text in refused else text,
+            local="" if text in away or text in refused else held,
             root=path,
         )
 
@@ -217,6 +222,27 @@ def _named_blobs(
             blobs[real / name] = text
     linked = {real for link, real in leads.items() if link not in away}
     return {text for real, text in blobs.items() if real is not None and real in linked}
+
+
+def _written_links(found: Iterable[str], leads: Collection[str]) -> dict[str, str]:
+    """Return the files of snapshots that are links stored as text, and the blob that each names."""
+    blobs = {text for text in found if os.path.split(os.path.dirname(text))[1] == "blobs"}  # noqa: PTH120 -- of many
+    written: dict[str, str] = {}
+    for text in found if blobs else ():
+        if text in leads or f"{os.sep}snapshots{os.sep}" not in f"{os.sep}{text}":
+            continue
+        try:
+            with open_local(text) as source:
+                head = source.read(0, MAX_LINK)
+                is_link = is_written_link(text, head, source)
+        except (FetchError, OSError):
+            continue  # said when it is scanned
+        if is_link:
+            folder = os.path.dirname(text)  # noqa: PTH120 -- of many
+            blob = os.path.normpath(os.path.join(folder, os.fsdecode(head.strip())))  # noqa: PTH118 -- of many
+            if blob in blobs:
+                written[text] = blob
+    return written
 
 
 def _fail(error: FetchError) -> OpenSource:

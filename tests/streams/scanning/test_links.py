@@ -102,3 +102,25 @@ def test_a_blob_is_scanned_under_the_names_that_snapshots_give_it(tmp_path):
     (snapshot / "config.json").symlink_to("../../blobs/b1")
     names = [target.name for target in local_targets(tmp_path)]
     assert names == ["blobs/b2", "snapshots/0/config.json"]
+
+
+def test_links_that_are_stored_as_text_name_their_blobs_too(tmp_path):
+    (tmp_path / "blobs").mkdir()
+    snapshot = tmp_path / "snapshots" / "0"
+    (snapshot / "sub").mkdir(parents=True)
+    (tmp_path / "blobs" / "b1").write_bytes(bytes(range(200, 256)) * 20)
+    (tmp_path / "blobs" / "b2").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+    (tmp_path / "blobs" / "b3").write_bytes(b"{}")
+    (snapshot / "sub" / "net.bin").write_text("../../../blobs/b1")
+    (snapshot / "sub" / "net.xml").write_bytes(openvino())
+    (snapshot / "model.pkl").write_text("../../blobs/b2")
+    (snapshot / "gone.bin").write_text("../../blobs/b4")
+    (snapshot / "config.json").write_text("{}")
+    assert _verdicts(tmp_path) == {
+        "blobs/b3": Verdict.CLEAN,
+        "snapshots/0/config.json": Verdict.CLEAN,
+        "snapshots/0/gone.bin": Verdict.INCOMPLETE,
+        "snapshots/0/model.pkl": Verdict.MALICIOUS,
+        "snapshots/0/sub/net.bin": Verdict.CLEAN,
+        "snapshots/0/sub/net.xml": Verdict.CLEAN,
+    }
