@@ -267,6 +267,31 @@ def test_tests_mirror_the_rooms(room: str) -> None:
     assert tests - folders == set(), "tests of no folder"
 
 
+CHANGING = re.compile(
+    r"(?i)(^|\.)(time|time_ns|monotonic|now|today|utcnow|uuid[14]|urandom|getpid|token_\w+)$"
+)
+
+
+def changing(path: Path) -> list[str]:
+    """Return the parameters of tests that differ with each process that collects them."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        for decorator in getattr(node, "decorator_list", ()):
+            if "parametrize" in ast.unparse(decorator).partition("(")[0]:
+                found += [
+                    f"{path.relative_to(ROOT)}:{call.lineno}: {ast.unparse(call)}"
+                    for call in ast.walk(decorator)
+                    if isinstance(call, ast.Call) and CHANGING.search(ast.unparse(call.func))
+                ]
+    return found
+
+
+def test_tests_have_the_same_parameters_in_each_process() -> None:
+    """Processes that share the tests end at once where they collect different ones."""
+    paths = [path for path in (ROOT / "tests").rglob("test_*.py") if path.is_file()]
+    assert not [call for path in paths for call in changing(path)]
+
+
 def test_yaml_files_are_yaml() -> None:
     files = [path for path in tracked() if path.suffix in {".yaml", ".yml"}]
     assert files
