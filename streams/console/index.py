@@ -78,9 +78,8 @@ class Index:
         """Return a connection to an index of today's layout."""
         try:
             connection = self._connect()
-            if connection.execute("PRAGMA user_version").fetchone()[0] == LAYOUT:
+            if _layout(connection) == LAYOUT:
                 return connection
-            connection.close()
         except sqlite3.DatabaseError as error:
             # not a database, or a damaged one: the topics have what it had
             log.warning("console-index-damaged", error=str(error))
@@ -96,9 +95,13 @@ class Index:
         connection = sqlite3.connect(
             self.path, timeout=_BUSY_MS / 1000, check_same_thread=False, cached_statements=512
         )
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        except sqlite3.Error:
+            connection.close()
+            raise
         return connection
 
     def _delete(self) -> None:
@@ -323,6 +326,17 @@ class Index:
                 connection.close()
             self._readers.clear()
             os.close(self._held)
+
+
+def _layout(connection: sqlite3.Connection) -> int:
+    """Return the layout of an index; the connection to one of another layout is closed."""
+    layout = 0
+    try:
+        layout = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    finally:
+        if layout != LAYOUT:
+            connection.close()
+    return layout
 
 
 def _held(path: Path) -> int:

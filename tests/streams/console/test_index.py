@@ -67,6 +67,7 @@ def test_a_replay_adds_nothing(tmp_path, small):
     fill(made, small)
     assert contents(made) == before
     assert all(before[name] for name in ("cases", "indicators", "holdings", "parts", "letters"))
+    made.close()
 
 
 def test_one_that_is_missing_is_the_same_once_it_is_built_again(tmp_path, small):
@@ -75,6 +76,7 @@ def test_one_that_is_missing_is_the_same_once_it_is_built_again(tmp_path, small)
     made.close()
     again = indexed(tmp_path / "b", small)
     assert contents(again) == before
+    again.close()
 
 
 def test_rows_and_offsets_are_kept_together_or_not_at_all(own, small):
@@ -188,6 +190,7 @@ def test_a_tenant_with_too_many_loses_its_own_oldest_and_no_others(tmp_path, sma
     assert reader.notes()["dropped letters"] == "40"
     after = {row["id"] for row in reader.rows("notices", RowSelection(tenant="globex")).rows}
     assert after == before
+    made.close()
 
 
 def test_closed_incidents_go_before_open_ones(own, played, monkeypatch):

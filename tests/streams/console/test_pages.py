@@ -185,8 +185,10 @@ def test_names_that_are_hostile_are_text_on_every_page(played, tmp_path):
                            Channel.POLICY} or entry.value is None:  # fmt: skip
             continue
         records.append((channel, msgspec.structs.replace(entry, value=poisoned(entry.value))))
-    with site(indexed(tmp_path, records[-400:] + records[:200])) as made:
+    poisoned_index = indexed(tmp_path, records[-400:] + records[:200])
+    with site(poisoned_index) as made:
         pages = made.browser(OPERATOR).crawl(8)
+    poisoned_index.close()
     shown_on = 0
     for path, answer in pages.items():
         text = answer.text
