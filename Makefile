@@ -25,11 +25,11 @@ test: setup-dev $(VENV)/interop.stamp $(VENV)/siem.stamp ## set up, then run the
 	OPENC2_PYTHON="$(CURDIR)/$(VENV)/interop/bin/python" SIEM_PYTHON="$(CURDIR)/$(VENV)/siem/bin/python" $(BIN)/python -m pytest --numprocesses 4 $(SPREAD) $(ARGS)
 
 test-fast: setup-dev ## the tests that need no Kafka, kill nothing and are quick
-	$(BIN)/python -m pytest --numprocesses 3 $(SPREAD) -m "not kafka and not fault and not slow" $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 $(SPREAD) -m "not kafka and not fault and not slow" $(ARGS)
 
-# processes that take tests as tests/scheduling.py says (ARGS="--numprocesses 0": one). More of them
-# than cores, since tests wait for servers, scanning processes and sessions: on two cores, three
-# processes left a fifth of the time unused, and two, for the fast tests, a quarter.
+# processes that take tests as tests/scheduling.py says (ARGS="--numprocesses 0": one). With Kafka,
+# more of them than cores, since tests wait for servers and sessions; the fast ones wait for little,
+# and each process costs what it collects.
 SPREAD := --dist loadscope --no-loadscope-reorder
 
 lint: setup-dev ## style, types, and the walls between the rooms

@@ -115,6 +115,7 @@ def filled(row):
     }
 
 
+@pytest.mark.slow
 def test_alerts_become_parquet_that_is_ocsf_again_when_it_is_read(siem, tmp_path):
     from ocsf.v1_7_0.events import DetectionFinding  # noqa: PLC0415 -- it makes all its models
 

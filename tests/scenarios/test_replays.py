@@ -87,6 +87,7 @@ def test_the_blast_radius_names_what_was_built_from_it(name, played):
         assert components <= reached
 
 
+@pytest.mark.slow
 def test_the_demonstration_alerts_each_of_its_attacks_and_nothing_else(tmp_path):
     scenario = Scenario(
         name="demo",

@@ -74,6 +74,7 @@ def test_checking_events_loads_no_settings_and_no_kafka() -> None:
     assert loaded_by(code, needless) == set()
 
 
+@pytest.mark.slow
 def test_a_worker_loads_what_is_rare_when_it_is_needed() -> None:
     code = (
         "from streams.apps import supervisor, topology\n"

@@ -86,6 +86,7 @@ def test_installed_names_are_judged_alike_if_they_were_unknown():
     assert len(found) <= len(names) / 30
 
 
+@pytest.mark.slow
 def test_of_all_known_names_one_in_a_thousand_is_above_low_if_it_were_unknown():
     names = name_table().known
     verdicts = [judge_unknown(name, name_index()) for name in names]

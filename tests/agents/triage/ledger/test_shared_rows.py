@@ -128,6 +128,7 @@ def test_a_dismissal_stands_however_many_incidents_others_close():
     assert not alert.systems
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tenants", [1, 7, 24])
 @pytest.mark.parametrize("first", [False, True])
 def test_invented_digests_of_a_package_file_evict_no_victims(first, tenants):
