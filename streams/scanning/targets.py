@@ -134,8 +134,9 @@ def local_targets(path: Path, root: Path | None = None) -> Iterator[Target]:
     }
     skipped = len(_start(path))
     siblings = frozenset(shown_path(text[skipped:]) for text in {*found, *away})
-    written = _written_links(found, leads)
-    named = {*written.values(), *_named_blobs(found, away, leads)}
+    blobs = {text for text in found if _is_blob(text)}
+    written = _written_links(found, blobs, leads) if blobs else {}
+    named = {*written.values(), *_named_blobs(blobs, away, leads)}
     targets = {*found, *away, *refused} - named
     ordered = sorted(targets, key=lambda text: text.split(os.sep))  # noqa: PTH206 -- the same
     for text in ordered:
@@ -202,33 +203,37 @@ def _start(folder: Path) -> str:
     return "" if folder == Path() else os.path.join(folder, "")  # noqa: PTH118 -- a path object has no last slash
 
 
+def _is_blob(text: str) -> bool:
+    """Return whether a path is of a file that a hub's cache keeps under its digest."""
+    return text.rpartition(os.sep)[0].rpartition(os.sep)[2] == "blobs"
+
+
 def _named_blobs(
-    found: Iterable[str], away: AbstractSet[str], leads: Mapping[str, Path | None]
+    blobs: Iterable[str], away: AbstractSet[str], leads: Mapping[str, Path | None]
 ) -> set[str]:
     """Return the blobs of a hub's cache that a link of a snapshot names."""
     folders: dict[str, Path | None] = {}
-    blobs: dict[Path | None, str] = {}
-    for text in found:
+    places: dict[Path | None, str] = {}
+    for text in blobs:
         folder, _, name = text.rpartition(os.sep)
-        if folder.rpartition(os.sep)[2] != "blobs":
-            continue
         if text in leads:
-            blobs[leads[text]] = text
+            places[leads[text]] = text
             continue
         if folder not in folders:  # resolved once for all that it holds
             folders[folder] = resolved(Path(folder))
         real = folders[folder]
         if real is not None:
-            blobs[real / name] = text
+            places[real / name] = text
     linked = {real for link, real in leads.items() if link not in away}
-    return {text for real, text in blobs.items() if real is not None and real in linked}
+    return {text for real, text in places.items() if real is not None and real in linked}
 
 
-def _written_links(found: Iterable[str], leads: Collection[str]) -> dict[str, str]:
+def _written_links(
+    found: Iterable[str], blobs: AbstractSet[str], leads: Collection[str]
+) -> dict[str, str]:
     """Return the files of snapshots that are links stored as text, and the blob that each names."""
-    blobs = {text for text in found if os.path.split(os.path.dirname(text))[1] == "blobs"}  # noqa: PTH120 -- of many
     written: dict[str, str] = {}
-    for text in found if blobs else ():
+    for text in found:
         if text in leads or f"{os.sep}snapshots{os.sep}" not in f"{os.sep}{text}":
             continue
         try:

@@ -14,6 +14,7 @@ from agents.checks.artifacts.formats.targets import (
     handed_on,
     mappings,
     name_trust,
+    report_loaded_code,
     report_target,
     texts,
 )
@@ -178,13 +179,8 @@ def _judge_plugins(scan: Scan, prefix: str, mapping: dict[Any, Any]) -> None:
                 continue
             inner = f"/{path.strip('./')}"
             here = any(f"/{sibling}".find(inner) >= 0 for sibling in scan.siblings)
-            scan.report(
-                "TW-MODEL-REMOTE-CODE" if here else "TW-MODEL-REMOTE-CODE-UNSEEN",
-                f"{place} has its loader import {path[:120]!r}"
-                + ("" if here else ", which is not among the files"),
-                key=place,
-                name=path[:200],
-            )
+            what = f"{place} has its loader import {path[:120]!r}"
+            report_loaded_code(scan, place, what, path, here=here)
     if "framework" in mapping:  # of ModelScope, which installs and imports what it names
         for plugin in texts(mapping.get("plugins")):
             scan.report(

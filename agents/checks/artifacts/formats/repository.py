@@ -7,7 +7,13 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from agents.checks.artifacts.formats.targets import NameTrust, mappings, name_trust, texts
+from agents.checks.artifacts.formats.targets import (
+    NameTrust,
+    mappings,
+    name_trust,
+    report_loaded_code,
+    texts,
+)
 from agents.checks.artifacts.formats.templates import report_template
 from agents.checks.artifacts.readers.paths import escapes, is_remote
 from agents.checks.artifacts.scanning import Scan
@@ -346,13 +352,8 @@ def _judge_code(scan: Scan, reference: str, key: str) -> None:
         here = bool(seen & scan.siblings) or any(
             sibling.endswith(f"/{file}") for sibling in scan.siblings
         )
-        scan.report(
-            "TW-MODEL-REMOTE-CODE" if here else "TW-MODEL-REMOTE-CODE-UNSEEN",
-            f"{key} has its loader run {reference[:120]!r}"
-            + ("" if here else ", which is not among the files"),
-            key=key,
-            name=reference[:200],
-        )
+        what = f"{key} has its loader run {reference[:120]!r}"
+        report_loaded_code(scan, key, what, reference, here=here)
 
 
 def _judge_index(scan: Scan, document: dict[Any, Any]) -> None:

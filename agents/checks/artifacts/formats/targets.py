@@ -134,6 +134,24 @@ def report_target(scan: Scan, key: str, name: str) -> None:
         )
 
 
+def report_loaded_code(scan: Scan, key: str, what: str, name: str, *, here: bool) -> None:
+    """Report code of the repository's own that a loader runs.
+
+    Args:
+        scan: Where to report.
+        key: Where it is named.
+        what: That it is loaded, as a sentence.
+        name: Of the code, or its path.
+        here: Whether it is among the files.
+    """
+    scan.report(
+        "TW-MODEL-REMOTE-CODE" if here else "TW-MODEL-REMOTE-CODE-UNSEEN",
+        what if here else f"{what}, which is not among the files",
+        key=key,
+        name=name[:200],
+    )
+
+
 def _is_beside(scan: Scan, name: str) -> bool:
     """Return whether the code of a target is among the files that are scanned with this one.
 
