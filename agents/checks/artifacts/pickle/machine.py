@@ -40,6 +40,8 @@ MAX_CONSTANT: Final = 4 << 20
 MAX_STACK: Final = 20_000_000
 """Values on the stack; more do not fit a scanning process."""
 BLOB_HEAD: Final = 4096
+LONGEST_OPCODE: Final = 64
+"""Bytes of an opcode and its argument, but for constants and lines, whose end is looked for."""
 STEP_CHUNK: Final = 4096
 BUDGET_EXHAUSTED: Final = "budget"
 
@@ -88,7 +90,55 @@ class Machine(MachineState):
             raise StepsSpentError
         self.budget.steps -= count
 
+    def _soft_end(self) -> int:
+        """Return the position from which an opcode and its argument may not be in the buffer."""
+        if self.base + len(self.buffer) >= self.total:
+            return len(self.buffer)
+        return max(len(self.buffer) - LONGEST_OPCODE, 0)
+
+    def _leave_frame(self, absolute: int) -> None:
+        """End the frame if an opcode begins at its end, or after it."""
+        if 0 <= self.frame_end <= absolute:
+            if absolute > self.frame_end:
+                self.flag("frame-straddle", absolute, "an argument crosses the frame")
+            self.frame_end = -1
+
+    def _long_constant(self, at: int, begin: int, length: int) -> bytes | None:
+        """Read a constant that does not end in the buffer, and refill the buffer after it.
+
+        Args:
+            at: Offset of the opcode.
+            begin: Offset of the constant.
+            length: Its length, as declared.
+
+        Returns:
+            The constant; None if it is too long to be kept: a `Blob` is on the stack.
+
+        Raises:
+            BrokenStreamError: It exceeds the file.
+        """
+        end = begin + length
+        self._at = at
+        if end > self.total:
+            if length > ABSURD_LENGTH:
+                self.flag("absurd-length", at, f"{length} bytes declared")
+            if 0 <= self.frame_end < end:
+                self.flag("frame-straddle", at, "it ends after the frame")
+            raise BrokenStreamError(f"a constant of {length} bytes exceeds the file")
+        self.reached = begin + min(length, MAX_CONSTANT)
+        raw = None
+        if length > MAX_CONSTANT:
+            blob = Blob(begin, length, self.source.read(begin, BLOB_HEAD))
+            self.observer.constant(blob.head, begin)
+            self.stack.append(blob)
+        else:
+            raw = self.source.read(begin, length)
+        self.refill(end)
+        return raw
+
     def _steps(self) -> int:
+        # One long loop on purpose: a model has millions of opcodes, and a function for each takes
+        # several times as long. What happens once in a buffer is in functions.
         source, observer = self.source, self.observer
         memo, outer, stack = self.memo, self.outer, self.stack
         total = self.total
@@ -103,21 +153,17 @@ class Machine(MachineState):
                     absolute = base + position
                     self._spend(opcodes - settled)
                     settled = opcodes
-                    if self.frame_end >= 0 and absolute >= self.frame_end:
-                        if absolute > self.frame_end:
-                            self.flag("frame-straddle", absolute, "an argument crosses the frame")
-                        self.frame_end = -1
+                    self._leave_frame(absolute)
                     if absolute >= total:
                         self._at = absolute
                         raise BrokenStreamError("the stream ends without STOP")
                     if position >= soft:
-                        if soft or not buffer:
+                        if position or not buffer:
                             self.refill(absolute)
                         buffer, base, position = self.buffer, absolute, 0
                         if not buffer:
                             raise BrokenStreamError("the stream ends without STOP")
-                        more = base + len(buffer) < total
-                        soft = max(len(buffer) - 64, 1) if more else len(buffer)
+                        soft = max(self._soft_end(), 1)
                     check = min(soft, position + STEP_CHUNK * 16)
                     if self.frame_end >= 0:
                         check = min(check, self.frame_end - base)
@@ -141,11 +187,8 @@ class Machine(MachineState):
                     stack.append(buffer[position])
                     position += 1
                 elif op in (0x8C, 0x58, 0x43, 0x55, 0x42, 0x54, 0x8D, 0x8E, 0x96):
-                    if op in (
-                        0x8C,
-                        0x43,
-                        0x55,
-                    ):  # SHORT_BINUNICODE, SHORT_BINBYTES, SHORT_BINSTRING
+                    # SHORT_BINUNICODE, SHORT_BINBYTES, SHORT_BINSTRING
+                    if op in (0x8C, 0x43, 0x55):
                         length = buffer[position]
                         position += 1
                     elif op in (0x58, 0x42):  # BINUNICODE, BINBYTES
@@ -161,33 +204,12 @@ class Machine(MachineState):
                         position += 8
                     end = position + length
                     if end > len(buffer):
-                        self._at = base + at
-                        if base + end > total:
-                            if length > ABSURD_LENGTH:
-                                self.flag("absurd-length", base + at, f"{length} bytes declared")
-                            if self.frame_end >= 0 and base + end > self.frame_end:
-                                self.flag("frame-straddle", base + at, "it ends after the frame")
-                            raise BrokenStreamError(
-                                f"a constant of {length} bytes exceeds the file"
-                            )
-                        absolute = base + position
-                        self.reached = absolute + min(length, MAX_CONSTANT)
-                        if length > MAX_CONSTANT:
-                            blob = Blob(absolute, length, source.read(absolute, BLOB_HEAD))
-                            constant(blob.head, absolute)
-                            stack.append(blob)
-                            raw = None
-                        else:
-                            raw = source.read(absolute, length)
-                        self.refill(absolute + length)
+                        start = base + position
+                        raw = self._long_constant(base + at, start, length)
                         buffer, base, position = self.buffer, self.base, 0
-                        more = base + len(buffer) < total
-                        soft = max(len(buffer) - 64, 0) if more else len(buffer)
-                        check = 0
-                        at = 0
+                        soft, check = self._soft_end(), 0
                         if raw is None:
                             continue
-                        start = absolute
                     else:
                         raw = buffer[position:end]
                         start = base + position
@@ -323,9 +345,7 @@ class Machine(MachineState):
                         self.frame_end = -1  # joblib ends the frame before raw data
                         self.refill(moved)
                         buffer, base, position = self.buffer, moved, 0
-                        more = base + len(buffer) < total
-                        soft = max(len(buffer) - 64, 0) if more else len(buffer)
-                        check = 0
+                        soft, check = self._soft_end(), 0
                 elif op == 0x81:  # NEWOBJ
                     args = stack.pop()
                     callee = stack.pop()
@@ -368,8 +388,7 @@ class Machine(MachineState):
                     stack = self.stack
                     if self.buffer is not buffer:
                         buffer, base = self.buffer, self.base
-                        more = base + len(buffer) < total
-                        soft = max(len(buffer) - 64, 0) if more else len(buffer)
+                        soft = self._soft_end()
                     check = 0 if self.frame_end >= 0 or check > soft else check
         finally:
             self.budget.steps -= opcodes - settled + 1  # who looks at it next finds it spent
