@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -112,12 +112,30 @@ def _own_digests(entry: Seen) -> frozenset[str]:
 
 def check_hashes(subject: InstallSubject) -> tuple[Check | None, list[Detection]]:
     """Return the check of digests against lock, requirements, URL and each other."""
-    data, seen, lines = subject.install, subject.seen, subject.lines
-    found: list[Detection] = []
-    lock = locked(data.lock) if data.lock else {}
-    wanted = required(lines)
+    lock = locked(subject.install.lock) if subject.install.lock else {}
+    wanted = required(subject.lines)
     names = {name for name, _ in lock}
-    bad = missing = strangers = 0
+    wrong, strangers = _compare_packages(subject.seen, lock, wanted)
+    unhashed = [line for line in subject.lines if _lacks_hash(line, lock, names)]
+    found = [*wrong, *(_not_locked(entry, names) for entry in strangers[:SHOWN_LIMIT])]
+    found += map(_no_hash, unhashed[:SHOWN_LIMIT])
+    if wrong:
+        detail = f"{counted(len(wrong), 'digest')} not as locked"
+        return Check(name="hashes", status=Status.FAIL, detail=detail), found
+    if unhashed or strangers:
+        detail = f"{len(unhashed)} without a hash, {len(strangers)} not in the lock"
+        return Check(name="hashes", status=Status.WARN, detail=detail), found
+    if lock or wanted:
+        return _PASS, found
+    return (_UNCOMPARED if subject.seen else None), found
+
+
+def _compare_packages(
+    seen: Sequence[Seen], lock: Wanted, wanted: Wanted
+) -> tuple[list[Detection], list[Seen]]:
+    """Return the digests that are not as expected, and the packages that the lock lacks."""
+    wrong: list[Detection] = []
+    strangers: list[Seen] = []
     files: dict[str, str] = {}
     for entry in seen:
         package = entry.package
@@ -125,8 +143,7 @@ def check_hashes(subject: InstallSubject) -> tuple[Check | None, list[Detection]
         key = (entry.name, canonical_version(package.version) if package.version else _NO_VERSION)
         stated = package.hashes.get("sha256")
         if stated is not None and actual is None:
-            bad += 1
-            found.append(_no_digest(entry, stated[:200]))
+            wrong.append(_no_digest(entry, stated[:200]))
             continue
         if actual is not None:
             own = _own_digests(entry) if package.url and "#" in package.url else None
@@ -142,47 +159,39 @@ def check_hashes(subject: InstallSubject) -> tuple[Check | None, list[Detection]
                     (own, "its own URL contradicts"),
                 ):
                     if digests and actual not in digests and _comparable(digests):
-                        bad += 1
-                        found.append(_mismatch(entry, actual, digests, what))
+                        wrong.append(_mismatch(entry, actual, digests, what))
                         break
             if package.filename:
                 before = files.setdefault(package.filename, actual)
                 if before != actual:
-                    bad += 1
                     what = "another file of the same name contradicts"
-                    found.append(_mismatch(entry, actual, frozenset({before}), what))
+                    wrong.append(_mismatch(entry, actual, frozenset({before}), what))
         if lock and key not in lock and not package.direct and not entry.local:
-            strangers += 1
-            if strangers <= SHOWN_LIMIT:
-                known = entry.name in names
-                text = "is not the locked version" if known else "is not in the lock"
-                found.append(detect("TW-PKG-NOT-LOCKED", entry, f"{entry.name} {text}", {}))
-    for line in lines:
-        # pip refuses a weak hash; other installers accept it.
-        refused = line.error is not None and not line.hashes
-        if refused or line.option is not None or line.constraint or line.url is not None:
-            continue
-        if _has_strong(line.hashes):
-            continue
-        name = canonical_name(line.name or "")
-        if name in names and (
-            line.version is None or (name, canonical_version(line.version)) in lock
-        ):
-            continue
-        missing += 1
-        if missing <= SHOWN_LIMIT:
-            weak = " stronger than MD5 or SHA-1" if line.hashes else ""
-            found.append(detect_line("TW-PKG-NO-HASH", line, f"{line.name} carries no hash{weak}"))
-    if bad:
-        return Check(
-            name="hashes", status=Status.FAIL, detail=f"{counted(bad, 'digest')} not as locked"
-        ), found
-    if missing or strangers:
-        detail = f"{missing} without a hash, {strangers} not in the lock"
-        return Check(name="hashes", status=Status.WARN, detail=detail), found
-    if lock or wanted:
-        return _PASS, found
-    return (_UNCOMPARED if seen else None), found
+            strangers.append(entry)
+    return wrong, strangers
+
+
+def _not_locked(entry: Seen, names: Collection[str]) -> Detection:
+    text = "is not the locked version" if entry.name in names else "is not in the lock"
+    return detect("TW-PKG-NOT-LOCKED", entry, f"{entry.name} {text}", {})
+
+
+def _lacks_hash(line: RequirementLine, lock: Wanted, names: Collection[str]) -> bool:
+    """Return whether a requirement should have a hash, and neither it nor the lock has one."""
+    # pip refuses a weak hash; other installers accept it.
+    refused = line.error is not None and not line.hashes
+    if refused or line.option is not None or line.constraint or line.url is not None:
+        return False
+    if _has_strong(line.hashes):
+        return False
+    name = canonical_name(line.name or "")
+    in_lock = line.version is None or (name, canonical_version(line.version)) in lock
+    return name not in names or not in_lock
+
+
+def _no_hash(line: RequirementLine) -> Detection:
+    weak = " stronger than MD5 or SHA-1" if line.hashes else ""
+    return detect_line("TW-PKG-NO-HASH", line, f"{line.name} carries no hash{weak}")
 
 
 def _comparable(digests: frozenset[str]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
@@ -62,6 +62,162 @@ def source_version(source: RunSource, stage: str | None) -> str | None:
     return match[1] if match else None
 
 
+class _RunSightings:
+    """Collects the sightings of one run, each once."""
+
+    def __init__(self, subject: RunSubject) -> None:
+        self._subject = subject
+        self.found: dict[str, Sighting] = {}
+        self.parents: dict[str, None] = {}
+        """What the outputs are made from, in the order of the event."""
+        self.unreadable: dict[str, None] = {}
+
+    def see(
+        self,
+        component: str,
+        kind: SightingKind,
+        exposure: ExposureLevel,
+        *,
+        version: str | None = None,
+        digest: str | None = None,
+        **more: object,
+    ) -> None:
+        """Keep a sighting, unless there is one with this identity."""
+        subject, event = self._subject, self._subject.event
+        identity = stable_id(
+            "sgt",
+            event.tenantid,
+            event.source,
+            event.id,
+            component,
+            kind,
+            version or "",
+            digest or "",
+            str(more.get("name") or ""),
+        )
+        sighting = Sighting(
+            id=identity,
+            component=component,
+            tenant=event.tenantid,
+            system=subject.system,
+            event_id=event.id,
+            source=event.source,
+            occurred_at=event.time,
+            kind=kind,
+            version=version,
+            digest=digest,
+            stage=subject.run.stage,
+            exposure=exposure,
+            criticality=subject.criticality,
+            identities=subject.run.identities,
+            appended=event.position,
+        )
+        self.found.setdefault(
+            identity, msgspec.structs.replace(sighting, **more) if more else sighting
+        )
+
+    def see_inputs(self) -> None:
+        """Keep what the run used, as parents of its outputs too."""
+        used_as, parents = self._subject.used_as, self.parents
+        for named in self._subject.inputs:
+            ref, key, digest = named.ref, named.key, named.digest
+            if key is None:
+                self.unreadable[ref.component[:100]] = None
+                continue
+            # With the version or digest that was used: no other version taints the outputs.
+            used = ref.revision or (f"sha256:{digest}" if digest else None)
+            parents[f"{key}@{used}" if used else key] = None
+            if digest and ref.revision and not names_content(ref.revision):
+                # The same version may be given another content: what is known of one is not of
+                # both.
+                parents[f"{key}@sha256:{digest}"] = None
+            self.see(key, SightingKind.USED, used_as, version=ref.revision, digest=digest)
+            commit = commit_of(ref.digests)
+            if commit and commit != ref.revision:
+                # Under its tag and under the commit it resolved to: either may be found to be bad.
+                parents[f"{key}@{commit}"] = None
+                self.see(key, SightingKind.USED, used_as, version=commit, tag=ref.revision)
+            if digest:
+                parents[digest_used_as(digest, key)] = None
+                self.see(
+                    f"sha256:{digest}",
+                    SightingKind.USED,
+                    used_as,
+                    version=ref.revision,
+                    digest=digest,
+                    name=key,
+                )
+
+    def see_source(self, source: RunSource, reached_by: tuple[str, ...]) -> None:
+        """Keep one data source: the dataset, its digest, its domain and its vendor."""
+        subject, exposure = self._subject, self._subject.used_as
+        dataset = dataset_key(source, subject.event.tenantid)
+        domain, vendor = domain_key(source), vendor_key(source)
+        digest = source.digest or source.pinned
+        origin = source.address.host or None
+        self.parents[dataset] = None
+        # The vendor is not a publisher of the dataset's registry: it has its own sighting.
+        version = source_version(source, subject.run.stage)
+        self.see(
+            dataset, SightingKind.USED, exposure, version=version, digest=digest, origin=origin
+        )
+        if digest:
+            content = f"sha256:{digest}"
+            self.parents[content] = None
+            self.see(
+                content, SightingKind.USED, exposure, digest=digest, name=dataset, origin=origin
+            )
+        if domain:
+            self.parents[domain] = None
+            for component in reached_by:
+                self.see(domain, SightingKind.USED, exposure, name=component)
+        if vendor:
+            self.parents[vendor] = None
+            self.see(vendor, SightingKind.USED, exposure, name=dataset)
+
+    def through_the_run(self, parents: tuple[str, ...]) -> tuple[str, ...]:
+        """Keep the run as made from its inputs; return the parents of its outputs.
+
+        In parts, as versions of the pipeline: a sighting may name only so many inputs.
+        """
+        event, pipeline = self._subject.event, self._subject.component
+        of = tuple(parent for parent in parents if split_version(parent)[0] != pipeline)
+        run_id = stable_id("run", event.tenantid, event.source, event.id)
+        versions = []
+        for number, start in enumerate(range(0, len(of), PARENTS_OF_ONE)):
+            versions.append(f"{run_id}-{number}")
+            self.see(
+                pipeline,
+                SightingKind.SEEN,
+                self._subject.used_as,
+                version=versions[-1],
+                made_from=of[start : start + PARENTS_OF_ONE],
+            )
+        itself = (parent for parent in parents if split_version(parent)[0] == pipeline)
+        return (*itself, *(f"{pipeline}@{version}" for version in versions))
+
+    def see_outputs(self, made_from: tuple[str, ...]) -> None:
+        """Keep what the run produced or serves."""
+        subject, run, made_as = self._subject, self._subject.run, self._subject.made_as
+        produced = SightingKind.SERVED if made_as is ExposureLevel.SERVING else SightingKind.MADE
+        for named in subject.outputs:
+            key, version, digest = named.key, named.ref.revision, named.digest
+            if key is None:
+                self.unreadable[named.ref.component[:100]] = None
+                continue
+            own = {key, f"sha256:{digest}"}
+            of = tuple(parent for parent in made_from if split_version(parent)[0] not in own)
+            self.see(key, produced, made_as, version=version, digest=digest, made_from=of)
+            if digest:
+                self.see(f"sha256:{digest}", produced, made_as, version=version, digest=digest,
+                         name=key, made_from=of)  # fmt: skip
+        if run.stage in SERVING_STAGES and not run.outputs and (run.pipeline or run.system):
+            # A deployment without outputs still serves: its inputs are recorded under its name.
+            name = run.pipeline or run.system or ""
+            key = tenant_scoped(component_key("deployment", name), subject.event.tenantid)
+            self.see(key, produced, made_as, made_from=made_from)
+
+
 def run_lineage(
     subject: RunSubject,
     sources: list[RunSource],
@@ -78,182 +234,36 @@ def run_lineage(
             pipeline with this configuration: what is found in it says nothing of other runs.
         is_baseline: Whether the hash is to become the pipeline's baseline.
     """
-    event, run, tenant = subject.event, subject.run, subject.event.tenantid
-    used_as, made_as = subject.used_as, subject.made_as
-    unreadable: list[str] = []
-    found: dict[str, Sighting] = {}
-
-    def see(
-        component: str,
-        kind: SightingKind,
-        exposure: ExposureLevel,
-        *,
-        version: str | None = None,
-        digest: str | None = None,
-        **more: object,
-    ) -> None:
-        identity = stable_id(
-            "sgt",
-            tenant,
-            event.source,
-            event.id,
-            component,
-            kind,
-            version or "",
-            digest or "",
-            str(more.get("name") or ""),
-        )
-        sighting = Sighting(
-            id=identity,
-            component=component,
-            tenant=tenant,
-            system=subject.system,
-            event_id=event.id,
-            source=event.source,
-            occurred_at=event.time,
-            kind=kind,
-            version=version,
-            digest=digest,
-            stage=run.stage,
-            exposure=exposure,
-            criticality=subject.criticality,
-            identities=run.identities,
-            appended=event.position,
-        )
-        found.setdefault(identity, msgspec.structs.replace(sighting, **more) if more else sighting)
-
+    collected = _RunSightings(subject)
     pipeline = subject.component
-    parents: dict[str, None] = {f"{pipeline}@{config_digest}" if config_digest else pipeline: None}
-    models: list[str] = []
-    for named in subject.inputs:
-        ref, key, digest = named.ref, named.key, named.digest
-        if key is None:
-            unreadable.append(ref.component[:100])
-            continue
-        # With the version or digest that was used: no other version taints the outputs.
-        used = ref.revision or (f"sha256:{digest}" if digest else None)
-        parents[f"{key}@{used}" if used else key] = None
-        if digest and ref.revision and not names_content(ref.revision):
-            # The same version may be given another content: what is known of one is not of both.
-            parents[f"{key}@sha256:{digest}"] = None
-        models.append(key)
-        see(key, SightingKind.USED, used_as, version=ref.revision, digest=digest)
-        commit = commit_of(ref.digests)
-        if commit and commit != ref.revision:
-            # Under its tag and under the commit it resolved to: either may be found to be bad.
-            parents[f"{key}@{commit}"] = None
-            see(key, SightingKind.USED, used_as, version=commit, tag=ref.revision)
-        if digest:
-            parents[digest_used_as(digest, key)] = None
-            see(
-                f"sha256:{digest}",
-                SightingKind.USED,
-                used_as,
-                version=ref.revision,
-                digest=digest,
-                name=key,
-            )
+    collected.parents[f"{pipeline}@{config_digest}" if config_digest else pipeline] = None
+    collected.see_inputs()
     # Who reached a domain: the pipeline, and the models it loaded, whose code may have.
-    loaded = [key for key in dict.fromkeys(models) if key.startswith("model:")][:MAX_REACHING]
-    reached_by = (subject.component, *loaded)
+    used = dict.fromkeys(named.key for named in subject.inputs if named.key is not None)
+    models = [key for key in used if key.startswith("model:")][:MAX_REACHING]
     for source in sources:
-        for key in _see_source(source, tenant, see, used_as, run.stage, reached_by):
-            parents[key] = None
-
-    made_from = tuple(parents)[:MAX_PARENTS]
-    left_out = len(parents) - len(made_from)
-    if len(made_from) * len(run.outputs) > MAX_EDGES or len(made_from) > PARENTS_OF_ONE:
-        made_from = _through_the_run(subject, made_from, see, used_as)
-    produced = SightingKind.SERVED if made_as is ExposureLevel.SERVING else SightingKind.MADE
-    for named in subject.outputs:
-        ref, key, digest = named.ref, named.key, named.digest
-        if key is None:
-            unreadable.append(ref.component[:100])
-            continue
-        own = {key, f"sha256:{digest}"}
-        of = tuple(parent for parent in made_from if split_version(parent)[0] not in own)
-        see(key, produced, made_as, version=ref.revision, digest=digest, made_from=of)
-        if digest:
-            see(f"sha256:{digest}", produced, made_as, version=ref.revision, digest=digest,
-                name=key, made_from=of)  # fmt: skip
-    if run.stage in SERVING_STAGES and not run.outputs and (run.pipeline or run.system):
-        # A deployment without outputs still serves: its inputs are recorded under its name.
-        name = run.pipeline or run.system or ""
-        key = tenant_scoped(component_key("deployment", name), tenant)
-        see(key, produced, made_as, made_from=made_from)
+        collected.see_source(source, (pipeline, *models))
+    made_from = tuple(collected.parents)[:MAX_PARENTS]
+    cut = len(collected.parents) - len(made_from)
+    if len(made_from) * len(subject.run.outputs) > MAX_EDGES or len(made_from) > PARENTS_OF_ONE:
+        made_from = collected.through_the_run(made_from)
+    collected.see_outputs(made_from)
     if config_digest is not None and is_baseline:
-        see(pipeline, SightingKind.CONFIG, used_as, version=config_digest, digest=config_digest)
+        collected.see(
+            pipeline,
+            SightingKind.CONFIG,
+            subject.used_as,
+            version=config_digest,
+            digest=config_digest,
+        )
     else:
-        see(pipeline, SightingKind.SEEN, used_as, version=config_digest)
-    # At the limit the outputs are kept: without them lineage ends here.
-    first = sorted(found.values(), key=lambda item: not (item.made_from or item.kind in _MADE))
-    kept = tuple(first[:MAX_SIGHTINGS])
-    return Lineage(
-        sightings=kept,
-        unreadable=tuple(dict.fromkeys(unreadable)),
-        left_out=len(found) - len(kept) + left_out,
+        collected.see(pipeline, SightingKind.SEEN, subject.used_as, version=config_digest)
+    # At the limit the outputs are collected: without them lineage ends here.
+    ordered = sorted(
+        collected.found.values(), key=lambda item: not (item.made_from or item.kind in _MADE)
     )
-
-
-def _through_the_run(
-    subject: RunSubject, parents: tuple[str, ...], see: _See, exposure: ExposureLevel
-) -> tuple[str, ...]:
-    """Record the run as made from its inputs; return the parents of its outputs.
-
-    In parts, as versions of the pipeline: a sighting may name only so many inputs.
-    """
-    event, pipeline = subject.event, subject.component
-    of = tuple(parent for parent in parents if split_version(parent)[0] != pipeline)
-    run_id = stable_id("run", event.tenantid, event.source, event.id)
-    versions = []
-    for number, start in enumerate(range(0, len(of), PARENTS_OF_ONE)):
-        versions.append(f"{run_id}-{number}")
-        part = of[start : start + PARENTS_OF_ONE]
-        see(pipeline, SightingKind.SEEN, exposure, version=versions[-1], made_from=part)
-    itself = (parent for parent in parents if split_version(parent)[0] == pipeline)
-    return (*itself, *(f"{pipeline}@{version}" for version in versions))
-
-
-class _See(Protocol):
-    """Records one sighting of the run."""
-
-    def __call__(
-        self,
-        component: str,
-        kind: SightingKind,
-        exposure: ExposureLevel,
-        *,
-        version: str | None = None,
-        digest: str | None = None,
-        **more: object,
-    ) -> None:
-        """Keep it, once."""
-
-
-def _see_source(
-    source: RunSource,
-    tenant: str,
-    see: _See,
-    exposure: ExposureLevel,
-    stage: str | None,
-    reached_by: tuple[str, ...],
-) -> list[str]:
-    """Record the sightings of one data source and return its keys."""
-    dataset, domain, vendor = dataset_key(source, tenant), domain_key(source), vendor_key(source)
-    digest = source.digest or source.pinned
-    origin = source.address.host or None
-    keys = [dataset]
-    # The vendor is not a publisher of the dataset's registry: it has its own sighting.
-    version = source_version(source, stage)
-    see(dataset, SightingKind.USED, exposure, version=version, digest=digest, origin=origin)
-    if digest:
-        keys.append(f"sha256:{digest}")
-        see(keys[-1], SightingKind.USED, exposure, digest=digest, name=dataset, origin=origin)
-    if domain:
-        keys.append(domain)
-        for component in reached_by:
-            see(domain, SightingKind.USED, exposure, name=component)
-    if vendor:
-        keys.append(vendor)
-        see(vendor, SightingKind.USED, exposure, name=dataset)
-    return keys
+    return Lineage(
+        sightings=tuple(ordered[:MAX_SIGHTINGS]),
+        unreadable=tuple(collected.unreadable),
+        left_out=max(len(ordered) - MAX_SIGHTINGS, 0) + cut,
+    )

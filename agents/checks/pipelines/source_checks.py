@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import timedelta
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from agents.checks.pipelines.secrets import find_secret
@@ -31,40 +31,61 @@ def check_source(
     source: RunSource, event: Event[PipelineRun], policy: Policy
 ) -> Iterator[Detection]:
     """Find the problems of one data source."""
-    address, tenant = source.address, event.tenantid
-    shown = without_credentials(source.url) or (source.name or "")
-    evidence: dict[str, Any] = {"url": shown}
-    if source.name:
-        evidence["name"] = source.name[:200]
-    related = (dataset_key(source, tenant),)
+    report = _Report(source, event.tenantid)
     hosts = policy.trusted.data_hosts
+    registries = {registry_name(name) for name in policy.trusted.registries}
+    allowed = (bool(hosts) and trusted(source, hosts)) or (
+        source.address.scheme == "hf" and "huggingface" in registries
+    )
+    yield from _check_transport(source, report, allowed=allowed)
+    yield from _check_host(source.address, hosts, report, allowed=allowed)
+    yield from _check_age(source, event.time, report)
+    yield from _check_content(source, report)
+    secret = find_secret("", source.url)
+    if secret is not None:
+        yield report("TW-PIPE-SECRET", f"A {secret.kind} in a data source's address",
+                     secret=secret.shown, kind=secret.kind)  # fmt: skip
 
-    def report(
+
+class _Report:
+    """Makes the detections of one data source."""
+
+    def __init__(self, source: RunSource, tenant: str) -> None:
+        self._source = source
+        self._tenant = tenant
+        self._shown = without_credentials(source.url) or (source.name or "")
+        self._evidence: dict[str, Any] = {"url": self._shown}
+        if source.name:
+            self._evidence["name"] = source.name[:200]
+        self._related = (dataset_key(source, tenant),)
+
+    def __call__(
+        self,
         rule_id: str,
-        description: str,
+        what: str,
         *,
         severity: Severity | None = None,
         disposition: Disposition = Disposition.DETECT,
         **more: object,
     ) -> Detection:
+        """Return the detection that `what` is so of the source."""
         return Detection(
             rule_id=rule_id,
-            description=description,
-            evidence={**evidence, **more},
-            locator=f"source:{source.key}",
+            description=f"{what}: {self._shown}",
+            evidence={**self._evidence, **more},
+            locator=f"source:{self._source.key}",
             severity=severity,
-            indicator=_about(source, tenant, disposition),
-            related_keys=related,
+            indicator=_about(self._source, self._tenant, disposition),
+            related_keys=self._related,
         )
 
-    registries = {registry_name(name) for name in policy.trusted.registries}
-    allowed = (bool(hosts) and trusted(source, hosts)) or (
-        address.scheme == "hf" and "huggingface" in registries
-    )
+
+def _check_transport(source: RunSource, report: _Report, *, allowed: bool) -> Iterator[Detection]:
+    address = source.address
     if address.insecure:
         yield report(
             "TW-PIPE-INSECURE-SOURCE",
-            f"Data source without transport security: {shown}",
+            "Data source without transport security",
             # An attacker who could change it in transit is already inside.
             severity=Severity.LOW if address.local else None,
             disposition=Disposition.CONTEXT,
@@ -76,15 +97,20 @@ def check_source(
         gap = source.verified is None and (allowed or address.local or _is_own_kind(address))
         yield report(
             "TW-PIPE-UNVERIFIED-SOURCE",
-            f"Data source not verified: {shown}",
+            "Data source not verified",
             severity=Severity.LOW if gap else None,
             disposition=Disposition.CONTEXT,
             verified=source.verified,
         )
+
+
+def _check_host(
+    address: Address, hosts: Sequence[str], report: _Report, *, allowed: bool
+) -> Iterator[Detection]:
     if hosts and address.host and not allowed:
         yield report(
             "TW-PIPE-OUTSIDE-POLICY",
-            f"Data source outside the policy's trusted hosts: {shown}",
+            "Data source outside the policy's trusted hosts",
             severity=None if speaks_of(address, hosts) else Severity.LOW,
             disposition=Disposition.CONTEXT,
             host=address.host,
@@ -98,7 +124,7 @@ def check_source(
     if imitated is not None:
         yield report(
             "TW-PIPE-LOOKALIKE-HOST",
-            f"Data source imitates {imitated}: {shown}",
+            f"Data source imitates {imitated}",
             host=address.host,
             imitated=imitated,
             oddities=list(address.oddities),
@@ -106,42 +132,44 @@ def check_source(
     elif set(address.oddities) - _usual(address, allowed=allowed):
         yield report(
             "TW-PIPE-ODD-HOST",
-            f"Data source with an unusual address ({', '.join(address.oddities)}): {shown}",
+            f"Data source with an unusual address ({', '.join(address.oddities)})",
             disposition=Disposition.CONTEXT,
             host=address.host,
             port=address.port,
             oddities=list(address.oddities),
         )
-    if source.registered_at is not None:
-        registered = source.registered_at
-        if registered.tzinfo is None:
-            registered = registered.replace(tzinfo=event.time.tzinfo)
-        age = event.time - registered
-        if age < YOUNG_DOMAIN:
-            yield report(
-                "TW-PIPE-NEW-DOMAIN",
-                f"The domain of a data source was registered {max(age.days, 0)} days before the"
-                f" run: {shown}",
-                registered_at=registered.isoformat(),
-                age_days=max(age.days, 0),
-            )
+
+
+def _check_age(source: RunSource, at: datetime, report: _Report) -> Iterator[Detection]:
+    registered = source.registered_at
+    if registered is None:
+        return
+    if registered.tzinfo is None:
+        registered = registered.replace(tzinfo=at.tzinfo)
+    age = at - registered
+    if age < YOUNG_DOMAIN:
+        yield report(
+            "TW-PIPE-NEW-DOMAIN",
+            f"The domain of a data source was registered {max(age.days, 0)} days before the run",
+            registered_at=registered.isoformat(),
+            age_days=max(age.days, 0),
+        )
+
+
+def _check_content(source: RunSource, report: _Report) -> Iterator[Detection]:
     if source.pinned and source.digest and source.pinned != source.digest:
         yield report(
             "TW-PIPE-CONTENT-CHANGED",
-            f"What the run read is not what its configuration pins: {shown}",
+            "What the run read is not what its configuration pins",
             expected=source.pinned,
             actual=source.digest,
         )
     if source.conflicting:
         yield report(
             "TW-PIPE-DIGEST-CONFLICT",
-            f"One data source with several digests in one run: {shown}",
+            "One data source with several digests in one run",
             digests=[source.digest, *source.conflicting][:10],
         )
-    secret = find_secret("", source.url)
-    if secret is not None:
-        yield report("TW-PIPE-SECRET", f"A {secret.kind} in a data source's address: {shown}",
-                     secret=secret.shown, kind=secret.kind)  # fmt: skip
 
 
 def _is_own_kind(address: Address) -> bool:

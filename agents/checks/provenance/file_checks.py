@@ -18,6 +18,8 @@ from schemas.severity import Disposition, Status
 
 NAMED: Final = 20
 """File names listed in one check's detail."""
+_MISMATCH: Final = "TW-PROV-HASH-MISMATCH"
+_MISSING: Final = "TW-PROV-FILE-MISSING"
 _SIGNATURE_NAME: Final = re.compile(r"(^|/)[^/]*\.(sig|sigstore|sigstore\.json)$", re.IGNORECASE)
 
 
@@ -98,65 +100,14 @@ def check_hashes(
     """
     present = {plain_path(path): digests for path, digests in actual.items()}
     reasons = {plain_path(path): reason for path, reason in (unread or {}).items()}
-    checks: list[Check] = []
-    mismatched: list[Detection] = []
-    missing: list[Detection] = []
-    for path, digest in sorted(expected.items()):
-        name = f"hash_{path}"
-        wanted = digest.strip().lower().removeprefix("sha256:")
-        plain = plain_path(path)
-        if not is_sha256(wanted):
-            checks.append(
-                Check(
-                    name=name,
-                    status=Status.FAIL,
-                    expected=digest[:128],
-                    detail="the expected digest is not a SHA-256",
-                )
-            )
-        elif plain not in present:
-            checks.append(
-                Check(name=name, status=Status.FAIL, expected=wanted, detail="File not found")
-            )
-            missing.append(
-                Detection(
-                    rule_id="TW-PROV-FILE-MISSING",
-                    description=f"expected file {path[:200]} is not there",
-                    evidence={"file": path, "expected": wanted},
-                    locator=f"{plain}#missing",
-                )
-            )
-        elif (found := present[plain]) is None:
-            checks.append(
-                Check(
-                    name=name,
-                    status=Status.INCOMPLETE,
-                    expected=wanted,
-                    detail=reasons.get(plain, "its digest is not known yet"),
-                )
-            )
-        elif found == {wanted}:
-            checks.append(Check(name=name, status=Status.PASS, expected=wanted, actual=wanted))
-        else:
-            wrong = min(found - {wanted})
-            checks.append(Check(name=name, status=Status.FAIL, expected=wanted, actual=wrong))
-            mismatched.append(
-                Detection(
-                    rule_id="TW-PROV-HASH-MISMATCH",
-                    description=f"{path[:200]} has another SHA-256 than expected",
-                    evidence={
-                        "file": path, "expected": wanted, "actual": wrong, "sha256": wrong,
-                    },
-                    locator=f"{plain}#hash",
-                    indicator=Indicator(
-                        key=component_key("sha256", wrong),
-                        type="file-digest",
-                        value=wrong,
-                        disposition=Disposition.DETECT,
-                    ),
-                )
-            )  # fmt: skip
-    detections = [*limited(mismatched), *limited(missing)]
+    compared = [
+        _compare(path, digest, present, reasons) for path, digest in sorted(expected.items())
+    ]
+    checks = [check for check, _ in compared]
+    found = [detection for _, detection in compared if detection is not None]
+    detections: list[Detection] = []
+    for rule_id in (_MISMATCH, _MISSING):
+        detections += limited([item for item in found if item.rule_id == rule_id])
     if expected and present:
         extra = _unexpected(present, expected)
         checks.append(
@@ -178,6 +129,57 @@ def check_hashes(
             ]
         )
     return Outcome(checks=tuple(checks), detections=tuple(detections))
+
+
+def _compare(
+    path: str,
+    digest: str,
+    present: Mapping[str, frozenset[str] | None],
+    reasons: Mapping[str, str],
+) -> tuple[Check, Detection | None]:
+    """Return the check of one expected file, and what is wrong with it, if anything."""
+    name = f"hash_{path}"
+    wanted = digest.strip().lower().removeprefix("sha256:")
+    plain = plain_path(path)
+    if not is_sha256(wanted):
+        return Check(
+            name=name,
+            status=Status.FAIL,
+            expected=digest[:128],
+            detail="the expected digest is not a SHA-256",
+        ), None
+    if plain not in present:
+        return Check(
+            name=name, status=Status.FAIL, expected=wanted, detail="File not found"
+        ), Detection(
+            rule_id=_MISSING,
+            description=f"expected file {path[:200]} is not there",
+            evidence={"file": path, "expected": wanted},
+            locator=f"{plain}#missing",
+        )
+    found = present[plain]
+    if found is None:
+        return Check(
+            name=name,
+            status=Status.INCOMPLETE,
+            expected=wanted,
+            detail=reasons.get(plain, "its digest is not known yet"),
+        ), None
+    if found == {wanted}:
+        return Check(name=name, status=Status.PASS, expected=wanted, actual=wanted), None
+    wrong = min(found - {wanted})
+    return Check(name=name, status=Status.FAIL, expected=wanted, actual=wrong), Detection(
+        rule_id=_MISMATCH,
+        description=f"{path[:200]} has another SHA-256 than expected",
+        evidence={"file": path, "expected": wanted, "actual": wrong, "sha256": wrong},
+        locator=f"{plain}#hash",
+        indicator=Indicator(
+            key=component_key("sha256", wrong),
+            type="file-digest",
+            value=wrong,
+            disposition=Disposition.DETECT,
+        ),
+    )
 
 
 def _unexpected(present: Iterable[str], expected: Iterable[str]) -> list[str]:

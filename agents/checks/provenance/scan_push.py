@@ -36,7 +36,7 @@ from agents.checks.provenance.signatures import (
     policy_trust,
     trust_of,
 )
-from agents.checks.provenance.subject import push_subject
+from agents.checks.provenance.subject import PushSubject, push_subject
 from agents.checks.provenance.verify import ModelFiles, own_card, verify_model
 from agents.checks.suppressing import unsuppressed, withheld
 from agents.domain.detection import Detection, Outcome
@@ -228,15 +228,7 @@ async def scan_push(
         *(claims.checks if claims else ()),
         *scan_checks(scanned, retry),
     ]
-    use = use_of(subject.component) or use_of(f"{event.data.kind}:")
-    found = [
-        bound_to_file(detection, digests, file, use)
-        for file in scanned
-        for detection in file.detections
-    ]
-    if len(files) == 1:
-        # The digest is the version's: the same version with another one is something else.
-        found = [_sole(detection) for detection in found]
+    found = _found(scanned, subject, digests, sole=len(files) == 1)
     if subject.publisher is not None and attested.signed:
         publishers = knowledge.signers(subject.publisher)
         found = [with_publisher(detection, attested, publishers) for detection in found]
@@ -259,6 +251,27 @@ async def scan_push(
         retry=retry,
         contents=contents_of(request.listing, subject, digests),
     )
+
+
+def _found(
+    scanned: Iterable[ScannedFile], subject: PushSubject, digests: dict[str, str], *, sole: bool
+) -> list[Detection]:
+    """Return what the scans found, about the digests of the files.
+
+    Args:
+        scanned: The scanned files.
+        subject: The push.
+        digests: The digests that were computed, by path.
+        sole: The push has this one file: its digest is the version's, and the same version with
+            another digest is something else.
+    """
+    use = use_of(subject.component) or use_of(f"{subject.push.kind}:")
+    found = [
+        bound_to_file(detection, digests, file, use)
+        for file in scanned
+        for detection in file.detections
+    ]
+    return [_sole(detection) for detection in found] if sole else found
 
 
 async def _apart(

@@ -184,51 +184,50 @@ def _all(
             yield _placed(signed, system, policy)
     for parent in subject.parents:
         # A push that names a base model involves it, even if the model itself was never seen.
-        named = msgspec.structs.replace(
-            base,
-            component=parent,
-            kind=SightingKind.NAMED,
-            version=None,
-            tag=None,
-            publisher=None,
-            publisher_id=None,
-            account=None,
-            auth=None,
-            mfa=None,
-            exposure=ExposureLevel.STAGED,
-            signed=None,
-            has_signature=None,
-        )
+        named = _named(base, parent)
         for system in systems:
             yield _placed(named, system, policy)
     if publisher:
+        by_publisher = msgspec.structs.replace(base, component=publisher, name=base.component)
         for system in systems:
-            yield _placed(
-                msgspec.structs.replace(base, component=publisher, name=base.component),
-                system,
-                policy,
-            )
+            yield _placed(by_publisher, system, policy)
     by_digest: dict[str, str] = {}
     for path in sorted(digests, key=lambda path: (is_passive(path), path)):
         by_digest.setdefault(digests[path], path)
     for digest, path in by_digest.items():
+        file = msgspec.structs.replace(
+            base,
+            component=component_key("sha256", digest),
+            name=base.component,
+            digest=digest,
+            filename=path,
+            tree=tree if path in in_tree else "",
+            verified=path in computed,
+            bound=bound and digest == whole,
+            bound_by=attested.bound_by if digest == whole else (),
+            formats=(suffix_of(path).lstrip("."),) if suffix_of(path) else (),
+        )
         for system in systems:
-            yield _placed(
-                msgspec.structs.replace(
-                    base,
-                    component=component_key("sha256", digest),
-                    name=base.component,
-                    digest=digest,
-                    filename=path,
-                    tree=tree if path in in_tree else "",
-                    verified=path in computed,
-                    bound=bound and digest == whole,
-                    bound_by=attested.bound_by if digest == whole else (),
-                    formats=(suffix_of(path).lstrip("."),) if suffix_of(path) else (),
-                ),
-                system,
-                policy,
-            )
+            yield _placed(file, system, policy)
+
+
+def _named(base: Sighting, parent: str) -> Sighting:
+    """Return that a push names a parent: nothing that it says of itself is said of the parent."""
+    return msgspec.structs.replace(
+        base,
+        component=parent,
+        kind=SightingKind.NAMED,
+        version=None,
+        tag=None,
+        publisher=None,
+        publisher_id=None,
+        account=None,
+        auth=None,
+        mfa=None,
+        exposure=ExposureLevel.STAGED,
+        signed=None,
+        has_signature=None,
+    )
 
 
 def _placed(sighting: Sighting, system: str, policy: Policy) -> Sighting:
