@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -265,3 +266,19 @@ CALLS: Final[tuple[tuple[Callable[[str], object], Callable[[FaultLog, Call], Non
     ),
 )
 """By what the full name of a call matches: which function judges it, the first that matches."""
+MAX_KEPT: Final = 100
+"""Characters of a full name whose judgement is kept for other modules."""
+
+
+def judgement_of(name: str) -> Callable[[FaultLog, Call], None] | None:
+    """Return what judges the calls of a function, none for most.
+
+    Args:
+        name: The function's full name.
+    """
+    return _judgement(name) if len(name) < MAX_KEPT else _judgement.__wrapped__(name)
+
+
+@lru_cache(maxsize=8192)  # modules call the same functions
+def _judgement(name: str) -> Callable[[FaultLog, Call], None] | None:
+    return next((judge for matches, judge in CALLS if matches(name)), None)

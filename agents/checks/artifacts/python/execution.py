@@ -92,11 +92,11 @@ class _Body(NamedTuple):
     in_class: bool
 
 
-def passed_over(nodes: Sequence[ast.AST]) -> set[int]:
-    """Return ids of nodes that use no function as a value: calls, annotations, bases, aliases."""
-    found: set[int] = set()
+def passed_over(nodes: Sequence[ast.AST]) -> set[ast.AST]:
+    """Return the nodes that use no function as a value: calls, annotations, bases, aliases."""
+    found: set[ast.AST] = set()
     shared = {
-        id(statement) for node in nodes if isinstance(node, ast.ClassDef) for statement in node.body
+        statement for node in nodes if isinstance(node, ast.ClassDef) for statement in node.body
     }
     for node in nodes:
         skipped: list[ast.AST | None]
@@ -117,12 +117,12 @@ def passed_over(nodes: Sequence[ast.AST]) -> set[int]:
             skipped = [*ast.walk(node.returns)]
         elif isinstance(node, ast.Assign) and isinstance(node.value, _REFERENCES):
             plain = all(isinstance(target, ast.Name) for target in node.targets)
-            if not plain or id(node) in shared:
+            if not plain or node in shared:
                 continue
             skipped = [node.value]  # an alias, which is followed
         else:
             continue
-        found.update(id(child) for child in skipped if child is not None)
+        found.update(child for child in skipped if child is not None)
     return found
 
 

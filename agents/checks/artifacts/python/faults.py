@@ -8,7 +8,7 @@ import re
 from functools import cached_property
 from typing import Final
 
-from agents.checks.artifacts.python.call_judgements import CALLS, MAX_LAYERS, Call
+from agents.checks.artifacts.python.call_judgements import MAX_LAYERS, Call, judgement_of
 from agents.checks.artifacts.python.calls import (
     DANGEROUS_KEYS,
     RAW,
@@ -92,7 +92,7 @@ class _Judge:
         self._called_on_import: set[str] = set()
         self._uses: set[str] = set()
         self._evaluates = False
-        self._steps_within: dict[int, frozenset[str]] = {}
+        self._steps_within: dict[ast.AST, frozenset[str]] = {}
 
     def faults(self) -> list[CodeFault]:
         """Return what the module does that model code has no reason to do."""
@@ -104,7 +104,7 @@ class _Judge:
             called = {
                 self._dotted(node.func)
                 for node, where in placed
-                if isinstance(node, ast.Call) and where == IMPORTED
+                if where == IMPORTED and isinstance(node, ast.Call)
             } & self._names.functions.keys()
             if called <= self._called_on_import:
                 break
@@ -144,14 +144,14 @@ class _Judge:
             self._judge_reduction(node.value)
 
     @cached_property
-    def _passed_over(self) -> set[int]:
+    def _passed_over(self) -> set[ast.AST]:
         return passed_over(self._tree.nodes)
 
     def _judge_reference(self, node: ast.Name | ast.Attribute | ast.Subscript, where: str) -> None:
         """Report a function that runs things and is stored or handed on, not called."""
         if isinstance(node, ast.Attribute):
             self._judge_introspection(node, where)
-        if not isinstance(node.ctx, ast.Load):
+        if not isinstance(node.ctx, ast.Load) or not self._names.may_run(node):
             return
         plain = isinstance(node, ast.Name) and node.id not in self._names.aliases
         if plain and self._dotted(node) not in EVALUATORS:
@@ -159,7 +159,7 @@ class _Judge:
         name = self._dotted(node)
         if name == "__import__" or not self._names.runs(name) or name.endswith("Popen"):
             return
-        if id(node) not in self._passed_over:
+        if node not in self._passed_over:
             self._judge_spawn(name, "", [], where, node.lineno)
 
     def _judge_introspection(self, node: ast.Attribute, where: str) -> None:
@@ -187,25 +187,25 @@ class _Judge:
         while waiting:
             part = waiting[-1]
             children = self._tree.children(part)
-            unread = [child for child in children if id(child) not in within]
+            unread = [child for child in children if child not in within]
             if unread:
                 waiting += unread
                 continue
-            steps = frozenset[str]().union(*(within[id(child)] for child in children))
+            steps = frozenset[str]().union(*(within[child] for child in children))
             if isinstance(part, ast.Attribute) and part.attr in _ON_THE_WAY:
                 steps |= {part.attr}
-            within[id(part)] = steps
+            within[part] = steps
             waiting.pop()
-        return within[id(node)]
+        return within[node]
 
     def _judge_call(self, node: ast.Call, where: str) -> None:
         name = self._dotted(node.func)
         line = node.lineno
         arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
         for argument in arguments:
-            if isinstance(argument, ast.Attribute | ast.Name | ast.Lambda):
+            if isinstance(argument, ast.Attribute | ast.Name) and self._names.may_run(argument):
                 given = self._dotted(argument)
-                if self._names.runs(given) and id(argument) not in self._passed_over:
+                if self._names.runs(given) and argument not in self._passed_over:
                     self._judge_spawn(given, self._facts.command(node), [], where, line)
         if self._names.runs(name) and self._names.is_computed(node.func):
             self._log.add(
@@ -224,15 +224,17 @@ class _Judge:
         if self._names.runs(name) and SPAWN.match(name):
             self._judge_spawn(name, self._facts.command(node), arguments, where, line)
             return
-        for matches, judge_call in CALLS:
-            if matches(name):
-                judge_call(self._log, Call(node, name, arguments, where))
-                return
+        if judge_call := judgement_of(name):
+            judge_call(self._log, Call(node, name, arguments, where))
 
     def _judge_secret_call(self, node: ast.Call, name: str, where: str) -> None:
         """Report a call whose function is not known and whose arguments say what it does."""
-        method = self._facts.constant(node.args[0]) if node.args else None
-        if name.endswith("methodcaller") and method in DANGEROUS_KEYS:
+        method = (
+            self._facts.constant(node.args[0])
+            if node.args and name.endswith("methodcaller")
+            else None
+        )
+        if method in DANGEROUS_KEYS:
             self._log.add(
                 "TW-MODEL-CODE-DISGUISED",
                 f"calls {method!r} by its name",

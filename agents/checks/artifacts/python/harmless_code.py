@@ -112,10 +112,10 @@ def source_fault(text: str, libraries: Collection[str]) -> str:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return "its code is not Python"
     # its name is a constant, which is judged as one
-    passed = {id(node.func) for node in ast.walk(tree) if _looks_up_a_constant(node)}
-    passed |= {id(node) for node in _own_parameters(tree)}
+    passed: set[ast.AST] = {node.func for node in ast.walk(tree) if _looks_up_a_constant(node)}
+    passed |= set(_own_parameters(tree))
     for node in ast.walk(tree):
-        if id(node) in passed:
+        if node in passed:
             continue
         if isinstance(node, ast.Import | ast.ImportFrom):
             named = [alias.name for alias in node.names]

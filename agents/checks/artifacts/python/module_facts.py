@@ -69,9 +69,9 @@ class ModuleFacts:
         self._tree = tree
         self.names = Names()
         self._tainted: set[str] = set()
-        self._holds_taint: dict[int, bool] | None = None
-        """By the id of a part of the tree, whether anything in it was decoded or fetched."""
-        self._texts: dict[int, str | bytes | None] = {}
+        self._holds_taint: dict[ast.AST, bool] | None = None
+        """Of a part of the tree, whether anything in it was decoded or fetched."""
+        self._texts: dict[ast.AST | None, str | bytes | None] = {}
         self.names.learn(tree)
 
     @cached_property
@@ -90,9 +90,9 @@ class ModuleFacts:
                     beside |= names
         return beside
 
-    def _learn_taint(self) -> dict[int, bool]:
+    def _learn_taint(self) -> dict[ast.AST, bool]:
         """Find the names of what was decoded or fetched; few modules are asked for them."""
-        known: dict[int, bool] = {}
+        known: dict[ast.AST, bool] = {}
         self._holds_taint = known
         for _ in range(2):  # as above
             for names, value in self._given:
@@ -103,10 +103,9 @@ class ModuleFacts:
 
     def constant(self, node: ast.AST | None) -> str | bytes | None:
         """Return the text that an expression of constants makes, or none."""
-        key = id(node)
-        if key not in self._texts:
-            self._texts[key] = self.names.values.text(node)
-        return self._texts[key]
+        if node not in self._texts:
+            self._texts[node] = self.names.values.text(node)
+        return self._texts[node]
 
     def is_beside(self, node: ast.AST) -> bool:
         """Return whether a value derives from the module's location."""
@@ -119,13 +118,13 @@ class ModuleFacts:
         while waiting:  # each part is read once, however many values it is part of
             part = waiting[-1]
             children = self._tree.children(part)
-            unread = [child for child in children if id(child) not in known]
+            unread = [child for child in children if child not in known]
             if unread:
                 waiting += unread
                 continue
-            known[id(part)] = any(known[id(child)] for child in children) or self._taints(part)
+            known[part] = any(known[child] for child in children) or self._taints(part)
             waiting.pop()
-        return known[id(node)]
+        return known[node]
 
     def _taints(self, node: ast.AST) -> bool:
         """Return whether a part of the tree, by itself, was decoded or fetched."""
@@ -155,6 +154,8 @@ class ModuleFacts:
         for argument in node.args:
             items = argument.elts if isinstance(argument, ast.List | ast.Tuple) else [argument]
             for item in items:
+                if type(item) is ast.Name and item.id not in self.names.values.constants:
+                    continue  # as most are
                 part = self.constant(item)
                 if part is not None:
                     words.append(part if isinstance(part, str) else part.decode("latin-1"))

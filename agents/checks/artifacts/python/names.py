@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Final, NamedTuple, cast
 
-from agents.checks.artifacts.dangerous_names import functions, modules
+from agents.checks.artifacts.dangerous_names import functions, modules, table
+from agents.checks.artifacts.python.spellings import ANY, spellings
 from agents.checks.artifacts.python.tree import Tree
 from agents.checks.artifacts.python.values import Function, Values
 
@@ -20,6 +21,12 @@ SPAWN: Final = functions("spawn")
 """Functions that start other programs."""
 EVALUATORS: Final = frozenset(("exec", "eval", "execfile"))
 _LOADERS: Final = frozenset(("__import__", "import_module", "_gcd_import", "load_module"))
+_RESOLVING: Final = frozenset(("resolve_name", "locate", "eval"))
+_GETTING: Final = frozenset(("getattr", "__getattribute__", "getattr_static"))
+_TAKING: Final = frozenset(("get", "pop", "__getitem__", "setdefault"))
+_GETTERS: Final = frozenset(("attrgetter", "itemgetter"))
+_LOOKUPS: Final = _LOADERS | _RESOLVING | _GETTING | _TAKING | _GETTERS | {"partial"}
+"""Last parts of the names of functions that look a name up."""
 _PARAMETERS: Final = ("object", "obj", "name", "fullname", "path", "attr", "key")
 """Parameters of lookups, in the order of their signatures."""
 _NAMESPACES: Final = frozenset(("globals", "locals", "vars", "dir"))
@@ -28,6 +35,8 @@ _ROOTS: Final = modules("code-path")
 """Modules that code reaches through those that imported them."""
 _GUARDED: Final = modules("hidden-lookup")
 """Modules in which no model code looks for a name that it does not say."""
+_PASSED: Final = frozenset(("__call__", "__func__", "__wrapped__"))
+"""Attributes by which a function leads to itself."""
 _STARRED: Final = (
     "system",
     "popen",
@@ -58,8 +67,6 @@ class _Entries(NamedTuple):
 
     constant: dict[Any, ast.AST]
     computed: list[tuple[ast.expr, ast.AST]]
-    table: ast.Dict
-    """Kept alive: entries are found by its identity."""
 
 
 class Names:
@@ -74,9 +81,10 @@ class Names:
         """Every name that the module itself gives a meaning."""
         self._imported: set[str] = set()
         self._tables: dict[str, ast.expr] = {}
-        self._entries: dict[int, _Entries] = {}
-        self._known: dict[int, tuple[str, ast.AST]] = {}
-        """What nodes refer to, by their ids; a node that is kept has its id to itself."""
+        self._entries: dict[ast.Dict, _Entries] = {}
+        self._known: dict[ast.AST, str] = {}
+        """What nodes refer to. They are found by identity, as `id` gives it: a process with a hook
+        for audits calls that at each `id`."""
         self._learnt = False
 
     def learn(self, tree: Tree) -> None:
@@ -186,14 +194,26 @@ class Names:
             return False
         return dotted in EVALUATORS or dotted == "__import__" or bool(SPAWN.match(dotted))
 
+    def may_run(self, node: ast.AST) -> bool:
+        """Return whether what a reference refers to may be of what `runs` knows, by its last part.
+
+        Args:
+            node: The reference.
+        """
+        if isinstance(node, ast.Name):
+            return node.id in self.aliases or _may_end_what_runs(node.id)
+        if isinstance(node, ast.Attribute):
+            return "sh" in self._imported or _may_end_what_runs(node.attr)
+        return True
+
     def dotted(self, node: ast.AST, depth: int = 0) -> str:
         """Return the full name of a reference, as far as it is constant."""
         if not self._learnt:
             return self._resolve(node, depth)
-        known = self._known.get(id(node))
+        known = self._known.get(node)
         if known is None:
-            known = self._known[id(node)] = (self._resolve(node, depth), node)
-        return known[0]
+            known = self._known[node] = self._resolve(node, depth)
+        return known
 
     def unknown_of(self, node: ast.AST) -> str:
         """Return the module in which an unknown name is looked up, empty if none."""
@@ -233,7 +253,7 @@ class Names:
         while depth < MAX_DEPTH:
             depth += 1
             if isinstance(node, ast.Attribute):
-                if node.attr not in ("__call__", "__func__", "__wrapped__"):
+                if node.attr not in _PASSED:
                     parts.append(node.attr)
                 node = node.value
             elif isinstance(node, ast.Subscript):
@@ -300,9 +320,9 @@ class Names:
 
     def _entry(self, table: ast.Dict, key: object) -> ast.AST | None:
         """Return what a table holds under a key; its constant keys are gone through once."""
-        known = self._entries.get(id(table))
+        known = self._entries.get(table)
         if known is None:
-            known = self._entries[id(table)] = _Entries({}, [], table)
+            known = self._entries[table] = _Entries({}, [])
             for name, value in zip(table.keys, table.values, strict=True):
                 if isinstance(name, ast.Constant):
                     known.constant.setdefault(name.value, value)
@@ -317,8 +337,8 @@ class Names:
 
     def _looked_up(self, node: ast.Call, depth: int = 0) -> str:
         """Return what a call yields that looks a name up: `getattr`, `__import__` and their kin."""
-        function, arguments = node.func, lookup_arguments(node)
-        if depth >= MAX_DEPTH or not arguments:
+        function = node.func
+        if depth >= MAX_DEPTH:
             return ""
         if isinstance(function, ast.Attribute):
             tail = function.attr
@@ -326,16 +346,18 @@ class Names:
             tail = self.aliases.get(function.id, function.id).rsplit(".", 1)[-1]
         else:
             tail = self.dotted(function, depth + 1).rsplit(".", 1)[-1]
+        if tail not in _LOOKUPS or not (arguments := lookup_arguments(node)):
+            return ""
         if tail in _LOADERS:
             module = self.values.text(arguments[0])
             return module if isinstance(module, str) and not module.startswith(".") else ""
-        if tail in ("resolve_name", "locate", "eval"):
+        if tail in _RESOLVING:
             named = self.values.text(arguments[0])
             if isinstance(named, str) and _DOTTED.fullmatch(named.strip()):
                 head, _, rest = named.strip().replace(":", ".").partition(".")
                 return ".".join(part for part in (self.aliases.get(head, head), rest) if part)
             return ""
-        if tail in ("getattr", "__getattribute__", "getattr_static"):
+        if tail in _GETTING:
             owner: ast.AST = arguments[0]
             name = arguments[1] if len(arguments) > 1 else None
             if name is None and isinstance(function, ast.Attribute):
@@ -344,17 +366,11 @@ class Names:
             if isinstance(attribute, str):
                 return f"{self.dotted(owner, depth + 1)}.{attribute}"
             return ""
-        if tail in ("get", "pop", "__getitem__", "setdefault") and isinstance(
-            function, ast.Attribute
-        ):
+        if tail in _TAKING and isinstance(function, ast.Attribute):
             return self._taken(function.value, arguments[0], depth)
         if tail == "partial":
             return self.dotted(arguments[0], depth + 1)
-        if (
-            isinstance(function, ast.Call)
-            and function.args
-            and tail in ("attrgetter", "itemgetter")
-        ):
+        if isinstance(function, ast.Call) and function.args and tail in _GETTERS:
             attribute = self.values.text(function.args[0])
             if isinstance(attribute, str):
                 return f"{self.dotted(arguments[0], depth + 1)}.{attribute}".replace(
@@ -409,6 +425,27 @@ def target_name(target: ast.AST) -> str:
     if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name):
         return f"{target.value.id}.{target.attr}"
     return ""
+
+
+@cache
+def _ends() -> re.Pattern[str]:
+    """Return the pattern of the last parts of the full names that `Names.runs` knows.
+
+    Raises:
+        ValueError: the last part of a function that starts programs may be anything.
+    """
+    ends = {"__import__", *EVALUATORS, *_PASSED}
+    for name in spellings(table().functions["spawn"]) - {f"sh.{ANY}"}:
+        end = name.rpartition(".")[2]
+        if not end.strip(ANY):
+            raise ValueError(f"a function of any name starts programs: {name!r}")
+        ends.add(end)
+    return re.compile("|".join(re.escape(end).replace(re.escape(ANY), r"\w*") for end in ends))
+
+
+@lru_cache(maxsize=8192)  # modules use the same names
+def _may_end_what_runs(word: str) -> bool:
+    return _ends().fullmatch(word) is not None
 
 
 @lru_cache(maxsize=8192)  # modules call the same functions

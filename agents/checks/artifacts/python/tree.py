@@ -33,7 +33,7 @@ class Tree:
         self.root = root
         self.nodes: list[ast.AST] = [root]
         """Every node but operators and contexts, the outer ones first."""
-        self._within: dict[int, list[ast.AST]] = {}
+        self._within: dict[ast.AST, list[ast.AST]] = {}
         self._kinds: dict[type[ast.AST], list[ast.AST]] = {}
         nodes, within, kinds = self.nodes, self._within, self._kinds
         for node in nodes:
@@ -44,7 +44,7 @@ class Tree:
             else:
                 known.append(node)
             if kind not in EMPTY:
-                within[id(node)] = inner = _children(node)
+                within[node] = inner = _children(node)
                 nodes += inner
 
     def of(self, kind: type[_Kind]) -> Sequence[_Kind]:
@@ -53,7 +53,7 @@ class Tree:
 
     def children(self, node: ast.AST) -> list[ast.AST]:
         """Return the nodes directly within one of the tree's, but for operators and contexts."""
-        known = self._within.get(id(node))
+        known = self._within.get(node)
         return _children(node) if known is None else known  # a node that was made is not the tree's
 
 

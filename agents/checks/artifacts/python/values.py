@@ -153,6 +153,15 @@ class Values:
 
     def _is_unknown(self, node: ast.AST) -> bool:
         """Return whether a look at an expression tells that it is not of constants, as most are."""
+        while True:  # by the part that is folded first
+            if isinstance(node, ast.Subscript):
+                node = node.value
+            elif isinstance(node, ast.BinOp):
+                node = node.left
+            else:
+                break
+        if isinstance(node, ast.Attribute):
+            return not self._is_held(node)
         if isinstance(node, ast.Name):
             return node.id not in self.constants
         if isinstance(node, ast.Call):
@@ -163,6 +172,15 @@ class Values:
                 return function.id not in self.functions and self._dotted(function) not in _CALLED
             return False
         return type(node) not in _FOLDED
+
+    def _is_held(self, node: ast.Attribute) -> bool:
+        """Return whether an attribute may be of a known value."""
+        owner = node.value
+        return isinstance(owner, ast.Name) and (
+            f"self.{node.attr}" in self.constants
+            or f"{owner.id}.{node.attr}" in self.constants
+            or node.attr == "__doc__"
+        )
 
     def text(self, node: ast.AST | None) -> str | bytes | None:
         """Return the text that an expression makes, or none."""

@@ -8,16 +8,16 @@ can be made of them, the module need not be gone through again.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from functools import cache
-from itertools import product
 from typing import Final, NamedTuple
 
 from agents.checks.artifacts.dangerous_names import modules, table
 from agents.checks.artifacts.python.module_facts import ModuleFacts
 from agents.checks.artifacts.python.names import lookup_arguments
 from agents.checks.artifacts.python.shell_commands import is_piped_to_a_shell
+from agents.checks.artifacts.python.spellings import ANY, spellings
 from agents.checks.artifacts.python.tree import Tree
 
 JUDGED_KINDS: Final = (
@@ -56,14 +56,22 @@ _LOOKING_UP: Final = frozenset((
     "modules", "globals", "locals", "vars", "dir",
 ))  # fmt: skip
 """Words of lookups by a text that is an argument."""
-_ANY: Final = "*"
+
+
+class _Parts(NamedTuple):
+    """What the parts of a full name are made of."""
+
+    words: frozenset[str]
+    """Parts that are words."""
+    pieces: tuple[str, ...]
+    """Of the parts of which only a piece is known: what a word of each contains."""
 
 
 class _Judged(NamedTuple):
     """The words without which no full name is judged."""
 
-    together: dict[str, tuple[frozenset[str], ...]]
-    """Sets of words that a name of several parts has, by one word of each."""
+    together: dict[str, tuple[_Parts, ...]]
+    """The parts that a name of several has, by one word of each."""
     alone: frozenset[str]
     """Names of one part."""
 
@@ -106,7 +114,15 @@ def _names_judged(tree: Tree, facts: ModuleFacts) -> bool:
     if any(word.endswith(JUDGED_ENDS) for word in words):
         return True
     together = judged.together
-    return any(parts <= words for word in words & together.keys() for parts in together[word])
+    return any(
+        parts.words <= words and all(_is_in(piece, words) for piece in parts.pieces)
+        for word in words & together.keys()
+        for parts in together[word]
+    )
+
+
+def _is_in(piece: str, words: AbstractSet[str]) -> bool:
+    return any(piece in word for word in words)
 
 
 def _keys(tree: Tree, facts: ModuleFacts, words: AbstractSet[str]) -> Iterator[str]:
@@ -145,93 +161,18 @@ def _texts_judged(tree: Tree, facts: ModuleFacts) -> bool:
 @cache
 def judged_words() -> _Judged:
     """Return the words without which no full name is judged, from the patterns of the names."""
-    together: dict[str, list[frozenset[str]]] = {}
+    together: dict[str, list[_Parts]] = {}
     alone: set[str] = set()
     patterns = [pattern for kind in JUDGED_KINDS for pattern in table().functions[kind]]
     for name in spellings((*patterns, *JUDGED_NAMES)):
-        if "." not in name and _ANY not in name:
+        if "." not in name and ANY not in name:
             alone.add(name)
             continue
-        words = frozenset(part for part in name.split(".") if part and _ANY not in part)
+        parts = [part for part in name.split(".") if part]
+        words = frozenset(part for part in parts if ANY not in part)
         if not words:
             raise ValueError(f"a judged name without a whole word: {name!r}")
-        together.setdefault(max(words, key=len), []).append(words)
+        pieces = [piece for part in parts if ANY in part for piece in part.split(ANY) if piece]
+        found = _Parts(words, tuple(dict.fromkeys(pieces)))
+        together.setdefault(max(words, key=len), []).append(found)
     return _Judged({word: tuple(sets) for word, sets in together.items()}, frozenset(alone))
-
-
-def spellings(patterns: Iterable[str]) -> frozenset[str]:
-    """Return what patterns of full names match, with `*` for parts that may be anything.
-
-    Args:
-        patterns: Of letters, groups, choices, sets of letters, and `?`, `*`, `+` behind any.
-
-    Raises:
-        ValueError: a pattern has something else.
-    """
-    return frozenset(name for pattern in patterns for name in _Pattern(pattern).names())
-
-
-class _Pattern:
-    """One pattern, read from its beginning to its end."""
-
-    def __init__(self, pattern: str) -> None:
-        self._pattern = pattern
-        self._at = 0
-
-    def names(self) -> set[str]:
-        found = self._choice()
-        if self._at < len(self._pattern):
-            raise self._error()
-        return found
-
-    def _error(self) -> ValueError:
-        return ValueError(f"not read at {self._at}: {self._pattern!r}")
-
-    def _choice(self) -> set[str]:
-        found = self._sequence()
-        while self._next("|"):
-            found |= self._sequence()
-        return found
-
-    def _sequence(self) -> set[str]:
-        found = {""}
-        while self._at < len(self._pattern) and self._pattern[self._at] not in "|)":
-            found = {start + end for start, end in product(found, self._repeated())}
-        return found
-
-    def _repeated(self) -> set[str]:
-        found = self._part()
-        if self._next("?"):
-            return found | {""}
-        if self._next("*") or self._next("+"):
-            return {_ANY}
-        return found
-
-    def _part(self) -> set[str]:
-        if self._next("("):
-            found = self._choice()
-            if not self._next(")"):
-                raise self._error()
-            return found
-        if self._next("["):
-            end = self._pattern.index("]", self._at)
-            letters = self._pattern[self._at : end]
-            self._at = end + 1
-            if not letters.isalnum():
-                raise self._error()
-            return set(letters)
-        if self._next("\\."):
-            return {"."}
-        if self._next("\\w") or self._next("."):
-            return {_ANY}
-        letter = self._pattern[self._at]
-        if not (letter.isalnum() or letter == "_"):
-            raise self._error()
-        self._at += 1
-        return {letter}
-
-    def _next(self, mark: str) -> bool:
-        if not self._pattern.startswith(mark, self._at):
-            return False
-        self._at += len(mark)
-        return True

@@ -15,13 +15,13 @@ from agents.checks.artifacts.dangerous_names import functions, modules, names, t
 from agents.checks.artifacts.python import call_judgements, calls, faults
 from agents.checks.artifacts.python.module_facts import ModuleFacts
 from agents.checks.artifacts.python.names import SPAWN
+from agents.checks.artifacts.python.spellings import spellings
 from agents.checks.artifacts.python.tree import Tree
 from agents.checks.artifacts.python.words import (
     JUDGED_KINDS,
     JUDGED_NAMES,
     JUDGED_WORDS,
     may_be_judged,
-    spellings,
 )
 
 JUDGED = sorted(
@@ -222,3 +222,29 @@ def test_whatever_has_a_fault_may_be_judged(statements: list[str]) -> None:
     except SyntaxError:
         return
     assert faults_of(source) == faults_of(source, all_judged=True)
+
+
+def test_modules_of_which_only_one_part_of_a_judged_name_is_said_are_not_judged() -> None:
+    for source in (
+        "import asyncio\nasyncio.run(main())",
+        "from pip._internal.utils import misc\nmisc.ask()",
+        "import types\nx: types.ModuleType",
+        "from urllib.parse import quote\nquote(x)",
+    ):
+        assert not may_be(source), source
+    for source in (
+        "import asyncio\nasyncio.create_subprocess_shell(x)",
+        "import pip._internal.cli.main as m\nm.main()",
+        "import types\ntypes.CodeType(x)",
+        "import urllib2\nurllib2.build_opener()",
+    ):
+        assert may_be(source), source
+
+
+@given(REFERENCE)
+def test_a_reference_to_what_runs_ends_in_a_word_of_it(reference: str) -> None:
+    tree = Tree(ast.parse(f"import os, sh, subprocess as p\nk = 'sys' + 'tem'\n{reference}"))
+    known = ModuleFacts(tree).names
+    for node in tree.nodes:
+        if isinstance(node, ast.Name | ast.Attribute | ast.Subscript):
+            assert known.may_run(node) or not known.runs(known.dotted(node)), ast.unparse(node)
