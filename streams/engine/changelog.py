@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from streams.engine.binding import Binding
     from streams.engine.context import RunnerContext
-    from streams.engine.tables import PartitionRows, PartitionStore
+    from streams.engine.rows import PartitionRows
+    from streams.engine.tables import PartitionStore
 
 log = Logger()
 

@@ -51,7 +51,8 @@ from streams.engine.outbox import (
     OutboxFullError,
 )
 from streams.engine.router import CARRIES_ENTERED, entered_ms
-from streams.engine.tables import DiskFullError, PartitionRows
+from streams.engine.rows import PartitionRows
+from streams.engine.tables import DiskFullError
 from streams.engine.unreadable import Unreadable, UnreadableRuns, unreadable_topic_alert
 from streams.kafka.batches import RefusedBatch
 from streams.kafka.dead_letters import DeadLetterLimit, Envelope, dead_letter

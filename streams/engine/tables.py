@@ -4,8 +4,6 @@ A table keeps one store per partition. The runner sends changes to the changelog
 delivered changes are written here, together with the changelog offset, in one atomic batch. So a
 store is never ahead of its changelog; the changes it lacks are read from the changelog whenever its
 partition is assigned.
-
-Over 500 lines, since store, table and recovery share the internals of one pinned Faust version.
 """
 
 from __future__ import annotations
@@ -41,7 +39,6 @@ if TYPE_CHECKING:
 log = Logger()
 
 STORE_SCHEME = "tidewatch-rows"
-MAX_ROW_BYTES = 64 * 1024
 BLOCK_CACHE_BYTES = 256 * 1024 * 1024
 """Shared by all stores of the process, index and filter blocks included."""
 WRITE_BUFFER_BYTES = 16 * 1024 * 1024
@@ -60,10 +57,6 @@ _META = b"m"
 _OFFSET = _META + b"offset"
 
 STORES.aliases.setdefault(STORE_SCHEME, "streams.engine.tables:RowStore")
-
-
-class RowTooLargeError(TidewatchError):
-    """A row of state over the limit; the agent must bound the set it holds."""
 
 
 class StoreLockedError(TidewatchError):
@@ -458,101 +451,3 @@ def _options() -> Options:
     options.set_keep_log_file_num(2)
     options.set_max_background_jobs(2)
     return options
-
-
-class PartitionRows:
-    """The rows an agent sees: those on disk, overlaid by changes of chunks not yet durable.
-
-    Implements `agents.ports.Rows`.
-    """
-
-    def __init__(self, store: PartitionStore) -> None:
-        """Lay an empty layer of changes over `store`."""
-        self._store = store
-        self._pending: dict[bytes, tuple[int, bytes | None]] = {}
-        self._changed: dict[bytes, bytes | None] = {}
-        self._batch = 0
-
-    def get(self, key: str) -> bytes | None:
-        """Return the row, or None."""
-        raw = key.encode()
-        if raw in self._changed:
-            return self._changed[raw]
-        if raw in self._pending:
-            return self._pending[raw][1]
-        return self._store.get(raw)
-
-    def put(self, key: str, value: bytes) -> None:
-        """Set the row.
-
-        Raises:
-            RowTooLargeError: It is over 64 KiB.
-        """
-        if len(value) + len(key) > MAX_ROW_BYTES:
-            raise RowTooLargeError(
-                f"a row of {len(value)} bytes is over the limit of {MAX_ROW_BYTES}",
-                where=key[:200],
-                remedy="bound the set it holds",
-            )
-        self._changed[key.encode()] = value
-
-    def delete(self, key: str) -> None:
-        """Remove the row."""
-        self._changed[key.encode()] = None
-
-    def scan(self, prefix: str, *, limit: int, after: str = "") -> Iterator[tuple[str, bytes]]:
-        """Yield at most `limit` rows whose key starts with `prefix`, in key order.
-
-        Args:
-            prefix: The prefix.
-            limit: The most rows.
-            after: Only those whose key is greater.
-        """
-        raw, behind = prefix.encode(), after.encode()
-        layer = {k: v for k, (_, v) in self._pending.items() if k.startswith(raw) and k > behind}
-        layer.update({k: v for k, v in self._changed.items() if k.startswith(raw) and k > behind})
-        fresh = sorted((k for k, v in layer.items() if v is not None), reverse=True)
-        given = 0
-        for key, value in self._store.scan(raw, behind):
-            while fresh and fresh[-1] < key and given < limit:
-                new = fresh.pop()
-                yield new.decode(), layer[new] or b""
-                given += 1
-            if given >= limit:
-                return
-            if key in layer:
-                continue
-            yield key.decode(), value
-            given += 1
-            if given >= limit:
-                return
-        while fresh and given < limit:
-            new = fresh.pop()
-            yield new.decode(), layer[new] or b""
-            given += 1
-
-    def drop_changes(self) -> None:
-        """Discard the changes since changes were last taken."""
-        self._changed = {}
-
-    def take_changes(self) -> tuple[int, dict[bytes, bytes | None]]:
-        """Return the changes of the batch just run, and its number; later batches see them."""
-        changes, self._changed = self._changed, {}
-        self._batch += 1
-        for key, value in changes.items():
-            self._pending[key] = (self._batch, value)
-        return self._batch, changes
-
-    def settle(self, upto: int, changes: Mapping[bytes, bytes | None], offset: int) -> None:
-        """Write `changes`, delivered to the changelog up to `offset`, of batches up to `upto`."""
-        self._store.write(changes.items(), offset)
-        for key in changes:
-            pending = self._pending.get(key)
-            if pending is not None and pending[0] <= upto:
-                del self._pending[key]
-
-    def now(self, key: bytes) -> bytes | None:
-        """Return the newest value of a row, durable or not."""
-        if key in self._pending:
-            return self._pending[key][1]
-        return self._store.get(key)

@@ -38,7 +38,8 @@ from schemas.reading import record_reader
 from schemas.severity import Disposition, ExposureLevel
 from schemas.signing import new_signing_key
 from schemas.taxonomy import taxonomy
-from streams.engine.tables import PartitionRows, PartitionStore, _options
+from streams.engine.rows import PartitionRows
+from streams.engine.tables import PartitionStore, _options
 from tests.bench.scale import CHUNK, MIB, START, _on_disk
 
 TENANTS = 20

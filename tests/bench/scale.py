@@ -36,7 +36,8 @@ from schemas.ledger import LedgerMessage
 from schemas.observations import Sighting
 from schemas.reading import record_reader
 from streams.engine.delivery import key_hash
-from streams.engine.tables import PartitionRows, PartitionStore, _options
+from streams.engine.rows import PartitionRows
+from streams.engine.tables import PartitionStore, _options
 from tests.bench.outbox import Outbox
 
 CHUNK = 500

@@ -8,13 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streams.engine.tables import (
-    MAX_ROW_BYTES,
-    PartitionRows,
-    PartitionStore,
-    RowTooLargeError,
-    _options,
-)
+from streams.engine.rows import MAX_ROW_BYTES, PartitionRows, RowTooLargeError
+from streams.engine.tables import PartitionStore, _options
 from tests.depth import examples
 
 KEYS = st.text(alphabet="ab|\x01é", min_size=1, max_size=4)
@@ -24,6 +19,8 @@ STEPS = st.lists(
         st.tuples(st.just("delete"), KEYS, st.just(b"")),
         st.tuples(st.just("batch"), st.just(""), st.just(b"")),
         st.tuples(st.just("settle"), st.just(""), st.just(b"")),
+        st.tuples(st.just("drop"), st.just(""), st.just(b"")),
+        st.tuples(st.just("scan"), KEYS, st.just(b"")),
     ),
     max_size=30,
 )
@@ -47,6 +44,7 @@ def test_rows_read_as_a_dictionary_would_at_every_stage(
     store = PartitionStore(tmp_path_factory.mktemp("rows") / "s", _options())
     rows = PartitionRows(store)
     model: dict[str, bytes] = {}
+    taken: dict[str, bytes] = {}
     flights: list[tuple[int, dict[bytes, bytes | None]]] = []
     offset = 0
     for step, key, value in steps:
@@ -58,6 +56,14 @@ def test_rows_read_as_a_dictionary_would_at_every_stage(
             model.pop(key, None)
         elif step == "batch":
             flights.append(rows.take_changes())
+            taken = dict(model)
+        elif step == "drop":
+            rows.drop_changes()
+            model = dict(taken)
+        elif step == "scan":
+            assert dict(rows.scan(key, limit=99)) == {
+                name: value for name, value in model.items() if name.startswith(key)
+            }
         elif flights:
             batch, changes = flights.pop(0)
             offset += len(changes)
