@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from agents.ports import Batch, Publish, Record
+from agents.ports import Batch, Message, Publish, Record
 from agents.triage.routing import incident_message
 from schemas.canonical import stable_id
 from schemas.cloudevents import first_headers
@@ -58,7 +58,6 @@ def containment_results_agent(
         for delivery in batch.deliveries:
             record, result = delivery.record, delivery.value
             extension = result.response.results[openc2.EXTENSION]
-            command_id = str(extension["command_id"])[:ID_LIMIT]
             named = extension.get("incident", result.incident)
             lacks = openc2.missing_headers(first_headers(record.headers))
             if not lacks and named not in {None, result.incident}:
@@ -76,48 +75,49 @@ def containment_results_agent(
                 )
             except InvalidSignatureError as error:
                 publish.refuse(record, INVALID_SIGNATURE, error.what)
-                publish(
-                    incident_message(
-                        result.incident,
-                        ForgedResult(
-                            incident=result.incident,
-                            id=stable_id(
-                                "fgd", record.topic, str(record.partition), str(record.offset)
-                            ),
-                            tenant=result.tenant,
-                            at=at,
-                            detail=error.what[:DETAIL_LIMIT],
-                        ),
-                    )
-                )
+                publish(_forged(result, record, at, error))
                 continue
-            hold = extension.get("hold")
-            component = hold[:HOLD_LIMIT] if isinstance(hold, str) else ""
-            publish(
-                incident_message(
-                    # Of the tenant whose key signed it: no other tenant's hold is reached.
-                    hold_key(result.tenant, component) if component else result.incident,
-                    ResultUpdate(
-                        incident=result.incident,
-                        id=stable_id(
-                            "res",
-                            command_id,
-                            str(extension.get("attempt", 1)),
-                            str(result.response.status),
-                        ),
-                        command_id=command_id,
-                        tenant=result.tenant,
-                        status=result.response.status,
-                        at=at,
-                        status_text=result.response.status_text[:DETAIL_LIMIT],
-                        results={
-                            str(name)[:ID_LIMIT]: value
-                            for name, value in extension.items()
-                            if isinstance(value, str | int | float | bool)
-                        },
-                        hold=component,
-                    ),
-                )
-            )
+            publish(_answered(result, at))
 
     return containment_results
+
+
+def _forged(
+    result: SignedResult, record: Record, at: datetime, error: InvalidSignatureError
+) -> Message:
+    """Return that a result has no signature of its tenant's responders."""
+    forged = ForgedResult(
+        incident=result.incident,
+        id=stable_id("fgd", record.topic, str(record.partition), str(record.offset)),
+        tenant=result.tenant,
+        at=at,
+        detail=error.what[:DETAIL_LIMIT],
+    )
+    return incident_message(result.incident, forged)
+
+
+def _answered(result: SignedResult, at: datetime) -> Message:
+    """Return the update of an incident or a hold by a result whose signature is valid."""
+    response = result.response
+    extension = response.results[openc2.EXTENSION]
+    command_id = str(extension["command_id"])[:ID_LIMIT]
+    hold = extension.get("hold")
+    component = hold[:HOLD_LIMIT] if isinstance(hold, str) else ""
+    update = ResultUpdate(
+        incident=result.incident,
+        id=stable_id("res", command_id, str(extension.get("attempt", 1)), str(response.status)),
+        command_id=command_id,
+        tenant=result.tenant,
+        status=response.status,
+        at=at,
+        status_text=response.status_text[:DETAIL_LIMIT],
+        results={
+            str(name)[:ID_LIMIT]: value
+            for name, value in extension.items()
+            if isinstance(value, str | int | float | bool)
+        },
+        hold=component,
+    )
+    # Of the tenant whose key signed it: no other tenant's hold is reached.
+    key = hold_key(result.tenant, component) if component else result.incident
+    return incident_message(key, update)

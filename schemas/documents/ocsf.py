@@ -7,7 +7,7 @@ of observables are real paths.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -274,30 +274,8 @@ def detection_finding(alert: AlertView) -> dict[str, Any]:
         "risk_score": alert.score.value,
         "message": alert.message,
         **_disposition(alert.commands),
-        "metadata": {
-            "version": SCHEMA_VERSION,
-            "uid": alert.id,
-            "tenant_uid": alert.tenant,
-            "correlation_uid": alert.incident,
-            "log_name": "tidewatch.alerts",
-            "profiles": ["security_control"],
-            "labels": ["tlp:amber", f"phase:{alert.phase}", f"pattern:{alert.pattern}"],
-            "is_truncated": bool(alert.truncated),
-            "product": {"name": PRODUCT, "vendor_name": VENDOR, "version": VERSION},
-        },
-        "finding_info": {
-            "uid": alert.id,
-            "title": alert.title,
-            "desc": lead.description if lead else alert.message,
-            "created_time": first,
-            "first_seen_time": first,
-            "last_seen_time": last,
-            "types": ioc_types,
-            "data_sources": sorted({finding.source for finding in active if finding.source}),
-            "related_events": [{"uid": uid} for uid in alert.correlation_ids],
-            "related_events_count": len(alert.correlation_ids),
-            "attacks": _attacks(alert.techniques, ioc_types),
-        },
+        "metadata": _metadata(alert),
+        "finding_info": _finding_info(alert, active, ioc_types),
         "evidences": [_evidence(finding) for finding in alert.findings],
         "resources": _resources(alert),
         "remediation": {
@@ -306,57 +284,100 @@ def detection_finding(alert: AlertView) -> dict[str, Any]:
             )
             or (lead.remediation if lead else alert.message)
         },
-        "unmapped": {
-            "incident": alert.incident,
-            "root": alert.root,
-            "status": alert.status,
-            "phase": alert.phase,
-            "next_action": alert.next_action,
-            "runbook": list(alert.runbook),
-            "pattern": alert.pattern,
-            "pattern_why": alert.pattern_why,
-            "ssdf": list(alert.ssdf),
-            "mitigations": [uid for uid, _ in mitigations(ioc_types)],
-            "score": [
-                {"name": term.name, "value": term.value, "points": term.points, "why": term.why}
-                for term in alert.score.terms
-            ],
-            "affected_systems": alert.system_count,
-            "related_incidents": list(alert.related),
-            "commands": [
-                {
-                    "command_id": view.spec.command_id,
-                    "action": view.spec.action,
-                    "target": view.spec.target,
-                    "mode": view.spec.mode,
-                    "state": view.state,
-                }
-                for view in alert.commands
-            ],
-            "tasks": [
-                {"id": task.id, "system": task.system, "kind": task.kind, "state": task.state}
-                for task in alert.tasks
-            ],
-            **({"other_tenants_at_least": alert.other_tenants} if alert.other_tenants else {}),
-            **({"truncated": list(alert.truncated)} if alert.truncated else {}),
-        },
+        "unmapped": _unmapped(alert, ioc_types),
+    }
+    if alert.assignee:
+        document["assignee"] = {"name": alert.assignee, "type_id": 1, "type": "User"}
+    document["observables"] = _observables(document)
+    return document
+
+
+def _metadata(alert: AlertView) -> dict[str, Any]:
+    metadata: dict[str, Any] = {
+        "version": SCHEMA_VERSION,
+        "uid": alert.id,
+        "tenant_uid": alert.tenant,
+        "correlation_uid": alert.incident,
+        "log_name": "tidewatch.alerts",
+        "profiles": ["security_control"],
+        "labels": ["tlp:amber", f"phase:{alert.phase}", f"pattern:{alert.pattern}"],
+        "is_truncated": bool(alert.truncated),
+        "product": {"name": PRODUCT, "vendor_name": VENDOR, "version": VERSION},
+    }
+    if alert.assignee:
+        metadata["profiles"].insert(0, "incident")
+    if alert.processing.detected_at is not None:
+        metadata["processed_time"] = milliseconds(alert.processing.detected_at)
+    return metadata
+
+
+def _finding_info(
+    alert: AlertView, active: Sequence[FindingView], ioc_types: list[str]
+) -> dict[str, Any]:
+    lead = lead_finding(alert)
+    first = milliseconds(alert.first_seen)
+    info: dict[str, Any] = {
+        "uid": alert.id,
+        "title": alert.title,
+        "desc": lead.description if lead else alert.message,
+        "created_time": first,
+        "first_seen_time": first,
+        "last_seen_time": milliseconds(last_occurrence(alert)),
+        "types": ioc_types,
+    }
+    if sources := sorted({finding.source for finding in active if finding.source}):
+        info["data_sources"] = sources
+    info |= {
+        "related_events": [{"uid": uid} for uid in alert.correlation_ids],
+        "related_events_count": len(alert.correlation_ids),
+        "attacks": _attacks(alert.techniques, ioc_types),
     }
     if lead:
-        document["finding_info"]["analytic"] = {
+        info["analytic"] = {
             "uid": lead.rule_id,
             "name": lead.ioc_type,
             "type_id": ANALYTIC_RULE,
             "type": "Rule",
         }
-    if alert.assignee:
-        document["assignee"] = {"name": alert.assignee, "type_id": 1, "type": "User"}
-        document["metadata"]["profiles"].insert(0, "incident")
-    if alert.processing.detected_at is not None:
-        document["metadata"]["processed_time"] = milliseconds(alert.processing.detected_at)
-    if not document["finding_info"]["data_sources"]:
-        del document["finding_info"]["data_sources"]
-    document["observables"] = _observables(document)
-    return document
+    return info
+
+
+def _unmapped(alert: AlertView, ioc_types: list[str]) -> dict[str, Any]:
+    """Return what OCSF has no attribute for."""
+    return {
+        "incident": alert.incident,
+        "root": alert.root,
+        "status": alert.status,
+        "phase": alert.phase,
+        "next_action": alert.next_action,
+        "runbook": list(alert.runbook),
+        "pattern": alert.pattern,
+        "pattern_why": alert.pattern_why,
+        "ssdf": list(alert.ssdf),
+        "mitigations": [uid for uid, _ in mitigations(ioc_types)],
+        "score": [
+            {"name": term.name, "value": term.value, "points": term.points, "why": term.why}
+            for term in alert.score.terms
+        ],
+        "affected_systems": alert.system_count,
+        "related_incidents": list(alert.related),
+        "commands": [
+            {
+                "command_id": view.spec.command_id,
+                "action": view.spec.action,
+                "target": view.spec.target,
+                "mode": view.spec.mode,
+                "state": view.state,
+            }
+            for view in alert.commands
+        ],
+        "tasks": [
+            {"id": task.id, "system": task.system, "kind": task.kind, "state": task.state}
+            for task in alert.tasks
+        ],
+        **({"other_tenants_at_least": alert.other_tenants} if alert.other_tenants else {}),
+        **({"truncated": list(alert.truncated)} if alert.truncated else {}),
+    }
 
 
 def _answer_status(status: int | None) -> tuple[int, str]:

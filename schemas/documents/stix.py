@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from schemas.atlas import attacks
+from schemas.atlas import Attack, attacks
 from schemas.canonical import stable_hash
 from schemas.cloudevents import format_time
 from schemas.components import is_sha256, split_key, split_version
@@ -235,7 +235,6 @@ def _objects(
         marks: How it is marked.
         own: The indicator's id and pattern; None: those of what is shared.
     """
-    kind = taxonomy().ioc_types[shared.ioc_type]
     generation = (str(shared.generation),) if shared.generation else ()
     uid, matched = own or (
         _id("indicator", shared.key, shared.ioc_type, *generation),
@@ -252,68 +251,80 @@ def _objects(
         "modified": modified,
         **marks,
     }
+    yield _indicator(shared, uid, matched, base)
+    for attack in attacks(shared.techniques):
+        technique = _technique(attack, maker, marks)
+        yield technique
+        yield {
+            "type": "relationship",
+            "id": _id("relationship", uid, technique["id"]),
+            **base,
+            "relationship_type": "indicates",
+            "source_ref": uid,
+            "target_ref": technique["id"],
+        }
+    if shared.sightings is not None and not shared.revoked:
+        yield {
+            "type": "sighting",
+            "id": _id("sighting", uid),
+            **base,
+            "sighting_of_ref": uid,
+            "first_seen": created,
+            "last_seen": modified,
+            "count": shared.sightings,
+        }
+
+
+def _indicator(
+    shared: SharedIndicator, uid: str, matched: str, base: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the indicator, with the properties that it has in common with its other objects."""
     indicator: dict[str, Any] = {
         "type": "indicator",
         "id": uid,
         **base,
         "name": f"{shared.ioc_type.replace('_', ' ')}: {shared.value}"[:250],
         "description": shared.description,
-        "indicator_types": list(kind.stix_indicator_types),
+        "indicator_types": list(taxonomy().ioc_types[shared.ioc_type].stix_indicator_types),
         "pattern": matched,
         "pattern_type": "stix",
         "pattern_version": "2.1",
-        "valid_from": created,
+        "valid_from": base["created"],
         "labels": [shared.ioc_type, "ai-supply-chain"],
         "confidence": round(shared.confidence * 100),
-        "external_references": [
-            {
-                "source_name": _CHAIN,
-                "external_id": attack.sub_technique_id or attack.technique_id,
-            }
-            for attack in attacks(shared.techniques)
-        ],
     }
-    if not indicator["external_references"]:
-        del indicator["external_references"]
+    if references := [_reference(attack) for attack in attacks(shared.techniques)]:
+        indicator["external_references"] = references
     if phases := _phases(shared.techniques):
         indicator["kill_chain_phases"] = phases
     if shared.valid_until and shared.valid_until > shared.first_seen:
         indicator["valid_until"] = format_time(shared.valid_until)
     if shared.revoked:
         indicator["revoked"] = True
-    yield indicator
-    for attack in attacks(shared.techniques):
-        technique = attack.sub_technique_id or attack.technique_id
-        pattern_id = _id("attack-pattern", technique)
-        entry: dict[str, Any] = {
-            "type": "attack-pattern",
-            "spec_version": "2.1",
-            "id": pattern_id,
-            "created": _IDENTITY_CREATED,
-            "modified": _IDENTITY_CREATED,
-            "created_by_ref": maker,
-            "name": attack.sub_technique or attack.technique,
-            "external_references": [{"source_name": _CHAIN, "external_id": technique}],
-            **marks,
-        }
-        if phases := _phases([technique]):
-            entry["kill_chain_phases"] = phases
-        yield entry
-        yield {
-            "type": "relationship",
-            "id": _id("relationship", indicator["id"], pattern_id),
-            **base,
-            "relationship_type": "indicates",
-            "source_ref": indicator["id"],
-            "target_ref": pattern_id,
-        }
-    if shared.sightings is not None and not shared.revoked:
-        yield {
-            "type": "sighting",
-            "id": _id("sighting", indicator["id"]),
-            **base,
-            "sighting_of_ref": indicator["id"],
-            "first_seen": created,
-            "last_seen": modified,
-            "count": shared.sightings,
-        }
+    return indicator
+
+
+def _technique(attack: Attack, maker: str, marks: dict[str, Any]) -> dict[str, Any]:
+    """Return a technique of ATLAS as an attack pattern."""
+    reference = _reference(attack)
+    technique: dict[str, Any] = {
+        "type": "attack-pattern",
+        "spec_version": "2.1",
+        "id": _id("attack-pattern", reference["external_id"]),
+        "created": _IDENTITY_CREATED,
+        "modified": _IDENTITY_CREATED,
+        "created_by_ref": maker,
+        "name": attack.sub_technique or attack.technique,
+        "external_references": [reference],
+        **marks,
+    }
+    if phases := _phases([reference["external_id"]]):
+        technique["kill_chain_phases"] = phases
+    return technique
+
+
+def _reference(attack: Attack) -> dict[str, str]:
+    return {
+        "source_name": _CHAIN,
+        "external_id": attack.sub_technique_id or attack.technique_id,
+    }

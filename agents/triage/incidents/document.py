@@ -30,6 +30,7 @@ from agents.triage.ledger.rows import from_ms, to_ms
 from agents.triage.scoring import decided_score, evidence_of, score
 from schemas.counting import counted
 from schemas.decisions import DecisionKind
+from schemas.incidents.commands import CommandView
 from schemas.incidents.states import IncidentStatus, Pattern, Phase
 from schemas.incidents.views import (
     FindingView,
@@ -39,6 +40,7 @@ from schemas.incidents.views import (
     SystemView,
     TaskView,
     TenantPart,
+    TimelineEntry,
 )
 from schemas.severity import ExposureLevel
 from schemas.sharing import SHARED_STATUSES
@@ -61,25 +63,10 @@ def incident_document(case: IncidentRows, tenant_states: Sequence[TenantState]) 
         for tenant_state in concerned
         for group, holds in tenant_state.own
     )
-    systems: list[SystemView] = [
-        system for tenant_state in tenant_states for system in tenant_state.systems
-    ]
+    systems: list[SystemView] = [system for part in tenant_states for system in part.systems]
     of_tenant = [(part, command_views(case, part)) for part in tenant_states]
-    tasks: list[TaskView] = [task for tenant_state in tenant_states for task in tenant_state.tasks]
-    names = {uid: name for part in tenant_states for uid, name in names_in(part).items()}
-    timeline = list(
-        dict.fromkeys(
-            entry
-            for part, many in of_tenant
-            for entry in timeline_entries(
-                part,
-                (finding_view(group.finding, active=True, operator=True) for group, _ in part.own),
-                most_important(part, many),
-                operator=True,
-                names=names,
-            )
-        )
-    )
+    tasks: list[TaskView] = [task for part in tenant_states for task in part.tasks]
+    timeline = _timeline(of_tenant)
     related = tuple(sorted(other for other, _, _ in case.core.related.values()))
     worst = worst_of(findings)
     status = _overall_status(concerned)
@@ -93,18 +80,20 @@ def incident_document(case: IncidentRows, tenant_states: Sequence[TenantState]) 
     truncated = {
         *case.core.truncated,
         *(part for label, many in of_tenant for part in truncated_parts(label, len(many))),
+        *(
+            part
+            for part, listed, most in (
+                ("tenants", count, len(concerned)),
+                ("findings", len(findings), LISTED * 2),
+                ("systems", len(systems), LISTED * 4),
+                ("commands", len(commands), LISTED * 4),
+                ("tasks", len(tasks), LISTED * 4),
+                ("timeline", len(timeline), TIMELINE),
+            )
+            if listed > most
+        ),
     }
-    for part, listed, most in (
-        ("tenants", count, len(concerned)),
-        ("findings", len(findings), LISTED * 2),
-        ("systems", len(systems), LISTED * 4),
-        ("commands", len(commands), LISTED * 4),
-        ("tasks", len(tasks), LISTED * 4),
-        ("timeline", len(timeline), TIMELINE),
-    ):
-        if listed > most:
-            truncated.add(part)
-    affected = sum(count_systems(part) for part in tenant_states)
+    affected = sum(map(count_systems, tenant_states))
     return IncidentDocument(
         id=case.incident,
         root=case.core.root,
@@ -114,16 +103,7 @@ def incident_document(case: IncidentRows, tenant_states: Sequence[TenantState]) 
         score=total,
         pattern=Pattern.PATTERN if count > 1 or related else Pattern.ISOLATED,
         pattern_why=_operator_pattern(case, count, related),
-        tenants=tuple(
-            TenantPart(
-                tenant=part.tenant,
-                score=part.score,
-                status=part.status,
-                systems=bucket(count_systems(part), LISTED),
-                assignee=assignee_of(part),
-            )
-            for part in tenant_states
-        ),
+        tenants=tuple(map(_tenant_part, tenant_states)),
         tenant_count=count,
         organisations=case.organisations(),
         findings=findings[: LISTED * 2],
@@ -151,6 +131,36 @@ def incident_document(case: IncidentRows, tenant_states: Sequence[TenantState]) 
             decision.decision is DecisionKind.SHARE for decision, _ in case.core.decisions.values()
         ),
         processing=_overall_processing(tenant_states),
+    )
+
+
+def _timeline(
+    of_tenant: Sequence[tuple[TenantState, Sequence[CommandView]]],
+) -> list[TimelineEntry]:
+    """Return what happened in all parts: what is in several of them is listed once."""
+    names = {uid: name for part, _ in of_tenant for uid, name in names_in(part).items()}
+    return list(
+        dict.fromkeys(
+            entry
+            for part, commands in of_tenant
+            for entry in timeline_entries(
+                part,
+                (finding_view(group.finding, active=True, operator=True) for group, _ in part.own),
+                most_important(part, commands),
+                operator=True,
+                names=names,
+            )
+        )
+    )
+
+
+def _tenant_part(part: TenantState) -> TenantPart:
+    return TenantPart(
+        tenant=part.tenant,
+        score=part.score,
+        status=part.status,
+        systems=bucket(count_systems(part), LISTED),
+        assignee=assignee_of(part),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from operator import attrgetter
 from typing import Final
@@ -43,106 +43,109 @@ def timeline_entries(
     """
     if names is None:
         names = names_in(tenant_state)
-    entries = [
-        TimelineEntry(
+    return [
+        *_found(tenant_state, findings),
+        *_exposed(tenant_state),
+        *_decided(tenant_state, names, operator=operator),
+        *_contained(tenant_state, listed),
+        *_recovered(tenant_state),
+        *_withdrawn(tenant_state),
+    ]
+
+
+def _found(part: TenantState, findings: Iterable[FindingView]) -> Iterator[TimelineEntry]:
+    for view in findings:
+        yield TimelineEntry(
             at=view.occurred_at,
             what=Occurrence.FOUND,
             text=view.description,
-            tenant=tenant_state.tenant,
+            tenant=part.tenant,
             ref=view.id,
         )
-        for view in findings
-    ]
-    entries += [
-        TimelineEntry(
+
+
+def _exposed(part: TenantState) -> Iterator[TimelineEntry]:
+    for system in part.systems[:LISTED]:
+        yield TimelineEntry(
             at=system.since,
             what=Occurrence.EXPOSED,
             text=f"{system.system} has {system.component} ({system.exposure})",
-            tenant=tenant_state.tenant,
+            tenant=part.tenant,
             system=system.system,
         )
-        for system in tenant_state.systems[:LISTED]
-    ]
-    entries += [
-        TimelineEntry(
+
+
+def _decided(
+    part: TenantState, names: Mapping[str, str], *, operator: bool
+) -> Iterator[TimelineEntry]:
+    """Yield the decisions about the part, then those for all tenants."""
+    for decision, _ in sorted(part.decisions, key=lambda pair: pair[0].tenant is None):
+        full = operator or decision.tenant is not None
+        yield TimelineEntry(
             at=decision.time,
             what=Occurrence.DECIDED,
-            text=decided(decision, names),
+            text=decided(decision, names) if full else _announced(decision, names),
             tenant=decision.tenant,
             ref=decision.id,
         )
-        for decision, _ in tenant_state.decisions
-        if decision.tenant is not None
-    ]
-    entries += [
-        TimelineEntry(
-            at=decision.time,
-            what=Occurrence.DECIDED,
-            text=decided(decision, names) if operator else _announced(decision, names),
-            ref=decision.id,
-        )
-        for decision, _ in tenant_state.decisions
-        if decision.tenant is None
-    ]
-    issued = tenant_state.actions.commands
-    for command in (
-        issued[view.spec.command_id] for view in listed if view.spec.command_id in issued
-    ):
+
+
+def _contained(part: TenantState, listed: Iterable[CommandView]) -> Iterator[TimelineEntry]:
+    """Yield the listed commands of the part, each with its latest result."""
+    for view in listed:
+        command = part.actions.commands.get(view.spec.command_id)
+        if command is None:
+            continue
         verb = VERBS.get(command.spec.action, command.spec.action)
-        entries.append(
-            TimelineEntry(
-                at=from_ms(command.since_ms),
-                what=Occurrence.COMMANDED,
-                text=f"{command.spec.mode}: {verb} {command.spec.target}",
-                tenant=tenant_state.tenant,
+        yield TimelineEntry(
+            at=from_ms(command.since_ms),
+            what=Occurrence.COMMANDED,
+            text=f"{command.spec.mode}: {verb} {command.spec.target}",
+            tenant=part.tenant,
+            ref=command.spec.command_id,
+            processing=True,
+        )
+        if (answer := command.latest()) is not None:
+            yield TimelineEntry(
+                at=from_ms(answer[0]),
+                what=Occurrence.RESULT,
+                text=f"{verb} {command.spec.target}: {answer[1]} {answer[2]}".strip(),
+                tenant=part.tenant,
                 ref=command.spec.command_id,
                 processing=True,
             )
-        )
-        answer = command.latest()
-        if answer is not None:
-            entries.append(
-                TimelineEntry(
-                    at=from_ms(answer[0]),
-                    what=Occurrence.RESULT,
-                    text=f"{verb} {command.spec.target}: {answer[1]} {answer[2]}".strip(),
-                    tenant=tenant_state.tenant,
-                    ref=command.spec.command_id,
-                    processing=True,
-                )
-            )
+
+
+def _recovered(part: TenantState) -> Iterator[TimelineEntry]:
     proofs = {
         (proof.system, proof.component): proof
-        for proof in tenant_state.systems_row.proofs.values()
+        for proof in part.systems_row.proofs.values()
         if proof.kind != CHECKED
     }
-    entries += [
-        TimelineEntry(
-            at=proofs[task.system, task.component].occurred_at,
-            what=Occurrence.RECOVERED,
-            text=task.text,
-            tenant=tenant_state.tenant,
-            system=task.system,
-            ref=task.proof,
-        )
-        for task in tenant_state.tasks
-        if task.kind in ON_SYSTEMS
-        and task.state is TaskState.DONE
-        and (task.system, task.component) in proofs
-    ]
-    entries += [
-        TimelineEntry(
-            at=from_ms(state.withdrawn[0]),
-            what=Occurrence.WITHDRAWN,
-            text=state.reason,
-            tenant=tenant_state.tenant,
-            ref=state.finding,
-            processing=True,
-        )
-        for state in tenant_state.findings.ids.values()
-        if state.withdrawn is not None and not state.active()
-    ]
-    return entries
+    for task in part.tasks:
+        proof = proofs.get((task.system, task.component))
+        if proof is not None and task.kind in ON_SYSTEMS and task.state is TaskState.DONE:
+            yield TimelineEntry(
+                at=proof.occurred_at,
+                what=Occurrence.RECOVERED,
+                text=task.text,
+                tenant=part.tenant,
+                system=task.system,
+                ref=task.proof,
+            )
+
+
+def _withdrawn(part: TenantState) -> Iterator[TimelineEntry]:
+    for state in part.findings.ids.values():
+        if state.withdrawn is not None and not state.active():
+            yield TimelineEntry(
+                at=from_ms(state.withdrawn[0]),
+                what=Occurrence.WITHDRAWN,
+                text=state.reason,
+                tenant=part.tenant,
+                ref=state.finding,
+                processing=True,
+            )
 
 
 def names_in(part: TenantState) -> dict[str, str]:

@@ -30,7 +30,7 @@ from agents.triage.routing import incident_id, incident_root
 from agents.triage.store import row_key
 from schemas.basis import BareFinding
 from schemas.components import is_sha256
-from schemas.findings import Finding
+from schemas.findings import Finding, Indicator
 from schemas.intel import IntelFact
 from schemas.ledger import FactChange
 from schemas.severity import Disposition, Severity
@@ -97,14 +97,7 @@ def match(
     by_digest = of_digest or bool(
         holding.digest and holding.digest in {key[7:] for key in digest_keys(fact)}
     )
-    by_version = not of_digest and matches(fact, holding.version) is True
-    if by_digest and not by_version:
-        digest = component[7:] if of_digest else holding.digest or ""
-        indicator = indicator_of(f"sha256:{digest}", None, Disposition.BLOCK)
-    elif component.startswith(("pypi:", "model:", "image:")) and holding.version:
-        indicator = indicator_of(component, holding.version, Disposition.BLOCK)
-    else:
-        indicator = indicator_of(component, None, Disposition.BLOCK)
+    indicator = _indicator(component, fact, holding, by_digest=by_digest)
     guarded = fact.popular and not by_digest and len(set(fact.sources)) < 2  # noqa: PLR2004 -- one source
     if guarded:
         indicator = msgspec.structs.replace(indicator, disposition=Disposition.DETECT)
@@ -146,6 +139,17 @@ def match(
         identities=tuple(holding.identities),
         basis=intel(fact.sources),
     )
+
+
+def _indicator(component: str, fact: IntelFact, holding: Holding, *, by_digest: bool) -> Indicator:
+    """Return what to block: the version if the fact lists it, else the digest that matched."""
+    of_digest = component.startswith("sha256:")
+    by_version = not of_digest and matches(fact, holding.version) is True
+    if by_digest and not by_version:
+        digest = component[7:] if of_digest else holding.digest or ""
+        return indicator_of(f"sha256:{digest}", None, Disposition.BLOCK)
+    versioned = component.startswith(("pypi:", "model:", "image:")) and holding.version
+    return indicator_of(component, holding.version if versioned else None, Disposition.BLOCK)
 
 
 def _is_exempt(component: str, fact: IntelFact, holding: Holding, bound: Sequence[str]) -> bool:
