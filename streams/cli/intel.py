@@ -183,10 +183,7 @@ def import_feed(
         )
     place = str(taxii or file)
     signed = last = None
-    if taxii is None and manifest is not None and key is not None:
-        raw = _read_file(Path(place))
-        signed = check_snapshot(raw, _read_file(manifest), _read_file(key), place)
-    elif not allow_unsigned:
+    if not (file and manifest and key) and not allow_unsigned:
         raise TidewatchError(
             "the feed is unsigned",
             where=place,
@@ -194,12 +191,13 @@ def import_feed(
             if taxii
             else "give --manifest and --key, or --allow-unsigned",
         )
-    elif taxii is None:
-        raw = _read_file(Path(place))
     if taxii is not None:
         feed, last = _collected(taxii, token, user, since)
         prefix = STIX
     else:
+        raw = _read_file(Path(place))
+        if manifest is not None and key is not None:
+            signed = check_snapshot(raw, _read_file(manifest), _read_file(key), place)
         feed, prefix = read_feed(raw, kind, place, source)
     if signed is not None:
         require_count(feed, signed, place)
@@ -209,23 +207,28 @@ def import_feed(
         change = asyncio.run(
             import_facts(connected_settings(), feed, prefix, _show_progress, publish=not dry_run)
         )
-    report = {
-        "file": place,
-        "records": feed.records,
-        "facts": len(feed.facts),
-        "published": len(change.facts),
-        "withdrawn": len(change.tombstones),
-        "unchanged": change.unchanged,
-        "skipped": feed.skipped,
-        "malformed": feed.malformed,
-        "problems": feed.problems,
-        "signed_by": signed.key_id if signed else None,
-        "dry_run": dry_run,
-        "last_added": last,
-    }
-    if form is Format.JSON:
-        print_json(report)
+    if form is Format.TEXT:
+        _show_import(feed, change, last)
         return
+    print_json(
+        {
+            "file": place,
+            "records": feed.records,
+            "facts": len(feed.facts),
+            "published": len(change.facts),
+            "withdrawn": len(change.tombstones),
+            "unchanged": change.unchanged,
+            "skipped": feed.skipped,
+            "malformed": feed.malformed,
+            "problems": feed.problems,
+            "signed_by": signed.key_id if signed else None,
+            "dry_run": dry_run,
+            "last_added": last,
+        }
+    )
+
+
+def _show_import(feed: Feed, change: Changes, last: str | None) -> None:
     print_line(
         f"{counted(feed.records, 'record')}, {counted(len(feed.facts), 'fact')}: "
         f"{len(change.facts):,} new or changed, {len(change.tombstones):,} withdrawn, "

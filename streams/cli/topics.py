@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, Final
 
 import typer
 
@@ -33,6 +34,15 @@ from streams.kafka.topics import (
     topic_name,
 )
 from streams.settings import Settings, load_settings
+
+_WORKER: Final = "tidewatch-worker"
+_READERS: Final = {
+    "gateway": (Channel.ASSESSMENTS,),
+    "admit": (Channel.ASSESSMENTS, Channel.HOLDS, Channel.INTEL, Channel.POLICY),
+    "index": (Channel.INTEL, Channel.POLICY),
+    "soc": (Channel.ALERTS,),
+}
+"""What clients read without a consumer group."""
 
 app = new_app("List and create topics, print access rules.")
 
@@ -142,79 +152,90 @@ def access_rules(
         tenants: Tenants with topics of their own.
         responders: They run responders of their own.
     """
-    rules: list[dict[str, str]] = []
+    return [
+        *_worker_rules(settings),
+        *_producer_rules(settings),
+        *_responder_rules(settings),
+        *_client_rules(settings),
+        *(
+            rule
+            for tenant in tenants
+            for rule in _tenant_rules(settings, tenant, responders=responders)
+        ),
+    ]
 
-    def allow(
-        principal: str,
-        operation: str,
-        name: str,
-        *,
-        group: bool = False,
-        resource: str = "topic",
-    ) -> None:
-        prefixed = name.endswith("*")
-        rules.append(
-            {
-                "principal": principal,
-                "operation": operation,
-                "resource": "group" if group else resource,
-                "name": name.removesuffix("*"),
-                "pattern": "prefixed" if prefixed else "literal",
-            }
-        )
 
-    worker = "tidewatch-worker"
+def _allow(principal: str, operation: str, name: str, *, resource: str = "topic") -> dict[str, str]:
+    """Return the ACL of one operation; a name that ends with `*` is a prefix."""
+    return {
+        "principal": principal,
+        "operation": operation,
+        "resource": resource,
+        "name": name.removesuffix("*"),
+        "pattern": "prefixed" if name.endswith("*") else "literal",
+    }
+
+
+def _worker_rules(settings: Settings) -> Iterator[dict[str, str]]:
     for operation in ("Describe", "Create", "DescribeConfigs"):
-        allow(worker, operation, f"{settings.topic_prefix}*")
-        allow(worker, operation, f"{settings.group_prefix}-*")
+        yield _allow(_WORKER, operation, f"{settings.topic_prefix}*")
+        yield _allow(_WORKER, operation, f"{settings.group_prefix}-*")
     for name in _worker_topics(settings, reading=True):
-        allow(worker, "Read", name)
+        yield _allow(_WORKER, "Read", name)
     for name in _worker_topics(settings, reading=False):
-        allow(worker, "Write", name)
-    allow(worker, "Read", f"{settings.group_prefix}-*", group=True)
+        yield _allow(_WORKER, "Write", name)
+    yield _allow(_WORKER, "Read", f"{settings.group_prefix}-*", resource="group")
+
+
+def _producer_rules(settings: Settings) -> Iterator[dict[str, str]]:
     for channel, spec in TOPICS.items():
         if spec.direction is Direction.IN:
             for name in input_topics(settings, channel):
-                allow(f"{channel.value}-producer", "Write", name)
+                yield _allow(f"{channel.value}-producer", "Write", name)
     for name in settings.bound_topics:
-        allow(worker, "Read", name)
-    allow("containment", "Read", topic_name(settings, Channel.CONTAINMENT_COMMANDS))
-    allow("containment", "Write", topic_name(settings, Channel.CONTAINMENT_RESULTS))
-    allow("containment", "Write", topic_name(settings, Channel.DEAD_LETTER))
-    allow("containment", "Write", topic_name(settings, Channel.OPERATOR_ALERTS))
-    allow("containment", "Read", f"{settings.group_prefix}-respond-*", group=True)
+        yield _allow(_WORKER, "Read", name)
+
+
+def _responder_rules(settings: Settings) -> Iterator[dict[str, str]]:
+    yield _allow("containment", "Read", topic_name(settings, Channel.CONTAINMENT_COMMANDS))
+    for channel in (Channel.CONTAINMENT_RESULTS, Channel.DEAD_LETTER, Channel.OPERATOR_ALERTS):
+        yield _allow("containment", "Write", topic_name(settings, channel))
+    groups = f"{settings.group_prefix}-respond-*"
+    yield _allow("containment", "Read", groups, resource="group")
+
+
+def _client_rules(settings: Settings) -> Iterator[dict[str, str]]:
+    """Yield what notifier, gateway, admission webhook, package index and consumers need."""
     notify = CLIENTS["notify"]
+    own = f"{settings.group_prefix}-{notify.name}-*"
     for channel in (*notify.reads, Channel.NOTIFICATIONS):
-        allow(notify.name, "Read", topic_name(settings, channel))
+        yield _allow(notify.name, "Read", topic_name(settings, channel))
     for channel in notify.writes:
-        allow(notify.name, "Write", topic_name(settings, channel))
-    allow(notify.name, "Read", f"{settings.group_prefix}-{notify.name}-*", group=True)
+        yield _allow(notify.name, "Write", topic_name(settings, channel))
+    yield _allow(notify.name, "Read", own, resource="group")
     for operation in ("Describe", "Write"):
-        own = f"{settings.group_prefix}-{notify.name}-*"
-        allow(notify.name, operation, own, resource="transactional-id")
+        yield _allow(notify.name, operation, own, resource="transactional-id")
     for channel in (*EVENT_CHANNELS, Channel.DEAD_LETTER):
-        allow("gateway", "Write", topic_name(settings, channel))
-    allow("gateway", "Read", topic_name(settings, Channel.ASSESSMENTS))
-    for channel in (Channel.ASSESSMENTS, Channel.HOLDS, Channel.INTEL, Channel.POLICY):
-        allow("admit", "Read", topic_name(settings, channel))
-    for channel in (Channel.INTEL, Channel.POLICY):
-        allow("index", "Read", topic_name(settings, channel))
-    allow("soc", "Read", topic_name(settings, Channel.ALERTS))
-    for tenant in tenants:
-        for channel in sorted(TENANT_CHANNELS):
-            allow(worker, "Write", tenant_topic_name(tenant, channel))
-            allow(tenant, "Read", tenant_topic_name(tenant, channel))
-        allow(tenant, "Read", f"{tenant_group_prefix(tenant)}*", group=True)
-        if responders:
-            # The signature says whose an answer is; no one else's key is taken for the tenant.
-            bound = [
-                name
-                for name, topic in settings.bound_topics.items()
-                if (topic.channel, topic.tenant) == (Channel.CONTAINMENT_RESULTS, tenant)
-            ]
-            for name in bound or [topic_name(settings, Channel.CONTAINMENT_RESULTS)]:
-                allow(tenant, "Write", name)
-    return rules
+        yield _allow("gateway", "Write", topic_name(settings, channel))
+    for principal, channels in _READERS.items():
+        for channel in channels:
+            yield _allow(principal, "Read", topic_name(settings, channel))
+
+
+def _tenant_rules(settings: Settings, tenant: str, *, responders: bool) -> Iterator[dict[str, str]]:
+    for channel in sorted(TENANT_CHANNELS):
+        yield _allow(_WORKER, "Write", tenant_topic_name(tenant, channel))
+        yield _allow(tenant, "Read", tenant_topic_name(tenant, channel))
+    yield _allow(tenant, "Read", f"{tenant_group_prefix(tenant)}*", resource="group")
+    if responders:
+        # The signature says whose an answer is; no one else's key is taken for the tenant.
+        bound = [
+            name
+            for name, topic in settings.bound_topics.items()
+            if (topic.channel, topic.tenant) == (Channel.CONTAINMENT_RESULTS, tenant)
+        ]
+        for name in bound or [topic_name(settings, Channel.CONTAINMENT_RESULTS)]:
+            yield _allow(tenant, "Write", name)
 
 
 def _worker_topics(settings: Settings, *, reading: bool) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -82,30 +83,23 @@ _REFUSALS: Final = {
 }
 
 
+_SECURITY: Final[list[dict[str, list[str]]]] = [{"bearer": []}, {"mtls": []}]
+_ENDPOINT: Final = {
+    "name": "endpoint",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string"},
+}
+_SECRET: Final = {"name": "secret", "in": "path", "required": True, "schema": {"type": "string"}}
+_PAYLOAD: Final = {
+    "required": True,
+    "description": "The payload of the endpoint's producer, as it sends it.",
+    "content": {"*/*": {"schema": {}}},
+}
+
+
 def document() -> dict[str, Any]:
     """Return the description, OpenAPI 3.1."""
-    problem = {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    accepted = {"application/json": {"schema": {"$ref": "#/components/schemas/Accepted"}}}
-    assessed = {"application/json": {"schema": {"$ref": "#/components/schemas/Assessed"}}}
-    taken = {
-        "200": {
-            "description": "Nothing in it concerns a supply chain, or it was accepted before.",
-            "content": accepted,
-        },
-        "202": {
-            "description": "The broker acknowledged the events.",
-            "content": accepted,
-        },
-        **{status: {"description": text, "content": problem} for status, text in _REFUSALS.items()},
-    }
-    name = {"name": "endpoint", "in": "path", "required": True, "schema": {"type": "string"}}
-    secret = {"name": "secret", "in": "path", "required": True, "schema": {"type": "string"}}
-    payload = {
-        "required": True,
-        "description": "The payload of the endpoint's producer, as it sends it.",
-        "content": {"*/*": {"schema": {}}},
-    }
-    event = {"$ref": "#/components/schemas/CloudEvent"}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -115,80 +109,26 @@ def document() -> dict[str, Any]:
             " acknowledged them; a retry adds nothing.",
         },
         "paths": {
-            "/v1/events": {
-                "post": {
-                    "summary": "Send CloudEvents.",
-                    "description": "Structured, batched, or binary with `ce-` headers and a JSON"
-                    " body. A batch is taken as a whole or not at all.",
-                    "security": [{"bearer": []}, {"mtls": []}],
-                    "requestBody": {
-                        "required": True,
-                        "content": {
-                            STRUCTURED: {"schema": event},
-                            BATCH: {
-                                "schema": {"type": "array", "maxItems": MAX_BATCH, "items": event}
-                            },
-                            "application/json": {"schema": {"type": "object"}},
-                        },
-                    },
-                    "responses": taken,
-                }
-            },
+            "/v1/events": {"post": _send_events()},
             "/v1/hooks/{endpoint}": {
                 "post": {
                     "summary": "Send what a producer's webhook sends.",
                     "description": "The producer authenticates as its endpoint requires: a token or"
                     " secret in a header, a signature over the body, or a client certificate.",
-                    "parameters": [name],
-                    "requestBody": payload,
-                    "responses": taken,
+                    "parameters": [_ENDPOINT],
+                    "requestBody": _PAYLOAD,
+                    "responses": _taken(),
                 }
             },
             "/v1/hooks/{endpoint}/{secret}": {
                 "post": {
                     "summary": "The same, for a producer that can be given nothing but a URL.",
-                    "parameters": [name, secret],
-                    "requestBody": payload,
-                    "responses": taken,
+                    "parameters": [_ENDPOINT, _SECRET],
+                    "requestBody": _PAYLOAD,
+                    "responses": _taken(),
                 }
             },
-            "/v1/assessments/{event}": {
-                "get": {
-                    "summary": "The assessment of an event of the token's tenant.",
-                    "security": [{"bearer": []}, {"mtls": []}],
-                    "parameters": [
-                        {**name, "name": "event", "description": "The id of the event."},
-                        {
-                            "name": "source",
-                            "in": "query",
-                            "description": "Its source, where several have such an event.",
-                            "schema": {"type": "string"},
-                        },
-                        {
-                            "name": "wait",
-                            "in": "query",
-                            "description": "Seconds to wait until it is final.",
-                            "schema": {"type": "integer", "minimum": 0, "maximum": 60},
-                        },
-                    ],
-                    "responses": {
-                        "200": {"description": "It is final.", "content": assessed},
-                        "202": {
-                            "description": "It is not final yet, or not known here.",
-                            "content": assessed,
-                        },
-                        **{
-                            status: {"description": text, "content": problem}
-                            for status, text in {
-                                "400": "`wait` is not a number of seconds.",
-                                "401": _REFUSALS["401"],
-                                "409": "Several sources have an event of this id.",
-                                "429": "Too many requests of the tenant wait.",
-                            }.items()
-                        },
-                    },
-                }
-            },
+            "/v1/assessments/{event}": {"get": _read_assessment()},
             "/openapi.json": {
                 "get": {
                     "summary": "This description.",
@@ -215,3 +155,78 @@ def document() -> dict[str, Any]:
             },
         },
     }
+
+
+def _send_events() -> dict[str, Any]:
+    event = {"$ref": "#/components/schemas/CloudEvent"}
+    return {
+        "summary": "Send CloudEvents.",
+        "description": "Structured, batched, or binary with `ce-` headers and a JSON"
+        " body. A batch is taken as a whole or not at all.",
+        "security": _SECURITY,
+        "requestBody": {
+            "required": True,
+            "content": {
+                STRUCTURED: {"schema": event},
+                BATCH: {"schema": {"type": "array", "maxItems": MAX_BATCH, "items": event}},
+                "application/json": {"schema": {"type": "object"}},
+            },
+        },
+        "responses": _taken(),
+    }
+
+
+def _read_assessment() -> dict[str, Any]:
+    assessed = _json("Assessed")
+    refusals = {
+        "400": "`wait` is not a number of seconds.",
+        "401": _REFUSALS["401"],
+        "409": "Several sources have an event of this id.",
+        "429": "Too many requests of the tenant wait.",
+    }
+    return {
+        "summary": "The assessment of an event of the token's tenant.",
+        "security": _SECURITY,
+        "parameters": [
+            {**_ENDPOINT, "name": "event", "description": "The id of the event."},
+            {
+                "name": "source",
+                "in": "query",
+                "description": "Its source, where several have such an event.",
+                "schema": {"type": "string"},
+            },
+            {
+                "name": "wait",
+                "in": "query",
+                "description": "Seconds to wait until it is final.",
+                "schema": {"type": "integer", "minimum": 0, "maximum": 60},
+            },
+        ],
+        "responses": {
+            "200": {"description": "It is final.", "content": assessed},
+            "202": {"description": "It is not final yet, or not known here.", "content": assessed},
+            **_problems(refusals),
+        },
+    }
+
+
+def _taken() -> dict[str, Any]:
+    """Return the responses to a request that sends events."""
+    accepted = _json("Accepted")
+    return {
+        "200": {
+            "description": "Nothing in it concerns a supply chain, or it was accepted before.",
+            "content": accepted,
+        },
+        "202": {"description": "The broker acknowledged the events.", "content": accepted},
+        **_problems(_REFUSALS),
+    }
+
+
+def _problems(refusals: Mapping[str, str]) -> dict[str, Any]:
+    content = _json("Problem", PROBLEM_TYPE)
+    return {status: {"description": text, "content": content} for status, text in refusals.items()}
+
+
+def _json(schema: str, media_type: str = "application/json") -> dict[str, Any]:
+    return {media_type: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from schemas.counting import counted
@@ -27,6 +27,8 @@ SHOWN: Final = 15
 """Most findings, systems, commands and tasks that are listed each; the report has all."""
 KEPT: Final = 400
 """Most characters of a text from an event."""
+_Shown = Callable[[object], str]
+"""Returns a text on one line, defanged and without control characters."""
 
 
 def incident_text(incident: IncidentDocument, columns: int = 80) -> Iterator[str]:
@@ -65,11 +67,41 @@ def _lines(incident: IncidentDocument) -> Iterator[str]:
         return " ".join(defanged(plain(str(text), KEPT)).split())
 
     sentences = summary(incident)
-    score = incident.score
+    yield from _head(incident, shown)
+    yield ""
+    for text in (sentences.happened, sentences.to_whom, sentences.known, sentences.done):
+        yield shown(text)
+    yield ""
+    yield from _findings(incident, shown)
+    yield ""
+    yield from _scope(incident, shown)
+    yield ""
+    yield from _commands(incident, shown)
+    if incident.tasks:
+        yield ""
+        yield from _tasks(incident, shown)
+    yield ""
+    yield "Score, term by term"
+    for term in incident.score.terms:
+        yield f"  {shown(term.name):<15} {term.points:>5.1f}  {shown(term.why)}"
+    if incident.truncated:
+        yield ""
+        yield f"Truncated: {', '.join(incident.truncated)} reached a limit."
+    yield ""
+    yield f"Next: {shown(sentences.now)}"
+    for step in next_steps(incident):
+        yield f"  {shown(step.text)}"
+        if step.command:
+            yield f"      {shown(step.command)}"
+    yield "  Write the full report"
+    yield f"      tidewatch incidents report {shown(incident.id[:16])}"
+
+
+def _head(incident: IncidentDocument, shown: _Shown) -> Iterator[str]:
     yield shown(incident.title)
     yield ""
     yield f"  incident\t{shown(incident.id)}"
-    yield f"  severity\t{score.band}, {score.value} of 100"
+    yield f"  severity\t{incident.score.band}, {incident.score.value} of 100"
     who = shown(assignees(incident))
     yield f"  status\t{incident.status}, phase {incident.phase}, {who}"
     yield f"  seen\t{moment(incident.first_seen)}"
@@ -81,11 +113,9 @@ def _lines(incident: IncidentDocument) -> Iterator[str]:
         yield f"  related\t{shown(', '.join(incident.related[:SHOWN]))}"
     yield "  root"
     yield f"      {shown(incident.root)}"
-    yield ""
-    for text in (sentences.happened, sentences.to_whom, sentences.known, sentences.done):
-        yield shown(text)
 
-    yield ""
+
+def _findings(incident: IncidentDocument, shown: _Shown) -> Iterator[str]:
     yield f"Found: {counted(len(incident.findings), 'finding')}"
     for finding in incident.findings[:SHOWN]:
         note = "" if finding.active else ", withdrawn"
@@ -99,8 +129,9 @@ def _lines(incident: IncidentDocument) -> Iterator[str]:
             yield f"      known by {shown(finding.known_by)}"
     yield from _rest(len(incident.findings))
 
+
+def _scope(incident: IncidentDocument, shown: _Shown) -> Iterator[str]:
     systems = systems_of(incident)
-    yield ""
     yield (
         f"Scope: {counted(incident.system_count, 'system')} of "
         f"{counted(incident.tenant_count, 'tenant')}"
@@ -112,7 +143,8 @@ def _lines(incident: IncidentDocument) -> Iterator[str]:
             yield f"      {shown(component)}"
     yield from _rest(len(systems))
 
-    yield ""
+
+def _commands(incident: IncidentDocument, shown: _Shown) -> Iterator[str]:
     yield f"Containment: {counted(len(incident.commands), 'command')}"
     for number, view in enumerate(incident.commands[:SHOWN], 1):
         spec = view.spec
@@ -122,32 +154,15 @@ def _lines(incident: IncidentDocument) -> Iterator[str]:
         yield f"      {shown(spec.command_id)}"
     yield from _rest(len(incident.commands))
 
-    if incident.tasks:
-        left = sum(task.state is not TaskState.DONE for task in incident.tasks)
-        yield ""
-        yield f"Tasks: {counted(len(incident.tasks), 'task')}, {left} open"
-        for number, task in enumerate(incident.tasks[:SHOWN], 1):
-            proof = f", evidence {shown(task.proof)}" if task.proof else ""
-            yield f"  {number:>2}  {task.kind}, {task.state}{proof}, {shown(task.tenant)}"
-            yield f"      {shown(task.text)}"
-        yield from _rest(len(incident.tasks))
 
-    yield ""
-    yield "Score, term by term"
-    for term in score.terms:
-        yield f"  {shown(term.name):<15} {term.points:>5.1f}  {shown(term.why)}"
-    if incident.truncated:
-        yield ""
-        yield f"Truncated: {', '.join(incident.truncated)} reached a limit."
-
-    yield ""
-    yield f"Next: {shown(sentences.now)}"
-    for step in next_steps(incident):
-        yield f"  {shown(step.text)}"
-        if step.command:
-            yield f"      {shown(step.command)}"
-    yield "  Write the full report"
-    yield f"      tidewatch incidents report {shown(incident.id[:16])}"
+def _tasks(incident: IncidentDocument, shown: _Shown) -> Iterator[str]:
+    left = sum(task.state is not TaskState.DONE for task in incident.tasks)
+    yield f"Tasks: {counted(len(incident.tasks), 'task')}, {left} open"
+    for number, task in enumerate(incident.tasks[:SHOWN], 1):
+        proof = f", evidence {shown(task.proof)}" if task.proof else ""
+        yield f"  {number:>2}  {task.kind}, {task.state}{proof}, {shown(task.tenant)}"
+        yield f"      {shown(task.text)}"
+    yield from _rest(len(incident.tasks))
 
 
 def _rest(count: int) -> Iterable[str]:

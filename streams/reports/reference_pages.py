@@ -62,6 +62,101 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
     """The file in `deploy/` that shows every field."""
 
 
+_PAGES: Final = (
+    (
+        "policy.md",
+        "Policy of a tenant",
+        Policy,
+        "policy.example.toml",
+        (
+            "A policy is a TOML or JSON file that `tidewatch policy set` publishes; it holds"
+            " from the next event on. A tenant without one has the defaults: it trusts nobody"
+            " by name and automates nothing. `tidewatch policy check` reports what in it"
+            " has no effect or an unexpected one; `tidewatch policy show` prints it as `set`"
+            " takes it."
+        ),
+    ),
+    (
+        "responder.md",
+        "Configuration of a responder",
+        ResponderConfig,
+        "responder.example.toml",
+        (
+            "The TOML file of `tidewatch respond run --config FILE`. All paths are absolute."
+            " An unknown field is refused. `tidewatch respond check` says what this machine"
+            " lacks for it."
+        ),
+    ),
+    (
+        "notifications.md",
+        "Configuration of a notifier",
+        NotifyConfig,
+        "notify.example.toml",
+        (
+            "The TOML file of `tidewatch notify --config FILE`;"
+            " [notifications](../notifications.md) explains it. An unknown field is refused."
+            " `tidewatch notify --check FILE` says what this machine lacks for it."
+        ),
+    ),
+    (
+        "gateway.md",
+        "Configuration of a gateway",
+        GatewayConfig,
+        "gateway.example.toml",
+        (
+            "The TOML file of `tidewatch gateway --config FILE`; [gateway](../gateway.md) has a"
+            " section for each producer. An unknown field is refused. `tidewatch gateway"
+            " --check FILE` prints each endpoint's address and says what this machine lacks."
+        ),
+    ),
+    (
+        "admission.md",
+        "Configuration of the admission webhook",
+        AdmissionConfig,
+        "admit.example.toml",
+        (
+            "The TOML file of `tidewatch admit --config FILE`; [admission](../admission.md)"
+            " explains it. An unknown field is refused. `tidewatch admit --check FILE` says"
+            " what this machine lacks for it."
+        ),
+    ),
+    (
+        "package-index.md",
+        "Configuration of the package index",
+        IndexConfig,
+        "index.example.toml",
+        (
+            "The TOML file of `tidewatch index --config FILE`;"
+            " [package index](../package-index.md) explains it. An unknown field is refused."
+            " `tidewatch index --check FILE` says what this machine lacks for it."
+        ),
+    ),
+    (
+        "taxii.md",
+        "Configuration of the TAXII server",
+        TaxiiConfig,
+        "taxii.example.toml",
+        (
+            "The TOML file of `tidewatch taxii --config FILE`;"
+            " [sharing](../sharing.md) explains it. An unknown field is refused."
+            " `tidewatch taxii --check FILE` says what this machine lacks for it."
+        ),
+    ),
+    (
+        "console.md",
+        "Configuration of the console",
+        ConsoleConfig,
+        "console.example.toml",
+        (
+            "The TOML file of `tidewatch console --config FILE`; none is needed on one machine."
+            " [Console](../console.md) explains it. An unknown field is refused."
+            " `tidewatch console --check FILE` says what this machine lacks for it."
+        ),
+    ),
+)
+"""The pages of a policy and of configuration files: name, title, type, example, introduction."""
+
+
 def references() -> tuple[Reference, ...]:
     """Return the pages, each with all fields of its type."""
     return (
@@ -77,95 +172,15 @@ def references() -> tuple[Reference, ...]:
             fields=settings_fields(),
             example="tidewatch.example.toml",
         ),
-        Reference(
-            page="policy.md",
-            title="Policy of a tenant",
-            intro=(
-                "A policy is a TOML or JSON file that `tidewatch policy set` publishes; it holds"
-                " from the next event on. A tenant without one has the defaults: it trusts nobody"
-                " by name and automates nothing. `tidewatch policy check` reports what in it"
-                " has no effect or an unexpected one; `tidewatch policy show` prints it as `set`"
-                " takes it."
-            ),
-            fields=tuple(struct_fields(Policy)),
-            example="policy.example.toml",
-        ),
-        Reference(
-            page="responder.md",
-            title="Configuration of a responder",
-            intro=(
-                "The TOML file of `tidewatch respond run --config FILE`. All paths are absolute."
-                " An unknown field is refused. `tidewatch respond check` says what this machine"
-                " lacks for it."
-            ),
-            fields=tuple(struct_fields(ResponderConfig)),
-            example="responder.example.toml",
-        ),
-        Reference(
-            page="notifications.md",
-            title="Configuration of a notifier",
-            intro=(
-                "The TOML file of `tidewatch notify --config FILE`;"
-                " [notifications](../notifications.md) explains it. An unknown field is refused."
-                " `tidewatch notify --check FILE` says what this machine lacks for it."
-            ),
-            fields=tuple(struct_fields(NotifyConfig)),
-            example="notify.example.toml",
-        ),
-        Reference(
-            page="gateway.md",
-            title="Configuration of a gateway",
-            intro=(
-                "The TOML file of `tidewatch gateway --config FILE`; [gateway](../gateway.md) has a"
-                " section for each producer. An unknown field is refused. `tidewatch gateway"
-                " --check FILE` prints each endpoint's address and says what this machine lacks."
-            ),
-            fields=tuple(struct_fields(GatewayConfig)),
-            example="gateway.example.toml",
-        ),
-        Reference(
-            page="admission.md",
-            title="Configuration of the admission webhook",
-            intro=(
-                "The TOML file of `tidewatch admit --config FILE`; [admission](../admission.md)"
-                " explains it. An unknown field is refused. `tidewatch admit --check FILE` says"
-                " what this machine lacks for it."
-            ),
-            fields=tuple(struct_fields(AdmissionConfig)),
-            example="admit.example.toml",
-        ),
-        Reference(
-            page="package-index.md",
-            title="Configuration of the package index",
-            intro=(
-                "The TOML file of `tidewatch index --config FILE`;"
-                " [package index](../package-index.md) explains it. An unknown field is refused."
-                " `tidewatch index --check FILE` says what this machine lacks for it."
-            ),
-            fields=tuple(struct_fields(IndexConfig)),
-            example="index.example.toml",
-        ),
-        Reference(
-            page="taxii.md",
-            title="Configuration of the TAXII server",
-            intro=(
-                "The TOML file of `tidewatch taxii --config FILE`;"
-                " [sharing](../sharing.md) explains it. An unknown field is refused."
-                " `tidewatch taxii --check FILE` says what this machine lacks for it."
-            ),
-            fields=tuple(struct_fields(TaxiiConfig)),
-            example="taxii.example.toml",
-        ),
-        Reference(
-            page="console.md",
-            title="Configuration of the console",
-            intro=(
-                "The TOML file of `tidewatch console --config FILE`; none is needed on one machine."
-                " [Console](../console.md) explains it. An unknown field is refused."
-                " `tidewatch console --check FILE` says what this machine lacks for it."
-            ),
-            fields=tuple(struct_fields(ConsoleConfig)),
-            example="console.example.toml",
+        *(
+            Reference(
+                page=page,
+                title=title,
+                intro=intro,
+                fields=tuple(struct_fields(of)),
+                example=example,
+            )
+            for page, title, of, example, intro in _PAGES
         ),
     )
 
