@@ -34,9 +34,13 @@ def is_shareable(finding: FindingView) -> bool:
 
 def may_be_shared(incident: IncidentDocument, k: int = K_DEFAULT) -> bool:
     """Return whether partners may be informed: k organisations are affected, or it was released."""
+    return incident.shared and (incident.released or _affected(incident) >= k)
+
+
+def _affected(incident: IncidentDocument) -> int:
+    """Return how many organisations are affected; tenants where none are registered."""
     counted = incident.organisations
-    affected = incident.tenant_count if counted is None else counted
-    return incident.shared and (incident.released or affected >= k)
+    return incident.tenant_count if counted is None else counted
 
 
 def shared_place(key: str, ioc_type: str) -> str:
@@ -51,9 +55,9 @@ def shared_indicators(incident: IncidentDocument, k: int = K_DEFAULT) -> list[Sh
 
     Args:
         incident: The operator's record.
-        k: The least number of tenants that is shared.
+        k: The least number of organisations that is shared.
     """
-    count = incident.tenant_count if incident.tenant_count >= k else None
+    count = _affected(incident)
     shared: dict[tuple[str, str], SharedIndicator] = {}
     for finding in incident.findings:
         if not is_shareable(finding):
@@ -79,7 +83,7 @@ def shared_indicators(incident: IncidentDocument, k: int = K_DEFAULT) -> list[Sh
             last_seen=finding.occurred_at,
             version=finding.version if "@" in finding.indicator_key else None,
             publisher=finding.publisher,
-            sightings=count,
+            sightings=count if count >= k else None,
             revoked=revoked,
             generation=incident.generations.get(
                 shared_place(finding.indicator_key, finding.ioc_type), 0

@@ -127,6 +127,13 @@ def test_what_is_shared_names_no_tenant_and_nothing_of_its_own():
     assert shared_indicators(incident(tenant_count=2))[0].sightings is None
 
 
+@pytest.mark.parametrize(("organisations", "sightings"), [(None, 5), (0, None), (2, None), (3, 3)])
+def test_partners_read_how_many_registered_organisations_are_affected(organisations, sightings):
+    """Tenants that somebody made up, or those of one organisation, are no more of them."""
+    released = incident(tenant_count=5, organisations=organisations, shared=True, released=True)
+    assert [shared.sightings for shared in shared_indicators(released)] == [sightings]
+
+
 def test_proposed_changes_follow_from_what_happened():
     hostile = msgspec.structs.replace(
         examples.finding(), publisher="publisher:huggingface/acme-labs"
