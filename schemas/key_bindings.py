@@ -8,8 +8,9 @@ from typing import Final, Literal
 
 import msgspec
 
+from schemas.cloudevents import first_headers
 from schemas.decisions import Decision, DecisionKind
-from schemas.signing import InvalidSignatureError, verify_signature
+from schemas.signing import SIGNATURE_HEADER, InvalidSignatureError, verify_signature
 
 Publication = Literal["policy", "intel"]
 """The compacted topics whose records can be signed."""
@@ -22,6 +23,13 @@ OPERATOR_TENANT: Final = "operator"
 PUBLICATION_WINDOW: Final = timedelta(hours=1)
 """How far `ce_time` of a policy or fact may be from the broker's time: they are signed when they
 are sent, and a replayed old one would undo a newer one."""
+SIGNERS_APART: Final = timedelta(minutes=1)
+"""How far the clocks of signers may be apart: a policy or fact that was signed longer before the
+one in force is a replay of an earlier one."""
+
+_TIMES: Final = msgspec.json.Decoder(datetime)
+_WINDOW_MS: Final = PUBLICATION_WINDOW // timedelta(milliseconds=1)
+_APART_MS: Final = SIGNERS_APART // timedelta(milliseconds=1)
 
 
 class NotAuthorisedError(InvalidSignatureError):
@@ -104,6 +112,37 @@ def bound_signer(
         if datetime.fromtimestamp(timestamp_ms / 1000, UTC) >= until:
             raise NotAuthorisedError(f"the key {kid} has ended", where=until.isoformat())
     return kid, binding
+
+
+def signed_at(headers: Sequence[tuple[str, bytes]], timestamp_ms: int) -> int:
+    """Return when a policy or fact was signed, milliseconds since the epoch.
+
+    Args:
+        headers: The record's headers; the signature is verified where one is required.
+        timestamp_ms: The broker's time of the record, milliseconds since the epoch.
+
+    Returns:
+        Its `ce_time`; 0 if the record is unsigned, or its time is outside the replay window.
+    """
+    by_name = first_headers(headers)
+    if SIGNATURE_HEADER not in by_name:
+        return 0
+    try:
+        time = _TIMES.decode(b'"%s"' % by_name.get("ce_time", b""))
+    except msgspec.DecodeError:
+        return 0
+    signed_ms = round((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)
+    return signed_ms if abs(signed_ms - timestamp_ms) <= _WINDOW_MS else 0
+
+
+def precedes(signed_ms: int, latest_ms: int) -> bool:
+    """Return whether something was signed before what is in force: it is a replay.
+
+    Args:
+        signed_ms: When it was signed, milliseconds since the epoch; 0: it is unsigned.
+        latest_ms: When the latest of the same key was signed; 0: none was.
+    """
+    return 0 < signed_ms < latest_ms - _APART_MS
 
 
 def via(actor: str) -> str:

@@ -57,6 +57,8 @@ class FactChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     bound: str = ""
     """The ledger's own note that this version's digest was established: findings made before it was
     known are withdrawn, after the row `after`."""
+    signed_ms: int = 0
+    """When its record was signed, milliseconds since the epoch; 0: it is unsigned."""
 
 
 class Derived(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="derived"):
@@ -217,8 +219,8 @@ class OperatorAlert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """Hash of kind and subject: the same when it is repeated."""
     kind: str
     """source-silent, source-recovered, incomplete-share, dead-letters, over-correlating,
-    bound-reached, records-gone, foreign-key, topic-paused, topic-unreadable, escalation,
-    tenant-without-policy, baseline-recorded."""
+    bound-reached, records-gone, foreign-key, replayed-fact, topic-paused, topic-unreadable,
+    escalation, tenant-without-policy, baseline-recorded."""
     subject: str
     """The source, component key or incident it is about."""
     detail: str

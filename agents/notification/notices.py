@@ -36,6 +36,7 @@ _OPERATOR: Final = {
     "bound-reached": Severity.MEDIUM,
     "records-gone": Severity.HIGH,
     "foreign-key": Severity.HIGH,
+    "replayed-fact": Severity.HIGH,
     "topic-paused": Severity.HIGH,
     "topic-unreadable": Severity.HIGH,
     "escalation": Severity.HIGH,

@@ -65,7 +65,7 @@ def build(settings: Settings) -> AppParts:
                 name="ledger",
                 channels=(Channel.OBSERVATIONS, Channel.INTEL),
                 agent=agent,
-                decode=ledger_decoder(admission(settings, Channel.INTEL)),
+                decode=ledger_decoder(admission(settings, Channel.INTEL, ordered=False)),
                 rows=True,
                 count=count,
             ),

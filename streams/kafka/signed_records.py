@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from agents.ports import Headers, Record
@@ -22,6 +22,8 @@ from schemas.key_bindings import (
     TrustedKey,
     authorise_publication,
     bound_signer,
+    precedes,
+    signed_at,
 )
 from schemas.signing import InvalidSignatureError
 from streams.signing_keys import OPERATOR, KeyRing, keys_dir, trusted_dir
@@ -37,6 +39,8 @@ PUBLICATIONS: Final[Mapping[Channel, Publication]] = {
     Channel.INTEL: "intel",
 }
 """The channels whose records can be signed."""
+ROOM: Final = 10_000
+"""The keys of a partition after which those that need not be remembered are forgotten."""
 
 
 @contextmanager
@@ -133,15 +137,79 @@ def admitting(channel: Channel, ring: Mapping[str, TrustedKey]) -> Admit:
     return admit
 
 
-def admission(settings: Settings, channel: Channel) -> Admit | None:
+class LatestSigned:
+    """When the latest record of each key of a partition was signed, and its offset."""
+
+    def __init__(self) -> None:
+        """Remember nothing yet."""
+        self._signed: dict[bytes, tuple[int, int]] = {}
+        self._room = ROOM
+
+    def __len__(self) -> int:
+        """Return how many keys it remembers."""
+        return len(self._signed)
+
+    def refuses(self, record: Record) -> bool:
+        """Return whether a record is a replay; note it if it is not.
+
+        Records that were read before are known by their offset: a reader may start over.
+        """
+        key, signed_ms = record.key or b"", signed_at(record.headers, record.timestamp_ms)
+        latest_ms, offset = self._signed.get(key, (0, -1))
+        if record.offset <= offset:
+            return False
+        if precedes(signed_ms, latest_ms):
+            return True
+        self._signed[key] = (max(signed_ms, latest_ms), record.offset)
+        if len(self._signed) > self._room:
+            self._forget(record.timestamp_ms)
+        return False
+
+    def _forget(self, now_ms: int) -> None:
+        """Forget what was signed so long ago that the replay window refuses all before it."""
+        oldest_ms = now_ms - PUBLICATION_WINDOW // timedelta(milliseconds=1)
+        kept = {key: at for key, at in self._signed.items() if at[0] >= oldest_ms}
+        self._signed, self._room = kept, max(ROOM, 2 * len(kept))
+
+
+def in_order(admit: Admit) -> Admit:
+    """Return a check that also refuses what was signed before a record already admitted.
+
+    Within the replay window, a signed record could be published again after a later one of its key.
+
+    Args:
+        admit: Refuses a record without an authorised signature.
+    """
+    latest: dict[tuple[str, int], LatestSigned] = {}
+
+    def check(record: Record) -> None:
+        admit(record)
+        if latest.setdefault((record.topic, record.partition), LatestSigned()).refuses(record):
+            raise UnreadableRecordError(
+                reasons.INVALID_SIGNATURE,
+                "it was signed before the record in force: it is a replay, or the clock of the "
+                "machine that signed it is behind",
+            )
+
+    return check
+
+
+def admission(settings: Settings, channel: Channel, *, ordered: bool = True) -> Admit | None:
     """Return that check for a channel; None where signatures are not required.
+
+    Args:
+        settings: Which topics must be signed, and the keys.
+        channel: The channel.
+        ordered: Whether it also refuses replays within the window; False for a reader that keeps
+            what was signed last in rows, and may read records again.
 
     Raises:
         KeyFileError: The trusted keys can't be read.
     """
     if PUBLICATIONS.get(channel) not in settings.signed_topics:
         return None
-    return admitting(channel, KeyRing(trusted_dir(keys_dir(settings.state_dir), OPERATOR)))
+    admit = admitting(channel, KeyRing(trusted_dir(keys_dir(settings.state_dir), OPERATOR)))
+    return in_order(admit) if ordered else admit
 
 
 def admission_rules(settings: Settings, channel: Channel) -> str:

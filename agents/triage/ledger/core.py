@@ -76,10 +76,7 @@ def process(
             if isinstance(seen, Sighting):
                 on_sighting(batch, seen)
         elif value is None or isinstance(value, IntelFact):
-            record = delivery.record
-            key = (record.key or b"").decode("utf-8", "replace")
-            revision = (record.timestamp_ms, record.offset)
-            intelligence.on_fact(batch, intelligence.fact_of(key, value, revision))
+            intelligence.on_fact(batch, intelligence.fact_of(delivery.record, value))
         else:
             message = admitted(batch, value)
             if message is not None:

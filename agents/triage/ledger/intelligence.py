@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from agents.checks.packages.intel_match import ADVERSE
+from agents.ports import Record
 from agents.triage.bounded_sets import clip, clip_or_none, stable_rank, trim
 from agents.triage.ledger import indicators, known_good, lineage
 from agents.triage.ledger.batch import LedgerBatch
@@ -39,10 +40,12 @@ from agents.triage.ledger.rows import (
     from_ms,
 )
 from agents.triage.store import row_key
+from schemas.canonical import stable_id
 from schemas.findings import Finding
 from schemas.integers import within_64_bits
 from schemas.intel import IntelFact, VersionRange
-from schemas.ledger import Derived, FactChange, Revision
+from schemas.key_bindings import precedes, signed_at
+from schemas.ledger import Derived, FactChange, OperatorAlert
 
 _ESTABLISHED: Final = "is about other bytes, as is now established"
 FACT_BYTES: Final = 40_000
@@ -51,7 +54,8 @@ FACT_BYTES: Final = 40_000
 def on_fact(batch: LedgerBatch, change: FactChange) -> None:
     """Apply a new, changed or withdrawn fact to earlier sightings, and withdraw what ended.
 
-    The later revision wins, so that a repeated or late record changes nothing.
+    The later revision wins, so that a repeated or late record changes nothing. A record that was
+    signed before the one in force is a replay of an earlier one: it is refused and reported.
     """
     fact = _bounded(batch, change.fact)
     key = row_key(FACT, change.key, change.fact_key)
@@ -62,8 +66,12 @@ def on_fact(batch: LedgerBatch, change: FactChange) -> None:
         return
     if known is not None and known.revision >= change.revision:
         return
-    before = known.fact if known is not None else None
-    batch.store.save(key, FactRow(change.fact_key, fact, change.revision))
+    before, signed_ms = (known.fact, known.signed_ms) if known is not None else (None, 0)
+    if precedes(change.signed_ms, signed_ms):
+        _report_replay(batch, change)
+        return
+    signed_ms = max(change.signed_ms, signed_ms)
+    batch.store.save(key, FactRow(change.fact_key, fact, change.revision, signed_ms))
     row = batch.component_row(change.key)
     rank = stable_rank(change.fact_key)
     if rank not in row.facts:
@@ -78,6 +86,19 @@ def on_fact(batch: LedgerBatch, change: FactChange) -> None:
     _mark_edges(batch, msgspec.structs.replace(change, fact=fact), row)
     _suppress(batch, change, row, before, fact)
     known_good.on_fact(batch, change.key, row, (before, fact))
+
+
+def _report_replay(batch: LedgerBatch, change: FactChange) -> None:
+    batch.send_to_operator(
+        OperatorAlert(
+            id=stable_id("opa", "replayed-fact", change.fact_key, str(change.signed_ms)),
+            kind="replayed-fact",
+            subject=clip(change.fact_key, NAME_BYTES),
+            detail="a fact that was signed before the one in force was published again",
+            runbook="It was refused. Find who can write to the intel topic; if the clock of the "
+            "machine that signs is behind, correct it and import again.",
+        )
+    )
 
 
 def _go_on(batch: LedgerBatch, change: FactChange) -> None:
@@ -414,7 +435,13 @@ def _take_back(
     add_mark(batch, component, row, mark)
 
 
-def fact_of(key: str, fact: IntelFact | None, revision: Revision) -> FactChange:
+def fact_of(record: Record, fact: IntelFact | None) -> FactChange:
     """Return the change that a record of the intel topic makes."""
-    key = clip(key, KEY_BYTES)
-    return FactChange(key=key, fact_key=key, fact=fact, revision=revision)
+    key = clip((record.key or b"").decode("utf-8", "replace"), KEY_BYTES)
+    return FactChange(
+        key=key,
+        fact_key=key,
+        fact=fact,
+        revision=(record.timestamp_ms, record.offset),
+        signed_ms=signed_at(record.headers, record.timestamp_ms),
+    )

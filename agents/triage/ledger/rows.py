@@ -470,6 +470,8 @@ class FactRow(msgspec.Struct, array_like=True):
     fact_key: str
     fact: IntelFact | None
     revision: Revision
+    signed_ms: int = 0
+    """The latest time at which one of its records was signed; 0: none was."""
 
 
 class FileRow(msgspec.Struct, array_like=True):

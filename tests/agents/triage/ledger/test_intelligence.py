@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
+from agents.ports import Delivery, Record
+from agents.triage.ledger.core import process
+from agents.triage.ledger.rows import FACT, FactRow
+from agents.triage.store import row_key
 from schemas.channels import Channel
 from schemas.intel import IntelFact, IntelKind
 from schemas.policy import Policy
 from schemas.severity import Disposition
+from schemas.signing import SIGNATURE_HEADER
+from tests.agents.published import Publishing
 from tests.agents.triage.flow import Flow, at
+from tests.agents.triage.memory_rows import MemoryRows
 from tests.agents.triage.stories import BAD, GOOD, MODEL, finding, held, sighting
 
 LITELLM = IntelFact(
@@ -140,6 +148,46 @@ def test_a_popular_package_on_one_source_is_not_contained():
 
 
 @pytest.mark.slow
+def published(rows, fact, *, offset, minutes, signed=None):
+    """Take a record of the intel topic, signed `minutes` after the story began, or as `signed`."""
+    signed = minutes if signed is None else signed
+    headers = () if signed is False else (
+        ("ce_time", at(signed).isoformat().encode()),
+        (SIGNATURE_HEADER, b"ed25519;kid=ops;x"),
+    )  # fmt: skip
+    record = Record(
+        topic="intel", partition=0, offset=offset, timestamp_ms=int(at(minutes).timestamp() * 1000),
+        key=KEY.encode(), value=b"", headers=headers, appended=True,
+    )  # fmt: skip
+    out = []
+    process([Delivery(record=record, value=fact)], Publishing(out.append), rows)
+    kinds = [msgspec.json.decode(m.value)["kind"] for m in out if m.channel == "operator-alerts"]
+    known = rows.get(row_key(FACT, KEY, KEY))
+    return msgspec.msgpack.decode(known, type=FactRow).fact, kinds
+
+
+KEY = "pypi:evil"
+
+
+def test_a_signed_fact_that_is_published_again_after_its_end_changes_nothing():
+    """Within the replay window, whoever may write to the topic can repeat an earlier record."""
+    bad = IntelFact(key=KEY, kind=IntelKind.MALICIOUS, versions=("6",), sources=("x", "y"))
+    good = IntelFact(key=KEY, kind=IntelKind.MALICIOUS, versions=("7",), sources=("x", "y"))
+    rows = MemoryRows()
+    assert published(rows, bad, offset=0, minutes=0) == (bad, [])
+    assert published(rows, good, offset=1, minutes=20) == (good, [])
+    assert published(rows, bad, offset=2, minutes=30, signed=0) == (good, ["replayed-fact"])
+    assert published(rows, None, offset=3, minutes=40, signed=10) == (good, ["replayed-fact"])
+    # The broker's records that are read again are no replay; signers' clocks differ a little.
+    assert published(rows, bad, offset=0, minutes=0) == (good, [])
+    assert published(rows, None, offset=4, minutes=41, signed=19.5) == (None, [])
+    assert published(rows, bad, offset=5, minutes=42, signed=5) == (None, ["replayed-fact"])
+    assert published(rows, bad, offset=6, minutes=43) == (bad, [])
+    # Where signatures are not required, the last record counts, as before.
+    assert published(rows, good, offset=7, minutes=44, signed=False) == (good, [])
+    assert published(rows, bad, offset=8, minutes=500, signed=30) == (bad, [])
+
+
 def test_a_search_continues_page_by_page(monkeypatch):
     monkeypatch.setattr("agents.triage.ledger.intelligence.PAGE", 50)
     monkeypatch.setattr("agents.triage.ledger.exposures.PAGE", 50)
