@@ -7,23 +7,30 @@ from typing import Final
 from agents.checks.packages.name_index import VERY_POPULAR, NameIndex
 from agents.checks.packages.name_verdict import BRAND, COMBO, TYPO, NameVerdict
 from agents.checks.packages.popularity import NameTable
-from agents.checks.packages.slips import STRONG, deletes, one_edit
-from agents.checks.packages.typos import SEPARATORS, judge_typo
+from agents.checks.packages.slips import EVIDENT, STRONG, deletes, one_edit
+from agents.checks.packages.typos import SEPARATORS, SEVERAL, judge_typo
 from schemas.severity import Severity
 
 _TERM_FLOOR: Final = 5
 _LONG_TERM: Final = 6
+_LONGER_TERM: Final = 8
 _PAIR: Final = 2
 _FRONTS: Final = frozenset({"python", "py", "lib", "pip", "open", "free", "real", "easy"})
 MOST_TERMS: Final = 5
-_EVIDENT: Final = frozenset({"doubled letters", "doubled letter", "transposed letters"})
-"""Slips that are hardly another word, regardless of the popularity of the name."""
 _PAIRED: Final = 450
 """Rank below which two known names in one are taken for bait."""
 
 
 def _glued(name: str, index: NameIndex) -> tuple[str, str] | None:
-    """Split a name without hyphens into a known name and a generic word."""
+    """Split a name into a known name and a generic word, where no hyphen parts the two."""
+    start = name.rfind("-") + 1
+    if start:
+        cuts = range(start + 1, len(name) - 1)
+        return next(
+            ((name[:cut], name[cut:]) for cut in cuts
+             if name[cut:] in index.table.bait and name[:cut] in index.anchors),
+            None,
+        )  # fmt: skip
     for cut in range(3, len(name) - 1):
         head, tail = name[:cut], name[cut:]
         if len(head) >= _TERM_FLOOR and head in index.anchors and tail in index.table.bait:
@@ -55,6 +62,9 @@ def judge_combination(name: str, index: NameIndex) -> NameVerdict | None:
                 return _combined(anchor, rest, table)
             if _is_borrowed(anchor, rest, start, index):
                 borrowed.append((anchor in table.vendors, table.ranks[anchor], anchor, rest))
+    glued = _glued(name, index)
+    if glued is not None:
+        return _combined(glued[0], [glued[1]], table)
     if borrowed:
         # Of two known names the more popular one is imitated, unless it is the vendor's.
         _, _, anchor, rest = min(borrowed)
@@ -138,6 +148,11 @@ def _combined(
     return NameVerdict(COMBO, Severity.LOW, confidence, anchor, f"known name with {words}")
 
 
+def _edit(slip: NameVerdict) -> str:
+    """Return the technique of a slip, or of the one beside plurals and numbers."""
+    return slip.technique.removeprefix(f"{SEVERAL}, ")
+
+
 def _misspelt_combo(terms: list[str], index: NameIndex) -> NameVerdict | None:
     """Return the verdict on a misspelt known name with generic words around it."""
     start, end = 0, len(terms)
@@ -152,8 +167,9 @@ def _misspelt_combo(terms: list[str], index: NameIndex) -> NameVerdict | None:
     slip = judge_typo(core, index)
     if slip is None or slip.technique == SEPARATORS:
         return None
-    severe = slip.severity.rank >= Severity.HIGH.rank and len(core) >= _LONG_TERM
-    if slip.severity is Severity.LOW and slip.technique not in _EVIDENT:
+    long = _LONG_TERM if _edit(slip) in EVIDENT else _LONGER_TERM
+    severe = slip.severity.rank >= Severity.HIGH.rank and len(core) >= long
+    if slip.severity is Severity.LOW and _edit(slip) not in EVIDENT:
         return None
     technique = f"{slip.technique}, with {' '.join(rest)}"
     severity = Severity.MEDIUM if severe else Severity.LOW

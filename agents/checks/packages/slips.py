@@ -16,6 +16,8 @@ INSIGNIFICANT: Final = -1
 """One edit apart, as many names are by chance."""
 SIMILAR: Final = "similar letter"
 """The technique that also yields legitimate names: `cronitor` beside `croniter`."""
+EVIDENT: Final = frozenset({"doubled letters", "doubled letter", "transposed letters"})
+"""Techniques that hardly yield another word, regardless of the popularity of the name."""
 _PAIR: Final = 2
 _PLURAL_FLOOR: Final = 4
 """Letters of a term whose last `s` may be a plural's: `hubs`, not `rs`."""
@@ -53,6 +55,11 @@ _LOOK_ALIKES: Final = str.maketrans(
 def compact_of(name: str) -> str:
     """Return a name without its separators."""
     return name.replace("-", "")
+
+
+def digits_of(name: str) -> str:
+    """Return the digits of a name."""
+    return "".join(filter(str.isdigit, name))
 
 
 def looks(name: str) -> str:

@@ -59,6 +59,52 @@ def test_typosquats_of_every_kind_are_reported_with_the_name_they_imitate(name, 
     assert verdict.target == target
 
 
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        ("ptyest3-async", "pytest"),
+        ("scikit-learngpu", "scikit-learn"),
+        ("sagemakre-sdk", "sagemaker"),
+        ("langcahins-core", "langchain-core"),
+    ],
+)
+def test_several_mechanisms_in_one_name_are_seen_through(name, target):
+    verdict = judge_name(name)
+    assert verdict is not None
+    assert verdict.target == target
+
+
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        ("py-dantic", "pydantic"),
+        ("scikitlearn", "scikit-learn"),
+        ("langhcain", "langchain"),
+        ("biopythonn", "biopython"),
+        ("transformerss", "transformers"),
+        ("tokenizer-s", "tokenizers"),
+        ("pinecone-cliemt", "pinecone-client"),
+        ("opencv-pythons", "opencv-python"),
+        ("torchmettics", "torchmetrics"),
+        ("sagemeker", "sagemaker"),
+        ("ransformers", "transformers"),
+    ],
+)
+def test_a_slip_that_honest_names_rarely_are_is_above_low(name, target):
+    verdict = judge_unknown(name, name_index())
+    assert verdict is not None
+    assert verdict.target == target
+    assert verdict.severity.rank >= Severity.MEDIUM.rank
+
+
+@pytest.mark.parametrize(
+    "name", ["mtpy", "parsy", "steptools", "platformers", "nvidia-cudnn-cu112", "reagex"]
+)
+def test_a_slip_that_other_words_are_as_often_is_at_most_low(name):
+    verdict = judge_unknown(name, name_index())
+    assert verdict is None or verdict.severity is Severity.LOW
+
+
 @pytest.mark.parametrize("name", ["pyrest", "pytext", "django-fitter", "google-cloud-fivestore"])
 def test_an_edit_that_yields_another_word_or_plug_in_is_at_most_low(name):
     """`py` and a word beside `pytest`, a plug-in beside a plug-in: other names, not slips."""
