@@ -51,7 +51,8 @@ class Store:
         """Open the rows of a partition."""
         self._rows = rows
         self._loaded: dict[str, Any] = {}
-        self._dirty: dict[str, None] = {}
+        self._dirty: dict[str, dict[str, None]] = {}
+        """By kind, the keys of the rows to be written."""
 
     def load(self, key: str, row_type: type[S]) -> S | None:
         """Return the row, or None. The same object for the whole batch."""
@@ -66,18 +67,21 @@ class Store:
     def save(self, key: str, row: msgspec.Struct) -> None:
         """Mark the row for writing when the batch ends."""
         self._loaded[key] = row
-        self._dirty[key] = None
+        self._mark(key)
 
     def delete(self, key: str) -> None:
         """Remove the row."""
         self._loaded[key] = None
-        self._dirty[key] = None
+        self._mark(key)
+
+    def _mark(self, key: str) -> None:
+        self._dirty.setdefault(key.partition(SEPARATOR)[0], {})[key] = None
 
     def scan(
         self, kind: str, *parts: str, row_type: type[S], limit: int, after: str = ""
     ) -> Iterator[tuple[str, S]]:
         """Yield at most `limit` rows below `parts` with keys after `after`, in key order."""
-        self.flush()
+        self._write(kind)
         prefix = row_key(kind, *parts) + SEPARATOR if parts else kind + SEPARATOR
         for key, raw in list(self._rows.scan(prefix, limit=limit, after=after)):
             held = self._loaded.get(key)
@@ -87,16 +91,25 @@ class Store:
             yield key, held
 
     def scan_keys(self, prefix: str, limit: int) -> list[str]:
-        """Return the keys of at most `limit` rows that start with `prefix`, in key order."""
-        self.flush()
+        """Return the keys of at most `limit` rows that start with `prefix`, in key order.
+
+        Args:
+            prefix: The kind of rows, and parts of their keys.
+            limit: The most keys.
+        """
+        self._write(prefix.partition(SEPARATOR)[0])
         return [key for key, _ in self._rows.scan(prefix, limit=limit)]
 
     def flush(self) -> None:
         """Write the changed rows."""
-        for key in self._dirty:
+        for kind in list(self._dirty):
+            self._write(kind)
+
+    def _write(self, kind: str) -> None:
+        """Write the changed rows of a kind: a scan sees no others."""
+        for key in self._dirty.pop(kind, ()):
             row = self._loaded[key]
             if row is None:
                 self._rows.delete(key)
             else:
                 self._rows.put(key, _ENCODER.encode(row))
-        self._dirty.clear()
