@@ -15,7 +15,7 @@ import pytest
 
 from streams.broker import EmbeddedBroker
 from tests.command_here import logs_of_others_kept
-from tests.scheduling import Scheduling, longest_first
+from tests.scheduling import ROOT, Scheduling, longest_first, others_first
 from tests.shared_kafka import SharedKafka, address_of
 
 # the same examples on every run, and no limit on their time, which depends on the machine's load
@@ -43,8 +43,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Generator[None, object, object]:
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
     """Let no garbage collector look at what is imported and collected: it stays to the end."""
+    config = session.config
+    own = getattr(config, "workerinput", None)
+    if own is not None and [Path(name).name for name in config.args] == config.getini("testpaths"):
+        files = sorted(str(path) for path in (ROOT / "tests").rglob("test_*.py"))
+        number = int(own["workerid"].removeprefix("gw"))
+        config.args[:] = others_first(files, number % own["workercount"], own["workercount"])
     gc.disable()
     try:
         return (yield)

@@ -1,8 +1,9 @@
-"""Says which tests one process runs together, where several processes run tests."""
+"""Says what each of several processes that run tests collects first, and runs together."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path, PurePosixPath
 
@@ -29,8 +30,14 @@ def group_of(nodeid: str) -> str:
     distributes the tests knows nothing of them but their ids. So the text of the module decides.
     """
     module = nodeid.partition("::")[0]
+    return _group_of_module(module) or nodeid
+
+
+@cache
+def _group_of_module(module: str) -> str | None:
+    """Return what all tests of a module are run together with, unless each goes by itself."""
     if _is_long(module):
-        return module if _shares(module) else nodeid
+        return module if _shares(module) else None
     folders = [str(folder) for folder in PurePosixPath(module).parents][:-2]  # not of all tests
     return next((folder for folder in folders if _folder_shares(folder)), module)
 
@@ -67,12 +74,30 @@ def longest_first(items: list[pytest.Item]) -> None:
     for item in items:
         group = group_of(item.nodeid)
         longest[group] = max(longest.get(group, 0.0), _seconds_given(item))
-    items.sort(key=lambda item: -longest[group_of(item.nodeid)])
+    items.sort(key=lambda item: (-longest[group_of(item.nodeid)], item.nodeid.partition("::")[0]))
 
 
 def _seconds_given(item: pytest.Item) -> float:
     """Return how long a test may take; 0 for the quick ones."""
-    if not any(item.get_closest_marker(name) for name in LONG):
+    nearest: dict[str, pytest.Mark] = {}
+    for mark in item.iter_markers():
+        nearest.setdefault(mark.name, mark)
+    if nearest.keys().isdisjoint(LONG):
         return 0.0
-    marker = item.get_closest_marker("timeout")
-    return float(marker.args[0]) if marker is not None else 1.0
+    return float(nearest["timeout"].args[0]) if "timeout" in nearest else 1.0
+
+
+def others_first(files: Sequence[str], process: int, processes: int) -> list[str]:
+    """Return files from another place on for each of the processes that collect all of them.
+
+    What one of them imports first is compiled, with its bytecode kept, when the others come to
+    it. Where nothing is compiled, as in a fresh clone, that takes longer than all else of
+    collecting, and processes that go the same way at the same time would each do all of it.
+
+    Args:
+        files: In the order that they are run.
+        process: Which of the processes, from 0 on.
+        processes: How many there are.
+    """
+    start = len(files) * process // processes
+    return [*files[start:], *files[:start]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.scheduling import group_of
+from tests.scheduling import group_of, others_first
 
 
 def test_a_module_that_sets_something_up_for_its_tests_is_one_group() -> None:
@@ -26,3 +26,10 @@ def test_long_tests_of_other_modules_go_where_there_is_room() -> None:
 def test_quick_tests_stay_together() -> None:
     module = "tests/agents/domain/test_rules.py"
     assert group_of(f"{module}::test_one[pypi::x]") == module
+
+
+def test_each_process_collects_all_files_from_another_place_on() -> None:
+    files = [f"tests/test_{letter}.py" for letter in "abcdefg"]
+    orders = [others_first(files, process, 3) for process in range(3)]
+    assert [sorted(order) for order in orders] == [files] * 3
+    assert [order[0] for order in orders] == [files[0], files[2], files[4]]
