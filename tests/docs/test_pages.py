@@ -17,6 +17,7 @@ from streams.settings import NOT_SETTINGS, PREFIX, Settings
 from tests.docs.conftest import Reader
 from tests.docs.reading import PAGES, ROOT, inline_commands, languages, steps
 from tests.docs.shell import Saved, Step, run_in_order, shows
+from tests.each import each
 from tests.installed import TIDEWATCH
 
 SECONDS = 240
@@ -90,7 +91,7 @@ def test_the_commands_of_a_page_do_what_it_shows(
             assert shows(step.shown, did.printed), f"{step.command} printed:\n{printed}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
+@each("page", PAGES)
 def test_commands_stand_in_console_blocks(page: Path) -> None:
     assert not languages(page.read_text()) & {"sh", "bash", "shell", "zsh", "shell-session"}
 
@@ -124,7 +125,7 @@ def parsed(words: list[str]) -> None:
         assert not word.startswith("-") or word.partition("=")[0] in known, f"{name}: no {word}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
+@each("page", PAGES)
 def test_commands_in_the_text_exist_with_their_options(page: Path) -> None:
     for text in inline_commands(page.read_text()):
         for part in text.split("|"):
@@ -174,7 +175,7 @@ def test_settings_that_are_named_exist() -> None:
 ROOMS = ("agents", "schemas", "streams", "tests", "deploy", "docs", "locks")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
+@each("page", PAGES)
 def test_files_that_are_named_exist(page: Path) -> None:
     """Paths from the root of the repository, in the text."""
     for name in re.findall(rf"[` ]((?:{'|'.join(ROOMS)})/[\w./-]+)", page.read_text()):

@@ -6,7 +6,6 @@ import json
 
 import jsonschema
 import orjson
-import pytest
 
 from schemas.channels import Channel
 from schemas.cloudevents import read_event
@@ -19,6 +18,7 @@ from schemas.ledger import LedgerMessage
 from schemas.policy import Policy
 from schemas.reading import record_reader
 from schemas.scans import ScanRequest
+from tests.each import each
 from tests.schemas.golden import GOLDEN, SCHEMAS, samples
 
 CHANNELS = list(Channel)
@@ -44,7 +44,7 @@ def published(channel):
     return json.loads((SCHEMAS / f"{channel}.json").read_bytes())
 
 
-@pytest.mark.parametrize("channel", CHANNELS)
+@each("channel", CHANNELS)
 def test_every_topic_has_a_schema_that_its_golden_record_and_todays_records_meet(channel):
     schema = topic_schema(channel)
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -53,12 +53,12 @@ def test_every_topic_has_a_schema_that_its_golden_record_and_todays_records_meet
         jsonschema.Draft202012Validator(published(channel)).validate(document)
 
 
-@pytest.mark.parametrize("channel", sorted(READERS))
+@each("channel", sorted(READERS))
 def test_golden_records_are_still_read(channel):
     assert READERS[channel]((GOLDEN / f"{channel}.json").read_bytes()) is not None
 
 
-@pytest.mark.parametrize("channel", EVENTS)
+@each("channel", EVENTS)
 def test_golden_events_are_still_read(channel):
     raw = (GOLDEN / f"{channel}.json").read_bytes()
     assert read_event(raw, (), timestamp_ms=2_000_000_000_000, max_bytes=1 << 20).id
@@ -98,7 +98,7 @@ def fields(schema, document, path=""):
         yield from fields(schema["items"], document, f"{path}[]")
 
 
-@pytest.mark.parametrize("channel", CHANNELS)
+@each("channel", CHANNELS)
 def test_the_published_schema_only_grows(channel):
     """No field goes, changes its type, or becomes required: what is on the broker stays valid."""
     old_schema, new_schema = published(channel), topic_schema(channel)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,11 +13,12 @@ from agents.domain.hosts import (
     read_address,
     without_credentials,
 )
+from tests.each import each
 
 TRUSTED = ("data.acme.example", *KNOWN_HOSTS)
 
 
-@pytest.mark.parametrize(
+@each(
     ("url", "host", "oddities"),
     [
         ("https://data.acme.example/x", "data.acme.example", set()),
@@ -47,7 +47,7 @@ def test_a_url_is_read_as_the_most_lenient_fetcher_would(url, host, oddities):
     assert set(address.oddities) == oddities
 
 
-@pytest.mark.parametrize(
+@each(
     ("host", "imitated"),
     [
         ("d\u0430ta.acme.example", "data.acme.example"),
@@ -90,7 +90,7 @@ def test_evidence_shows_no_credentials():
     assert shown == "https://…@d.example/x?…"
 
 
-@pytest.mark.parametrize(
+@each(
     ("url", "local"),
     [
         ("http://localhost:9000/x", True),

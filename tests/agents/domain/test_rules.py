@@ -30,6 +30,7 @@ from schemas.taxonomy import taxonomy
 from tests.agents.checks.artifacts.examples import SAMPLES
 from tests.agents.examples import run_example
 from tests.at_once import assert_survives_threads
+from tests.each import each
 
 CODE = Path(agents.__path__[0])
 FAMILIES = tuple(family for family in families() if family not in CORRELATED)
@@ -47,12 +48,12 @@ def _cases(kind: str) -> list[object]:
     ]
 
 
-@pytest.mark.parametrize(("family", "rule", "example"), _cases("hit"))
+@each(("family", "rule", "example"), lambda: _cases("hit"))
 def test_a_hit_is_met(family: str, rule: Rule, example: Example):
     assert rule.id in run_example(family, example.given)
 
 
-@pytest.mark.parametrize(("family", "rule", "example"), _cases("miss"))
+@each(("family", "rule", "example"), lambda: _cases("miss"))
 def test_a_miss_is_not_met(family: str, rule: Rule, example: Example):
     assert rule.id not in run_example(family, example.given)
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 from agents.checks.packages.intel_match import matches
 from agents.intelligence.feed import Feed
 from agents.intelligence.osv import read_record
 from schemas.components import component_key
+from tests.each import each
 
 GOOD_WITH_BAD = {"kind": "compromised"}
 
@@ -42,7 +41,7 @@ def verdict(feed, version, name="x"):
     return False if fact is None else matches(fact, version)
 
 
-@pytest.mark.parametrize(
+@each(
     ("part", "bad", "good"),
     [
         (ranged("introduced=0"), "0.0.1 1.0 99 1!0 1.0.dev0 1.0+x", ""),
@@ -118,7 +117,7 @@ def test_a_good_package_with_bad_releases_is_bad_in_those_alone():
     assert [verdict(feed, text) for text in ("1.0", "2.0")] == [True, False]
 
 
-@pytest.mark.parametrize("name", ["Foo.Bar", "foo_bar", "FOO--BAR", "foo-bar"])
+@each("name", ["Foo.Bar", "foo_bar", "FOO--BAR", "foo-bar"])
 def test_names_are_compared_in_canonical_form(name):
     assert verdict(read(affected("foo-_.bar", versions=["1"])), "1", name) is True
 
@@ -145,8 +144,8 @@ def test_a_withdrawn_record_is_not_matched_and_its_neighbour_still_is():
     assert [verdict(feed, text) for text in ("1.0", "2.0")] == [False, True]
 
 
-@pytest.mark.parametrize("order", [1, -1])
-@pytest.mark.parametrize(
+@each("order", [1, -1])
+@each(
     ("records", "bad", "good"),
     [
         # One record condemns the name, the other lists releases.

@@ -16,6 +16,7 @@ from agents.triage.store import row_key
 from schemas.taxonomy import taxonomy
 from tests.agents.triage.flow import Flow, at
 from tests.agents.triage.stories import finding, sighting
+from tests.each import each
 
 CASES = [
     pytest.param(
@@ -67,7 +68,7 @@ def fires(one, given):
     return any(system.component == "model:m" for system in systems)
 
 
-@pytest.mark.parametrize(("one", "example", "hit"), CASES)
+@each(("one", "example", "hit"), CASES)
 def test_a_rule_does_what_its_examples_say(one, example, hit):
     assert fires(one, example.given) is hit
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-import pytest
-
 from schemas.documents import ecs
 from schemas.findings import Indicator
 from schemas.severity import Category, Disposition
+from tests.each import each
 from tests.schemas import examples
 from tests.schemas.examples import ALL_TYPES, plain
 from tests.schemas.standards import ecs_errors
 
 
-@pytest.mark.parametrize(
+@each(
     ("change", "error"),
     [
         ({"alert": {"id": "x"}}, "alert.id: not an ECS field"),
@@ -31,7 +30,7 @@ def test_a_departure_from_the_ecs_fields_is_found(change, error):
     assert any(error in found for found in ecs_errors(document))
 
 
-@pytest.mark.parametrize("ioc_type", ALL_TYPES)
+@each("ioc_type", ALL_TYPES)
 def test_ecs_documents_use_only_ecs_fields(ioc_type):
     assert ecs_errors(plain(ecs.alert_document(examples.alert(ioc_type=ioc_type)))) == []
     assert ecs_errors(plain(ecs.indicator_document(examples.ioc(ioc_type)))) == []
@@ -59,7 +58,7 @@ def test_an_ecs_indicator_has_what_a_rule_matches_and_a_store_orders_by():
     assert ecs_errors(document) == []
 
 
-@pytest.mark.parametrize(
+@each(
     "changes",
     [
         {"disposition": Disposition.CONTEXT},
@@ -79,7 +78,7 @@ def test_what_is_not_to_be_matched_has_no_ecs_indicator(changes):
     assert again["threat"]["indicator"]["url"] == {"domain": "data.evil.example"}
 
 
-@pytest.mark.parametrize(
+@each(
     ("kind", "key", "field"),
     [
         ("url", "url:https://evil.example/x", {"url": {"original": "https://evil.example/x"}}),

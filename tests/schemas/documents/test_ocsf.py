@@ -5,16 +5,16 @@ from __future__ import annotations
 import copy
 
 import msgspec
-import pytest
 
 from schemas.documents import ecs, ocsf, openc2
 from schemas.incidents.commands import CommandView
+from tests.each import each
 from tests.schemas import examples
 from tests.schemas.examples import ALL_TYPES, plain
 from tests.schemas.standards import ecs_errors, ocsf_errors
 
 
-@pytest.mark.parametrize("ioc_type", ALL_TYPES)
+@each("ioc_type", ALL_TYPES)
 def test_an_alert_is_a_valid_detection_finding(ioc_type):
     from ocsf.v1_7_0.events import DetectionFinding  # noqa: PLC0415 -- it makes all its models
 
@@ -33,7 +33,7 @@ def test_a_document_declares_the_profiles_of_what_it_uses():
     assert plain(ocsf.detection_finding(alone))["metadata"]["profiles"] == ["security_control"]
 
 
-@pytest.mark.parametrize(
+@each(
     ("change", "error"),
     [
         ({"time": "now"}, "time: must be an integer"),
@@ -49,8 +49,8 @@ def test_a_departure_from_the_ocsf_schema_is_found(change, error):
     assert any(error in found for found in ocsf_errors(document, "detection_finding"))
 
 
-@pytest.mark.parametrize("activity", ["create", "update", "close"])
-@pytest.mark.parametrize("status", ["new", "contained", "suppressed", "false-positive", "closed"])
+@each("activity", ["create", "update", "close"])
+@each("status", ["new", "contained", "suppressed", "false-positive", "closed"])
 def test_every_activity_and_status_is_valid_and_times_are_integer_milliseconds(activity, status):
     document = plain(ocsf.detection_finding(examples.alert(activity, status)))
     assert ocsf_errors(document, "detection_finding") == []
@@ -78,8 +78,8 @@ def test_the_names_of_observables_are_paths_that_exist():
         assert observable["value"] in values
 
 
-@pytest.mark.parametrize("action", sorted(openc2.ACTIONS))
-@pytest.mark.parametrize("status", [200, 500])
+@each("action", sorted(openc2.ACTIONS))
+@each("status", [200, 500])
 def test_a_result_is_a_valid_remediation_activity(action, status):
     view = CommandView(
         spec=examples.command(action=action), state="done", status=status, status_text="so"

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 
-import pytest
 import stix2
 from stix2validator import ValidationOptions, validate_instance
 
 from schemas.documents.stix import indicator_bundle, pattern
 from schemas.severity import Tlp
+from tests.each import each
 from tests.schemas import examples
 from tests.schemas.examples import ALL_TYPES
 
 
-@pytest.mark.parametrize(
+@each(
     ("key", "value", "version"),
     [
         (f"sha256:{examples.DIGEST}", examples.DIGEST, None),
@@ -23,7 +23,7 @@ from tests.schemas.examples import ALL_TYPES
         ("model:huggingface/o'neil/x\\y", "model:huggingface/o'neil/x\\y", None),
     ],
 )
-@pytest.mark.parametrize("revoked", [False, True])
+@each("revoked", [False, True])
 def test_a_shared_bundle_is_strictly_valid_stix(key, value, version, revoked):
     shared = examples.shared(key, value, version=version, revoked=revoked, sightings=3)
     raw = indicator_bundle([shared], tlp=Tlp.AMBER)
@@ -37,7 +37,7 @@ def test_a_shared_bundle_is_strictly_valid_stix(key, value, version, revoked):
     assert raw == indicator_bundle([shared], tlp=Tlp.AMBER)
 
 
-@pytest.mark.parametrize("ioc_type", ALL_TYPES)
+@each("ioc_type", ALL_TYPES)
 def test_every_kind_of_indicator_makes_valid_stix(ioc_type):
     assert indicator_bundle([examples.shared(ioc_type=ioc_type)], tlp=Tlp.GREEN)
 

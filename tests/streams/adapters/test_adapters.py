@@ -20,12 +20,13 @@ from schemas.errors import UnreadableRecordError
 from streams.adapters import ADAPTERS, PRODUCERS, UnknownProducerError, adapt
 from streams.adapters.mlflow import verify_signature
 from streams.adapters.payload import moment, read_purl
+from tests.each import each
 from tests.streams.adapters.payloads import RECEIVED_MS, SAMPLES, events_of, only, payload_of
 
 NOW = datetime.fromtimestamp(RECEIVED_MS / 1000, UTC)
 
 
-@pytest.mark.parametrize("name", sorted(SAMPLES))
+@each("name", sorted(SAMPLES))
 def test_each_payload_gives_events_that_survive_the_wire(name):
     events = events_of(name, system="host-1")
     assert events
@@ -37,7 +38,7 @@ def test_each_payload_gives_events_that_survive_the_wire(name):
         assert msgspec.json.encode(back.data) == msgspec.json.encode(event.data)
 
 
-@pytest.mark.parametrize("name", sorted(SAMPLES))
+@each("name", sorted(SAMPLES))
 def test_the_same_payload_gives_the_same_ids_and_other_ids_than_its_neighbours(name):
     first, second = events_of(name), events_of(name)
     assert [event.id for event in first] == [event.id for event in second]
@@ -54,7 +55,7 @@ def test_a_hub_push_names_its_references_and_invents_no_files():
     assert main.time == NOW
 
 
-@pytest.mark.parametrize(
+@each(
     ("change", "actions"),
     [
         ({"event": {"action": "delete", "scope": "repo"}, "updatedRefs": []}, ["delete"]),
@@ -192,7 +193,7 @@ def test_a_signed_delivery_is_taken_and_a_forged_or_old_one_refused():
         adapt("mlflow", body, tenant="t", secret="s3cret", time=NOW)
 
 
-@pytest.mark.parametrize(
+@each(
     ("purl", "expected"),
     [
         ("pkg:huggingface/acme/m@abc", ("huggingface", "acme/m", "abc")),
@@ -247,7 +248,7 @@ def registry_notification(**fields):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
+@each(
     "payload",
     [
         registry_notification(),
@@ -255,7 +256,6 @@ def registry_notification(**fields):
         {"eventType": "Microsoft.ContainerRegistry.ImagePushed", "data": registry_notification()},
         {"type": "Microsoft.ContainerRegistry.ImagePushed", "data": registry_notification()},
     ],
-    ids=["by itself", "in a list", "Event Grid", "as a CloudEvent"],
 )
 def test_a_registry_of_azure_gives_what_others_give(payload):
     (event,) = adapt("oci", json.dumps(payload).encode(), tenant="t")

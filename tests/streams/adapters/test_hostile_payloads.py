@@ -12,10 +12,11 @@ from schemas.cloudevents import read_event, write_structured
 from schemas.errors import TidewatchError, UnreadableRecordError
 from streams.adapters import adapt
 from tests.depth import examples
+from tests.each import each
 from tests.streams.adapters.payloads import RECEIVED_MS, SAMPLES, payload_of
 
 
-@pytest.mark.parametrize(
+@each(
     ("payload", "reason"),
     [
         (b"", reasons.INVALID_JSON),
@@ -24,9 +25,8 @@ from tests.streams.adapters.payloads import RECEIVED_MS, SAMPLES, payload_of
         (b'{"a":' + b"[" * 10_000 + b"]" * 10_000 + b"}", reasons.TOO_DEEP),
         (b'{"a": "' + b"x" * (9 << 20) + b'"}', reasons.TOO_LARGE),
     ],
-    ids=["empty", "list", "encoding", "deep", "large"],
 )
-@pytest.mark.parametrize("kind", sorted(set(SAMPLES.values()) | {"wandb"}))
+@each("kind", sorted(set(SAMPLES.values()) | {"wandb"}))
 def test_what_is_no_payload_is_refused_with_its_reason(kind, payload, reason):
     with pytest.raises(UnreadableRecordError) as caught:
         adapt(kind, payload, tenant="t", received_ms=RECEIVED_MS)

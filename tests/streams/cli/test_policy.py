@@ -20,6 +20,7 @@ from streams.cli.policy_problems import (
     policy_problems,
 )
 from streams.reports.toml_text import to_toml
+from tests.each import each
 from tests.streams.adapters.payloads import SAMPLES, events_of
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -110,13 +111,13 @@ def test_a_trust_root_that_establishes_nothing_is_a_problem():
     assert "is authorised for nothing" in found[2]
 
 
-@pytest.mark.parametrize("rule_id", sorted(all_rules()))
+@each("rule_id", sorted(all_rules()))
 def test_each_check_that_a_rule_feeds_may_be_required(rule_id):
     check = all_rules()[rule_id].check
     assert check == "ledger" or is_known_check(check.replace("<", "").replace(">", ""))
 
 
-@pytest.mark.parametrize("name", sorted(SAMPLES))
+@each("name", sorted(SAMPLES))
 def test_what_adapters_call_a_registry_is_known(name):
     for event in events_of(name):
         registry = getattr(event.data, "registry", None)

@@ -7,7 +7,6 @@ from typing import Any
 
 import aiokafka
 import faust
-import pytest
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.subscription_state import SubscriptionState
 from faust.app.base import App
@@ -19,6 +18,7 @@ from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 
 from streams.engine import tables, transport
+from tests.each import each
 
 
 def test_the_versions_are_those_the_transport_was_written_for() -> None:
@@ -26,7 +26,7 @@ def test_the_versions_are_those_the_transport_was_written_for() -> None:
     assert aiokafka.__version__.startswith("0.14.")
 
 
-@pytest.mark.parametrize(
+@each(
     ("owner", "name", "parameters"),
     [
         (Consumer, "_drain_messages", "self, fetcher"),
@@ -85,7 +85,7 @@ def test_the_commits_of_an_interval_are_a_task_as_faust_has_it() -> None:
     assert "await self.verify_all_partitions_active()" in detector
 
 
-@pytest.mark.parametrize(
+@each(
     ("owner", "name", "text"),
     [
         (Consumer, "on_stop", "await self.wait_empty()"),

@@ -19,6 +19,7 @@ from streams.event_records import CONTENT_TYPE, EventRecord
 from streams.gateway.config import CLOUDEVENTS, PRODUCERS, Endpoint
 from streams.gateway.reading import BATCH, MAX_BATCH, STRUCTURED, read_cloudevents, read_hook
 from streams.http.problems import HttpError
+from tests.each import each
 from tests.samples import sample
 from tests.streams.adapters.payloads import SAMPLES
 from tests.streams.gateway.requests import TENANT, event, raw
@@ -67,7 +68,7 @@ def test_what_we_know_nothing_of_is_kept_as_it_was_written() -> None:
     assert b'"theirs":123456789012345678901234567890.10' in record.value
 
 
-@pytest.mark.parametrize("tenantid", [None, "", TENANT])
+@each("tenantid", [None, "", TENANT])
 def test_an_event_without_a_tenant_becomes_the_tokens(tenantid: str | None) -> None:
     (record,) = read(event(tenantid=tenantid))
     assert record.event.tenantid == TENANT
@@ -77,7 +78,7 @@ def test_an_event_without_a_tenant_becomes_the_tokens(tenantid: str | None) -> N
 FOREIGN_TENANTS = ["globex", "ACME", " acme", "acme ", "acme\0", "acme|x", "\u0430cme", "@acme"]
 
 
-@pytest.mark.parametrize("tenantid", FOREIGN_TENANTS)
+@each("tenantid", FOREIGN_TENANTS)
 def test_another_tenant_is_refused_in_every_mode(tenantid: str) -> None:
     made = event(tenantid=tenantid)
     assert refused(made) == reasons.TENANT_MISMATCH
@@ -102,7 +103,7 @@ def test_source_and_subject_say_nothing_of_the_tenant() -> None:
     assert record.event.tenantid == TENANT
 
 
-@pytest.mark.parametrize(
+@each(
     ("body", "reason"),
     [
         (b"", reasons.INVALID_JSON),
@@ -146,14 +147,12 @@ def test_attributes_of_binary_mode_are_percent_encoded_text() -> None:
     assert json.loads(record.value)["tenantid"] == TENANT
 
 
-@pytest.mark.parametrize(
-    "body", [b'{},"tenantid":"globex"', b'{}}{"tenantid":"globex"', b'1,"data":{}', b""]
-)
+@each("body", [b'{},"tenantid":"globex"', b'{}}{"tenantid":"globex"', b'1,"data":{}', b""])
 def test_data_of_binary_mode_is_one_document(body: bytes) -> None:
     assert refused(body, "application/json", **binary()) == reasons.INVALID_JSON
 
 
-@pytest.mark.parametrize("header", ["ce_data", "ce_UPPER", "ce_a b", "ce_", "ce_" + "x" * 30])
+@each("header", ["ce_data", "ce_UPPER", "ce_a b", "ce_", "ce_" + "x" * 30])
 def test_a_header_that_is_no_attribute_is_refused(header: str) -> None:
     headers = binary() | {header: "x"}
     found = raw({"content-type": "application/json"})
@@ -163,7 +162,7 @@ def test_a_header_that_is_no_attribute_is_refused(header: str) -> None:
     assert caught.value.reason == reasons.INVALID_ENVELOPE
 
 
-@pytest.mark.parametrize(
+@each(
     "kind",
     [
         "",
@@ -191,7 +190,7 @@ def hook(producer: str, body: bytes, headers: dict[str, str] | None = None) -> l
     return read_hook(endpoint, raw(headers or {}), body, now_ms=NOW_MS, max_bytes=MAX)
 
 
-@pytest.mark.parametrize(("name", "kind"), SAMPLES.items())
+@each(("name", "kind"), SAMPLES.items())
 def test_every_producers_payload_is_read_and_twice_it_is_the_same(name: str, kind: str) -> None:
     assert kind in PRODUCERS
     body = sample("in", name)

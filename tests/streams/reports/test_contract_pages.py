@@ -30,6 +30,7 @@ from streams.reports.signature_vectors import (
     trusted_keys,
     vectors,
 )
+from tests.each import each
 from tests.schemas.standards import ecs_errors, ocsf_errors
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
@@ -64,7 +65,7 @@ def test_every_topic_has_a_contract_and_a_sample() -> None:
     assert samples() == SAMPLES
 
 
-@pytest.mark.parametrize("channel", [channel for channel in Channel if channel not in NO_JSON])
+@each("channel", [channel for channel in Channel if channel not in NO_JSON])
 def test_each_sample_meets_its_schema_and_so_do_its_headers(channel) -> None:
     schema = topic_schema(channel)
     jsonschema.Draft202012Validator(schema).validate(value(channel))
@@ -72,7 +73,7 @@ def test_each_sample_meets_its_schema_and_so_do_its_headers(channel) -> None:
     jsonschema.Draft202012Validator(schema.get(HEADERS, {})).validate(headers)
 
 
-@pytest.mark.parametrize("channel", EVENT_CHANNELS)
+@each("channel", EVENT_CHANNELS)
 def test_an_event_is_read_and_names_every_field_it_may_have(channel) -> None:
     sample = SAMPLES[channel]
     event = read_event(
@@ -85,7 +86,7 @@ def test_an_event_is_read_and_names_every_field_it_may_have(channel) -> None:
             assert example_of(value(channel)["data"], field.path) is not None, field.path
 
 
-@pytest.mark.parametrize(
+@each(
     "channel",
     [
         Channel.IOCS,
@@ -118,7 +119,7 @@ def test_samples_of_standards_are_valid_to_others() -> None:
     assert missing_headers(first_headers(SAMPLES[Channel.CONTAINMENT_RESULTS].headers)) == ""
 
 
-@pytest.mark.parametrize("channel", list(Channel))
+@each("channel", list(Channel))
 def test_what_is_signed_is_signed_by_the_key_it_names(channel) -> None:
     sample = SAMPLES[channel]
     signed = SIGNATURE_HEADER in dict(sample.headers)
@@ -140,7 +141,7 @@ def test_the_page_explains_each_reason_of_a_dead_letter() -> None:
 # -- signatures -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("vector", vectors(), ids=lambda one: one.name)
+@each("vector", vectors())
 def test_our_own_code_agrees_with_the_vectors(vector) -> None:
     given = (tuple(vector.headers.items()), vector.value, trusted_keys())
     if vector.expected != REFUSED:

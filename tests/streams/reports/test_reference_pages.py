@@ -13,6 +13,7 @@ from streams.cli.policy import read_policy
 from streams.reports import reference_pages
 from streams.reports.reference_pages import EXAMPLES, example_of, references
 from streams.settings import Settings
+from tests.each import each
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "reference"
 FIELDS = [
@@ -29,7 +30,7 @@ def test_the_pages_are_current() -> None:
         assert (DOCS / name).read_text(encoding="utf-8") == text, f"{name}: run make docs"
 
 
-@pytest.mark.parametrize(("example", "field"), FIELDS)
+@each(("example", "field"), FIELDS)
 def test_each_field_has_a_meaning_and_an_example(example, field) -> None:
     assert field.meaning, f"{field.path}: write a docstring below the field"
     document = tomllib.loads((EXAMPLES / example).read_text())

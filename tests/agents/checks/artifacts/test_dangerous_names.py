@@ -12,6 +12,7 @@ import pytest
 from agents.checks.artifacts.dangerous_names import functions, modules, names, prefixes, table
 from agents.checks.artifacts.formats.targets import NameTrust, name_trust
 from agents.checks.artifacts.pickle.globals import Level, judge
+from tests.each import each
 
 ROOM = Path(__file__).resolve().parents[4] / "agents" / "checks" / "artifacts"
 MOST = 3
@@ -41,13 +42,13 @@ def test_a_module_that_is_reached_by_configurations_counts_for_them():
     assert modules("config-path") <= modules("pickle-path") | {"runpy", "pty", "_posixsubprocess"}
 
 
-@pytest.mark.parametrize("module", sorted(modules("config")))
+@each("module", sorted(modules("config")))
 def test_a_configuration_and_a_pickle_that_import_a_module_are_judged_alike(module):
     assert name_trust(f"{module}.anything") is NameTrust.DANGEROUS
     assert judge(module, "anything", 4).level is Level.DANGEROUS
 
 
-@pytest.mark.parametrize("name", ["system", "popen", "Popen", "exec", "execvp", "fork_exec"])
+@each("name", ["system", "popen", "Popen", "exec", "execvp", "fork_exec"])
 def test_what_starts_programs_counts_wherever_names_are_judged(name):
     for context in ("config", "keras", "bytecode"):
         assert name in names(context)

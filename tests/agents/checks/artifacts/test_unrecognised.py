@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 
-import pytest
-
 from agents.checks.artifacts.dispatch import scan_source
 from agents.checks.artifacts.formats.registry import ALL
 from agents.checks.artifacts.scanning import BytesSource
 from schemas.severity import Verdict
+from tests.each import each
 
 NOISE = b"".join(hashlib.sha256(bytes((number,))).digest() for number in range(96))
 """Bytes that no format begins with."""
@@ -21,32 +20,32 @@ def verdict(name, raw, *siblings):
     return scan_source(name, BytesSource(raw), frozenset(siblings)).verdict
 
 
-@pytest.mark.parametrize("ending", [*ENDINGS, *OTHERS])
+@each("ending", [*ENDINGS, *OTHERS])
 def test_bytes_of_no_format_are_not_clean(ending):
     for raw in (NOISE, bytes(3000), b"\xff" * 500):
         assert verdict(f"model{ending}", raw) is not Verdict.CLEAN
 
 
-@pytest.mark.parametrize("name", ["model.bin", "weights.dat", "model.weights", "model", "a.blob"])
+@each("name", ["model.bin", "weights.dat", "model.weights", "model", "a.blob"])
 def test_what_may_be_numbers_is_unsupported(name):
     report = scan_source(name, BytesSource(NOISE))
     assert report.verdict is Verdict.UNSUPPORTED
     assert "its format is not known" in report.reasons[0]
 
 
-@pytest.mark.parametrize("name", ["a.png", "a.parquet", "a.npy", "a.zip", "a.md", "a.sh", "a.yaml"])
+@each("name", ["a.png", "a.parquet", "a.npy", "a.zip", "a.md", "a.sh", "a.yaml"])
 def test_what_is_not_of_the_format_that_its_name_promises_is_corrupt(name):
     assert verdict(name, NOISE) is Verdict.CORRUPT
 
 
-@pytest.mark.parametrize("name", ["a.png", "a.parquet", "a.safetensors", "a.params", "a.npy"])
+@each("name", ["a.png", "a.parquet", "a.safetensors", "a.params", "a.npy"])
 def test_an_empty_file_of_a_format_that_begins_with_something_is_corrupt(name):
     assert verdict(name, b"") is Verdict.CORRUPT
     assert verdict("__init__.py", b"") is Verdict.CLEAN
     assert verdict(".gitkeep", b"") is Verdict.CLEAN
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "beside"),
     [
         ("m/variables.data-00000-of-00001", "m/variables.index"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,6 +9,7 @@ from agents.checks.packages.intel_match import matches
 from agents.checks.packages.versions import VERSION_LIMIT, canonical_version, crowds_out
 from agents.intelligence.osv import read_archive
 from schemas.intel import IntelFact, IntelKind, VersionRange
+from tests.each import each
 from tests.samples import osv_archive
 
 DIGEST = "a" * 64
@@ -20,7 +20,7 @@ def fact(kind=IntelKind.COMPROMISED, **fields):
     return IntelFact(key=fields.pop("key", "pypi:x"), kind=kind, **fields)
 
 
-@pytest.mark.parametrize(
+@each(
     ("given_fact", "version", "digests", "expected"),
     [
         (fact(versions=("1.82.8",)), "1.82.8.0", (), True),
@@ -82,11 +82,11 @@ def test_trailing_zeros_do_not_matter(release):
     assert canonical_version(text) == canonical_version(f"{text}.0")
 
 
-@pytest.mark.parametrize("version", ["99.0.0", "9999.1", "100.5", "999999.0"])
+@each("version", ["99.0.0", "9999.1", "100.5", "999999.0"])
 def test_versions_made_to_win_are_reported(version):
     assert crowds_out(version)
 
 
-@pytest.mark.parametrize("version", ["2026.11", "20261120", "26.11", "1.99.99", "x", "98.0"])
+@each("version", ["2026.11", "20261120", "26.11", "1.99.99", "x", "98.0"])
 def test_ordinary_versions_are_not(version):
     assert not crowds_out(version)

@@ -13,6 +13,7 @@ from agents.checks.packages.versions import canonical_name
 from schemas.severity import Severity
 from tests.agents.checks.packages.installed_names import written
 from tests.agents.checks.packages.name_cases import measure
+from tests.each import each
 from tests.samples import sample
 
 
@@ -24,12 +25,12 @@ def test_imitations_are_distinguished_from_harmless_names():
     assert figures["harmless above low"] == 0
 
 
-@pytest.mark.parametrize("name", ["sympy", "httpx2", "httpcore2", "numba", "torchao", "torch"])
+@each("name", ["sympy", "httpx2", "httpcore2", "numba", "torchao", "torch"])
 def test_what_every_ml_install_brings_is_no_imitation(name):
     assert judge_name(name) is None
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "target"),
     [
         ("vlmm", "vllm"),
@@ -59,7 +60,7 @@ def test_typosquats_of_every_kind_are_reported_with_the_name_they_imitate(name, 
     assert verdict.target == target
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "target"),
     [
         ("ptyest3-async", "pytest"),
@@ -74,7 +75,7 @@ def test_several_mechanisms_in_one_name_are_seen_through(name, target):
     assert verdict.target == target
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "target"),
     [
         ("py-dantic", "pydantic"),
@@ -97,15 +98,13 @@ def test_a_slip_that_honest_names_rarely_are_is_above_low(name, target):
     assert verdict.severity.rank >= Severity.MEDIUM.rank
 
 
-@pytest.mark.parametrize(
-    "name", ["mtpy", "parsy", "steptools", "platformers", "nvidia-cudnn-cu112", "reagex"]
-)
+@each("name", ["mtpy", "parsy", "steptools", "platformers", "nvidia-cudnn-cu112", "reagex"])
 def test_a_slip_that_other_words_are_as_often_is_at_most_low(name):
     verdict = judge_unknown(name, name_index())
     assert verdict is None or verdict.severity is Severity.LOW
 
 
-@pytest.mark.parametrize("name", ["pyrest", "pytext", "django-fitter", "google-cloud-fivestore"])
+@each("name", ["pyrest", "pytext", "django-fitter", "google-cloud-fivestore"])
 def test_an_edit_that_yields_another_word_or_plug_in_is_at_most_low(name):
     """`py` and a word beside `pytest`, a plug-in beside a plug-in: other names, not slips."""
     verdict = judge_name(name)
@@ -144,7 +143,7 @@ def test_of_all_known_names_one_in_a_thousand_is_above_low_if_it_were_unknown():
     assert len(above) <= len(names) / 1000
 
 
-@pytest.mark.parametrize("name", ["tensorboard", "pycryptodome", "lml", "jsons", "kr8s"])
+@each("name", ["tensorboard", "pycryptodome", "lml", "jsons", "kr8s"])
 def test_what_is_near_a_name_without_imitating_it_is_at_most_low(name):
     verdict = judge_unknown(name, name_index())
     assert verdict is None or verdict.severity is Severity.LOW

@@ -16,6 +16,7 @@ from agents.checks.packages.requirements import (
 )
 from agents.checks.packages.requirements_text import decode_requirements
 from tests.agents.checks.packages.pip_oracle import read_cases
+from tests.each import each
 
 H = "a" * 64
 CASES = [
@@ -55,7 +56,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("text", "name", "version", "pinned"), CASES)
+@each(("text", "name", "version", "pinned"), CASES)
 def test_requirement_lines(text, name, version, pinned):
     (line,) = read_requirements(decode_requirements(text.encode())).lines
     assert line.error is None
@@ -91,7 +92,7 @@ def _plain(requirements):
     ]
 
 
-@pytest.mark.parametrize("case", read_cases(), ids=lambda case: repr(case["files"])[20:90])
+@each("case", read_cases())
 def test_texts_are_read_as_pip_reads_them(case):
     texts = {
         path: decode_requirements(text.encode("latin-1")) for path, text in case["files"].items()
@@ -169,7 +170,7 @@ def test_a_weak_hash_is_refused_and_still_reported():
     assert (line.name, line.hashes) == ("numpy", ("md5:0123456789abcdef0123456789abcdef",))
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "option", "value"),
     [
         ("--index-url https://index.example/simple", "index-url", "https://index.example/simple"),
@@ -193,7 +194,7 @@ def test_several_options_on_a_line_are_each_read():
     assert [line.option for line in parsed.lines] == ["index-url", "extra-index-url"]
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         "two words",

@@ -15,6 +15,7 @@ from agents.checks.pipelines.configuration import UnreadableConfigError
 from agents.checks.pipelines.secrets import find_secret, masked
 from agents.domain.knowledge import MemoryKnowledge
 from schemas.errors import TidewatchError
+from tests.each import each
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 
@@ -54,7 +55,7 @@ def test_a_configuration_does_not_differ_from_itself(config):
 AWS = "AKIA" + "Z7QK4XW2M9RT6BVN"
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "value", "found"),
     [
         ("x", AWS, True),
@@ -97,7 +98,7 @@ anchors:
 """
 
 
-@pytest.mark.parametrize(
+@each(
     "raw",
     [
         HOSTILE_YAML.encode(),
@@ -110,7 +111,6 @@ anchors:
         b"? {a: 1}\n: 2\n",
         b"<<: 7\n",
     ],
-    ids=["laughs", "itself", "deep", "broken", "binary", "python tag", "large", "key", "merge"],
 )
 def test_a_hostile_file_is_refused_with_a_clear_error(raw):
     with pytest.raises(TidewatchError) as caught:

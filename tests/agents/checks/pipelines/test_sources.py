@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
-
 from schemas.severity import Severity, Status
 from tests.agents.checks.pipelines.runs import COMMIT, ids, run, status
 from tests.agents.examples import TENANT
+from tests.each import each
 
 
 def test_sources_of_config_and_event_are_one_per_url_and_a_denial_wins():
@@ -41,7 +40,7 @@ def test_a_source_the_policy_trusts_but_nobody_verified_is_low():
     assert [d.severity for d in outcome.detections] == [Severity.LOW]
 
 
-@pytest.mark.parametrize(
+@each(
     ("host", "url", "inside"),
     [
         ("data.acme.example", "https://data.acme.example/x", True),
@@ -65,7 +64,7 @@ def test_policy_hosts_are_matched_strictly(host, url, inside):
     assert ("TW-PIPE-OUTSIDE-POLICY" in ids(outcome)) is not inside
 
 
-@pytest.mark.parametrize(
+@each(
     ("fact", "data"),
     [
         ({"key": "domain:evil.example"}, {"data_sources": [{"url": "https://cdn.evil.example/x"}]}),
@@ -103,7 +102,7 @@ def test_a_fact_of_another_revision_or_a_withdrawn_one_condemns_nothing():
         assert status(run(data, intel=[fact]), "intel") is Status.PASS
 
 
-@pytest.mark.parametrize(
+@each(
     ("entry", "hit"),
     [
         ("bad-org/model", True),
@@ -127,7 +126,7 @@ def test_a_line_of_a_blocklist_names_a_model_in_each_of_its_forms(entry, hit):
     assert (status(outcome, "blocked_sources") is Status.FAIL) is hit
 
 
-@pytest.mark.parametrize(
+@each(
     ("url", "stage", "version"),
     [
         ("https://d.example/reviews/v7.parquet", None, "v7"),

@@ -5,23 +5,23 @@ from __future__ import annotations
 import string
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.checks.provenance.typosquats import find_look_alike, popular_identifiers
+from tests.each import each
 
 HERE = Path(__file__).parent
 LOOK_ALIKES = (HERE / "look_alikes.txt").read_text("utf-8").split()
 DERIVATIVES = (HERE / "derivatives.txt").read_text("utf-8").split()
 
 
-@pytest.mark.parametrize("name", LOOK_ALIKES)
+@each("name", LOOK_ALIKES)
 def test_a_look_alike_is_found(name):
     assert find_look_alike(name) is not None
 
 
-@pytest.mark.parametrize("name", DERIVATIVES)
+@each("name", DERIVATIVES)
 def test_a_derivative_or_quantisation_is_left_alone(name):
     assert find_look_alike(name) is None
 

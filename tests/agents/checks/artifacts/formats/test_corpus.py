@@ -9,6 +9,7 @@ from schemas.severity import Severity
 from tests.corpus import model_formats, repositories, source_code, structures
 from tests.corpus.reading import descend, read_sample, severity
 from tests.corpus.wire import field, message, onnx_node, safetensors, tensor, varint
+from tests.each import each
 
 SOURCES = (model_formats, repositories, source_code, structures)
 
@@ -21,7 +22,7 @@ def _samples(kind):
     ]
 
 
-@pytest.mark.parametrize(("name", "raw"), _samples("hostile"))
+@each(("name", "raw"), lambda: _samples("hostile"))
 def test_hostile_file_is_malicious(name, raw):
     scans = read_sample(name, raw)
     pickled = any("pickle" in scan.formats for scan in scans)
@@ -29,7 +30,7 @@ def test_hostile_file_is_malicious(name, raw):
     assert worst is Severity.CRITICAL or pickled  # a pickle within is judged by its own analyser
 
 
-@pytest.mark.parametrize(("name", "raw"), _samples("harmless"))
+@each(("name", "raw"), lambda: _samples("harmless"))
 def test_harmless_file_is_clean(name, raw):
     for scan in read_sample(name, raw):
         assert severity(scan).rank <= Severity.LOW.rank, scan.detections
@@ -37,7 +38,7 @@ def test_harmless_file_is_clean(name, raw):
         assert not scan.incomplete
 
 
-@pytest.mark.parametrize(("name", "raw"), _samples("damaged"))
+@each(("name", "raw"), lambda: _samples("damaged"))
 def test_damaged_file_is_never_clean(name, raw):
     for scan in read_sample(name, raw):
         assert scan.corrupt or scan.incomplete
@@ -50,9 +51,9 @@ def test_pickle_within_metadata_is_handed_on():
     assert "pickle" in scan.formats
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "raw"),
-    [
+    lambda: [
         pytest.param(name, raw, id=name)
         for name, raw in model_formats.harmless()
         if isinstance(raw, bytes) and not name.endswith((".txt", ".model"))

