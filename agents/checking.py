@@ -22,7 +22,7 @@ from agents.triage.routing import (
     source_message,
     withheld_messages,
 )
-from schemas.assessments import Assessment, Check
+from schemas.assessments import Assessment, AssessmentStage, Check
 from schemas.basis import Position
 from schemas.canonical import stable_id
 from schemas.dead_letters import CHECK_FAILED
@@ -255,7 +255,7 @@ def checking_agent(
                 if forget is not None:
                     forget()  # sightings that it noted are not sent
                 publish.refuse(record, CHECK_FAILED, f"{type(error).__name__} in the checks")
-                publish(failed_message(delivery.value, "event"))
+                publish(failed_message(delivery.value, AssessmentStage.EVENT))
                 continue
             for message in messages:
                 publish(message)
@@ -267,7 +267,7 @@ def assessment_of(
     event: Event[Any],
     checks: tuple[Check, ...],
     findings: Sequence[Finding],
-    stage: str,
+    stage: AssessmentStage,
     *,
     final: bool,
     contents: tuple[str, ...] = (),
@@ -300,7 +300,7 @@ def assessment_of(
     )
 
 
-def failed_message(event: Event[Any], stage: str) -> Message:
+def failed_message(event: Event[Any], stage: AssessmentStage) -> Message:
     """Return the assessment of an event whose checks failed: never clean, and nothing follows.
 
     Whoever waits for it would wait in vain otherwise; the event itself is a dead letter.
@@ -419,7 +419,7 @@ def outcome_messages(
     context: Context,
     deduplicator: SightingDeduplicator,
     *,
-    stage: str = "event",
+    stage: AssessmentStage = AssessmentStage.EVENT,
     final: bool = True,
     news: Iterable[Message] | None = None,
 ) -> Iterator[Message]:
@@ -450,7 +450,7 @@ def outcome_messages(
     for finding in _bind(event, outcome.withheld, context):
         yield from withheld_messages(finding)
     if event.baseline:
-        if stage == "event":
+        if stage is AssessmentStage.EVENT:
             yield from _baseline_notice(event, deduplicator)
         # its source is heard once, and not missed then
         yield assessment_message(assessment, event.time)

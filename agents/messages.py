@@ -17,7 +17,7 @@ import msgspec
 from agents.measures import AlertMeasure, CommandMeasure, ScanMeasure
 from agents.ports import Message, Record
 from agents.triage.routing import source_notice
-from schemas.assessments import Assessment
+from schemas.assessments import Assessment, AssessmentStage
 from schemas.canonical import ID_HEX_DIGITS, length_prefixed, stable_id
 from schemas.channels import Channel
 from schemas.cloudevents import (
@@ -98,13 +98,13 @@ def assessment_message(assessment: Assessment, time: datetime, source: str = CHE
         ),
         tenant=assessment.tenant,
         measure=ScanMeasure(outcome=assessment.overall_status, seconds=0.0)
-        if assessment.stage == "scan"
+        if assessment.stage is AssessmentStage.SCAN
         else None,
     )
 
 
 _ASSESSMENT_ID: Final = "asm"
-_STAGE: Final = length_prefixed("event")
+_STAGE: Final = length_prefixed(AssessmentStage.EVENT)
 _EVENT_ID: Final = length_prefixed("evt")
 *_OF_ASSESSMENTS, _OF_JSON = constant_headers(CHECKS, ASSESSMENT_TYPE, JSON)
 
@@ -177,7 +177,7 @@ def passing_message(event: Event[Any], status: Status, checks: bytes) -> Message
             common.subject_header,
             ("ce_causationid", named),
             _OF_JSON,
-            *_routing(status=status, stage="event", final="true"),
+            *_routing(status=status, stage=AssessmentStage.EVENT, final="true"),
         ),
         tenant=event.tenantid,
     )

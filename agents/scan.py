@@ -21,7 +21,7 @@ from agents.logs import Logger
 from agents.measures import ScanMeasure
 from agents.ports import Batch, Delivery, Message, Publish
 from agents.registry_push import push_context, scan_message
-from schemas.assessments import Check
+from schemas.assessments import AssessmentStage, Check
 from schemas.channels import Channel
 from schemas.dead_letters import CHECK_FAILED
 from schemas.policy import Policy
@@ -102,7 +102,7 @@ def scan_agent(
                 said,
                 context,
                 deduplicator,
-                stage="scan",
+                stage=AssessmentStage.SCAN,
                 final=final,
             )
         ]
@@ -122,7 +122,7 @@ def scan_agent(
         ):
             if messages is None:
                 publish.refuse(delivery.record, CHECK_FAILED, "the scan failed unexpectedly")
-                publish(failed_message(delivery.value.event, "scan"))
+                publish(failed_message(delivery.value.event, AssessmentStage.SCAN))
                 continue
             publish.caused_by(delivery.record.entered_ms)
             for message in messages:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any
 
 import msgspec
@@ -24,6 +25,14 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why, in words."""
 
 
+class AssessmentStage(StrEnum):
+    """The work whose results an assessment has."""
+
+    EVENT = "event"
+    SCAN = "scan"
+    BASELINE = "baseline"
+
+
 class Assessment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """All checks of one event, the worst status overall."""
 
@@ -39,7 +48,7 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The worst of `checks`. A gate lets pass on PASS alone, or on PASS and WARN."""
     checks: tuple[Check, ...]
     """Each check once; the names of checks of files end with their paths."""
-    stage: str = "event"
+    stage: AssessmentStage = AssessmentStage.EVENT
     """event, scan (after slow work), baseline (what the ledger adds)."""
     source: str = ""
     """The source of the event."""

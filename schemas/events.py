@@ -104,12 +104,34 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
     """SHA-256 by path, as the tenant knows them."""
 
 
+class PushAction(StrEnum):
+    """What happened in a registry; an event may name another, which counts as seen."""
+
+    PUSH = "push"
+    PULL = "pull"
+    DELETE = "delete"
+    MOVE = "move"
+    TAG = "tag"
+    PROMOTE = "promote"
+
+
+class ArtifactKind(StrEnum):
+    """The kind of an artifact; an event may name another, which counts as a model."""
+
+    MODEL = "model"
+    DATASET = "dataset"
+    ADAPTER = "adapter"
+    TOKENIZER = "tokenizer"
+    IMAGE = "image"
+    PACKAGE = "package"
+
+
 class RegistryPush(msgspec.Struct, frozen=True, kw_only=True):
     """Something happened to a model, dataset, adapter or tokenizer in a registry."""
 
-    action: Name = "push"
+    action: Name = PushAction.PUSH
     """push, pull, delete, move, tag, promote."""
-    kind: Name = "model"
+    kind: Name = ArtifactKind.MODEL
     """model, dataset, adapter, tokenizer, image, package."""
     ecosystem: Name | None = None
     """Of a package: pypi, npm, …, as package URLs name it."""
@@ -294,6 +316,15 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     """What it gave before."""
     passed: bool | None = None
     """Whether it passed."""
+
+
+class RunStage(StrEnum):
+    """The stages that say how far a run goes with its inputs; an event may name any other."""
+
+    CRAWL = "crawl"
+    ANNOTATION = "annotation"
+    DEPLOYMENT = "deployment"
+    SERVING = "serving"
 
 
 class RunState(StrEnum):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Any
 
 import msgspec
@@ -11,6 +12,23 @@ from schemas.basis import Basis
 from schemas.severity import Category, Disposition, ExposureLevel, IndicatorStatus, Severity, Tlp
 
 Confidence = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+
+
+class IndicatorType(StrEnum):
+    """The types of what is matched; an indicator may also have the prefix of its component key."""
+
+    FILE_DIGEST = "file-digest"
+    PACKAGE_VERSION = "package-version"
+    MODEL_REVISION = "model-revision"
+    DATASET = "dataset"
+    DOMAIN = "domain"
+    URL = "url"
+    IPV4 = "ipv4-addr"
+    IPV6 = "ipv6-addr"
+    WALLET = "wallet"
+    PUBLISHER = "publisher"
+    CONFIG = "config"
+    COMPONENT = "component"
 
 
 class Indicator(msgspec.Struct, frozen=True, kw_only=True):

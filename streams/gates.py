@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from schemas.assessments import Assessment
+from schemas.assessments import Assessment, AssessmentStage
 from schemas.channels import Channel
 from schemas.errors import TidewatchError
 from schemas.severity import Severity, Status
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from streams.settings import Settings
 
 POLL_MS: Final = 200
-STAGES: Final = ("event", "scan")
+STAGES: Final = (AssessmentStage.EVENT, AssessmentStage.SCAN)
 """What a gate rests on; the stage baseline goes on for as long as the ledger learns."""
 FINDINGS: Final = 1
 NOT_DONE: Final = 2

@@ -11,7 +11,7 @@ from agents.domain.rules import Rule, rule_named
 from schemas.assessments import Check
 from schemas.basis import Basis
 from schemas.events import Event
-from schemas.findings import Confidence, Finding, Indicator
+from schemas.findings import Confidence, Finding, Indicator, IndicatorType
 from schemas.integers import within_64_bits
 from schemas.observations import Sighting
 from schemas.severity import ExposureLevel, Severity
@@ -89,7 +89,9 @@ def to_finding(
     """
     rule = rule_of(detection)
     about = detection.component or component
-    indicator = detection.indicator or Indicator(key=about, type="component", value=about)
+    indicator = detection.indicator or Indicator(
+        key=about, type=IndicatorType.COMPONENT, value=about
+    )
     return make_finding(
         rule,
         locator=(

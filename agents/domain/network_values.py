@@ -6,11 +6,12 @@ import hashlib
 import ipaddress
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 
 from agents.domain.hosts import KNOWN_HOSTS, below, is_local, read_address
+from schemas.findings import IndicatorType
 
 CARRIERS: Final = ("arguments", "code", "line", "string", "text")
 """Values of a finding's evidence that hold text of the payload itself."""
@@ -48,13 +49,11 @@ _BECH32_SUMS: Final = frozenset({1, 0x2BC830A3})
 """The checksum constants of bech32 (BIP 173) and bech32m (BIP 350)."""
 _TRAILING: Final = ".,;:!?)}>"
 
-Kind = Literal["url", "domain", "ipv4-addr", "ipv6-addr", "wallet"]
-
 
 class NetworkValue(msgspec.Struct, frozen=True, kw_only=True, order=True):
     """A network peer or wallet in a payload."""
 
-    kind: Kind
+    kind: IndicatorType
     value: str
     well_known: bool = False
     """A host with many legitimate users: what is found there does not condemn it."""
@@ -100,7 +99,7 @@ def _in_text(text: str) -> Iterator[NetworkValue]:
         host = read_address(url).host
         named = list(_of_host(host))
         if named:
-            yield NetworkValue(kind="url", value=_without_user(url))
+            yield NetworkValue(kind=IndicatorType.URL, value=_without_user(url))
             yield from named
     for pattern in _BARE:
         for match in pattern.finditer(text):
@@ -125,21 +124,21 @@ def _of_host(host: str) -> Iterator[NetworkValue]:
     except ValueError:
         if "." in host and not host.rpartition(".")[2].isdigit():
             known = any(below(host, name) for name in KNOWN_HOSTS)
-            yield NetworkValue(kind="domain", value=host, well_known=known)
+            yield NetworkValue(kind=IndicatorType.DOMAIN, value=host, well_known=known)
         return
     if address.is_unspecified or address.is_multicast or address.is_link_local:
         return
-    kind: Kind = "ipv4-addr" if address.version == 4 else "ipv6-addr"  # noqa: PLR2004 -- the protocol
+    kind = IndicatorType.IPV4 if address.version == 4 else IndicatorType.IPV6  # noqa: PLR2004 -- the protocol
     yield NetworkValue(kind=kind, value=str(address))
 
 
 def _wallets(text: str) -> Iterator[NetworkValue]:
     for match in _BITCOIN.finditer(text):
         if _is_bech32(match.group()) or _is_base58(match.group()):
-            yield NetworkValue(kind="wallet", value=match.group())
+            yield NetworkValue(kind=IndicatorType.WALLET, value=match.group())
     for pattern in (_ETHEREUM, _MONERO):
         for match in pattern.finditer(text):
-            yield NetworkValue(kind="wallet", value=match.group())
+            yield NetworkValue(kind=IndicatorType.WALLET, value=match.group())
 
 
 def _is_bech32(text: str) -> bool:

@@ -12,7 +12,7 @@ from schemas.atlas import FRAMEWORK, attacks
 from schemas.cloudevents import format_time
 from schemas.components import is_sha256, split_key, split_version
 from schemas.documents.ocsf import finding_digest, last_occurrence, lead_finding
-from schemas.findings import SupplyChainIoC
+from schemas.findings import IndicatorType, SupplyChainIoC
 from schemas.incidents.views import AlertView, FindingView
 from schemas.purl import component_purl
 from schemas.severity import BAND_WIDTH, Category, Disposition, IndicatorStatus
@@ -145,11 +145,11 @@ def _match(ioc: SupplyChainIoC) -> tuple[dict[str, Any], dict[str, Any]]:
         return {"type": "file", "file": {"hash": {"sha256": value}}}, {"hash": [value]}
     if ioc.indicator.key.startswith("domain:"):
         return {"type": "domain-name", "url": {"domain": value}}, {"hosts": [value]}
-    if ioc.indicator.type == "url":
+    if ioc.indicator.type == IndicatorType.URL:
         return {"type": "url", "url": {"original": value}}, {}
-    if ioc.indicator.type in {"ipv4-addr", "ipv6-addr"}:
+    if ioc.indicator.type in {IndicatorType.IPV4, IndicatorType.IPV6}:
         return {"type": ioc.indicator.type, "ip": value}, {"ip": [value]}
-    return {"type": "artifact" if ioc.indicator.type == "wallet" else "software"}, {}
+    return {"type": "artifact" if ioc.indicator.type == IndicatorType.WALLET else "software"}, {}
 
 
 def is_matchable(ioc: SupplyChainIoC) -> bool:

@@ -14,7 +14,7 @@ from schemas.canonical import stable_hash
 from schemas.cloudevents import format_time
 from schemas.components import is_sha256, split_key, split_version
 from schemas.errors import TidewatchError
-from schemas.findings import SupplyChainIoC
+from schemas.findings import IndicatorType, SupplyChainIoC
 from schemas.severity import Category, Disposition, IndicatorStatus, Severity, Tlp
 from schemas.taxonomy import taxonomy
 from schemas.version import PRODUCT
@@ -34,14 +34,16 @@ TLP_MARKINGS: Final = {
 _IDENTITY_CREATED: Final = "2026-01-01T00:00:00.000Z"
 _REVOKED_LATER: Final = timedelta(milliseconds=1)
 _REVISED_LATER: Final = timedelta(milliseconds=1)
-_OBSERVABLES: Final = {
-    "file-digest": "file:hashes.'SHA-256'",
-    "domain": "domain-name:value",
-    "url": "url:value",
-    "ipv4-addr": "ipv4-addr:value",
-    "ipv6-addr": "ipv6-addr:value",
+_OBSERVABLES: Final[dict[str, str]] = {
+    IndicatorType.FILE_DIGEST: "file:hashes.'SHA-256'",
+    IndicatorType.DOMAIN: "domain-name:value",
+    IndicatorType.URL: "url:value",
+    IndicatorType.IPV4: "ipv4-addr:value",
+    IndicatorType.IPV6: "ipv6-addr:value",
 }
-_SOFTWARE: Final = frozenset({"package-version", "model-revision", "dataset"})
+_SOFTWARE: Final = frozenset(
+    {IndicatorType.PACKAGE_VERSION, IndicatorType.MODEL_REVISION, IndicatorType.DATASET}
+)
 """Types of indicator whose value is a name, with its version or without."""
 _CHAIN: Final = "mitre-atlas"
 

@@ -161,6 +161,10 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
     """Checks that the policy requires, that ran on this version and did not pass."""
 
 
+CAMPAIGN: Final = "campaign"
+"""In place of the key that two incidents share: the other's id is the campaign's."""
+
+
 class Related(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="related"):
     """Another incident is about the same component, digest or publisher."""
 

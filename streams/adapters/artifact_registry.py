@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import orjson
 
-from schemas.events import Event, RegistryPush
+from schemas.events import ArtifactKind, Event, PushAction, RegistryPush
 from streams.adapters.container_images import manifest_file, read_reference
 from streams.adapters.payload import (
     Payload,
@@ -22,7 +22,7 @@ from streams.adapters.payload import (
     text,
 )
 
-_ACTIONS: Final = {"INSERT": "push", "DELETE": "delete"}
+_ACTIONS: Final = {"INSERT": PushAction.PUSH, "DELETE": PushAction.DELETE}
 
 
 @adapter
@@ -50,7 +50,7 @@ def adapt(payload: Payload) -> list[Event[Any]]:
     tag = read_reference(tagged).tag if tagged else None
     push = RegistryPush(
         action=action,
-        kind="image",
+        kind=ArtifactKind.IMAGE,
         registry=payload.registry(reference.host or "artifact-registry"),
         repository=reference.repository,
         revision=reference.digest,

@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import Any, Final
 
 from schemas import dead_letters as reasons
-from schemas.events import ComponentRef, Event, PipelineRun, RegistryPush, RunState
+from schemas.events import (
+    ArtifactKind,
+    ComponentRef,
+    Event,
+    PipelineRun,
+    PushAction,
+    RegistryPush,
+    RunStage,
+    RunState,
+)
 from streams.adapters.event_grid import Delivery, read_delivery, resource_name
 from streams.adapters.payload import (
     MAX_ITEMS,
@@ -82,8 +91,8 @@ def _registered(payload: Payload, delivery: Delivery, workspace: str | None) -> 
     if name is None:
         raise refuse("no data.ModelName", reasons.MISSING_IDENTITY)
     push = RegistryPush(
-        action="push",
-        kind="model",
+        action=PushAction.PUSH,
+        kind=ArtifactKind.MODEL,
         registry=payload.registry("azure-ml"),
         repository=_path(workspace, name),
         revision=version,
@@ -116,7 +125,7 @@ def _deployed(payload: Payload, delivery: Delivery, workspace: str | None) -> Ev
     run = PipelineRun(
         pipeline=_path(workspace, service),
         run_id=delivery.id,
-        stage="deployment",
+        stage=RunStage.DEPLOYMENT,
         inputs=tuple(inputs),
         outputs=(ComponentRef(component=f"deployment:{_path(workspace, service)}"),),
     )

@@ -7,10 +7,12 @@ from typing import Any, Final
 
 from schemas import dead_letters as reasons
 from schemas.events import (
+    ArtifactKind,
     Event,
     File,
     PipelineRun,
     Publisher,
+    PushAction,
     RegistryPush,
     RunState,
     SignatureRef,
@@ -34,11 +36,11 @@ _TYPE: Final = re.compile(
     r"dev\.cdevents\.(?P<subject>[a-z]+)\.(?P<predicate>[a-z]+)\.\d+\.\d+\.\d+"
 )
 _ACTIONS: Final = {
-    "published": "push",
-    "packaged": "push",
-    "signed": "tag",
-    "downloaded": "pull",
-    "deleted": "delete",
+    "published": PushAction.PUSH,
+    "packaged": PushAction.PUSH,
+    "signed": PushAction.TAG,
+    "downloaded": PushAction.PULL,
+    "deleted": PushAction.DELETE,
 }
 _RUNS: Final = {
     "queued": RunState.STARTED,
@@ -102,7 +104,7 @@ def _push(
     signature = text(content, "signature")
     digests: dict[str, str] = {}
     if purl is None:
-        kind, registry, repository, revision = "model", host_of(source), subject, None
+        kind, registry, repository, revision = ArtifactKind.MODEL, host_of(source), subject, None
     else:
         kind, registry, repository = _identity(purl)
         revision = purl.version
@@ -110,7 +112,7 @@ def _push(
     return RegistryPush(
         action=action,
         kind=kind,
-        ecosystem=purl.type if purl and kind == "package" else None,
+        ecosystem=purl.type if purl and kind == ArtifactKind.PACKAGE else None,
         registry=payload.registry(registry),
         repository=repository,
         revision=revision,
@@ -122,16 +124,20 @@ def _push(
     )
 
 
-def _identity(purl: Purl) -> tuple[str, str, str]:
+def _identity(purl: Purl) -> tuple[ArtifactKind, str, str]:
     if purl.type in _MODEL_TYPES:
         host = host_of(purl.qualifiers.get("repository_url"))
-        return "model", host or _MODEL_TYPES[purl.type], purl.name
+        return ArtifactKind.MODEL, host or _MODEL_TYPES[purl.type], purl.name
     if purl.type in _IMAGE_TYPES:
         url = purl.qualifiers.get("repository_url")
         host = host_of(url)
         if url and "/" in url:
             # The repository_url of an OCI purl is the full path of the repository, with its name.
             path = url.partition("://")[2] or url
-            return "image", host or purl.type, path.partition("/")[2].strip("/") or purl.name
-        return "image", host or purl.type, purl.name
-    return "package", purl.type, purl.name
+            return (
+                ArtifactKind.IMAGE,
+                host or purl.type,
+                path.partition("/")[2].strip("/") or purl.name,
+            )
+        return ArtifactKind.IMAGE, host or purl.type, purl.name
+    return ArtifactKind.PACKAGE, purl.type, purl.name

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from schemas.events import Event, File, Publisher, RegistryPush
+from schemas.events import ArtifactKind, Event, File, Publisher, PushAction, RegistryPush
 from streams.adapters.payload import (
     Payload,
     at,
@@ -20,13 +20,20 @@ from streams.adapters.payload import (
 
 _MODEL_MEDIA: Final = ("model", "vnd.docker.ai", "vnd.ollama", "vnd.cncf.ai", "mlflow")
 _MANIFEST: Final = ("manifest", "image.index")
-_ACTIONS: Final = {"push": "push", "pull": "pull", "delete": "delete", "mount": "push"}
+_ACTIONS: Final = {
+    "push": PushAction.PUSH,
+    "pull": PushAction.PULL,
+    "delete": PushAction.DELETE,
+    "mount": PushAction.PUSH,
+}
 
 
-def kind_of_media(media_type: str | None) -> str:
+def kind_of_media(media_type: str | None) -> ArtifactKind:
     """Return `model` for the media type of a packaged model, else `image`."""
     lowered = (media_type or "").lower()
-    return "model" if any(mark in lowered for mark in _MODEL_MEDIA) else "image"
+    return (
+        ArtifactKind.MODEL if any(mark in lowered for mark in _MODEL_MEDIA) else ArtifactKind.IMAGE
+    )
 
 
 def is_manifest(media_type: str | None) -> bool:
@@ -99,7 +106,7 @@ def notification_event(
     media = text(target, "mediaType")
     if action is None or not isinstance(target, dict):
         return None
-    if not is_manifest(media) and not (action == "delete" and media is None):
+    if not is_manifest(media) and not (action == PushAction.DELETE and media is None):
         return None
     digest = text(target, "digest")
     place = host_of(text(target, "url")) or host_of(text(entry, "request", "host")) or host
@@ -113,7 +120,9 @@ def notification_event(
         tag=text(target, "tag"),
         moved_from=text(target, "fromRepository"),
         # Who pulls is not who published.
-        publisher=Publisher(account=text(entry, "actor", "name") if action != "pull" else None),
+        publisher=Publisher(
+            account=text(entry, "actor", "name") if action != PushAction.PULL else None
+        ),
         files=manifest_file(digest, target.get("size")),
     )
     stamp = text(entry, "timestamp")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from schemas.events import Event, Publisher, RegistryPush
+from schemas.events import Event, Publisher, PushAction, RegistryPush
 from streams.adapters.container_images import kind_of_media
 from streams.adapters.payload import (
     Payload,
@@ -37,7 +37,7 @@ def adapt(payload: Payload) -> list[Event[Any]]:
     when = moment(pushed.get("pushed_at"))
     tag, account = text(pushed, "tag"), text(pushed, "pusher")
     push = RegistryPush(
-        action="push",
+        action=PushAction.PUSH,
         kind=kind_of_media(text(pushed, "media_type")),
         registry=payload.registry(REGISTRY),
         repository=repository,

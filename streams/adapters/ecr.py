@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from schemas import dead_letters as reasons
-from schemas.events import Event, RegistryPush
+from schemas.events import Event, PushAction, RegistryPush
 from streams.adapters.container_images import kind_of_media, manifest_file
 from streams.adapters.payload import (
     Payload,
@@ -53,7 +53,7 @@ def adapt(payload: Payload) -> list[Event[Any]]:
     digest, tag = text(detail, "image-digest"), text(detail, "image-tag")
     media = text(detail, "artifact-media-type") or text(detail, "manifest-media-type")
     push = RegistryPush(
-        action="push" if done in _ARRIVES else "delete",
+        action=PushAction.PUSH if done in _ARRIVES else PushAction.DELETE,
         kind=kind_of_media(media),
         registry=payload.registry(_host(account, region) or "ecr"),
         repository=repository,

@@ -14,6 +14,8 @@ from packaging.utils import (
     parse_wheel_filename,
 )
 
+from schemas.events import ArtifactKind
+
 _PACKAGES: Final = {
     ".whl": "pypi",
     ".egg": "pypi",
@@ -76,10 +78,10 @@ def wheel_version(path: str) -> str | None:
         return None
 
 
-def kind_of_files(paths: Collection[str]) -> str:
+def kind_of_files(paths: Collection[str]) -> ArtifactKind:
     """Return package, dataset or model: the first two only if every file is of that kind."""
     if paths and all(ecosystem_of(path) for path in paths):
-        return "package"
+        return ArtifactKind.PACKAGE
     if paths and all(path.lower().endswith(_DATA) for path in paths):
-        return "dataset"
-    return "model"
+        return ArtifactKind.DATASET
+    return ArtifactKind.MODEL

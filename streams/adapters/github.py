@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import Any, Final
 
 from schemas import dead_letters as reasons
-from schemas.events import Event, File, PipelineRun, Publisher, RegistryPush, RunState
+from schemas.events import (
+    ArtifactKind,
+    Event,
+    File,
+    PipelineRun,
+    Publisher,
+    PushAction,
+    RegistryPush,
+    RunState,
+)
 from streams.adapters.container_images import manifest_file
 from streams.adapters.payload import (
     Payload,
@@ -84,8 +93,8 @@ def adapt_package(payload: Payload) -> list[Event[Any]]:
     sender = at(body, "sender")
     login = text(sender, "login")
     push = RegistryPush(
-        action="push",
-        kind="image" if image else "package",
+        action=PushAction.PUSH,
+        kind=ArtifactKind.IMAGE if image else ArtifactKind.PACKAGE,
         ecosystem=None if image else _ecosystem(package),
         registry=payload.registry("ghcr.io" if image else "github"),
         repository=repository,

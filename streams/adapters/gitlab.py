@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import Any, Final
 
 from schemas import dead_letters as reasons
-from schemas.events import ComponentRef, Event, File, PipelineRun, Publisher, RegistryPush, RunState
+from schemas.events import (
+    ArtifactKind,
+    ComponentRef,
+    Event,
+    File,
+    PipelineRun,
+    Publisher,
+    PushAction,
+    RegistryPush,
+    RunStage,
+    RunState,
+)
 from streams.adapters.file_kinds import kind_of_files
 from streams.adapters.payload import (
     Payload,
@@ -116,7 +127,7 @@ def _deployment(payload: Payload) -> Event[Any]:
     data = PipelineRun(
         pipeline=f"{path}/{environment}",
         run_id=run_id,
-        stage="deployment",
+        stage=RunStage.DEPLOYMENT,
         state=_STATES.get(status, RunState.RUNNING),
         outputs=(ComponentRef(component=f"deployment:{path}/{environment}"),),
     )
@@ -140,7 +151,9 @@ def _package(payload: Payload) -> Event[Any]:
     files = tuple(_file(entry) for entry in items(body, "package_files"))
     listed = tuple(file for file in files if file is not None)
     # A generic package holds anything: its files say what.
-    by_files = kind_of_files([file.path for file in listed]) if kind == "generic" else "package"
+    by_files = (
+        kind_of_files([file.path for file in listed]) if kind == "generic" else ArtifactKind.PACKAGE
+    )
     when = max(
         (found for entry in items(body, "package_files")
          if (found := moment(at(entry, "created_at"))) is not None),
@@ -148,8 +161,8 @@ def _package(payload: Payload) -> Event[Any]:
     )  # fmt: skip
     host = host_of(text(body, "pipeline", "web_url"))
     push = RegistryPush(
-        action="push",
-        kind="model" if kind == _MODELS else by_files,
+        action=PushAction.PUSH,
+        kind=ArtifactKind.MODEL if kind == _MODELS else by_files,
         ecosystem=None if kind in {_MODELS, "generic"} else kind,
         registry=payload.registry(host or "gitlab"),
         repository=f"{project}/{name}" if project else name,

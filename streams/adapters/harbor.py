@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from schemas.events import Event, Publisher, RegistryPush
+from schemas.events import ArtifactKind, Event, Publisher, PushAction, RegistryPush
 from streams.adapters.container_images import manifest_file
 from streams.adapters.payload import (
     Payload,
@@ -21,12 +21,12 @@ from streams.adapters.payload import (
 )
 
 _ACTIONS: Final = {
-    "PUSH_ARTIFACT": "push",
-    "PULL_ARTIFACT": "pull",
-    "DELETE_ARTIFACT": "delete",
-    "harbor.artifact.pushed": "push",
-    "harbor.artifact.pulled": "pull",
-    "harbor.artifact.deleted": "delete",
+    "PUSH_ARTIFACT": PushAction.PUSH,
+    "PULL_ARTIFACT": PushAction.PULL,
+    "DELETE_ARTIFACT": PushAction.DELETE,
+    "harbor.artifact.pushed": PushAction.PUSH,
+    "harbor.artifact.pulled": PushAction.PULL,
+    "harbor.artifact.deleted": PushAction.DELETE,
 }
 _SCANNER: Final = re.compile(r"^robot\$.*(?:trivy|clair|scanner)", re.IGNORECASE)
 """Harbor's own scanners; their pulls are not use of an artifact."""
@@ -51,7 +51,7 @@ def adapt(payload: Payload) -> list[Event[Any]]:
     cloud = kind.startswith("harbor.")
     data = at(body, "data" if cloud else "event_data")
     operator = text(body, "operator")
-    if action == "pull" and operator and _SCANNER.match(operator):
+    if action == PushAction.PULL and operator and _SCANNER.match(operator):
         return []
     when = moment(at(body, "time" if cloud else "occur_at"))
     repository = text(data, "repository", "repo_full_name")
@@ -62,7 +62,7 @@ def adapt(payload: Payload) -> list[Event[Any]]:
         host = host_of(text(resource, "resource_url"))
         push = RegistryPush(
             action=action,
-            kind="image",
+            kind=ArtifactKind.IMAGE,
             registry=payload.registry(host or "harbor"),
             repository=repository,
             revision=digest,
@@ -70,9 +70,9 @@ def adapt(payload: Payload) -> list[Event[Any]]:
             publisher=Publisher(
                 name=text(data, "repository", "namespace"),
                 # Who pulls is not who published.
-                account=operator if action != "pull" else None,
+                account=operator if action != PushAction.PULL else None,
                 auth="token"
-                if action != "pull" and operator and operator.startswith("robot$")
+                if action != PushAction.PULL and operator and operator.startswith("robot$")
                 else "unknown",
             ),
             files=manifest_file(digest),

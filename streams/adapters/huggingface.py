@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from schemas.events import Event, Publisher, RegistryPush
+from schemas.events import Event, Publisher, PushAction, RegistryPush
 from streams.adapters.payload import (
     Payload,
     adapter,
@@ -25,7 +25,12 @@ REGISTRY: Final = "huggingface"
 _BUCKET: Final = "bucket"
 _KINDS: Final = {"model": "model", "dataset": "dataset", _BUCKET: "dataset"}
 _SCOPES: Final = frozenset({"repo", _BUCKET})
-_ACTIONS: Final = {"create": "push", "update": "push", "delete": "delete", "move": "move"}
+_ACTIONS: Final = {
+    "create": PushAction.PUSH,
+    "update": PushAction.PUSH,
+    "delete": PushAction.DELETE,
+    "move": PushAction.MOVE,
+}
 _TAGS: Final = "refs/tags/"
 _HEADS: Final = "refs/heads/"
 
@@ -73,7 +78,13 @@ def adapt(payload: Payload) -> list[Event[Any]]:
     pushes: list[tuple[str, RegistryPush]] = []
     for ref in refs:
         name, old, new = text(ref, "ref") or "", text(ref, "oldSha"), text(ref, "newSha")
-        moved = "delete" if new is None else "tag" if name.startswith(_TAGS) else "push"
+        moved = (
+            PushAction.DELETE
+            if new is None
+            else PushAction.TAG
+            if name.startswith(_TAGS)
+            else PushAction.PUSH
+        )
         push = msgspec.structs.replace(
             base,
             action=moved,
@@ -86,7 +97,7 @@ def adapt(payload: Payload) -> list[Event[Any]]:
         target = text(body, "movedTo", "name") if action == "move" else None
         push = msgspec.structs.replace(
             base,
-            action=_ACTIONS.get(action, "push"),
+            action=_ACTIONS.get(action, PushAction.PUSH),
             repository=f"{place}{target or repository}",
             revision=head,
             moved_from=f"{place}{repository}" if target else None,

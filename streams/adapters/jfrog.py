@@ -6,7 +6,7 @@ import posixpath
 from typing import Any, Final
 
 from schemas.canonical import canonical_json, stable_hash
-from schemas.events import Event, File, Publisher, RegistryPush
+from schemas.events import ArtifactKind, Event, File, Publisher, PushAction, RegistryPush
 from streams.adapters.file_kinds import ecosystem_of, kind_of_files, wheel_version
 from streams.adapters.payload import (
     Payload,
@@ -22,13 +22,17 @@ from streams.adapters.payload import (
 
 _ACTIONS: Final = {
     "artifact": {
-        "deployed": "push",
-        "deleted": "delete",
-        "moved": "move",
-        "copied": "push",
-        "cached": "pull",
+        "deployed": PushAction.PUSH,
+        "deleted": PushAction.DELETE,
+        "moved": PushAction.MOVE,
+        "copied": PushAction.PUSH,
+        "cached": PushAction.PULL,
     },
-    "docker": {"pushed": "push", "deleted": "delete", "promoted": "promote"},
+    "docker": {
+        "pushed": PushAction.PUSH,
+        "deleted": PushAction.DELETE,
+        "promoted": PushAction.PROMOTE,
+    },
 }
 
 
@@ -56,7 +60,7 @@ def adapt(payload: Payload) -> list[Event[Any]]:
     digests = sha256_digest(text(body, "data", "sha256"))
     size = body["data"].get("size")
     image = domain == "docker"
-    target = text(body, "data", "target_repo_path") if action == "move" else None
+    target = text(body, "data", "target_repo_path") if action == PushAction.MOVE else None
     source = text(body, "data", "source_repo_path")
     full = f"{repo}/{path}"
     if image:
@@ -70,7 +74,7 @@ def adapt(payload: Payload) -> list[Event[Any]]:
     who = (text(body, "source") or "").rpartition("/")[2] or None
     push = RegistryPush(
         action=action,
-        kind="image" if image else kind_of_files([full]),
+        kind=ArtifactKind.IMAGE if image else kind_of_files([full]),
         ecosystem=ecosystem,
         registry=payload.registry(origin or "jfrog"),
         repository=repository,
@@ -78,7 +82,7 @@ def adapt(payload: Payload) -> list[Event[Any]]:
         tag=tag,
         moved_from=posixpath.dirname(source or "") or None,
         # Whose request filled a cache is not who published.
-        publisher=Publisher(account=who if action != "pull" else None),
+        publisher=Publisher(account=who if action != PushAction.PULL else None),
         files=(
             File(
                 path=posixpath.basename(target or path) or path,

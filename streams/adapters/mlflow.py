@@ -13,7 +13,16 @@ from typing import Any, Final
 import orjson
 
 from schemas import dead_letters as reasons
-from schemas.events import ComponentRef, DataSource, Event, PipelineRun, RegistryPush, RunState
+from schemas.events import (
+    ArtifactKind,
+    ComponentRef,
+    DataSource,
+    Event,
+    PipelineRun,
+    PushAction,
+    RegistryPush,
+    RunState,
+)
 from streams.adapters.payload import (
     PRODUCTION,
     Payload,
@@ -119,14 +128,14 @@ def _webhook(payload: Payload) -> list[Event[Any]]:
     removed = action == "deleted"
     if entity == "model_version_alias":
         promoted = not removed and (alias or "").lower() in PRODUCTION
-        done = "promote" if promoted else "tag"
+        done = PushAction.PROMOTE if promoted else PushAction.TAG
     elif entity == "model_version_tag":
-        done = "tag"
+        done = PushAction.TAG
     else:
-        done = "delete" if removed else "push"
+        done = PushAction.DELETE if removed else PushAction.PUSH
     push = RegistryPush(
         action=done,
-        kind="model",
+        kind=ArtifactKind.MODEL,
         registry=registry,
         repository=f"{workspace}/{name}" if workspace and workspace != "default" else name,
         revision=version,

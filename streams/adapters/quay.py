@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from schemas.canonical import canonical_json, stable_hash
-from schemas.events import Event, Publisher, RegistryPush
+from schemas.events import ArtifactKind, Event, Publisher, PushAction, RegistryPush
 from streams.adapters.container_images import manifest_file, read_reference
 from streams.adapters.payload import (
     Payload,
@@ -44,8 +44,8 @@ def adapt(payload: Payload) -> list[Event[Any]]:
         registry_event(
             payload,
             RegistryPush(
-                action="push",
-                kind="image",
+                action=PushAction.PUSH,
+                kind=ArtifactKind.IMAGE,
                 registry=payload.registry(reference.host or "quay"),
                 repository=repository,
                 revision=digest,

@@ -6,7 +6,15 @@ import posixpath
 from typing import Any, Final
 
 from schemas import dead_letters as reasons
-from schemas.events import Event, File, PipelineRun, RegistryPush, RunState
+from schemas.events import (
+    ArtifactKind,
+    Event,
+    File,
+    PipelineRun,
+    PushAction,
+    RegistryPush,
+    RunState,
+)
 from streams.adapters.payload import (
     Payload,
     adapter,
@@ -48,11 +56,11 @@ def adapt_model_package(payload: Payload) -> list[Event[Any]]:
     status = text(detail, "ModelPackageStatus")
     approval = text(detail, "ModelApprovalStatus")
     if status in {"Deleting", "Deleted"}:
-        action = "delete"
+        action = PushAction.DELETE
     elif approval == "Approved":
-        action = "promote"
+        action = PushAction.PROMOTE
     else:
-        action = "tag" if approval == "Rejected" else "push"
+        action = PushAction.TAG if approval == "Rejected" else PushAction.PUSH
     account, region = text(body, "account"), text(body, "region")
     files: list[File] = []
     for number, container in enumerate(items(detail, "InferenceSpecification", "Containers")):
@@ -62,7 +70,7 @@ def adapt_model_package(payload: Payload) -> list[Event[Any]]:
             files.append(File(path=base if number == 0 else f"{number}/{base}", uri=uri))
     push = RegistryPush(
         action=action,
-        kind="model",
+        kind=ArtifactKind.MODEL,
         registry=payload.registry("sagemaker"),
         repository="/".join(part for part in (account, region, name) if part),
         revision=version,

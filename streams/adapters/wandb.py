@@ -10,7 +10,7 @@ from importlib import resources
 from typing import Any, Final
 
 from schemas.canonical import canonical_json, stable_hash
-from schemas.events import Event, File, Publisher, RegistryPush
+from schemas.events import ArtifactKind, Event, File, Publisher, PushAction, RegistryPush
 from streams.adapters.payload import (
     PRODUCTION,
     Payload,
@@ -42,7 +42,7 @@ def adapt(payload: Payload) -> list[Event[Any]]:
 
     Source: W&B documentation, automations, webhook payload variables.
     """
-    kind = _resolved(payload, "kind") or "model"
+    kind = _resolved(payload, "kind") or ArtifactKind.MODEL
     collection = _resolved(payload, "artifact_collection_name")
     if collection is None:
         raise refuse("no artifact_collection_name; use the template that Tidewatch ships")
@@ -53,17 +53,17 @@ def adapt(payload: Payload) -> list[Event[Any]]:
     alias = _resolved(payload, "alias") or _resolved(payload, "tag")
     event_type = (_resolved(payload, "event_type") or "").upper()
     if "DELETE" in event_type:
-        action = "delete"
+        action = PushAction.DELETE
     elif alias is not None and ("ALIAS" in event_type or "TAG" in event_type):
-        action = "promote" if alias.lower() in PRODUCTION else "tag"
+        action = PushAction.PROMOTE if alias.lower() in PRODUCTION else PushAction.TAG
     else:
-        action = "push"
+        action = PushAction.PUSH
     digests = sha256_digest(_resolved(payload, "sha256"))
     uri = _resolved(payload, "uri")
     path = _resolved(payload, "file") or (uri or "").rpartition("/")[2] or "artifact"
     push = RegistryPush(
         action=action,
-        kind=kind if kind in _KINDS else "model",
+        kind=kind if kind in _KINDS else ArtifactKind.MODEL,
         registry=payload.registry("wandb"),
         repository="/".join(part for part in (entity, project, collection) if part),
         revision=version or _resolved(payload, "artifact_version_string"),

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from schemas.errors import UnreadableRecordError
-from schemas.events import TYPE_REGISTRY_PUSH, Event, File, RegistryPush
+from schemas.events import TYPE_REGISTRY_PUSH, Event, File, PushAction, RegistryPush
 from streams.adapters import ADAPTERS, adapt
 from streams.adapters.manifests.kinds import Content, Family, kinds_of, named
 from streams.adapters.manifests.neighbours import Neighbours, root_for
@@ -246,7 +246,7 @@ def _version(
         f"model:{registry}/{name}",
         # a listing is no push: the tenant has it, but did not introduce it
         RegistryPush(
-            action="pull",
+            action=PushAction.PULL,
             registry=registry,
             repository=name,
             revision=revision,

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from schemas.events import TYPE_REGISTRY_PUSH, Event, File, RegistryPush
+from schemas.events import TYPE_REGISTRY_PUSH, Event, File, PushAction, RegistryPush
 from streams.baseline.units import BaselineError, Origin, Unit, event_of, fingerprint, unreadable
 
 MAX_FILES: Final = 4000
@@ -120,7 +120,7 @@ def _events(model: _Model, origin: Origin) -> list[Event[Any]]:
         TYPE_REGISTRY_PUSH,
         f"{kind}:{registry}/{repository}",
         RegistryPush(
-            action="pull",
+            action=PushAction.PULL,
             kind=kind,
             registry=registry,
             repository=repository,

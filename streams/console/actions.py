@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -28,7 +28,7 @@ class Act(msgspec.Struct, frozen=True, kw_only=True):
     kind: DecisionKind
     title: str
     role: Role
-    target: str = ""
+    target: Literal["", "command", "days", "person", "severity", "task"] = ""
     """What it takes besides the reason: a `command`, a `task`, a `person`, a number of `days`, a
     `severity`."""
     operator: bool = False
@@ -129,7 +129,8 @@ def offered(viewer: Viewer, document: IncidentDocument) -> list[Act]:
         DecisionKind.SUPPRESS: not ended and document.status != IncidentStatus.SUPPRESSED,
         DecisionKind.CLOSE: not ended,
         DecisionKind.FALSE_POSITIVE: not document.status.refuted,
-        DecisionKind.REOPEN: document.status in {"closed", "false-positive", "suppressed"}
+        DecisionKind.REOPEN: document.status
+        in {IncidentStatus.CLOSED, IncidentStatus.FALSE_POSITIVE, IncidentStatus.SUPPRESSED}
         or any(part.status == IncidentStatus.SUPPRESSED for part in document.tenants),
         DecisionKind.SHARE: not document.released and not document.status.refuted,
     }

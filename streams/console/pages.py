@@ -16,11 +16,14 @@ from starlette.responses import Response
 
 from agents.domain.network_values import defanged
 from schemas.counting import counted
+from schemas.findings import IndicatorType
 from schemas.severity import Severity
 from streams.cli.output import plain
 from streams.reports.incident_words import CODE, defanged_name, duration
 
-_OPENED: Final = frozenset({"url", "domain", "ipv4-addr", "ipv6-addr"})
+_OPENED: Final = frozenset(
+    {IndicatorType.URL, IndicatorType.DOMAIN, IndicatorType.IPV4, IndicatorType.IPV6}
+)
 """Types of indicators whose values name a host."""
 TEMPLATES: Final = Path(__file__).parent / "templates"
 KEPT: Final = 2_000

@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from schemas.events import Event
+from schemas.events import Event, PushAction, RunStage
 from schemas.policy import Internal, Policy, Trusted
 from streams.demo.files import model_config, safetensors
 from streams.demo.story_builder import INDEX, StoryBuilder, digest_of, package
@@ -141,7 +141,7 @@ class Workday:
             self.tenant,
             name,
             contents,
-            action="pull",
+            action=PushAction.PULL,
             publisher={"name": name.partition("/")[0], "id": digest_of(name)[:12]},
             signatures=[
                 {"kind": "sigstore", "identity": f"https://{name.partition('/')[0]}.example"}
@@ -218,7 +218,7 @@ class Workday:
         return self.teller.run(
             self.tenant,
             "deploy-api",
-            stage="deployment",
+            stage=RunStage.DEPLOYMENT,
             inputs=[
                 {
                     "component": f"model:registry.{self.tenant}.example/{self.tenant}/sentiment",

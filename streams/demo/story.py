@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from schemas.channels import Channel
-from schemas.events import Event
+from schemas.events import Event, RunStage
 from schemas.intel import IntelFact, IntelKind
 from schemas.policy import Policy
 from streams.demo.files import HARMLESS_COMMAND, calling_pickle, model_config, torch_archive
@@ -107,7 +107,7 @@ def _hostile_model(story: StoryBuilder) -> Iterator[Event[Any]]:
         yield story.run(
             tenant,
             "deploy-chat",
-            stage="serving",
+            stage=RunStage.SERVING,
             state="running",
             inputs=[used],
             outputs=[{"component": f"deployment:{tenant}-chat"}],
@@ -149,7 +149,7 @@ def _poisoned_data(story: StoryBuilder) -> Iterator[Event[Any]]:
     yield story.run(
         tenant,
         "deploy-moderation",
-        stage="deployment",
+        stage=RunStage.DEPLOYMENT,
         inputs=[{"component": f"{registry}/moderation-int8", "revision": "1"}],
         outputs=[{"component": "deployment:moderation-api"}],
     )

@@ -174,41 +174,7 @@ def build_app(name: str, bindings: Sequence[Binding], settings: Settings) -> Tid
                     )
                 origins[topic] = origin
                 topics.setdefault(binding.name, []).append(topic)
-    app = TidewatchApp(
-        group,
-        broker=[URL(f"{SCHEME}://{address}") for address in bootstrap_servers(settings)],
-        datadir=str(settings.state_dir.absolute() / "state" / settings.instance / group),
-        store=f"{STORE_SCHEME}:",
-        TableManager=Tables,
-        processing_guarantee="at_least_once",
-        key_serializer="raw",
-        value_serializer="raw",
-        web_enabled=False,
-        web_tables_enabled=False,
-        web_router_enabled=False,
-        topic_allow_declare=False,
-        topic_disable_leader=True,
-        topic_partitions=settings.partitions,
-        table_standby_replicas=0,
-        consumer_auto_offset_reset="earliest",
-        consumer_group_instance_id=f"{group}-{settings.instance}",
-        broker_client_id=f"{group}-{settings.instance}",
-        broker_commit_interval=settings.commit_seconds,
-        broker_commit_every=1_000_000_000,
-        broker_request_timeout=max(60.0, settings.session_seconds + 10),
-        broker_session_timeout=settings.session_seconds,
-        broker_heartbeat_interval=min(3.0, settings.session_seconds / 5),
-        broker_rebalance_timeout=settings.drain_seconds + 20,
-        broker_max_poll_interval=24 * 3600.0,
-        stream_buffer_maxsize=65_536,
-        stream_wait_empty=True,
-        producer_acks=-1,
-        producer_linger=0.002,
-        producer_max_batch_size=256 * 1024,
-        producer_compression_type="zstd",
-        producer_request_timeout=60.0,
-        producer_max_request_size=settings.max_event_bytes * 6,
-    )
+    app = TidewatchApp(group, **_options(settings, group))
     app.tidewatch_name = name
     app.tidewatch_settings = settings
     app.origins = origins
@@ -227,6 +193,44 @@ def build_app(name: str, bindings: Sequence[Binding], settings: Settings) -> Tid
     for binding in bindings:
         _bind(app, binding, topics[binding.name])
     return app
+
+
+def _options(settings: Settings, group: str) -> dict[str, Any]:
+    """Return the options of Faust's app: what the engine does instead is off."""
+    return {
+        "broker": [URL(f"{SCHEME}://{address}") for address in bootstrap_servers(settings)],
+        "datadir": str(settings.state_dir.absolute() / "state" / settings.instance / group),
+        "store": f"{STORE_SCHEME}:",
+        "TableManager": Tables,
+        "processing_guarantee": "at_least_once",
+        "key_serializer": "raw",
+        "value_serializer": "raw",
+        "web_enabled": False,
+        "web_tables_enabled": False,
+        "web_router_enabled": False,
+        "topic_allow_declare": False,
+        "topic_disable_leader": True,
+        "topic_partitions": settings.partitions,
+        "table_standby_replicas": 0,
+        "consumer_auto_offset_reset": "earliest",
+        "consumer_group_instance_id": f"{group}-{settings.instance}",
+        "broker_client_id": f"{group}-{settings.instance}",
+        "broker_commit_interval": settings.commit_seconds,
+        "broker_commit_every": 1_000_000_000,
+        "broker_request_timeout": max(60.0, settings.session_seconds + 10),
+        "broker_session_timeout": settings.session_seconds,
+        "broker_heartbeat_interval": min(3.0, settings.session_seconds / 5),
+        "broker_rebalance_timeout": settings.drain_seconds + 20,
+        "broker_max_poll_interval": 24 * 3600.0,
+        "stream_buffer_maxsize": 65_536,
+        "stream_wait_empty": True,
+        "producer_acks": -1,
+        "producer_linger": 0.002,
+        "producer_max_batch_size": 256 * 1024,
+        "producer_compression_type": "zstd",
+        "producer_request_timeout": 60.0,
+        "producer_max_request_size": settings.max_event_bytes * 6,
+    }
 
 
 def _bind(app: TidewatchApp, binding: Binding, topics: Sequence[str]) -> None:

@@ -19,14 +19,14 @@ from agents.response.outcome import OK, Outcome
 from agents.triage.incidents.views import finding_view
 from agents.triage.routing import incident_id, incident_message, ledger_message
 from schemas import dead_letters as reasons
-from schemas.assessments import Assessment, Check
+from schemas.assessments import Assessment, AssessmentStage, Check
 from schemas.basis import Basis, BasisKind
 from schemas.canonical import stable_id
 from schemas.channels import Channel
 from schemas.cloudevents import Header, read_event
 from schemas.components import component_key
 from schemas.decisions import Decision, DecisionKind
-from schemas.findings import Finding, Indicator, SupplyChainIoC
+from schemas.findings import Finding, Indicator, IndicatorType, SupplyChainIoC
 from schemas.incidents.commands import CommandSpec, CommandView
 from schemas.incidents.holds import HoldState, HoldView, ReasonState, ReasonView, ThingView
 from schemas.incidents.states import (
@@ -263,7 +263,7 @@ def _finding() -> Finding:
 def _indicator() -> Indicator:
     return Indicator(
         key=component_key("sha256", DIGEST),
-        type="file-digest",
+        type=IndicatorType.FILE_DIGEST,
         value=DIGEST,
         disposition=Disposition.BLOCK,
     )
@@ -317,7 +317,7 @@ def _hygiene() -> SupplyChainIoC:
         remediation="Pin the version, and lock it with its hash.",
         indicator=Indicator(
             key="pypi:requests",
-            type="package-version",
+            type=IndicatorType.PACKAGE_VERSION,
             value="requests>=2",
             disposition=Disposition.CONTEXT,
         ),
@@ -354,7 +354,7 @@ def _assessment() -> Assessment:
                 detail=_DESCRIPTION,
             ),
         ),
-        stage="scan",
+        stage=AssessmentStage.SCAN,
         source="//huggingface/acme-labs",
         findings=(_FINDING,),
         severity=Severity.CRITICAL,

@@ -8,7 +8,7 @@ from agents.checks.packages.intel_match import ADVERSE, matches
 from agents.domain.detection import Detection
 from agents.domain.knowledge import Knowledge
 from agents.triage.correlation import for_fact
-from schemas.findings import Indicator
+from schemas.findings import Indicator, IndicatorType
 from schemas.observations import Sighting
 
 
@@ -56,7 +56,7 @@ def intel_findings(sightings: Iterable[Sighting], knowledge: Knowledge) -> Itera
             confidence=min(rule.rule.confidence, fact.confidence),
             indicator=Indicator(
                 key=f"{about}@{sighting.version}" if sighting.version else about,
-                type="package-version",
+                type=IndicatorType.PACKAGE_VERSION,
                 value=release,
             ),
         )

@@ -36,7 +36,7 @@ from schemas.assessments import Check
 from schemas.basis import Basis
 from schemas.components import component_key
 from schemas.errors import TidewatchError
-from schemas.findings import Indicator
+from schemas.findings import Indicator, IndicatorType
 from schemas.severity import Status
 
 ATTESTATIONS_LIMIT: Final = 16
@@ -317,7 +317,7 @@ def _failed(entry: Seen, filename: str, error: UnverifiedDistributionError) -> D
         entry,
         f"{entry.name} {entry.package.version or ''}: {error.what}",
         {"filename": filename, "sha256": digest},
-        indicator=Indicator(key=f"sha256:{digest}", type="file-digest", value=digest),
+        indicator=Indicator(key=f"sha256:{digest}", type=IndicatorType.FILE_DIGEST, value=digest),
         locator=f"attestation:{entry.name}:{filename}",
     )
 

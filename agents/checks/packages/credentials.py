@@ -13,7 +13,7 @@ from agents.checks.packages.subject import InstallSubject
 from agents.checks.pipelines.secrets import find_secret, is_reference
 from agents.domain.detection import Detection
 from schemas.components import component_key
-from schemas.findings import Indicator
+from schemas.findings import Indicator, IndicatorType
 from schemas.severity import Disposition
 
 MASK: Final = "****"
@@ -84,7 +84,7 @@ def detect_credential(credential: UrlCredential, place: str, **evidence: object)
         locator=f"credential:{credential.host}:{credential.user or ''}",
         indicator=Indicator(
             key=component_key("domain", credential.host),
-            type="domain",
+            type=IndicatorType.DOMAIN,
             value=credential.host,
             disposition=Disposition.CONTEXT,
         ),

@@ -14,7 +14,7 @@ from agents.checks.packages.versions import CACHE_SIZE, canonical_name, canonica
 from agents.domain.detection import Detection
 from schemas.assessments import Check
 from schemas.counting import counted
-from schemas.findings import Indicator
+from schemas.findings import Indicator, IndicatorType
 from schemas.severity import Status
 
 _PASS: Final = Check(name="hashes", status=Status.PASS)
@@ -71,7 +71,7 @@ def _mismatch(entry: Seen, actual: str, wanted: frozenset[str], what: str) -> De
         entry,
         f"{entry.name} {entry.package.version or ''} has a digest that {what}",
         _evidence(entry, actual, wanted),
-        indicator=Indicator(key=f"sha256:{actual}", type="file-digest", value=actual),
+        indicator=Indicator(key=f"sha256:{actual}", type=IndicatorType.FILE_DIGEST, value=actual),
         locator=_locator(entry, actual),
         related_keys=(entry.key,),
     )

@@ -19,7 +19,7 @@ from agents.domain.component_keys import own_key
 from agents.domain.detection import Detection
 from schemas.assessments import Check
 from schemas.components import component_key
-from schemas.findings import Indicator
+from schemas.findings import Indicator, IndicatorType
 from schemas.severity import Disposition, Status
 
 _PASS: Final = Check(name="origin", status=Status.PASS)
@@ -48,7 +48,7 @@ def _confused(entry: Seen, subject: InstallSubject) -> Detection:
         component=public,
         indicator=Indicator(
             key=f"{public}@{package.version}" if package.version else public,
-            type="package-version",
+            type=IndicatorType.PACKAGE_VERSION,
             value=f"{entry.name}=={package.version}" if package.version else entry.name,
         ),
         related_keys=(own,),
@@ -142,7 +142,7 @@ def _strange_indexes(subject: InstallSubject) -> list[Detection]:
                 locator=f"index:{shown}",
                 component=key,
                 indicator=Indicator(
-                    key=key, type="url", value=shown, disposition=Disposition.CONTEXT
+                    key=key, type=IndicatorType.URL, value=shown, disposition=Disposition.CONTEXT
                 )
                 if key
                 else None,

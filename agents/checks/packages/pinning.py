@@ -13,7 +13,7 @@ from agents.domain.detection import Detection
 from schemas.assessments import Check
 from schemas.components import component_key
 from schemas.counting import counted
-from schemas.findings import Indicator
+from schemas.findings import Indicator, IndicatorType
 from schemas.severity import Disposition, Status
 
 SHOWN_LIMIT: Final = 500
@@ -54,7 +54,10 @@ def detect_line(
         component=key or None,
         version=line.version if key else None,
         indicator=Indicator(
-            key=key, type="package-version", value=shown[:300], disposition=Disposition.CONTEXT
+            key=key,
+            type=IndicatorType.PACKAGE_VERSION,
+            value=shown[:300],
+            disposition=Disposition.CONTEXT,
         )
         if key
         else None,
@@ -119,7 +122,7 @@ def check_index(url: str, place: str) -> Detection | None:
         locator=f"index:{origin.url}",
         indicator=Indicator(
             key=component_key("domain", origin.host),
-            type="url",
+            type=IndicatorType.URL,
             value=origin.url,
             disposition=Disposition.CONTEXT,
         ),

@@ -18,7 +18,7 @@ from schemas.basis import Basis
 from schemas.canonical import ID_HEX_DIGITS, length_prefixed
 from schemas.components import component_key, is_sha256
 from schemas.events import Event, Package, PackageInstall
-from schemas.findings import Indicator
+from schemas.findings import Indicator, IndicatorType
 from schemas.observations import Sighting, SightingKind
 from schemas.policy import Internal, Policy
 
@@ -230,7 +230,7 @@ def detect(
     values: dict[str, Any] = {
         "indicator": Indicator(
             key=f"{seen.key}@{version}" if version else seen.key,
-            type="package-version",
+            type=IndicatorType.PACKAGE_VERSION,
             value=release,
         ),
         "component": seen.key,

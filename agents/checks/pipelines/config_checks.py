@@ -27,7 +27,7 @@ from agents.checks.pipelines.subject import RunSubject
 from agents.domain.detection import Detection
 from schemas.components import component_key, is_sha256
 from schemas.events import PipelineRun
-from schemas.findings import Indicator
+from schemas.findings import Indicator, IndicatorType
 from schemas.severity import Disposition, Severity
 
 
@@ -65,7 +65,9 @@ def check_hash(subject: RunSubject, config: RunConfig) -> Iterator[Detection]:
         locator="config",
         component=key,
         version=config.digest,
-        indicator=Indicator(key=f"{key}@{config.digest}", type="config", value=config.digest),
+        indicator=Indicator(
+            key=f"{key}@{config.digest}", type=IndicatorType.CONFIG, value=config.digest
+        ),
     )
 
 
@@ -152,7 +154,7 @@ def _setting(
         version=setting.revision if setting.model else digest,
         indicator=Indicator(
             key=about,
-            type="model-revision" if setting.model else "config",
+            type=IndicatorType.MODEL_REVISION if setting.model else IndicatorType.CONFIG,
             value=setting.model or setting.shown,
             disposition=Disposition.CONTEXT,
         ),
@@ -183,7 +185,7 @@ def check_secrets(
                         component=subject.component,
                         indicator=Indicator(
                             key=subject.component,
-                            type="config",
+                            type=IndicatorType.CONFIG,
                             value=path[:300],
                             disposition=Disposition.CONTEXT,
                         ),

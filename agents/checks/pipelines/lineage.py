@@ -20,6 +20,7 @@ from agents.domain.roles import digest_used_as
 from agents.triage.routing import split_version
 from schemas.canonical import stable_id
 from schemas.components import component_key, tenant_scoped
+from schemas.events import RunStage
 from schemas.observations import Sighting, SightingKind
 from schemas.severity import ExposureLevel
 
@@ -54,8 +55,8 @@ def source_version(source: RunSource, stage: str | None) -> str | None:
     It is a release or date in the path, or the page itself for a crawl; an address without one is
     expected to change daily.
     """
-    if stage == "crawl" and source.url:
-        return "crawl"
+    if stage == RunStage.CRAWL and source.url:
+        return RunStage.CRAWL
     if not source.url:
         return None
     match = _RELEASE.search(source.address.path.partition("?")[0])

@@ -10,7 +10,7 @@ from agents.checks.pipelines.remote_code import UNPINNED, pinned
 from agents.checks.pipelines.sources import RunSource, blocks, dataset_key
 from agents.checks.pipelines.subject import RunSubject
 from agents.domain.detection import Detection
-from schemas.findings import Indicator
+from schemas.findings import Indicator, IndicatorType
 from schemas.severity import Disposition
 
 
@@ -72,7 +72,10 @@ def check_pins(subject: RunSubject) -> Iterator[Detection]:
             component=key,
             version=ref.revision,
             indicator=Indicator(
-                key=key, type="model-revision", value=key, disposition=Disposition.CONTEXT
+                key=key,
+                type=IndicatorType.MODEL_REVISION,
+                value=key,
+                disposition=Disposition.CONTEXT,
             ),
         )
 

@@ -20,7 +20,7 @@ from agents.checks.provenance.identity import registry_name
 from agents.domain.detection import Detection
 from agents.domain.hosts import KNOWN_HOSTS, Address, imitates, without_credentials
 from schemas.events import Event, PipelineRun
-from schemas.findings import Indicator
+from schemas.findings import Indicator, IndicatorType
 from schemas.policy import Policy
 from schemas.severity import Disposition, Severity
 
@@ -210,7 +210,7 @@ def _about(source: RunSource, tenant: str, disposition: Disposition) -> Indicato
     domain = domain_key(source)
     if domain is not None:
         host = domain.partition(":")[2]
-        return Indicator(key=domain, type="domain", value=host, disposition=disposition)
+        return Indicator(key=domain, type=IndicatorType.DOMAIN, value=host, disposition=disposition)
     key = dataset_key(source, tenant)
     value = without_credentials(source.url) or source.name or key
-    return Indicator(key=key, type="dataset", value=value, disposition=disposition)
+    return Indicator(key=key, type=IndicatorType.DATASET, value=value, disposition=disposition)

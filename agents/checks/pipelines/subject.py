@@ -16,13 +16,13 @@ from schemas.components import (
     split_key,
     tenant_scoped,
 )
-from schemas.events import ComponentRef, Event, PipelineRun, RunState
+from schemas.events import ComponentRef, Event, PipelineRun, RunStage, RunState
 from schemas.policy import Policy
 from schemas.severity import ExposureLevel
 
-SERVING_STAGES: Final = frozenset({"deployment", "serving"})
+SERVING_STAGES: Final = frozenset({RunStage.DEPLOYMENT, RunStage.SERVING})
 _IN_REGISTRY: Final = frozenset({"model", "dataset", "image"})
-_GATHERING_STAGES: Final = frozenset({"crawl", "annotation"})
+_GATHERING_STAGES: Final = frozenset({RunStage.CRAWL, RunStage.ANNOTATION})
 _LIVE: Final = frozenset({RunState.RUNNING, RunState.SUCCEEDED})
 _WITHOUT_OUTPUT: Final = frozenset({RunState.STARTED, RunState.FAILED, RunState.ABORTED})
 

@@ -17,7 +17,7 @@ from agents.checks.artifacts.formats.names import (
 )
 from agents.domain.detection import Detection
 from schemas.assessments import Check
-from schemas.events import Card, RegistryPush
+from schemas.events import ArtifactKind, Card, RegistryPush
 from schemas.severity import Status
 
 BYTES_PER_PARAMETER: Final = (0.1, 9.0)
@@ -142,7 +142,7 @@ def _weights(push: RegistryPush) -> tuple[int, bool]:
 
 
 def _size_claim(claims: Claims, card: Card, push: RegistryPush) -> None:
-    if not card.parameters or card.parameters < 0 or push.kind != "model":
+    if not card.parameters or card.parameters < 0 or push.kind != ArtifactKind.MODEL:
         return
     size, known = _weights(push)
     if not known:
@@ -233,7 +233,9 @@ def _evidence_claims(claims: Claims, card: Card) -> None:
         claims.checks.append(Check(name="card_claims", status=Status.PASS))
 
 
-def claims_of_artifact(card: Card | None, facts: ArtifactFacts, kind: str = "model") -> Claims:
+def claims_of_artifact(
+    card: Card | None, facts: ArtifactFacts, kind: str = ArtifactKind.MODEL
+) -> Claims:
     """Compare a card with the bytes of the model.
 
     Args:
@@ -244,7 +246,7 @@ def claims_of_artifact(card: Card | None, facts: ArtifactFacts, kind: str = "mod
     claims = Claims()
     if card is None:
         return claims
-    if card.parameters and facts.parameters is not None and kind == "model":
+    if card.parameters and facts.parameters is not None and kind == ArtifactKind.MODEL:
         packed = facts.quantization is not None or any(
             dtype.upper() in {"U8", "I8", "I32", "U32"} for dtype in facts.dtypes
         )

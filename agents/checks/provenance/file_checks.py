@@ -13,7 +13,7 @@ from agents.domain.detection import Detection, Outcome
 from schemas.assessments import Check
 from schemas.components import component_key, is_sha256
 from schemas.events import File
-from schemas.findings import Indicator
+from schemas.findings import Indicator, IndicatorType
 from schemas.severity import Disposition, Status
 
 NAMED: Final = 20
@@ -175,7 +175,7 @@ def _compare(
         locator=f"{plain}#hash",
         indicator=Indicator(
             key=component_key("sha256", wrong),
-            type="file-digest",
+            type=IndicatorType.FILE_DIGEST,
             value=wrong,
             disposition=Disposition.DETECT,
         ),

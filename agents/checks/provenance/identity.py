@@ -23,7 +23,7 @@ from schemas.components import (
     split_key,
     tenant_scoped,
 )
-from schemas.events import Event, RegistryPush
+from schemas.events import ArtifactKind, Event, PushAction, RegistryPush
 from schemas.policy import Policy
 from schemas.severity import ExposureLevel
 
@@ -37,15 +37,13 @@ CASE_BLIND_REGISTRIES: Final = frozenset({"huggingface"})
 """Registries whose repository names are case-insensitive."""
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _SEGMENT: Final = re.compile(r"[^\s/@\\%?#\x00-\x1f\x7f]+")
-_KINDS: Final = {
-    "model": "model",
-    "adapter": "model",
-    "tokenizer": "model",
-    "dataset": "dataset",
-    "image": "image",
+_KINDS: Final[dict[str, str]] = {
+    ArtifactKind.MODEL: "model",
+    ArtifactKind.ADAPTER: "model",
+    ArtifactKind.TOKENIZER: "model",
+    ArtifactKind.DATASET: "dataset",
+    ArtifactKind.IMAGE: "image",
 }
-PACKAGE: Final = "package"
-"""The kind of a push of what an installer installs."""
 _PRODUCTION: Final = frozenset({"production", "prod", "serving", "champion", "live"})
 
 
@@ -126,7 +124,7 @@ def distribution_name(push: RegistryPush) -> str | None:
 
     Its file says it; without files, the repository's last part is the project's name.
     """
-    if push.kind != PACKAGE or push.ecosystem != "pypi":
+    if push.kind != ArtifactKind.PACKAGE or push.ecosystem != "pypi":
         return None
     for file in push.files:
         name = PurePosixPath(file.path).name
@@ -202,9 +200,11 @@ def push_exposure(push: RegistryPush) -> ExposureLevel:
 
     A push without systems is only in its registry; a promotion to production is serving.
     """
-    if push.action == "promote" and (push.tag or "").lower() in _PRODUCTION:
+    if push.action == PushAction.PROMOTE and (push.tag or "").lower() in _PRODUCTION:
         return ExposureLevel.SERVING
-    if push.action in {"pull", "promote"} or (push.systems and push.action != "delete"):
+    if push.action in {PushAction.PULL, PushAction.PROMOTE} or (
+        push.systems and push.action != PushAction.DELETE
+    ):
         return ExposureLevel.DELIVERED
     return ExposureLevel.STAGED
 

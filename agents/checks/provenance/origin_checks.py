@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 
 from agents.checks.provenance.findings_limit import limited
 from agents.checks.provenance.identity import (
-    PACKAGE,
     Origin,
     bare_name,
     parse_origin,
@@ -21,8 +20,8 @@ from agents.domain.detection import Detection, Outcome
 from agents.domain.knowledge import Knowledge
 from schemas.assessments import Check
 from schemas.components import component_key
-from schemas.events import RegistryPush
-from schemas.findings import Indicator
+from schemas.events import ArtifactKind, RegistryPush
+from schemas.findings import Indicator, IndicatorType
 from schemas.intel import IntelFact, IntelKind
 from schemas.policy import Policy
 from schemas.severity import Severity, Status
@@ -292,7 +291,10 @@ def check_name(subject: PushSubject) -> Outcome:
     The tenant's own names, internal registries and trusted publishers are exempt.
     """
     push, policy, key = subject.push, subject.policy, subject.component
-    if push.kind in {"dataset", "image", PACKAGE} or not push.repository:
+    if (
+        push.kind in {ArtifactKind.DATASET, ArtifactKind.IMAGE, ArtifactKind.PACKAGE}
+        or not push.repository
+    ):
         return Outcome()
     trusted = subject.publisher in policy.trusted.publishers
     if bare_name(key).startswith("@") or trusted or _is_own_name(push.repository, policy):
@@ -333,5 +335,5 @@ def _look_alike_detection(
         },
         locator=f"name#{found.imitated}",
         severity=Severity.MEDIUM if weak_organisation else None,
-        indicator=Indicator(key=key, type="component", value=key),
+        indicator=Indicator(key=key, type=IndicatorType.COMPONENT, value=key),
     )

@@ -8,14 +8,14 @@ from urllib.parse import quote
 
 from agents.checks.provenance.identity import registry_name
 from schemas.assessments import Check
-from schemas.events import Event, RegistryPush
+from schemas.events import ArtifactKind, Event, PushAction, RegistryPush
 from schemas.policy import Policy
 from schemas.scans import ScanRequest, scan_request
 from schemas.severity import Status
 
-NEEDS_SCAN: Final = frozenset({"push", "promote"})
+NEEDS_SCAN: Final = frozenset({PushAction.PUSH, PushAction.PROMOTE})
 """Actions by which unchecked content arrives."""
-MAY_SCAN: Final = frozenset({"pull", "tag"})
+MAY_SCAN: Final = frozenset({PushAction.PULL, PushAction.TAG})
 """Actions whose files are scanned if the event names them."""
 _DIGEST_REFERENCE: Final = re.compile(r"sha256:[0-9a-f]{64}")
 MLFLOW_SOURCE: Final = "//mlflow/"
@@ -29,7 +29,7 @@ def listing_uri(event: Event[RegistryPush]) -> str | None:
     """Return the URI under which a push without file locations can be listed, or None.
 
     Only a pinned revision is listed: a commit of the model hub, the digest of an OCI manifest, or
-    a version that MLflow tells of. A branch may have moved on since the event.
+    a version that MLflow reports. A branch may have moved on since the event.
     """
     push = event.data
     if not push.registry or not push.repository or not push.revision:
@@ -37,10 +37,10 @@ def listing_uri(event: Event[RegistryPush]) -> str | None:
     registry = registry_name(push.registry)
     repository = push.repository.strip("/")
     if registry == "huggingface" and _COMMIT.fullmatch(push.revision):
-        kind = "datasets/" if push.kind == "dataset" else ""
+        kind = "datasets/" if push.kind == ArtifactKind.DATASET else ""
         return f"hf://{kind}{repository}@{push.revision}"
     if event.source.startswith(MLFLOW_SOURCE):
-        numbered = push.kind == "model" and _NUMBER.fullmatch(push.revision)
+        numbered = push.kind == ArtifactKind.MODEL and _NUMBER.fullmatch(push.revision)
         known = numbered and _HOST.fullmatch(registry) and "@" not in repository
         return f"mlflow://{registry}/{quote(repository)}@{push.revision}" if known else None
     if _HOST.fullmatch(registry) and _DIGEST_REFERENCE.fullmatch(push.revision):

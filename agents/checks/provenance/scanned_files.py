@@ -12,7 +12,7 @@ from schemas.assessments import Check
 from schemas.basis import Basis, BasisKind
 from schemas.components import component_key
 from schemas.counting import counted
-from schemas.findings import Indicator
+from schemas.findings import Indicator, IndicatorType
 from schemas.scans import ScanRequest
 from schemas.severity import Disposition, Severity, Status, Verdict, worst
 
@@ -65,7 +65,7 @@ def bound_to_file(
         basis=None if use else Basis(kind=BasisKind.VERIFIED, role=file.role),
         indicator=Indicator(
             key=component_key("sha256", digest),
-            type="file-digest",
+            type=IndicatorType.FILE_DIGEST,
             value=digest,
             disposition=Disposition.BLOCK if block else Disposition.DETECT,
         ),

@@ -14,7 +14,7 @@ from agents.checks.provenance.file_checks import is_signature, plain_path, sha25
 from agents.checks.provenance.subject import PushSubject
 from schemas.canonical import stable_id
 from schemas.components import component_key, digest_of_files
-from schemas.events import RegistryPush
+from schemas.events import PushAction, RegistryPush
 from schemas.observations import Sighting, SightingKind
 from schemas.policy import Policy
 from schemas.severity import ExposureLevel
@@ -23,13 +23,13 @@ MAX_SIGHTINGS: Final = 2000
 """Sightings of one event; weights and code come first, descriptions last."""
 MAX_PARTS: Final = 4
 """Most files whose digests identify a version; more shards are identified by the digest of all."""
-_KINDS: Final = {
-    "push": SightingKind.PUSHED,
-    "promote": SightingKind.PUSHED,
-    "tag": SightingKind.PUSHED,
-    "pull": SightingKind.PULLED,
-    "delete": SightingKind.DELETED,
-    "move": SightingKind.MOVED,
+_KINDS: Final[dict[str, SightingKind]] = {
+    PushAction.PUSH: SightingKind.PUSHED,
+    PushAction.PROMOTE: SightingKind.PUSHED,
+    PushAction.TAG: SightingKind.PUSHED,
+    PushAction.PULL: SightingKind.PULLED,
+    PushAction.DELETE: SightingKind.DELETED,
+    PushAction.MOVE: SightingKind.MOVED,
 }
 
 

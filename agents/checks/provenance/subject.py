@@ -21,7 +21,7 @@ from agents.checks.provenance.identity import (
 )
 from agents.checks.provenance.planning import plan_scan
 from schemas.components import digest_of_files
-from schemas.events import Event, RegistryPush
+from schemas.events import ArtifactKind, Event, RegistryPush
 from schemas.policy import Policy
 from schemas.scans import ScanRequest
 from schemas.severity import ExposureLevel
@@ -114,7 +114,7 @@ def _bases(push: RegistryPush, tenant: str) -> Iterator[str]:
 def _former(push: RegistryPush, tenant: str) -> Iterator[str]:
     """Yield the key of a renamed repository's former name: it is made from that one."""
     if push.moved_from:
-        prefix = "dataset" if push.kind == "dataset" else "model"
+        prefix = "dataset" if push.kind == ArtifactKind.DATASET else "model"
         key = reference_component(push.moved_from, push.registry, prefix, tenant)
         if key:
             yield key

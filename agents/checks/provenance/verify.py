@@ -36,7 +36,7 @@ from agents.fetching.local import open_below
 from agents.fetching.snapshot import Snapshot
 from agents.fetching.sources import OpenSource
 from schemas.assessments import Check
-from schemas.events import Card
+from schemas.events import ArtifactKind, Card
 from schemas.severity import Status
 
 _TARGET: Final = re.compile(r"\.(sigstore\.json|sigstore|sig)$", re.IGNORECASE)
@@ -135,7 +135,7 @@ def verify_model(
     signatures: Mapping[str, bytes] | None = None,
     trust: Trust | None = None,
     card: Card | None = None,
-    kind: str = "model",
+    kind: str = ArtifactKind.MODEL,
 ) -> Outcome:
     """Verify a model before it is deployed.
 

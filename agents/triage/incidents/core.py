@@ -47,6 +47,7 @@ from schemas.incidents.commands import CommandSpec
 from schemas.incidents.holds import HoldNotice, HoldReason, Suspicion, hold_key
 from schemas.incidents.states import IncidentStatus
 from schemas.incidents.updates import (
+    CAMPAIGN,
     DecisionUpdate,
     Exposure,
     FindingUpdate,
@@ -297,13 +298,13 @@ class _IncidentBatch:
         reducers.on_related(case, link)
         if link.tenant is not None:
             self._touched[case.incident][link.tenant] = None
-        if case.core.campaign and (case.core.campaign != before or link.via != "campaign"):
+        if case.core.campaign and (case.core.campaign != before or link.via != CAMPAIGN):
             for other, _, _ in case.core.related.values():
                 if other != case.core.campaign:
                     self._notify_campaign(other, case.core.campaign)
 
     def _notify_campaign(self, incident: str, campaign: str) -> None:
-        link = Related(incident=incident, other=campaign, via="campaign")
+        link = Related(incident=incident, other=campaign, via=CAMPAIGN)
         self._publish(
             Message(channel=Channel.INCIDENT_UPDATES, key=incident, value=msgspec.json.encode(link))
         )

@@ -39,6 +39,7 @@ from schemas.decisions import Decision, DecisionKind
 from schemas.findings import Finding
 from schemas.incidents.commands import CommandView
 from schemas.incidents.updates import (
+    CAMPAIGN,
     CHECKED,
     FindingUpdate,
     Prevalence,
@@ -220,7 +221,7 @@ def on_related(case: IncidentRows, link: Related) -> None:
     if smallest != (core.campaign or case.incident):
         core.campaign = smallest
         case.save_core()
-    if link.via == "campaign":
+    if link.via == CAMPAIGN:
         return
     rank = stable_rank(link.other)
     known = core.related.get(rank)

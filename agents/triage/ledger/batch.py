@@ -25,9 +25,9 @@ from agents.triage.routing import (
     ledger_message,
 )
 from agents.triage.store import Store, row_key
-from schemas.assessments import Assessment, Check
+from schemas.assessments import Assessment, AssessmentStage, Check
 from schemas.canonical import canonical_json, stable_id
-from schemas.findings import Finding, Indicator, SupplyChainIoC
+from schemas.findings import Finding, Indicator, IndicatorType, SupplyChainIoC
 from schemas.incidents.updates import IncidentMessage, Withdrawal
 from schemas.ledger import FindingSeen, LedgerMessage, OperatorAlert, Revision
 from schemas.severity import Disposition, Severity, Status
@@ -172,7 +172,7 @@ class LedgerBatch:
                     detail=rule.title,
                 ),
             ),
-            stage="baseline",
+            stage=AssessmentStage.BASELINE,
             source=finding.source,
             findings=(finding.id,),
             severity=finding.severity,
@@ -205,13 +205,13 @@ class LedgerBatch:
 
 
 _TYPES: Final = {
-    "sha256": "file-digest",
-    "pypi": "package-version",
-    "model": "model-revision",
-    "dataset": "dataset",
-    "domain": "domain",
-    "publisher": "publisher",
-    "pipeline": "config",
+    "sha256": IndicatorType.FILE_DIGEST,
+    "pypi": IndicatorType.PACKAGE_VERSION,
+    "model": IndicatorType.MODEL_REVISION,
+    "dataset": IndicatorType.DATASET,
+    "domain": IndicatorType.DOMAIN,
+    "publisher": IndicatorType.PUBLISHER,
+    "pipeline": IndicatorType.CONFIG,
 }
 
 
@@ -223,7 +223,10 @@ def indicator_of(
     full = f"{key}@{version}" if version is not None and prefix != "sha256" else key
     value = full.partition(":")[2] if prefix != "sha256" else name
     return Indicator(
-        key=full, type=_TYPES.get(prefix, "component"), value=value, disposition=disposition
+        key=full,
+        type=_TYPES.get(prefix, IndicatorType.COMPONENT),
+        value=value,
+        disposition=disposition,
     )
 
 
