@@ -31,7 +31,7 @@ def command_here(log: Path, environment: Mapping[str, str]) -> Iterator[None]:
         logs_of_others_kept(),
         warnings.catch_warnings(),
     ):
-        # as in a process of its own: they are for whoever works on the library that warns
+        # as in a process of its own: they are for developers of the library that warns
         warnings.simplefilter("ignore", DeprecationWarning)
         yield
 

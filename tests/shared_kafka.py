@@ -22,7 +22,7 @@ END = "end"
 
 
 class SharedKafka:
-    """Answers whoever asks with the address of the broker."""
+    """Answers every request with the address of the broker."""
 
     def __init__(self, broker: Callable[[Path], Any] = EmbeddedBroker) -> None:
         """Listen; start no broker yet.

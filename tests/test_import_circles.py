@@ -1,4 +1,4 @@
-"""No modules import each other in a circle, at whatever place in them the import stands."""
+"""No modules import each other in a circle, wherever in them the import is."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from tests.shared_kafka import SharedKafka, address_of
 
 
 class Broker:
-    """Stands for a broker."""
+    """A fake broker."""
 
     bootstrap = "127.0.0.1:9"
 
@@ -53,7 +53,7 @@ def test_it_starts_once_for_all_who_ask_and_leaves_nothing() -> None:
     assert not broker.folder.exists()
 
 
-def test_one_that_does_not_start_is_told_to_each_who_asks() -> None:
+def test_a_broker_that_does_not_start_is_reported_to_every_caller() -> None:
     shared = SharedKafka(lambda folder: Broker(folder, "no Java"))
     for _ in range(2):
         with pytest.raises(RuntimeError, match="no Java"):

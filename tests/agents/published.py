@@ -8,7 +8,7 @@ from agents.ports import Message, Record
 
 
 class Publishing:
-    """Hands messages to a function; refuses nothing unless told how. Implements `Publish`."""
+    """Hands messages to a function; refuses nothing by default. Implements `Publish`."""
 
     def __init__(self, take: Callable[[Message], object]) -> None:
         self._take = take

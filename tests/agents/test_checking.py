@@ -184,12 +184,12 @@ def test_a_checking_agent_undoes_what_it_noted_when_its_batch_is_abandoned(kind)
 
 
 def test_what_a_failing_check_noted_is_sent_by_the_next_event():
-    told = SightingDeduplicator()
+    deduplicator = SightingDeduplicator()
     event = read_event(orjson.dumps(PACKAGE_INSTALL), (), timestamp_ms=3_600_000, max_bytes=1 << 20)
     fails = [True, False]
 
     def check(_event):
-        if told.is_news(sighting()):
+        if deduplicator.is_news(sighting()):
             yield Message(channel=Channel.OBSERVATIONS, key="news", value=b"")
         if fails.pop(0):
             raise ZeroDivisionError
@@ -197,7 +197,7 @@ def test_what_a_failing_check_noted_is_sent_by_the_next_event():
     class Batch:
         deliveries = (Delivery(record=record(), value=event),)
 
-    agent, again = checking_agent(check, told), Published()
+    agent, again = checking_agent(check, deduplicator), Published()
     asyncio.run(agent(Batch(), Published()))
     asyncio.run(agent(Batch(), again))
     assert [message.key for message in again] == ["news"]

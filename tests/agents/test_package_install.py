@@ -162,7 +162,7 @@ def test_the_records_are_the_same_whether_anything_is_remembered_or_not(steps):
 
 
 @pytest.mark.parametrize("appended", [False, True])
-def test_a_record_made_of_encoded_parts_is_the_one_that_is_encoded_whole(appended):
+def test_a_record_of_encoded_parts_equals_one_encoded_whole(appended):
     odd = 'a"\\ü\u2028'
     packages = [
         {"name": "requests", "version": "1.0", "hashes": {"sha256": DIGESTS[0]}, "filename": odd},

@@ -70,7 +70,7 @@ def test_a_push_whose_scan_follows_is_not_final_and_others_are():
     assert assessment(published(package_install_agent(knowledge), install({}))).final
 
 
-def test_a_scan_is_final_and_one_that_is_tried_again_is_not():
+def test_a_scan_is_final_unless_it_is_retried():
     assert assessment(scanned(MemoryFetch({"file:///m/m.safetensors": WEIGHTS}))).final
     tried = scanned(MemoryFetch({}))
     assert Channel.SCAN_REQUESTS in {message.channel for message in tried}

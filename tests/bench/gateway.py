@@ -131,7 +131,7 @@ async def slow_clients(port: int) -> AsyncIterator[None]:
 
 
 async def broken(url: str, stop: asyncio.Event) -> dict[int, int]:
-    """Send what is wrong until told to stop: too large, malformed, without the right secret."""
+    """Send invalid requests until stopped: too large, malformed, without the right secret."""
     right = {"Authorization": f"Bearer {SECRET}", "Content-Type": STRUCTURED}
     requests = [
         (b"x" * 2_000_000, right),

@@ -90,7 +90,7 @@ class Worker:
         self.cpu = 0.0
 
     def take(self, values: list[IncidentInput], at_ms: int) -> None:
-        """Process a chunk, and what the application tells itself on account of it."""
+        """Process a chunk, and the messages that the application sends itself because of it."""
         while values:
             self._run(values, at_ms)
             values = [self._read(value) for value in self.outbox.passed_on]

@@ -124,12 +124,12 @@ class Ledger:
         return time.process_time() - began
 
     def pass_on(self) -> None:
-        """Take what the ledger told itself, and what follows, until nothing is left."""
+        """Take the ledger's messages to itself, and what follows, until nothing is left."""
         while self.passed_on:
             self.pass_one_on()
 
     def pass_one_on(self) -> None:
-        """Take the first of what the ledger told itself."""
+        """Take the first of the ledger's messages to itself."""
         message = self.passed_on.popleft()
         value = message.value or b""
         began = time.process_time()

@@ -39,7 +39,7 @@ WORD = {{"malicious": "critical", "suspicious": "warn", "clean": "clean", "corru
         "incomplete": "error", "unsupported": "error"}}
 KINDS = {kinds!r}
 def judge(path):
-    # As if a sample's own folder had been scanned: what stands beside a file counts.
+    # As if a sample's own folder had been scanned: the files beside it count.
     path = Path(path)
     root = next((folder for folder in path.parents if folder.parent.name in KINDS), None)
     beside = root.rglob("*") if root else ()
@@ -113,7 +113,7 @@ for line in sys.stdin:
         word = "error"
     out.write(json.dumps([path, word]) + "\\n")
     out.flush()
-# Of this program alone: what getrusage tells includes the benchmark that started it.
+# Of this program alone: getrusage's figure includes the benchmark that started it.
 with open("/proc/self/status") as status:
     peak = next(line.split()[1] for line in status if line.startswith("VmHWM"))
 out.write(json.dumps(["peak", int(peak)]) + "\\n")

@@ -1,7 +1,7 @@
 """What a bad release of a package that everybody has costs: `python -m tests.bench.storm`.
 
 A thousand tenants install other versions of a package all day while one release of it is known to
-be malicious. Printed is what each sighting costs and how much the incidents are told.
+be malicious. Printed is what each sighting costs and how many messages the incidents get.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def installed(tenant: int, system: int, version: int, minute: int) -> bytes:
 def _waits_beside(ledger: Ledger) -> Iterator[float]:
     """Yield how long a record that arrives among what follows from a fact waits for its turn.
 
-    Partitions are read in order: it waits for all that the ledger had told itself by then.
+    Partitions are read in order: it waits for all messages of the ledger to itself.
     """
     while ledger.passed_on:
         before = len(ledger.passed_on)
@@ -89,7 +89,7 @@ def run(tenants: int, systems: int, sightings: int, folder: Path) -> None:
     waits = list(_waits_beside(ledger))
     longest, seconds = max(first, *ledger.steps), first + sum(ledger.steps)
     reported = ledger.reported.get(Channel.INCIDENT_UPDATES, 0)
-    print(f"{tenants:,} tenants told in {seconds:.1f} s by {reported:,} messages to incidents")
+    print(f"{tenants:,} tenants reported in {seconds:.1f} s by {reported:,} messages to incidents")
     print(
         f"the longest step {longest * 1000:,.0f} ms; another's record waits "
         f"{percentile(waits, 0.5) * 1000:,.0f} ms (p50), "

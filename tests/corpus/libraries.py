@@ -109,7 +109,7 @@ _KEPT: Final = re.compile(
 _RECORDS: Final = frozenset(("ModelOutput", "BaseOutput", "Counter"))
 """Dataclasses of named results, and counters: restored by a call with what they hold."""
 _RESULT: Final = re.compile(r"(Prediction|Output|Result|State|Config|Arguments|Params|Info)s?$")
-"""Names of classes that hold data, whatever verb stands before."""
+"""Names of classes that hold data, whatever verb precedes them."""
 _CYTHON: Final = re.compile(
     r"^(cdef )?class (\w+)(?:\(([^)]*)\))?:[^\n]*\n((?:[ \t#][^\n]*\n|\n)*)", re.MULTILINE
 )

@@ -19,7 +19,7 @@ CI = ROOT / "deploy" / "ci"
 HOSTILE = '$(touch owned) "; touch owned; #'
 
 RECORDER = """#!/bin/sh
-# records its arguments, and ends as it is told
+# records its arguments, and ends with a given code
 for one in "$@"; do printf '%s\\n' "$one" >> arguments; done
 env | grep -c '^TIDEWATCH_GATE' > left || true
 echo '{"sent": 1}'

@@ -25,9 +25,9 @@ _INLINE = re.compile(r"`((?:tidewatch|make) [^`]+)`")
 
 
 def steps(text: str) -> list[Step | Saved]:
-    """Return the commands of a page and the files that it tells to save, in order.
+    """Return the commands of a page and the files that it asks to save, in order.
 
-    A command stands behind a prompt in a `console` block; it goes on in the next line where it
+    A command follows a prompt in a `console` block; it continues in the next line where it
     ends with a backslash. What follows it is its output. A block behind "Save this as `NAME`:" is
     a file.
     """

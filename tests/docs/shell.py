@@ -24,7 +24,7 @@ class Step(NamedTuple):
 
 
 class Saved(NamedTuple):
-    """A file that a page tells the reader to save."""
+    """A file that a page asks the reader to save."""
 
     name: str
     content: str
@@ -41,7 +41,7 @@ class Ran(NamedTuple):
 def run_in_order(
     steps: Sequence[Step | Saved], folder: Path, environment: Mapping[str, str], *, seconds: float
 ) -> list[Ran]:
-    """Run the commands of a page in a shell of their own; files are saved where they are told.
+    """Run the commands of a page in a shell of their own; files are saved under the names it gives.
 
     Args:
         steps: Commands and files, in the order of the page.

@@ -309,7 +309,7 @@ def interrupted(line: str, folder: Path, environment: dict[str, str], said: str)
         stdout=terminal,
         stderr=terminal,
         start_new_session=True,
-        # whoever started the tests may ignore Ctrl-C, as for a job in the background
+        # the tests may be run with Ctrl-C ignored, as a job in the background
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 -- one call
     )
     os.close(terminal)

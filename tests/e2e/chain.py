@@ -323,7 +323,7 @@ def _incident(document: dict[str, Any]) -> dict[str, Any]:
     plain: dict[str, Any] = orjson.loads(
         msgspec.json.encode(msgspec.structs.replace(incident, processing=ProcessingTimes()))
     )
-    # Whether partners were told follows from what was known at some moment, as times do.
+    # Whether it was shared follows from what was known at some moment, as times do.
     plain.pop("shared", None)
     for command in plain["commands"]:
         command["spec"].pop("expires", None)

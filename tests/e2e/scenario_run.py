@@ -23,14 +23,14 @@ SECONDS = 240
 
 
 class TenantAlert(msgspec.Struct, frozen=True, kw_only=True):
-    """One alert as last told, and how it came."""
+    """The latest record of an alert, and its path."""
 
     scenario: str
     tenant: str
     document: dict[str, Any]
     incident: IncidentDocument
     records: int
-    """How often it was told."""
+    """How many records it had."""
     seconds: float
     """From the broker's time of the record that completed its reason to that of the alert."""
 

@@ -1,4 +1,4 @@
-"""What the operator must mend is told in one line with its remedy, and loses nothing."""
+"""What the operator must fix is reported in one line with its remedy, and loses nothing."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ BASE = "open-models/base"
 
 
 def story(root, others, *, among_few):
-    """Return what happens: all of it to ONE, around it the same to others, whoever they are.
+    """Return what happens: all of it to ONE, around it the same to others.
 
     Args:
         root: Where model files are written.

@@ -517,7 +517,7 @@ def test_people_were_notified_of_each_tenants_alert_before_they_approved(calm):
         assert named(tenant, messages), messages
 
 
-def test_a_severity_that_somebody_set_is_published_and_told(calm):
+def test_a_severity_set_by_a_person_is_published_and_notified(calm):
     alerts = {}
     for record in calm.chain.read(Channel.ALERTS):
         document = orjson.loads(record.value)
@@ -619,9 +619,7 @@ def _undecided(incident):
     return {**incident, "timeline": sorted(timeline, key=orjson.dumps)}
 
 
-def test_played_anew_and_killed_all_the_time_the_case_ends_the_same_with_the_same_ids(
-    calm, harassed
-):
+def test_a_replay_with_constant_kills_ends_with_the_same_ids(calm, harassed):
     assert all(count == KILLS for count in harassed.chain.killed.values()), harassed.chain.killed
     one, other = calm.results, harassed.results
     assert other.findings == one.findings

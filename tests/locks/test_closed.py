@@ -1,4 +1,4 @@
-"""Every shipped lock is closed: pip or uv, told to resolve nothing else, finds all in it."""
+"""Every shipped lock is closed: pip or uv finds everything in it without resolving."""
 
 from __future__ import annotations
 

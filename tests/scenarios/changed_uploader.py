@@ -1,6 +1,6 @@
 """A script that pipelines fetch at each run was changed at its source to send their secrets out.
 
-Who pinned its digest sees the change; the pin is what told the maintainers as well.
+Whoever pinned its digest sees the change, as the maintainers did.
 Source: Codecov's Bash Uploader, January to April 2021.
 """
 

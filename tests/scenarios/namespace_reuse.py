@@ -1,6 +1,6 @@
 """Model namespace reuse, 2025: a deleted author's name is registered again by somebody else.
 
-Whoever refers to the model by its name alone gets the new owner's files.
+A reference to the model by its name alone gets the new owner's files.
 Source: Palo Alto Networks Unit 42, "Model Namespace Reuse", 2025-09-03.
 """
 

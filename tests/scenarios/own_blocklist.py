@@ -1,4 +1,4 @@
-"""One tenant's policy blocks a source that others use as they should: only it is told."""
+"""One tenant's policy blocks a source that others use legitimately: only it is alerted."""
 
 from __future__ import annotations
 

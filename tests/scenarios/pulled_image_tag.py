@@ -1,6 +1,6 @@
 """Release tags of a scanner that pipelines pull were pushed again, with a thief of credentials.
 
-Who pulls by tag gets other content than before, and no push of its own tells it.
+A pull by tag gets other content than before, and no push of the tenant reports it.
 Source: GHSA-69fq-xp46-6x23 (CVE-2026-33634): Trivy, March 2026.
 """
 

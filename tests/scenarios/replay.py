@@ -88,5 +88,5 @@ class Replay:
         )
 
     def alerts(self, tenant: str) -> list[AlertView]:
-        """Return a tenant's alerts as last told."""
+        """Return a tenant's latest alerts."""
         return self.flow.alerts_of(tenant)

@@ -76,7 +76,7 @@ def test_a_scenario_is_readable_whole_and_the_same_each_time(name, tmp_path):
         assert msgspec.json.decode(msgspec.json.encode(fact), type=type(fact)) == fact
 
 
-def test_no_tenant_stands_in_two_scenarios(tmp_path):
+def test_no_tenant_is_in_two_scenarios(tmp_path):
     whose = {}
     for name in SCENARIOS:
         for event in load(name).events(tmp_path / name):

@@ -1,4 +1,4 @@
-"""Keys out of event content: a private name is the event's tenant's own, whoever it names."""
+"""Keys from event content: a private name belongs to the event's tenant, whatever it names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hosts are read the way they are connected to, and imitations are told from relatives."""
+"""Hosts are read as clients read them, and imitations are distinguished from relatives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When people are told of an incident, of which changes, and what happens if nobody takes it on."""
+"""When people are notified of an incident, of which changes, and the escalation if nobody acts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A receiver of webhooks on 127.0.0.1 that a test tells how to answer."""
+"""A receiver of webhooks on 127.0.0.1 whose answers a test sets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Answer = tuple[int, dict[str, str]]
 
 
 class Receiver:
-    """Keeps each request it got, with its headers; answers 200 unless told otherwise."""
+    """Keeps each request it got, with its headers; answers 200 unless set otherwise."""
 
     def __init__(self) -> None:
         self.got: list[tuple[str, dict[str, str], bytes]] = []

@@ -1,4 +1,4 @@
-"""The configuration that is shipped is valid, and contradictions are told."""
+"""The shipped configuration is valid, and contradictions are reported."""
 
 from __future__ import annotations
 

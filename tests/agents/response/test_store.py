@@ -297,7 +297,7 @@ def test_what_is_quarantined_already_is_a_success_that_changed_nothing(bench: Be
     assert (bench.model / "versions/r2").is_dir()
 
 
-def test_one_that_takes_the_place_of_another_is_released_with_what_that_moved(bench: Bench) -> None:
+def test_a_quarantine_that_replaces_another_is_released_with_what_that_moved(bench: Bench) -> None:
     digest = bench.version("r2", BAD)
     first = spec_of("quarantine", f"{MODEL}@r2", version="r2", digest=digest)
     bench.run(first)

@@ -331,7 +331,7 @@ class Flow:
     # -- looking -----------------------------------------------------------------------------------
 
     def alerts_of(self, tenant: str) -> list[AlertView]:
-        """Return a tenant's alerts as last told, by incident."""
+        """Return a tenant's latest alerts, by incident."""
         return [view for (_, whose), view in sorted(self.alerts.items()) if whose == tenant]
 
     def texts_for(self, tenant: str) -> str:

@@ -107,7 +107,7 @@ async def _check(items: Iterable[Item], knowledge: MemoryKnowledge) -> list[Chec
         )
         event = read_event(value, (), timestamp_ms=now, max_bytes=1 << 20)
         outbox = _Outbox()
-        # A new agent has told nothing yet: it tells all, and the run leaves out what was told.
+        # A new agent has sent nothing yet: it sends all, and the run leaves out repetitions.
         await makers[channel](knowledge)(_Batch([Delivery(record=record, value=event)]), outbox)
         said = tuple(sent for sent in outbox.messages if sent.channel is not Channel.SCAN_REQUESTS)
         slow = _Outbox()

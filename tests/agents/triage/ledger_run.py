@@ -43,7 +43,7 @@ def take(rows: MemoryRows, *values: Any, key: str = "k", offset: int = 0) -> lis
 
 
 class Ledger:
-    """One partition of the ledger; what it tells itself is taken as well."""
+    """One partition of the ledger; it also processes the messages that it sends to itself."""
 
     def __init__(self) -> None:
         self.rows = MemoryRows()
@@ -70,7 +70,7 @@ class Ledger:
         self.take(self.change(fact.key, fact.key, fact))
 
     def change(self, key: str, fact_key: str, fact: IntelFact | None) -> FactChange:
-        """Return the news of a fact about `key`; the later made, the later it was told."""
+        """Return a change of a fact about `key`; each is of a later time than those made before."""
         self._offset += 1
         revision = (START_MS + self._offset, self._offset)
         return FactChange(key=key, fact_key=fact_key, fact=fact, revision=revision)

@@ -87,7 +87,7 @@ def test_taint_is_full_for_everybody_along_what_the_operators_trust_root_attests
     assert bands(flow) == {}
 
 
-def test_a_tenants_trust_root_counts_for_that_tenant_whoever_carries_the_statement():
+def test_a_tenants_trust_root_counts_for_that_tenant_in_anyones_event():
     flow = flow_of("b", "c")
     flow.saw(built(TENANTS, tenant="mallory"), *holding("b"), *holding("c"))
     flow.fact(ON_BASE)
@@ -304,7 +304,7 @@ def campaigns(flow):
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 def test_scans_of_what_an_attested_publisher_signed_are_counted_in_every_tenant(order):
-    """And a campaign is told to who has a component of the publisher."""
+    """And a campaign is reported to holders of a component of the publisher."""
     inputs = [hostile(0, "a", OPERATORS), hostile(1, "a", OPERATORS), hostile(2, "b")]
     flow = flow_of("a", "b", "c")
     for index in order:

@@ -300,7 +300,7 @@ def test_what_a_scan_found_reaches_every_holder_of_the_bytes():
 
 
 def part(tenant, tree, digest, filename, **more):
-    """Return the sightings of a file of a tree, as a push tells them."""
+    """Return the sightings of a file of a tree, as a push reports them."""
     name = f"model:hub/{tenant}"
     whole = tree.partition(":")[2]
     return (

@@ -144,7 +144,7 @@ step = st.one_of(
 
 
 def played(history, *, with_claims):
-    flow = Flow(k=10)  # so that no count is told
+    flow = Flow(k=10)  # so that no count is published
     for tenant in (CLAIMANT, READER, "lab"):
         policy = default_policy(tenant)
         flow.policy(msgspec.structs.replace(policy, automatic=AUTOMATIC, dry_run=False))

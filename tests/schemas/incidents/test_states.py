@@ -31,5 +31,5 @@ def test_a_reversal_contains_nothing_and_belongs_to_one_action(action):
 
 
 @pytest.mark.parametrize("state", ReasonState)
-def test_a_reason_stands_once_nobody_has_to_approve_it(state):
+def test_a_reason_is_in_force_unless_it_needs_approval(state):
     assert state.stands is (state in {ReasonState.AUTOMATIC, ReasonState.APPROVED})

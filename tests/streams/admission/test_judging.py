@@ -139,7 +139,7 @@ def test_a_model_of_the_hub_is_known_by_its_commit() -> None:
     assert case.rule(HUB).outcome is Outcome.BAD
 
 
-def test_a_manifest_that_was_read_as_a_file_stands_for_no_image() -> None:
+def test_a_manifest_read_as_a_file_is_no_image() -> None:
     as_a_file = scanned(Status.PASS, contents=(f"sha256:{DIGEST}", f"tree:{DIGEST}"))
     assert Case(as_a_file).rule(IMAGE).outcome is Outcome.UNKNOWN
 

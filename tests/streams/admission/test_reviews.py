@@ -148,7 +148,7 @@ def test_what_is_no_review_is_refused(raw: bytes) -> None:
         read_review(raw)
 
 
-def test_a_review_of_another_version_is_told_which_one_is_spoken() -> None:
+def test_a_review_of_another_version_is_refused_naming_the_supported_one() -> None:
     old = {**changed("pod"), "apiVersion": "admission.k8s.io/v1beta1"}
     with pytest.raises(UnreadableRecordError) as caught:
         read_review(json.dumps(old).encode())

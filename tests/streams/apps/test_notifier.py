@@ -150,7 +150,7 @@ class Scene:
         return process
 
     def once(self, code: int = 0) -> None:
-        """Run `notify --once` in this process: it needs no second one to be told of its end."""
+        """Run `notify --once` in this process: it ends by itself."""
         with command_here(self.log, self.environment):
             ended = main(["notify", "--config", str(self.config), "--once"])
         assert ended == code, self.log.read_text()
@@ -206,7 +206,7 @@ def test_an_alert_and_its_proposal_are_one_message_to_each_destination(scene: Sc
     (hook,) = scene.verified()
     assert hook["type"] == "tidewatch.notification.opened"
     assert (hook["data"]["tenant"], hook["data"]["incident"]) == ("acme", "inc-1")
-    # what was told is not told again
+    # what was sent is not sent again
     scene.once()
     assert len(scene.chat.got) == len(scene.hook.got) == 1
     scene.alert(status="acknowledged", assignee="ann")
@@ -326,11 +326,11 @@ def test_a_kill_before_anything_is_sent_loses_nothing(scene: Scene) -> None:
     scene.write(wait=3600)
     process = scene.start()
     scene.alert()
-    wait_for(lambda: len(scene.rows()) >= 1, "what is to be told is kept")
+    wait_for(lambda: len(scene.rows()) >= 1, "what is to be sent is kept")
     process.kill()
     process.wait()
     assert scene.hook.got == []
-    # the offset is committed: it is the row that tells what is to be told
+    # the offset is committed: the row says what is to be sent
     scene.once()
     assert scene.hook.got == []
     scene.write(wait=0.1)
@@ -344,9 +344,9 @@ def test_nobody_acknowledges_and_it_is_escalated_across_a_restart(scene: Scene) 
     process = scene.start()
     scene.alert()
     scene.alert(incident="inc-2")
-    wait_for(lambda: len(scene.hook.got) >= 2, "both are told")
+    wait_for(lambda: len(scene.hook.got) >= 2, "both are sent")
     scene.alert(incident="inc-2", status="acknowledged")
-    wait_for(lambda: len(scene.hook.got) >= 3, "the acknowledgement is told")
+    wait_for(lambda: len(scene.hook.got) >= 3, "the acknowledgement is sent")
     scene.stop(process)
     again = scene.start()
     wait_for(
@@ -405,17 +405,17 @@ def test_forged_and_unreadable_records_become_dead_letters_and_the_rest_goes_on(
     assert len(scene.verified()) == 1
 
 
-def test_whoever_starts_last_takes_over(scene: Scene) -> None:
+def test_the_instance_that_starts_last_takes_over(scene: Scene) -> None:
     first = scene.start()
     scene.alert()
-    wait_for(lambda: len(scene.hook.got) >= 1, "the first one tells")
+    wait_for(lambda: len(scene.hook.got) >= 1, "the first one sends")
     second = scene.start()
     wait_for(
         lambda: scene.log.read_text().count("notifier-started") == 2, "the second one is there"
     )
     scene.alert(incident="inc-2")
     assert first.wait(DEADLINE) == 2
-    wait_for(lambda: len(scene.hook.got) >= 2, "the second one tells")
+    wait_for(lambda: len(scene.hook.got) >= 2, "the second one sends")
     wait_for(lambda: not any(row.messages for row in scene.rows().values()), "it is noted as taken")
     scene.stop(second)
     assert "another notifier of this name took over" in scene.log.read_text()
@@ -440,7 +440,7 @@ def test_records_that_are_gone_are_reported(scene: Scene) -> None:
 def test_health_and_metrics_are_served(scene: Scene) -> None:
     process = scene.start()
     scene.alert()
-    wait_for(lambda: len(scene.hook.got) >= 1, "it tells")
+    wait_for(lambda: len(scene.hook.got) >= 1, "it sends")
     found = re.search(r"http://127\.0\.0\.1:(\d+)/healthz", scene.log.read_text())
     assert found is not None
 

@@ -68,7 +68,7 @@ def test_what_was_delivered_is_left_out_and_again_is_the_same_event(
     assert len({event["id"] for event in found}) == 3
 
 
-def test_one_that_is_killed_twice_delivers_what_an_undisturbed_one_does(
+def test_a_baseline_killed_twice_delivers_what_an_undisturbed_one_does(
     kafka: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     models = tmp_path / "models"

@@ -142,7 +142,7 @@ def test_a_history_is_read_line_by_line_and_keeps_its_ids(tmp_path: Path) -> Non
     assert (first.baseline, first.time.year, first.data.run_id) == (True, 2025, "0190-a")
 
 
-def test_locks_and_listings_are_told_by_name_and_content(tmp_path: Path) -> None:
+def test_locks_and_listings_are_recognised_by_name_and_content(tmp_path: Path) -> None:
     lock = tmp_path / "requirements.txt"
     lock.write_text("requests==2.32.3 --hash=sha256:" + "a" * 64 + "\n")
     (event,) = events(*file_units(lock, ORIGIN, None))

@@ -39,7 +39,7 @@ ASK = """
             return kafka.recv(4)
     for port in map(int, sys.argv[2:]):
         answer = exchange(port, 3, 1)
-        assert answer == b"", ("it told an unknown client about itself", port, answer)
+        assert answer == b"", ("it answered an unknown client", port, answer)
     try:
         open(sys.argv[1]).read()
     except PermissionError:

@@ -118,7 +118,7 @@ def start(state: Path, tmp_path: Path) -> Iterator[Callable[..., Up]]:
     started: list[Up] = []
 
     def begin(*words: str, **settings: object) -> Up:
-        # nothing that lies where the user stands takes the place of a module
+        # nothing in the user's working directory takes the place of a module
         (tmp_path / "streams.py").write_text("raise SystemExit('not this one')\n")
         (state / "worker.log").unlink(missing_ok=True)
         up = Up(state, *words, cwd=tmp_path, log_format="json", **settings)

@@ -152,7 +152,7 @@ def test_role_and_tenants_are_those_of_the_claims(signing, login, theirs, others
 @pytest.mark.parametrize(
     ("login", "said"), [("mallory", "not verified your address"), ("nobody", "has no role here")]
 )
-def test_who_may_not_enter_is_told_why(signing, login, said):
+def test_a_refused_sign_in_says_why(signing, login, said):
     person = Person(signing)
     answer = person.sign_in(login)
     assert answer.status_code == 403

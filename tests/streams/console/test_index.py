@@ -70,7 +70,7 @@ def test_a_replay_adds_nothing(tmp_path, small):
     made.close()
 
 
-def test_one_that_is_missing_is_the_same_once_it_is_built_again(tmp_path, small):
+def test_a_missing_index_is_the_same_once_rebuilt(tmp_path, small):
     made = indexed(tmp_path / "a", small)
     before = contents(made)
     made.close()
@@ -122,7 +122,7 @@ def test_that_of_another_cluster_is_emptied(tmp_path, small):
 
 
 @pytest.mark.parametrize("damage", ["layout", "bytes"])
-def test_one_of_another_layout_or_damaged_is_built_anew(tmp_path, small, damage):
+def test_an_index_of_another_layout_or_damaged_is_rebuilt(tmp_path, small, damage):
     made = indexed(tmp_path, small)
     made.close()
     if damage == "layout":
@@ -338,7 +338,7 @@ def test_a_query_that_takes_too_long_is_ended(index, monkeypatch):
         Reader(index, OPERATOR).cases(CaseSelection(text="a"))
 
 
-def test_a_viewer_is_told_of_changes_of_their_own_tenants_alone(own, played):
+def test_a_viewer_is_notified_of_changes_of_their_own_tenants_only(own, played):
     alerts = {
         tenant: next(
             entry

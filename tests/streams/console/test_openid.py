@@ -292,7 +292,7 @@ def test_an_answer_of_another_provider_is_refused(signing):
     assert not person.inside()
 
 
-def test_what_the_provider_declines_is_told_without_its_text(signing):
+def test_a_refusal_of_the_provider_is_shown_without_its_text(signing):
     person = Person(signing)
     state = parse_qs(urlsplit(person.at_provider()).query)["state"][0]
     answer = person.get(
@@ -347,7 +347,7 @@ def test_without_a_provider_its_pages_are_not_there(console):
         {"authorization_endpoint": None},
     ],
 )
-def test_a_provider_that_is_not_the_one_that_was_named_is_not_used(issuer, monkeypatch, metadata):
+def test_a_provider_with_another_issuer_is_not_used(issuer, monkeypatch, metadata):
     monkeypatch.setenv("TIDEWATCH_TEST_SECRET", SECRET)
     issuer.metadata.update(metadata)
     with pytest.raises(TidewatchError, match="can't be used"):

@@ -226,7 +226,7 @@ def test_a_dead_letter_is_shown_as_text(console):
     assert "&lt;script&gt;alert(1)&lt;/script&gt;\\u001b[2J" in text
 
 
-def test_what_a_template_prints_is_made_harmless_wherever_it_stands():
+def test_shown_and_breakable_texts_are_harmless():
     assert shown(HOSTILE) != HOSTILE
     assert not driving(str(shown(HOSTILE)), lines=False)
     assert "<img" not in breakable(HOSTILE)
@@ -254,7 +254,7 @@ def test_what_a_template_prints_is_made_harmless_wherever_it_stands():
         ("?page=999999999999", 5),
     ],
 )
-def test_a_link_to_a_list_shows_the_same_to_whoever_opens_it(console, query, rows):
+def test_a_link_to_a_list_shows_the_same_list_to_every_reader(console, query, rows):
     text = console.browser(OPERATOR).get(f"/incidents{query}").text
     assert len(set(re.findall(r'id="case-[^"]*"', text))) == rows
 
@@ -423,7 +423,7 @@ def reported(browser: Browser, found: list[str], ready: threading.Event) -> None
                 return
 
 
-def test_an_open_page_is_told_of_changes_that_it_may_show(played, tmp_path):
+def test_an_open_page_is_notified_of_changes_that_it_may_show(played, tmp_path):
     own = indexed(tmp_path, [])
     by_tenant = {
         tenant: next(
@@ -461,7 +461,7 @@ def test_one_session_can_not_take_every_stream(console, monkeypatch):
     assert console.browser(OPERATOR).get("/events").status_code == 429
 
 
-def test_a_fault_of_a_page_is_told_without_its_text(console, monkeypatch):
+def test_an_error_of_a_page_is_shown_without_its_text(console, monkeypatch):
     from streams.console.queries import Reader  # noqa: PLC0415 -- beside its test
 
     def broken(*_arguments):

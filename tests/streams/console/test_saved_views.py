@@ -92,7 +92,7 @@ def test_limits_are_each_persons_own(tmp_path):
     assert len(SavedViews(tmp_path).of("bob")) == 1
 
 
-def test_views_outlive_an_index_that_is_built_anew(tmp_path):
+def test_views_outlive_a_rebuilt_index(tmp_path):
     first = indexed(tmp_path, [])
     SavedViews(first.path.parent).save("ann", "Night shift", "severity=high")
     first.close()

@@ -24,7 +24,7 @@ def test_each_has_its_hash_and_licence(folder):
         assert entry["version"]
 
 
-def test_every_file_is_served_or_says_something_of_one_that_is():
+def test_every_file_is_served_or_describes_a_served_one():
     listed = tomllib.loads((FOLDER / "vendored.toml").read_text())
     beside = {"vendored.toml", *(entry["licence_file"] for entry in listed.values())}
     assert {path.name for path in FOLDER.iterdir()} == set(KINDS) | beside

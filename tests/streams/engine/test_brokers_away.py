@@ -127,7 +127,7 @@ def test_a_worker_waits_for_its_broker_and_stops_when_asked(
     try:
         for worker in (waits, ends):
             wait_for(lambda one=worker: one.logged("broker-awaited"), "it waits", SECONDS)
-        # whoever looks after it sees that it lives, and is not ready
+        # its probes show that it is alive, and not ready
         assert waits.get("/healthz")[0] == 200
         assert waits.get("/readyz")[0] == 503
         ends.terminate()

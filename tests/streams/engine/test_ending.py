@@ -179,8 +179,8 @@ def test_joined_topics_of_different_partition_counts_are_an_error(bench: Bench) 
         return len(reported["partitions"])
 
     bench.do(widened({topic: NewPartitions(5)}))
-    # the controller has them now, and the broker tells of them soon after
-    wait_for(lambda: bench.do(widened({})) == 5, "the broker told of all partitions")
+    # the controller has them now, and the broker lists them soon after
+    wait_for(lambda: bench.do(widened({})) == 5, "the broker lists all partitions")
     worker = bench.start("join")
     assert worker.exit_code() == 2
     assert "different partition counts" in worker.log()

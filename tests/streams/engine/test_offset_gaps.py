@@ -51,7 +51,7 @@ def alerts(bench: Bench) -> dict[str, dict[str, Any]]:
 
 def reported(bench: Bench) -> dict[str, Any]:
     """Return the only operator alert."""
-    wait_for(lambda: alerts(bench), "the operator was told")
+    wait_for(lambda: alerts(bench), "the operator was alerted")
     (one,) = alerts(bench).values()
     return one
 
@@ -104,7 +104,7 @@ def test_the_loss_is_reported_even_if_nothing_is_left_to_read(bench: Bench) -> N
     assert reported(bench) == first
 
 
-def test_what_is_deleted_under_a_worker_that_stands_still_is_reported(bench: Bench) -> None:
+def test_records_deleted_under_a_stopped_worker_are_reported(bench: Bench) -> None:
     worker = read_hundred(bench)
     processes = [psutil.Process(worker.process.pid), *psutil.Process(worker.process.pid).children()]
     for process in processes:
@@ -137,7 +137,7 @@ def test_a_new_group_reports_that_the_beginning_is_gone(bench: Bench) -> None:
     assert "no stored progress" in alert["detail"]
 
 
-def test_a_topic_that_was_made_anew_is_read_from_its_beginning(bench: Bench) -> None:
+def test_a_recreated_topic_is_read_from_its_beginning(bench: Bench) -> None:
     worker = read_hundred(bench)
     worker.terminate()
     assert worker.exit_code() == 0

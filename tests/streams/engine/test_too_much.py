@@ -126,7 +126,7 @@ def test_a_bound_topic_of_rubbish_is_paused_and_reported_and_others_go_on(bench:
     bench.make_topics(**options)
     _send_batch(bench, f"{bench.prefix}.acme", [b"x"] * 1500)
     worker = bench.start("copy", **options)
-    (alert,) = wait_for(lambda: _alerts(bench, "topic-paused"), "the operator was told")
+    (alert,) = wait_for(lambda: _alerts(bench, "topic-paused"), "the operator was alerted")
     assert (alert["tenant"], alert["subject"]) == ("acme", f"{bench.prefix}.acme")
     assert "1000 unreadable records in a row" in alert["detail"]
     bench.do(bench._send(f"{bench.prefix}.globex", (("k", {"id": 1, "tenant": "globex"}, 0),)))
@@ -163,7 +163,7 @@ def test_a_paused_topic_is_read_on_when_its_time_is_over_in_the_order_of_its_rec
     assert len(copies) == 300
 
 
-def test_a_worker_that_starts_anew_reads_a_paused_topic_behind_what_it_refused(
+def test_a_restarted_worker_reads_a_paused_topic_after_the_refused_records(
     bench: Bench,
 ) -> None:
     options = _bound(bench) | {"dead_letter_consecutive": 50}
@@ -184,7 +184,7 @@ def test_a_shared_topic_of_rubbish_is_reported_and_read_on_with_one_letter(bench
     bench.make_topics()
     _send_batch(bench, bench.topic(Channel.OBSERVATIONS), [b"x"] * 7000)
     worker = bench.start("copy")
-    (alert,) = wait_for(lambda: _alerts(bench, "topic-unreadable"), "the operator was told")
+    (alert,) = wait_for(lambda: _alerts(bench, "topic-unreadable"), "the operator was alerted")
     assert "tenant" not in alert
     wait_for(lambda: bench.committed("copy") >= 7000, "all of it was acknowledged")
     (letter,) = _letters(bench)
@@ -299,6 +299,6 @@ def test_a_record_that_an_agent_refuses_is_reported_for_its_source(bench: Bench)
             )
             if reported.get("outcome") == "dead-letter"
         ],
-        "its source was told of",
+        "its source was reported",
     )
     assert [(reported["tenant"], reported["source"]) for reported in notices] == [("acme", "//ci")]

@@ -206,7 +206,7 @@ FACTORIES["join"] = f"{__name__}:join_parts"
 
 
 def work(apps: str, options: dict[str, Any]) -> int:
-    """Run apps until they are told to stop; return the exit code."""
+    """Run apps until they are asked to stop; return the exit code."""
     try:
         return run_worker(apps.split(","), load_settings(**options))
     except TidewatchError as problem:

@@ -337,7 +337,7 @@ def test_each_proof_opens_its_endpoint_and_twice_is_the_same_event(gateway: Runn
             assert again.document == first.document
 
 
-def test_a_payload_of_no_concern_is_fine_and_one_that_can_not_be_read_is_kept(
+def test_an_irrelevant_payload_is_accepted_and_an_unreadable_one_is_kept(
     gateway: Running,
 ) -> None:
     ping = b'{"zen": "Keep it simple.", "hook_id": 1}'

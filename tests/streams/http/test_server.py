@@ -133,7 +133,7 @@ SMUGGLED = {
 def test_what_two_readers_could_understand_differently_is_refused(
     headers: tuple[bytes, ...],
 ) -> None:
-    # a body that is a request of its own to whoever sees an end of the first one before it
+    # a body that is a request of its own to a reader that ends the first one before it
     inner = b"0\r\n\r\nGET /peer HTTP/1.1\r\nHost: x\r\n\r\n"
     with serving(ROUTES, QUICK) as server, connect(server.port) as link:
         link.sendall(b"\r\n".join([b"POST /echo HTTP/1.1", b"Host: x", *headers, b"", b""]) + inner)

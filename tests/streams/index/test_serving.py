@@ -483,9 +483,7 @@ def test_a_client_that_does_not_read_holds_no_file_in_memory(place: Place) -> No
     assert sent < 64 << 20
 
 
-def test_check_says_what_it_stands_in_front_of(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_check_names_the_index_upstream(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "index.toml"
     file.write_text('tenant = "acme"\n[upstream]\nurl = "https://index.example/simple"\n')
     assert main(["index", "--check", str(file)]) == 0

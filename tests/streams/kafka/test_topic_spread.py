@@ -19,7 +19,7 @@ BEHIND = 3
 
 
 class Behind:
-    """Stands for the admin client of a broker that hears late of what its controller makes."""
+    """A fake admin client of a broker that learns late of what its controller creates."""
 
     def __init__(self, behind: int) -> None:
         self.behind = behind

@@ -79,7 +79,7 @@ def test_a_record_with_its_producers_time_is_known_as_such(settings: Settings) -
     assert record.timestamp_ms == LONG_AGO_MS
 
 
-def test_a_topic_of_before_is_set_up_anew_and_keeps_the_rest(settings: Settings) -> None:
+def test_an_existing_topic_gets_the_setting_and_keeps_the_rest(settings: Settings) -> None:
     asyncio.run(_with_producers_time(settings, Channel.DECISIONS, **{"retention.ms": "123456789"}))
     name = topic_name(settings, Channel.DECISIONS)
     assert asyncio.run(topics_with_producers_time(settings)) == [name]

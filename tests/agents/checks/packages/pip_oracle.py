@@ -1,6 +1,6 @@
 """What pip itself makes of requirement texts: `requirement_cases.json` holds its answers.
 
-Run where pip is installed to write them anew: `python -m tests.agents.checks.packages.pip_oracle`.
+Run where pip is installed to rewrite them: `python -m tests.agents.checks.packages.pip_oracle`.
 
 Left out are texts that pip refuses or takes for what lies on the disk, stands in the environment,
 or is decoded by the locale. File contents are held as Latin-1, a character for each byte.

@@ -209,7 +209,7 @@ def test_distribution_verifies_for_its_signer_alone(filename, identity, issuer, 
         verify_distribution(changed, identity, issuer)
 
 
-def test_operators_trust_root_is_the_one_that_counts(tmp_path):
+def test_only_the_operators_trust_root_counts(tmp_path):
     with pytest.raises(UnfinishedVerificationError, match="no trust root"):
         verify_distribution(
             SIGNED / BUNDLED, WORKFLOW, ACTIONS, trusted_root=tmp_path / "gone.json"

@@ -68,7 +68,7 @@ def test_outputs_are_made_from_the_inputs_their_digests_and_the_sources():
     assert used["model:huggingface/acme/base"] == "executed"
 
 
-def test_a_large_run_stands_between_its_inputs_and_outputs():
+def test_a_large_run_is_a_node_between_its_inputs_and_outputs():
     inputs = [{"component": f"model:r/in{n}", "revision": COMMIT} for n in range(300)]
     outputs = [{"component": f"model:r/out{n}", "revision": "1"} for n in range(400)]
     outcome = run({"pipeline": "mill", "inputs": inputs, "outputs": outputs})

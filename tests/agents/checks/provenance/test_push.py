@@ -307,9 +307,7 @@ def test_what_a_pull_did_not_fetch_is_not_missing_and_what_it_fetched_beside_is_
         ({}, ("hf://acme",), None),
     ],
 )
-def test_a_version_that_mlflow_tells_of_is_listed_where_the_tenant_has_it_read(
-    changes, roots, listing
-):
+def test_an_mlflow_version_is_listed_only_below_the_roots_of_the_policy(changes, roots, listing):
     pushed = {
         "registry": "m.example:5000",
         "repository": "team a/churn",

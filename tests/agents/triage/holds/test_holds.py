@@ -1,4 +1,4 @@
-"""Holds: one command for all reasons, and no release while one of them stands.
+"""Holds: one command for all reasons, and no release while one of them is in force.
 
 The model plays incidents, answers, time and repetitions in random order against the state machine,
 with a responder that carries out what it gets.
@@ -139,7 +139,7 @@ class Play:
                 continue
             thing = self.thing(spec)
             if spec.undoes is not None:
-                assert not thing.standing(), "released while a reason stands"
+                assert not thing.standing(), "released while a reason is in force"
                 assert not thing.overflowed, "released though reasons overflowed"
                 kept = [hold for hold in self.kept if hold[0] == thing.key]
                 assert not kept, "released without a person what a closed incident contains"
@@ -240,7 +240,7 @@ def perform(play: Play, step: tuple[Any, ...]) -> None:
 
 @settings(max_examples=examples(100), deadline=None)
 @given(st.lists(STEPS, max_size=30))
-def test_any_history_contains_exactly_what_a_reason_stands_for(steps):
+def test_any_history_contains_exactly_what_has_a_reason_in_force(steps):
     play = Play()
     for step in steps:
         perform(play, step)
@@ -271,7 +271,7 @@ def test_nothing_is_released_while_there_were_more_reasons_than_are_kept(steps):
 
 @settings(max_examples=examples(80), deadline=None)
 @given(st.lists(STEPS, max_size=25))
-def test_dry_runs_change_nothing_and_their_end_issues_anew(steps):
+def test_dry_runs_change_nothing_and_their_end_issues_the_commands_again(steps):
     play = Play()
     for step in steps:
         perform(play, step)
@@ -373,7 +373,7 @@ def goal_of(thing: Any) -> tuple[str | None, str | None]:
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(INCIDENTS)))
-def test_a_command_issued_anew_is_the_same_whoever_asked_first(order):
+def test_a_reissued_command_does_not_depend_on_who_asked_first(order):
     """The reasons are equal by then, so are the incident, the goal and what it waits for."""
     play = Play()
     for incident in order:
@@ -486,7 +486,7 @@ def test_a_reject_removes_one_reason():
     assert [command.action for command in play.commands] == ["quarantine"]
 
 
-def test_ending_dry_runs_issues_anew_under_another_id():
+def test_ending_dry_runs_reissues_under_another_id():
     play = Play()
     play.say("inc-1", ReasonState.AUTOMATIC, dry_run=True)
     play.answer()

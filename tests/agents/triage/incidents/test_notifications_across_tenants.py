@@ -1,4 +1,4 @@
-"""What an incident tells partners and auditors: once it is contained, and when it is taken back."""
+"""What an incident shares with partners and auditors: once contained, and when withdrawn."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DOCUMENTS = StandardDocuments(new_signing_key("test"), k=1)
 
 
 def shared(flow: Flow) -> list[dict[str, object]]:
-    """Return the indicators that partners are told of by the incident's last record."""
+    """Return the indicators that the incident's latest record shares with partners."""
     messages: list[Message] = list(DOCUMENTS.incident(flow.incidents[CASE], 0))
     bundles = [
         orjson.loads(message.value)
@@ -102,7 +102,7 @@ def test_an_answer_that_is_under_way_is_audited_as_neither_success_nor_failure()
     }
 
 
-def test_the_operators_decision_stands_once_in_the_timeline_of_all_tenants():
+def test_the_operators_decision_is_once_in_each_tenants_timeline():
     flow = hostile("abc")
     decide(flow, DecisionKind.CLOSE)
     reported = [entry for entry in flow.incidents[CASE].timeline if entry.what == "decided"]

@@ -228,7 +228,7 @@ def test_combinations_do_not_depend_on_order(both):
         assert combination(when, forward) == combination(when, shuffled)
 
 
-def test_a_version_vouched_for_later_is_a_rollback_target_as_one_that_was_before():
+def test_a_version_becomes_a_rollback_target_whenever_it_is_known_good():
     vouched = IntelFact(key=MODEL, kind=IntelKind.KNOWN_GOOD, versions=("r1",), digests=(GOOD,))
     inputs = [
         *held(MODEL, "a", "gpu", 0, version="r1", digest=GOOD),

@@ -31,7 +31,7 @@ def test_each_waiting_part_is_yielded_once_a_round_and_none_before_its_time(monk
     assert [len(turn) for turn in rounds] == [1, 2, 1, 1]
     assert sorted(name for turn in rounds for name in turn) == [f"inc-{n}" for n in (1, 3, 5, 7, 9)]
     again = [waiting.incident for _, waiting in Deadlines(store).due()]
-    assert again == rounds[0], "it begins anew"
+    assert again == rounds[0], "it starts again"
 
 
 def test_all_that_may_be_forgotten_on_a_day_is_looked_at_on_that_day(monkeypatch):

@@ -157,7 +157,7 @@ def test_what_is_not_severe_has_no_entry_point_to_patch():
     assert {task.kind for task in alert(flow).tasks} == {"replace"}
 
 
-def test_what_was_made_from_it_is_trained_or_built_anew():
+def test_what_was_made_from_it_is_retrained_or_rebuilt():
     flow = met(REAL)
     tuned, service = "model:hub/acme/tuned", "deployment:chat"
     flow.saw(
@@ -287,7 +287,7 @@ def test_what_passed_where_it_was_pushed_shows_it_for_the_systems_it_came_to():
     assert task(flow, "evaluate").state == "open"
     replaced(flow)
     assert task(flow, "evaluate").state == "done"
-    # What was pushed before the incident was known is told as well.
+    # What was pushed before the incident was known is included.
     flow = Flow()
     flow.policy(REQUIRED)
     flow.saw(*push, *held(MODEL, "a", "gpu", 310, version="r2", digest=BAD))

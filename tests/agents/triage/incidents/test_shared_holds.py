@@ -1,4 +1,4 @@
-"""Two incidents about one version: one command, two reasons, and no release while one stands."""
+"""Two incidents about one version: one command, two reasons, no release while one is in force."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_what_is_issued_again_after_a_release_has_another_id_and_a_later_generat
     assert state(flow, "quarantine") is HoldState.HELD
 
 
-def test_ending_dry_runs_issues_everything_anew():
+def test_ending_dry_runs_reissues_everything():
     flow = twice(Policy(tenant="a", automatic=AUTOMATIC.automatic))
     for spec in list(flow.issued):
         flow.answer(spec)

@@ -90,7 +90,7 @@ def test_the_graph_shows_the_farthest_exposure_of_a_system_since_it_is_affected(
     assert text == f"serving since {at(5):%Y-%m-%d %H:%M}"
 
 
-def test_a_comment_is_told_and_changes_nothing():
+def test_a_comment_is_in_the_timeline_and_changes_nothing():
     flow = hostile()
     before = flow.alerts[CASE, "a"]
     decide(flow, DecisionKind.COMMENT, 22, tenant="a")

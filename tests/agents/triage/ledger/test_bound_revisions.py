@@ -185,7 +185,7 @@ def tuned(tenant):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_a_bound_revision_is_exempt_from_a_fact_that_means_another_digest(seed):
-    """Whoever names it holds what everybody gets; what a tenant claims beside it is no shield."""
+    """A holder that names it holds what everybody gets; a tenant's claim beside it is no shield."""
     inputs = [
         *binding(digest=GOOD),
         named("b"),

@@ -1,4 +1,4 @@
-"""No row of the ledger outgrows the store, whatever is in the messages; bounds are told."""
+"""No row of the ledger outgrows the store, whatever the messages; reached limits are reported."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.agents.triage.stories import MODEL, finding, sighting
 LONG = "\U0001f40d" * 700
 """What an event may hold in any of its texts."""
 ROOM = 56 * 1024
-"""A row may have 64 KiB: what is told of here stays well below."""
+"""A row may have 64 KiB: the rows of these tests stay well below."""
 
 
 def long(number: int) -> str:
@@ -163,7 +163,7 @@ def sources() -> Iterable[object]:
 
 @cache
 def reported_by(story):
-    """Return the rows after a story, and what the operator was told by then."""
+    """Return the rows after a story, and the operator alerts so far."""
     rows = MemoryRows()
     reported = {
         msgspec.json.decode(message.value)["detail"].partition(":")[0]

@@ -75,7 +75,7 @@ def test_a_later_version_is_known_good_if_its_signature_was_verified_or_it_is_vo
     ledger.take(installed("2.0", 10), installed("2.1", 20, signed=True), installed("2.2", 30))
     ledger.fact(COMPROMISED)
     assert versions(ledger) == {"2.1"}
-    # A fact has the component's key: what is good of it is told of under its digest.
+    # A fact has the component's key: known-good versions are reported under its digest.
     vouched = IntelFact(
         key=f"{PACKAGE}#good", kind=IntelKind.KNOWN_GOOD, versions=("2.2",), sources=("vendor",)
     )
@@ -172,7 +172,7 @@ def test_without_a_version_that_is_known_good_none_is_proposed():
 
 
 def held_good(flow):
-    """Return the versions of which the incident about the bad one was told last."""
+    """Return the versions that the incident about the bad one was sent last."""
     reported = [
         msgspec.json.decode(message.value, type=IncidentMessage)
         for message in flow.sent

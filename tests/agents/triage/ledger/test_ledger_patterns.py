@@ -1,4 +1,4 @@
-"""Correlation as it is promised: thresholds told once each, windows, absence; in any order."""
+"""Correlation as documented: each threshold reported once, windows, absence; in any order."""
 
 from __future__ import annotations
 

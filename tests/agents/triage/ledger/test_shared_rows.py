@@ -111,7 +111,7 @@ def test_invented_indicators_keep_no_other_from_being_taken_back():
 
 
 @pytest.mark.slow
-def test_a_dismissal_stands_however_many_incidents_others_close():
+def test_a_dismissal_is_kept_however_many_incidents_others_close():
     flow = flow_of("mallory", "victim")
     flow.found(hostile_by_name("victim", version="r2"))
     (alert,) = flow.alerts_of("victim")

@@ -146,7 +146,7 @@ SUFFIXES = (
 
 
 def test_a_first_look_at_a_path_passes_over_no_kind():
-    """Most paths are told by one look from those that some pattern of the table matches."""
+    """One search separates most paths from those that a pattern of the table matches."""
     patterns = [(re.compile(kind.paths, re.IGNORECASE), kind) for kind in KINDS if kind.paths]
     met = set()
     for parts in itertools.product(FOLDERS, STEMS, SUFFIXES):

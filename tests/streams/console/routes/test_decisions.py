@@ -268,7 +268,7 @@ def test_a_decision_that_was_not_written_is_said_to_be_so(index, played, error, 
     check_page("error", answer.text)
 
 
-def test_a_task_is_completed_by_whoever_works_the_incident(desk, decided, played):
+def test_a_task_is_completed_by_the_analyst_of_the_incident(desk, decided, played):
     document = next(incident for incident in played.flow.incidents.values() if incident.tasks)
     browser = desk.browser(ANALYST)
     page = browser.get(f"/incidents/{document.id}").text

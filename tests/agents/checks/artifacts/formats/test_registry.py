@@ -23,7 +23,7 @@ MODEL = Trait.WEIGHTS
 WORDS = re.compile(r"(?<=[.(|])\w+")
 """What may be a suffix in a table: it follows a point, or begins a choice of a pattern."""
 MOST = 2
-"""Suffixes of models that one literal may name: a format's own, and one that it is told from."""
+"""Suffixes of models that one literal may name: a format's own, and one to distinguish it from."""
 
 
 def model_suffixes() -> frozenset[str]:

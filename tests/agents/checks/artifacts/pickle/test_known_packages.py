@@ -1,4 +1,4 @@
-"""What libraries write of themselves is told from what only bears their names."""
+"""Pickles of known libraries are distinguished from those that only use their names."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ thread = threading.Thread(target=print, args=("a thread",)); thread.start(); thr
 
 @pytest.mark.skipif(sys.platform != "linux", reason="what confines a process is the kernel's")
 def test_what_was_given_up_is_refused_by_the_kernel(tmp_path: Path) -> None:
-    """Without the interpreter's own hook, which whoever took a parser over would remove."""
+    """Without the interpreter's own hook, which an attacker in the parser would remove."""
     secret = tmp_path / "secret"
     secret.write_text("of another tenant")
     script = TRY.format(path=sys.path, secret=str(secret), folder=str(tmp_path))

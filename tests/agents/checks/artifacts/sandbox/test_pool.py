@@ -99,7 +99,7 @@ def test_a_killed_process_is_replaced_and_its_file_incomplete(sandbox):
 
 
 def test_each_process_knows_the_other_files_of_the_folder(sandbox):
-    """They are told once, again when others follow, and again to a process that replaces one."""
+    """They are sent once, again when others follow, and again to a replacement process."""
     config = b'{"model_type": "x", "auto_map": {"AutoModel": "modeling.Model"}}'
     one, other = frozenset({"m/config.json", "m/modeling.py"}), frozenset({"m/config.json"})
     here = "TW-MODEL-REMOTE-CODE"
@@ -369,7 +369,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def test_small_files_are_not_scanned_where_no_process_is_confined(monkeypatch):
-    """Each is told why, as a file that comes alone."""
+    """Each result has the reason, as for a file that is scanned alone."""
     monkeypatch.setattr(
         "agents.checks.artifacts.sandbox.pool.ScanProcess", lambda _: (_ for _ in ()).throw(OSError)
     )

@@ -87,7 +87,7 @@ def test_the_command_scans_however_it_is_installed(
     """From another folder, with an empty environment, where nothing else leads to the packages."""
     (tmp_path / "bad.pkl").write_bytes(evil(2))
     (tmp_path / "readme.txt").write_bytes(b"words\n")
-    # nothing that lies where the user stands may take the place of a module
+    # nothing in the user's working directory may take the place of a module
     (tmp_path / "agents.py").write_text("raise SystemExit('not this one')\n")
     done = subprocess.run(
         [*installed(how), "scan", "--format", "table", "bad.pkl", "readme.txt"],
