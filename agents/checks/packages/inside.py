@@ -45,9 +45,9 @@ def came_from_inside(package: Package, data: PackageInstall, policy: Policy) -> 
     Returns:
         True or False if the event shows it; None if it does not, or no index is declared.
     """
-    internal = read_indexes(policy.internal.indexes)
     if not policy.internal.indexes:
         return None
+    internal = read_indexes(policy.internal.indexes)
     named = tuple(url for url in (data.index_url, *data.extra_index_urls) if url)
     known = read_indexes((*named, *policy.trusted.indexes))
     if package.index_url is not None:
