@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import structlog
 
 from agents.logs import set_up
-from streams.cli.output import plain
+from streams.cli.output import neutral
 from streams.repeats import Repeats
 
 if TYPE_CHECKING:
-    from structlog.typing import EventDict, Processor
+    from structlog.typing import Processor
 
     from streams.settings import Settings
 
@@ -41,7 +41,7 @@ def configure_logs(settings: Settings, **bound: str) -> None:
     ]
     shared.append(structlog.processors.format_exc_info)
     if console:
-        shared.append(_neutral)
+        shared.append(neutral)
     renderer: Processor = (
         structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer()
     )
@@ -80,18 +80,3 @@ def _not_in_the_clear(record: logging.LogRecord) -> bool:
     On the loopback interface, where the embedded broker listens, nobody can read it.
     """
     return "in the clear" not in str(record.msg)
-
-
-def _neutral(_logger: object, _method: str, entry: EventDict) -> EventDict:
-    """Make what a line quotes safe on a terminal: names in events are hostile.
-
-    A traceback keeps its lines; JSON lines need none of this, they are ASCII.
-    """
-    for name, value in list(entry.items()):
-        if name.startswith("_") or value is None or isinstance(value, bool | int | float):
-            continue  # what structlog passes on to itself, and what can quote nothing
-        text = value if isinstance(value, str) else repr(value)
-        keep = "\n" if name in {"exception", "stack"} else ""
-        entry.pop(name)
-        entry[plain(name)] = keep.join(map(plain, text.split(keep))) if keep else plain(text)
-    return entry

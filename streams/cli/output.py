@@ -14,7 +14,7 @@ import typer
 from agents.logs import set_up
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import MutableMapping, Sequence
 
 
 class Format(StrEnum):
@@ -47,6 +47,14 @@ def quiet_logs() -> None:
 
 def _warnings_alone(structlog: Any) -> None:  # noqa: ANN401 -- a module
     structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S", utc=False),
+            structlog.processors.format_exc_info,
+            neutral,
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+        ],
         wrapper_class=structlog.make_filtering_bound_logger("warning"),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
@@ -70,6 +78,27 @@ def plain(text: str, limit: int | None = None) -> str:
         _escaped(char) if unicodedata.category(char) in _HIDDEN_CATEGORIES else char
         for char in text
     )
+
+
+def neutral(
+    _logger: object, _method: str, entry: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Make what a line quotes safe on a terminal: names in events are hostile.
+
+    A traceback keeps its lines; JSON lines need none of this, they are ASCII.
+    """
+    for name, value in list(entry.items()):
+        if name.startswith("_"):
+            continue  # what structlog passes on to itself
+        if value is None or isinstance(value, bool | int | float):
+            if not name.isprintable():
+                entry[plain(name)] = entry.pop(name)
+            continue
+        text = value if isinstance(value, str) else repr(value)
+        keep = "\n" if name in {"exception", "stack"} else ""
+        entry.pop(name)
+        entry[plain(name)] = keep.join(map(plain, text.split(keep))) if keep else plain(text)
+    return entry
 
 
 def _escaped(char: str) -> str:

@@ -21,7 +21,7 @@ from schemas.errors import TidewatchError
 from schemas.severity import Severity, Verdict
 from schemas.version import VERSION
 from streams.cli.frame import example, new_app
-from streams.cli.output import print_line
+from streams.cli.output import plain, print_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -144,7 +144,7 @@ def scan(
 
 
 def _warn(text: str) -> None:
-    print(f"tidewatch: {text}", file=sys.stderr)  # noqa: T201 -- a warning
+    print(f"tidewatch: {plain(text)}", file=sys.stderr)  # noqa: T201 -- a warning
 
 
 class _Options(NamedTuple):

@@ -23,13 +23,14 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 
 import streams.reports
+from agents.logs import Logger, set_up
 from schemas.incidents.views import IncidentDocument
 from schemas.severity import Severity, Tlp, Verdict
 from streams.apps.supervisor import run_app
-from streams.cli import _fail
+from streams.cli import _fail, scan
 from streams.cli.live_screen import render
 from streams.cli.live_view import LiveAlert, LiveCommand, View
-from streams.cli.output import plain, print_json, print_line, print_table
+from streams.cli.output import plain, print_json, print_line, print_table, quiet_logs
 from streams.cli.watch import as_text
 from streams.logs import configure_logs
 from streams.reports import cyclonedx, entries, incident_graph, sarif, table
@@ -267,6 +268,30 @@ def test_log_lines_drive_nothing_but_their_own_colours(
     for own in ("\x1b[0m", "\x1b[1m", "\x1b[2m", *(f"\x1b[{n}m" for n in range(30, 38))):
         text = text.replace(own, "")
     assert text.count("OWNED") >= 5
+    assert not driving(text)
+
+
+def test_a_warning_of_a_command_drives_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """As on an import of a feed that names a package so."""
+    quiet_logs()
+    try:
+        logger = Logger()
+        logger.warning("feed-entry-refused", key=HOSTILE, **{f"name{TERMINAL}": 1})
+        logger.error("feed-refused", exc_info=ValueError(HOSTILE))
+    finally:
+        structlog.reset_defaults()
+        set_up(None)
+    text = capsys.readouterr().err
+    assert text.count("OWNED") >= 3
+    assert not driving(text)
+
+
+def test_a_warning_of_a_scan_drives_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    scan._warn(f"suppression expired: {HOSTILE}")
+    text = capsys.readouterr().err
+    assert "OWNED" in text
     assert not driving(text)
 
 
