@@ -131,15 +131,67 @@ statements = st.builds(
 """What a signature under the operator's trust root says of a digest."""
 decisions = st.builds(
     lambda kind, place: ("decide", kind, place),
-    st.sampled_from([DecisionKind.FALSE_POSITIVE, DecisionKind.CLOSE]),
+    st.sampled_from(
+        [
+            DecisionKind.FALSE_POSITIVE,
+            DecisionKind.CLOSE,
+            DecisionKind.REOPEN,
+            DecisionKind.APPROVE,
+            DecisionKind.REJECT,
+        ]
+    ),
     st.integers(0, 3),
 )
+withheld = st.builds(
+    lambda findings: ("withheld", *findings), st.one_of(claim(CLAIMANT), claim("lab"))
+)
+"""What its tenant's policy suppresses."""
+own_bytes = st.builds(
+    lambda name, number, minute: (
+        finding(
+            "malicious_payload",
+            CLAIMANT,
+            name,
+            digest=f"{number}" * 64,
+            version="v1",
+            minutes=minute,
+            publisher="publisher:hub/acme",
+        ),
+    ),
+    st.sampled_from([*NAMES, "model:hub/more", "image:hub/app"]),
+    st.integers(6, 9),
+    minutes,
+)
+"""A scan of bytes that nobody else holds, under names and a publisher that others know."""
+signed = st.builds(
+    lambda name, version, digest, minute: held(
+        name,
+        CLAIMANT,
+        "registry",
+        minute,
+        version=version,
+        digest=digest,
+        kind="pushed",
+        signed=True,
+        verified=True,
+        publisher="publisher:github/a/x",
+        appended=(1, "in", 0, minute),
+    ),
+    names,
+    versions,
+    digests,
+    minutes,
+)
+"""A push that the tenant signed itself, before all others."""
 step = st.one_of(
     st.tuples(
         st.just("both"),
         st.one_of(holding(READER), claim(READER), facts, scans, statements),
     ),
-    st.tuples(st.just("claims"), st.one_of(holding(CLAIMANT), claim(CLAIMANT), decisions)),
+    st.tuples(
+        st.just("claims"),
+        st.one_of(holding(CLAIMANT), claim(CLAIMANT), decisions, withheld, own_bytes, signed),
+    ),
 )
 
 
@@ -167,8 +219,12 @@ def played(history, *, with_claims):
                     )
                 )
             continue
+        if inputs[0] == "withheld":
+            flow.withheld(*inputs[1:])
+            continue
         flow.put(*inputs)
         flow.run()
+    flow.tick(60)
     return flow
 
 
@@ -191,12 +247,26 @@ def got(flow):
 
 
 def contained(flow):
-    """Return the reader's commands, whole but for when they were issued."""
+    """Return the reader's commands and proposals, whole but for when they were issued."""
     return sorted(
         msgspec.json.encode(msgspec.structs.replace(command, expires=None)).decode()
-        for command in flow.issued
-        if command.tenant == READER
+        for command in (*flow.issued, *flow.proposals.values())
+        if command.tenant == READER and command.action != "investigate"
     )
+
+
+def held_versions(flow):
+    """Return what is held of the reader's components, by thing, and by which incidents."""
+    return {
+        (view.component, thing.action, thing.target): (
+            thing.state,
+            thing.generation,
+            sorted((reason.incident, reason.state) for reason in thing.reasons),
+        )
+        for view in flow.holds.values()
+        if view.tenant == READER
+        for thing in view.things
+    }
 
 
 @settings(max_examples=examples(12), deadline=None)
@@ -206,6 +276,7 @@ def test_what_another_tenant_claims_changes_nothing_but_advice(history):
     without = played(history, with_claims=False)
     assert got(with_claims) == got(without)
     assert contained(with_claims) == contained(without)
+    assert held_versions(with_claims) == held_versions(without)
 
 
 @settings(max_examples=examples(8), deadline=None)
