@@ -549,6 +549,20 @@ def test_the_lineage_of_who_introduced_a_digest_advises_its_holders():
     assert {view.status for view in flow.alerts.values()} == {"withdrawn"}
 
 
+@pytest.mark.parametrize("known_first", [False, True])
+def test_of_an_introducer_only_the_first_event_advises(known_first):
+    """What it says of a digest later it could say of any that it was the first to push."""
+    flow = flow_of("a", "b")
+    if known_first:
+        flow.fact(POISON)
+    flow.saw(*made("a", 1, of=f"{DATA}@v6"), *made("a", 2, 9))
+    if not known_first:
+        flow.fact(POISON)
+    assert flow.alerts_of("a")
+    flow.saw(*pulled("b", 3))
+    assert not flow.alerts_of("b")
+
+
 @pytest.mark.parametrize(
     ("kind", "advises"), [("blocked_source_used", False), ("poisoned_dataset", True)]
 )
