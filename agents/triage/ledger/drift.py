@@ -319,8 +319,10 @@ def _note_domain(batch: LedgerBatch, seen: Sighting, row: TenantRow) -> bool:
 def note_signal(batch: LedgerBatch, component: str, finding: Finding) -> None:
     """Note a kind of indicator on a component and look for combinations in time."""
     rules = of_kind("combination")
-    if finding.rule_id == PUBLISHING_CHANGED:
-        # It weighs the signs of one publication together, including the signature.
+    if finding.rule_id == PUBLISHING_CHANGED and (
+        "signature" in finding.evidence or finding.severity.rank < Severity.MEDIUM.rank
+    ):
+        # The signs of one publication are weighed together there, and another account is no sign.
         return
     if not any(
         finding.ioc_type in step.split("|")

@@ -22,6 +22,8 @@ PUBLISHING_CHANGED: Final = "TW-LEDGER-PUBLISHING-CHANGED"
 PUBLICATIONS: Final = 32
 """The most versions compared in one tenant: the last published."""
 PUBLICATIONS_ROOM: Final = 6 * 1024
+_Line = list[Publication]
+"""What one producer reported, in order of time."""
 _COMPARED: Final = frozenset({SightingKind.PUSHED, SightingKind.PULLED})
 _STRENGTH: Final = {"oidc": 3, "token": 2, "password": 1}
 """Authentications by resistance to theft: per-run credentials rank above stored ones."""
@@ -109,36 +111,56 @@ def _findings(
 ) -> dict[str, tuple[Correlation, Finding]]:
     """Return each publication's differences from those before it, by the finding's id."""
     found: dict[str, tuple[Correlation, Finding]] = {}
-    lines: dict[tuple[str, str], list[Publication]] = {}
+    lines: dict[str, _Line] = {}
     ordered = sorted(
         row.publications.values(),
         key=lambda publication: (publication.first_ms, publication.event_id),
     )
     for entry in ordered:
-        # Only reports of one producer about pushes, or about pulls, are comparable.
-        line = lines.setdefault((entry.source, entry.kind), [])
+        line = lines.setdefault(entry.source, [])
         for correlation, finding in _differences(seen, line, entry, prefix):
             found.setdefault(finding.id, (correlation, finding))
         line.append(entry)
     return found
 
 
+def _habit(line: _Line, entry: Publication, minimum: int) -> tuple[_Line, bool]:
+    """Return the publications that one is compared with, and whether they are of its kind alone.
+
+    A producer may say less of pulls than of pushes. So its reports of both are compared only while
+    there are too few of one kind, and not if the other kind has the very version.
+
+    Args:
+        line: What the producer reported before it.
+        entry: The publication.
+        minimum: How many have to agree.
+    """
+    own = [before for before in line if before.kind == entry.kind]
+    if len(own) >= minimum or any(
+        before.kind != entry.kind and before.version == entry.version for before in line
+    ):
+        return own, True
+    return line, len(own) == len(line)
+
+
 def _differences(
-    seen: Sighting, before: list[Publication], entry: Publication, prefix: str
+    seen: Sighting, line: _Line, entry: Publication, prefix: str
 ) -> list[tuple[Correlation, Finding]]:
     rule = for_prefix("drift", "publishing", prefix)
     assert rule is not None
     result: list[tuple[Correlation, Finding]] = []
     absent = for_prefix("absence", "", prefix)
-    if entry.kind == SightingKind.PULLED and absent is not None:
+    if absent is not None and entry.signed is False:
+        before, alike = _habit(line, entry, absent.when.minimum)
         signed = before[-absent.when.minimum :]
+        # Pushes are compared with pushes where they are noted.
         if (
-            entry.signed is False
+            (entry.kind == SightingKind.PULLED or not alike)
             and len(signed) == absent.when.minimum
             and all(publication.signed for publication in signed)
         ):
             result.append((absent, _unsigned(seen, absent, entry, len(before))))
-    last = before[-rule.when.minimum :]
+    last = _habit(line, entry, rule.when.minimum)[0][-rule.when.minimum :]
     if len(last) < rule.when.minimum:
         return result
     # In a registry of its own, a tenant's users release each other's models.
@@ -207,7 +229,7 @@ def _unsigned(seen: Sighting, correlation: Correlation, entry: Publication, sign
         seen,
         correlation,
         entry,
-        said=f"{signed} versions pulled before it were signed",
+        said=f"{signed} versions before it were signed",
         evidence={"signed_before": signed, "was": "signed", "is": "unsigned"},
     )
 

@@ -121,6 +121,64 @@ def test_what_one_producer_says_is_not_compared_with_what_another_says():
     assert not flow.iocs
 
 
+@pytest.mark.parametrize("kinds", [("pushed", "pulled"), ("pulled", "pushed")])
+@pytest.mark.parametrize("between", [False, True], ids=["none before", "one as usual before"])
+def test_an_odd_pull_is_compared_with_pushes_and_an_odd_push_with_pulls(kinds, between):
+    usual, odd = kinds
+    before = [published_as(number, usual, **CI) for number in range(3)]
+    if between:
+        # What was published as usual is pulled as well: it says nothing by itself.
+        before.append(published_as(3, odd, version="r2", digest=f"{2:064x}", **CI))
+    thief = {"account": "me", "auth": "token", "mfa": False, "has_signature": False}
+    flow = after(*before, published_as(4, odd, **thief))
+    assert {(CHANGED, Severity.HIGH), (SUSPECT, Severity.HIGH), (ABSENT, Severity.HIGH)} <= found(
+        flow
+    )
+
+
+def test_a_producer_that_says_less_of_pulls_than_of_pushes_is_not_odd():
+    pushes = [published_as(number, "pushed", **CI) for number in range(4)]
+    pulls = [
+        published_as(
+            10 + number,
+            "pulled",
+            version=f"r{number}",
+            digest=f"{number:064x}",
+            account="mirror",
+            auth="token",
+            has_signature=False,
+        )
+        for number in range(4)
+    ]
+    assert not after(*pushes, *pulls).iocs
+
+
+def test_weak_signs_of_several_versions_are_more_together():
+    usual = [published_as(number, **CI) for number in range(3)]
+    weaker = published_as(3, **{**CI, "mfa": False})
+    unsigned = published_as(4, **{**CI, "has_signature": False})
+    apart = [after(*usual, sign).alerts_of("a") for sign in (weaker, unsigned)]
+    together = after(*usual, weaker, unsigned).alerts_of("a")
+    most = max(view.score.value for view in together)
+    assert most > max(view.score.value for views in apart for view in views)
+
+
+def test_a_tag_of_a_dataset_that_gives_another_digest_is_reported():
+    flow = after(
+        *(
+            published_as(
+                number,
+                component="dataset:hub/acme/reviews",
+                version=DIGESTS[number],
+                digest=DIGESTS[number][7:],
+                tag="v1.2.0",
+            )
+            for number in range(2)
+        )
+    )
+    assert (MOVED, Severity.HIGH) in found(flow)
+
+
 def test_a_signature_that_is_gone_is_seen_by_who_pulls():
     usual = [published_as(number, has_signature=True) for number in range(3)]
     assert (ABSENT, Severity.HIGH) in found(after(*usual, published_as(3, has_signature=False)))
