@@ -10,6 +10,7 @@ from typing import Any, Final
 from schemas.cloudevents import read_event, write_structured
 from schemas.errors import TidewatchError
 from schemas.events import Event
+from streams.adapters.envelopes import payloads_in
 from streams.adapters.manifests.kinds import PACKAGES
 
 PRODUCERS: Final[dict[str, str]] = {
@@ -63,7 +64,8 @@ def adapt(
 
     Args:
         kind: One of `ADAPTERS`.
-        payload: JSON, or for packages the file of the kind.
+        payload: JSON, or for packages the file of the kind. An array, a notification of Amazon
+            SNS or a pull of Pub/Sub is unwrapped.
         tenant: The tenant, which producers don't know.
         options: `source` and `system` of the events, `time` or `received_ms` of reception for
             payloads without a time, `headers` of the request, and options of the kind itself.
@@ -72,7 +74,10 @@ def adapt(
         UnknownProducerError: no such kind.
         UnreadableRecordError: the payload is not valid for its kind.
     """
-    events = _adapter(kind)(payload, tenant=tenant, **options)
+    read = _adapter(kind)
+    # Manifests of packages may be arrays themselves.
+    payloads = [payload] if kind in MANIFESTS else payloads_in(payload)
+    events = [event for entry in payloads for event in read(entry, tenant=tenant, **options)]
     for event in events:
         # An event that its topic would refuse is refused here, where the sender sees the error.
         read_event(

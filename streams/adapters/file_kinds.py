@@ -33,6 +33,8 @@ _PACKAGES: Final = {
 """Endings that only packages have."""
 _SDISTS: Final = (".tar.gz", ".zip")
 _NPM: Final = ".tgz"
+_CRAN: Final = ("src/contrib", "bin/windows/contrib", "bin/macosx")
+"""Folders in which an index of R keeps its packages."""
 _DATA: Final = (".parquet", ".arrow", ".tfrecord", ".avro", ".orc")
 """Endings of containers of rows; text, such as CSV, is found beside models as well."""
 
@@ -41,7 +43,8 @@ def ecosystem_of(path: str) -> str | None:
     """Return the ecosystem of a package's file, as package URLs name it; None for anything else.
 
     An archive in gzip or zip is a package only where its folders say so: models are packed the same
-    way. Indexes keep a source distribution below `name/version`, npm a package below `name/-`.
+    way. Indexes keep a source distribution below `name/version`, npm a package below `name/-`, R a
+    package below `contrib`.
 
     Args:
         path: The file with its folders, below its repository.
@@ -53,6 +56,8 @@ def ecosystem_of(path: str) -> str | None:
         return known
     if lowered.endswith(_SDISTS) and _is_sdist(folder, name):
         return "pypi"
+    if lowered.endswith((*_SDISTS, _NPM)) and any(f"/{place}/" in f"/{folder}/" for place in _CRAN):
+        return "cran"
     return "npm" if lowered.endswith(_NPM) and posixpath.basename(folder) == "-" else None
 
 

@@ -59,7 +59,7 @@ def adapt(payload: Payload) -> list[Event[Any]]:
 
     Webhooks of pipelines and deployments are read, and packages as the REST API gives them, with
     their files in `package_files`: GitLab sends no webhook for packages. Jobs are a part of their
-    pipeline; everything else (issues, comments, releases) is not monitored.
+    pipeline; everything else (issues, comments, releases, system hooks) is not monitored.
 
     Source: GitLab documentation, webhook events; Packages API.
     """
@@ -68,7 +68,7 @@ def adapt(payload: Payload) -> list[Event[Any]]:
         return [_pipeline(payload)]
     if kind == "deployment":
         return [_deployment(payload)]
-    if kind is not None:
+    if kind is not None or text(payload.body, "event_name") is not None:
         return []
     if text(payload.body, "package_type") is not None:
         return [_package(payload)]

@@ -76,6 +76,8 @@ def test_event_grid_names_the_registry_where_the_notification_does_not():
         ("quay", {"docker_url": "q.example/a/b", "repository": "a/b", "build_id": "1"}),
         ("gitlab", {"object_kind": "note", "object_attributes": {"note": "well done"}}),
         ("gitlab", {"object_kind": "build", "build_id": 7}),
+        ("gitlab", {"event_name": "project_create", "path_with_namespace": "a/b"}),
+        ("ecr", {"Type": "SubscriptionConfirmation", "TopicArn": "arn:aws:sns:a", "Message": "x"}),
         ("github-package", {"zen": "Keep it simple.", "hook_id": 1, "hook": {}}),
         ("github-workflow-run", {"zen": "Keep it simple.", "hook_id": 1, "hook": {}}),
         ("mlflow", {"entity": "prompt_version", "action": "created", "data": {"name": "p"}}),
@@ -393,3 +395,34 @@ def test_arguments_of_tasks_and_of_other_places_are_read_as_well():
         "gs://b/k",
         "hdfs://n:8020/x",
     ]
+
+
+def test_event_grid_delivers_arrays():
+    one = document("acr.event_grid.image_deleted")
+    handshake = {"eventType": "Microsoft.EventGrid.SubscriptionValidationEvent", "data": {}}
+    events = events_of("acr", [one, handshake, {**one, "data": {**one["data"], "id": "another"}}])
+    assert [event.data.action for event in events] == ["delete", "delete"]
+    assert len({event.id for event in events}) == 2
+
+
+def test_what_sns_and_pub_sub_wrap_is_unwrapped():
+    body = document("ecr.image_action")
+    wrapped = {
+        "Type": "Notification",
+        "TopicArn": "arn:aws:sns:a",
+        "Message": orjson.dumps(body).decode(),
+    }
+    assert events_of("ecr", wrapped) == events_of("ecr", body)
+    message = document("artifact-registry.insert")
+    pulled = {"receivedMessages": [{"ackId": "1", **message}]}
+    assert events_of("artifact-registry", pulled) == events_of("artifact-registry", message)
+
+
+def test_more_payloads_than_the_limit_are_refused():
+    with pytest.raises(UnreadableRecordError, match="the limit is 1000"):
+        events_of("acr", [{"action": "ping"}] * 1001)
+
+
+def test_a_package_of_r_is_no_model():
+    assert ecosystem_of("cran-local/src/contrib/shiny_1.9.1.tar.gz") == "cran"
+    assert ecosystem_of("models/contrib/model.tar.gz") is None
