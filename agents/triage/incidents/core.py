@@ -164,21 +164,26 @@ class _IncidentBatch:
         case = self.case(message.incident)
         if isinstance(message, HoldNotice) and not case.exists():
             return
-        case.count_record(record.timestamp_ms)
+        at_ms = record.timestamp_ms
+        case.count_record(at_ms)
+        if isinstance(message, HoldNotice):
+            self._advance(case, at_ms)
+            if not on_notice(case, message):
+                self._deadlines.seen(case, at_ms)
+                return
         self._at[case.incident] = max(
             self._at.get(case.incident, (0, 0)), (record.timestamp_ms, record.offset)
         )
         touched = self._touched.setdefault(case.incident, {})
-        at_ms = record.timestamp_ms
         if record.entered_ms and not isinstance(
             message, Decision | DecisionUpdate | ResultUpdate | HoldNotice
         ):
             self._entered[case.incident] = min(
                 record.entered_ms, self._entered.get(case.incident, record.entered_ms)
             )
-        if isinstance(
-            message, Decision | DecisionUpdate | Withdrawal | HoldNotice
-        ) or _turns_popular(case, message):
+        if isinstance(message, Decision | DecisionUpdate | Withdrawal) or _turns_popular(
+            case, message
+        ):
             # Earlier records are acted upon first: the outcome must not depend on whether the
             # records were read in one batch or in two.
             self._advance(case, at_ms)
@@ -210,9 +215,8 @@ class _IncidentBatch:
                 self._answered(case, message)
                 touched[message.tenant] = None
             case HoldNotice():
-                if on_notice(case, message):
-                    touched[message.tenant] = None
-                    self._pending.setdefault(case.incident, set()).add(message.tenant)
+                touched[message.tenant] = None
+                self._pending.setdefault(case.incident, set()).add(message.tenant)
             case DecisionUpdate():
                 self._decide(case, message.decision, at_ms)
             case Decision():

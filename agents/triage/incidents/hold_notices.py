@@ -12,7 +12,7 @@ from agents.triage.holds.attempts import ISSUED_MS
 from agents.triage.holds.rows import thing_key
 from agents.triage.incidents.adoption import is_adopted
 from agents.triage.incidents.incident_rows import IncidentRows
-from agents.triage.incidents.rows import CommandState
+from agents.triage.incidents.rows import ActionsRow, CommandState
 from agents.triage.ledger.rows import from_ms, to_ms
 from schemas.incidents.holds import HoldNotice, HoldState
 from schemas.incidents.states import CommandPhase, Mode
@@ -25,7 +25,8 @@ def on_notice(case: IncidentRows, notice: HoldNotice) -> bool:
     """Apply a hold's notice about a command that the tenant's part called for.
 
     Returns:
-        Whether anything changed.
+        Whether anything changed that commands or documents follow from. Mostly a hold only confirms
+        what was asked of it, and gives the command another time to expire.
     """
     asked = case.asked(notice.tenant)
     key = thing_key(notice.action, notice.target)
@@ -36,6 +37,7 @@ def on_notice(case: IncidentRows, notice: HoldNotice) -> bool:
         # The hold had not seen the latest reason yet: the answer to that is in flight.
         return False
     asked.heard[rank] = notice.revision
+    renumbered = notice.generation != asked.generations.get(key, 0)
     if notice.generation:
         asked.generations[key] = notice.generation
     else:
@@ -51,6 +53,7 @@ def on_notice(case: IncidentRows, notice: HoldNotice) -> bool:
     if not own:
         return True
     command = own[-1]
+    before = _shown(row)
     if command.spec.command_id == notice.superseded and not command.lifted:
         command.phase = CommandPhase.SUPERSEDED
         if notice.command is not None:
@@ -62,7 +65,20 @@ def on_notice(case: IncidentRows, notice: HoldNotice) -> bool:
         _renamed(row.commands, command, notice)
         _follow(command, notice)
     case.save(row)
-    return True
+    return renumbered or _shown(row) != before
+
+
+def _shown(row: ActionsRow) -> list[tuple[str, CommandState]]:
+    """Return the commands without the times to expire, which are no news to a reader."""
+    return [
+        (
+            name,
+            msgspec.structs.replace(
+                command, spec=msgspec.structs.replace(command.spec, expires=None)
+            ),
+        )
+        for name, command in row.commands.items()
+    ]
 
 
 def _following(before: CommandState, notice: HoldNotice) -> CommandState:

@@ -91,5 +91,36 @@ def test_what_is_kept_within_a_batch_changes_no_record(monkeypatch: pytest.Monke
     ]
 
 
+def test_a_hold_that_confirms_what_was_asked_has_nothing_rendered_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    notices: Counter[bool] = Counter()
+    rendered: list[int] = []
+    take, render = core.on_notice, core.alert_view
+
+    def counted_notice(case, notice):
+        changed = take(case, notice)
+        notices[changed] += 1
+        return changed
+
+    def counted_view(case, part):
+        rendered.append(1)
+        return render(case, part)
+
+    monkeypatch.setattr(core, "on_notice", counted_notice)
+    monkeypatch.setattr(core, "alert_view", counted_view)
+    kept, views = story(), len(rendered)
+    assert notices[False] > 0
+    assert notices[True] > 0  # answers and releases
+    rendered.clear()
+    monkeypatch.setattr(core, "on_notice", lambda case, notice: take(case, notice) or True)
+    always = story()
+    assert views < len(rendered)
+    assert [*map(record_of, kept.sent)] == [*map(record_of, always.sent)]
+    assert [rows.content() for rows in kept.incident_rows] == [
+        rows.content() for rows in always.incident_rows
+    ]
+
+
 def record_of(message: Message) -> tuple[object, ...]:
     return (message.channel, message.key, message.value, message.headers)
