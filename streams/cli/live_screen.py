@@ -29,6 +29,8 @@ LEAST_ROWS: Final = 2
 WIDE: Final = 110
 """The least columns at which score, systems and updates are shown."""
 REFRESH_SECONDS: Final = 0.25
+STEP_SECONDS: Final = 10
+"""In what steps the time is drawn after the first minute, while nothing else changes."""
 
 
 async def show(
@@ -65,8 +67,9 @@ async def show(
 
 def _shown(view: View, began: float) -> tuple[object, ...]:
     """Return what differs whenever the view would be drawn differently."""
+    seconds = int(time.monotonic() - began)
     return (
-        int(time.monotonic() - began),
+        seconds if seconds < 60 else seconds // STEP_SECONDS * STEP_SECONDS,  # noqa: PLR2004 -- a minute
         shutil.get_terminal_size(),
         sum(view.counts.values()),
         view.events,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -29,6 +30,10 @@ FOLLOWED: Final = (
     Channel.DEAD_LETTER,
 )
 _COMMANDS: Final = frozenset({Channel.CONTAINMENT_COMMANDS, Channel.CONTAINMENT_PROPOSALS})
+SAMPLE_SECONDS: Final = 0.5
+CALM_SAMPLE_SECONDS: Final = 10.0
+"""How often progress is measured while nothing arrives and nothing is behind. Every event has an
+assessment, which is followed, so that a change is measured at once."""
 MAX_SHOWN: Final = 5_000
 """Alerts and commands kept for the view; older ones are dropped and counted."""
 
@@ -174,6 +179,8 @@ class Follower:
         self._began = time.monotonic() if began is None else began
         self._channels = {topic_name(settings, channel): channel for channel in FOLLOWED}
         self._finished: list[tuple[float, int]] = []
+        self._arrived = asyncio.Event()
+        """Set by each record that is read, and cleared by each measurement."""
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -212,6 +219,7 @@ class Follower:
             record: The record, as the Kafka client gives it.
         """
         view = self.view
+        self._arrived.set()
         view.counts[channel] = view.counts.get(channel, 0) + 1
         if channel is Channel.IOCS and record.key and len(view.indicators) < MAX_INDICATORS:
             view.indicators.add(record.key)
@@ -268,8 +276,15 @@ class Follower:
             self.view.dropped += 1
         kept[key] = value
 
-    async def sample(self, seconds: float = 0.5) -> None:
-        """Measure lag and rate every `seconds`, until cancelled."""
+    async def sample(
+        self, seconds: float = SAMPLE_SECONDS, *, calm_seconds: float | None = None
+    ) -> None:
+        """Measure lag and rate until cancelled.
+
+        Args:
+            seconds: How often.
+            calm_seconds: How often while nothing arrives and nothing is behind; default: the same.
+        """
         settings = self._settings
         admin = AIOKafkaAdminClient(**client_options(settings))
         reader = aiokafka.AIOKafkaConsumer(**client_options(settings))
@@ -277,17 +292,27 @@ class Follower:
         await reader.start()
         try:
             while True:
+                self._arrived.clear()
                 try:
                     await self._measure(admin, reader)
                     self.view.measured = True
                 except KafkaError:
                     # the broker starts, restarts or moves a coordinator: try again
                     self.view.measured = False
-                await asyncio.sleep(seconds)
+                await self._pause(seconds, calm_seconds)
         finally:
             await asyncio.sleep(0)
             await reader.stop()
             await admin.close()
+
+    async def _pause(self, seconds: float, calm_seconds: float | None) -> None:
+        """Wait until the next measurement."""
+        await asyncio.sleep(seconds)
+        view = self.view
+        moves = any(view.lag.values()) or view.rate > 0 or not view.measured
+        if calm_seconds is not None and not moves:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._arrived.wait(), calm_seconds - seconds)
 
     async def _measure(self, admin: AIOKafkaAdminClient, reader: aiokafka.AIOKafkaConsumer) -> None:
         view = self.view

@@ -204,14 +204,16 @@ async def _watch(
     began: float,
 ) -> View:
     from streams.cli.live_screen import show  # noqa: PLC0415 -- brings the Kafka client
-    from streams.cli.live_view import Follower  # noqa: PLC0415 -- the same
+    from streams.cli.live_view import CALM_SAMPLE_SECONDS, Follower  # noqa: PLC0415 -- the same
     from streams.kafka.topics import ensure_topics  # noqa: PLC0415 -- the same
 
     await ensure_topics(settings)
     story = await _story(settings) if demo else None
     workers.tell_address(settings)
     follower = Follower(settings, began)
-    background = [asyncio.ensure_future(follower.run()), asyncio.ensure_future(follower.sample())]
+    # what ends by itself has to see at once that all is done
+    sampling = follower.sample(calm_seconds=None if ends else CALM_SAMPLE_SECONDS)
+    background = [asyncio.ensure_future(follower.run()), asyncio.ensure_future(sampling)]
     console_stop = asyncio.Event()
     console = (
         None if ends else asyncio.ensure_future(_console(settings, follower.view, console_stop))

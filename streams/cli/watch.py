@@ -92,7 +92,7 @@ def _draw() -> None:
 
 async def _drawn(settings: Settings) -> None:
     from streams.cli.live_screen import show  # noqa: PLC0415 -- brings the Kafka client
-    from streams.cli.live_view import FOLLOWED, Follower  # noqa: PLC0415 -- the same
+    from streams.cli.live_view import CALM_SAMPLE_SECONDS, FOLLOWED, Follower  # noqa: PLC0415 -- the same
     from streams.kafka.topics import (  # noqa: PLC0415 -- the same
         open_admin,
         partition_counts,
@@ -113,7 +113,8 @@ async def _drawn(settings: Settings) -> None:
         )
     began = time.monotonic()
     follower = Follower(settings, began, last=LIVE_RECORDS)
-    tasks = [asyncio.ensure_future(follower.run()), asyncio.ensure_future(follower.sample())]
+    sampling = follower.sample(calm_seconds=CALM_SAMPLE_SECONDS)
+    tasks = [asyncio.ensure_future(follower.run()), asyncio.ensure_future(sampling)]
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

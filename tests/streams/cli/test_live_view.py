@@ -15,7 +15,7 @@ from rich.console import Console
 
 from schemas.channels import Channel
 from schemas.severity import Severity
-from streams.cli import live_screen
+from streams.cli import live_screen, live_view
 from streams.cli.live_screen import render
 from streams.cli.live_view import MAX_SHOWN, Follower, LiveAlert, LiveCommand, View
 from streams.cli.output import Format
@@ -298,3 +298,46 @@ def test_an_unchanged_view_is_not_drawn_again(
     stop = asyncio.Event()
     asyncio.run(live_screen.show(follower, stop, now, broker="b", check=check))
     assert drawings == [0, 1, 20]
+
+
+def test_progress_is_measured_seldom_while_nothing_arrives_and_at_once_when_something_does(
+    follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run() -> None:
+        measured: asyncio.Queue[int] = asyncio.Queue()
+        lags = iter((5, 5, 0, 0))
+
+        async def measure(*_: object) -> None:
+            follower.view.lag["checks"] = lag = next(lags)
+            measured.put_nowait(lag)
+
+        monkeypatch.setattr(live_view, "AIOKafkaAdminClient", _NoClient)
+        monkeypatch.setattr(live_view.aiokafka, "AIOKafkaConsumer", _NoClient)
+        monkeypatch.setattr(follower, "_measure", measure)
+        sampling = asyncio.ensure_future(follower.sample(0.0, calm_seconds=3600.0))
+        try:
+            async with asyncio.timeout(10):
+                assert [await measured.get() for _ in range(3)] == [5, 5, 0]
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert measured.empty()
+            follower.take(Channel.ASSESSMENTS, Consumed(b"{}"))
+            async with asyncio.timeout(10):
+                assert await measured.get() == 0
+        finally:
+            sampling.cancel()
+            await asyncio.gather(sampling, return_exceptions=True)
+
+    asyncio.run(run())
+
+
+class _NoClient:
+    """A Kafka client that connects to nothing."""
+
+    def __init__(self, **_: object) -> None:
+        pass
+
+    async def start(self) -> None:
+        pass
+
+    stop = close = start
