@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -68,13 +69,21 @@ class Scheduling(LoadScopeScheduling):
 def longest_first(items: list[pytest.Item]) -> None:
     """Put groups with long tests before others, by the time that their tests are given.
 
-    So no process is left with a long test when the others are done.
+    Of those that are given the same, the larger come first: what many tests share took long to
+    set up. So no process is left with a long test or many tests when the others are done.
     """
     longest: dict[str, float] = {}
+    sizes: Counter[str] = Counter()
     for item in items:
         group = group_of(item.nodeid)
         longest[group] = max(longest.get(group, 0.0), _seconds_given(item))
-    items.sort(key=lambda item: (-longest[group_of(item.nodeid)], item.nodeid.partition("::")[0]))
+        sizes[group] += 1
+
+    def place(item: pytest.Item) -> tuple[float, int, str]:
+        group = group_of(item.nodeid)
+        return -longest[group], -sizes[group], item.nodeid.partition("::")[0]
+
+    items.sort(key=place)
 
 
 def _seconds_given(item: pytest.Item) -> float:
