@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from schemas.version import VERSION
+from tests.each import each
 from tests.installed import TIDEWATCH
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -112,7 +113,7 @@ def test_no_test_reads_from_outside_the_repository() -> None:
     assert hits == []
 
 
-@pytest.mark.parametrize("name", LOCKS)
+@each("name", LOCKS)
 def test_every_locked_package_has_one_version_and_hashes(name: str) -> None:
     packages = locked(ROOT / name)
     assert packages
@@ -121,7 +122,7 @@ def test_every_locked_package_has_one_version_and_hashes(name: str) -> None:
         assert hashes, package
 
 
-@pytest.mark.parametrize("name", LOCKS)
+@each("name", LOCKS)
 def test_locks_name_no_address(name: str) -> None:
     text = (ROOT / name).read_text()
     assert "://" not in text
@@ -267,15 +268,19 @@ def test_tests_mirror_the_rooms(room: str) -> None:
     assert tests - folders == set(), "tests of no folder"
 
 
-CHANGING = re.compile(
-    r"(?i)(^|\.)(time|time_ns|monotonic|now|today|utcnow|uuid[14]|urandom|getpid|token_\w+)$"
-)
+_CHANGING = r"(time|time_ns|monotonic|now|today|utcnow|uuid[14]|urandom|getpid|token_\w+)"
+CHANGING = re.compile(rf"(?i)(^|\.){_CHANGING}$")
+MAY_CHANGE = re.compile(rf"(?i)\b{_CHANGING}\s*\(")
+"""In a text with such a call; parsing those without takes long."""
 
 
 def changing(path: Path) -> list[str]:
     """Return the parameters of tests that differ with each process that collects them."""
+    text = path.read_text("utf-8")
+    if "parametrize" not in text or not MAY_CHANGE.search(text):
+        return []
     found = []
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in ast.walk(ast.parse(text)):
         for decorator in getattr(node, "decorator_list", ()):
             if "parametrize" in ast.unparse(decorator).partition("(")[0]:
                 found += [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -22,11 +23,16 @@ def test_the_page_has_actors() -> None:
     assert len(ROWS) > 10
 
 
+@cache
+def functions_of(file: str) -> frozenset[str]:
+    """Return the functions of a file, which many rows may name."""
+    tree = ast.parse((ROOT / file).read_text("utf-8"))
+    return frozenset(node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+
+
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.split("|")[1].strip())
 def test_what_holds_an_actor_is_a_test(row: str) -> None:
     named = NAMED.findall(row)
     assert named, "each limit is held by a test"
     for file, test in named:
-        tree = ast.parse((ROOT / file).read_text("utf-8"))
-        functions = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
-        assert test in functions, f"{file} has no {test}"
+        assert test in functions_of(file), f"{file} has no {test}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import NamedTuple
@@ -40,6 +41,12 @@ class Pin(NamedTuple):
     extras: frozenset[str]
 
 
+# each lock is asked for eight machines
+marker_of, requirement_of, requirements_of = (
+    cache(Marker),
+    cache(Requirement),
+    cache(read_requirements),
+)
 METADATA = msgspec.json.decode((ROOT / "locks/metadata.json").read_bytes(), type=dict[str, Asked])
 
 
@@ -61,11 +68,11 @@ def environment(python: str, platform: str) -> dict[str, str]:
 def pins(text: str, machine: dict[str, str]) -> dict[str, Pin]:
     """What a lock installs on a machine."""
     found = {}
-    for line in read_requirements(text).lines:
+    for line in requirements_of(text).lines:
         assert line.is_requirement, line
         assert line.name is not None
         assert line.version is not None
-        if line.marker is None or Marker(line.marker).evaluate(machine):
+        if line.marker is None or marker_of(line.marker).evaluate(machine):
             name = canonicalize_name(line.name)
             assert name not in found, f"{name} twice"
             found[name] = Pin(line.version, frozenset(map(canonicalize_name, line.extras)))
@@ -86,7 +93,7 @@ def open_ends(
     held = pins(text, machine)
     found = []
     for name, pin in held.items():
-        for asked in map(Requirement, metadata[f"{name}=={pin.version}"].requires):
+        for asked in map(requirement_of, metadata[f"{name}=={pin.version}"].requires):
             if asked.marker and not any(
                 asked.marker.evaluate({**machine, "extra": extra}) for extra in ("", *pin.extras)
             ):

@@ -56,7 +56,7 @@ DRIVING = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 def driving(text: str, *, lines: bool = True) -> set[str]:
     """Return the characters of a text that drive a terminal or disguise what it shows."""
     allowed = {"\n"} if lines else set()
-    return {char for char in text if unicodedata.category(char) in DRIVING} - allowed
+    return {char for char in set(text) if unicodedata.category(char) in DRIVING} - allowed
 
 
 def hostile_incident() -> IncidentDocument:
