@@ -11,8 +11,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
+
+from tests.each import each
 
 ROOT = Path(__file__).resolve().parents[2]
 LINES = (ROOT / "Dockerfile").read_text().replace("\\\n", " ").splitlines()
@@ -42,7 +43,7 @@ COPIED = [
 ]
 
 
-@pytest.mark.parametrize("source", COPIED)
+@each("source", COPIED)
 def test_what_is_copied_is_there_and_sent(source: str) -> None:
     assert (ROOT / source).exists()
     assert sent_to_the_build(source)

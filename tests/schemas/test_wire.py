@@ -18,6 +18,7 @@ from schemas.cloudevents import (
     write_structured,
 )
 from schemas.errors import UnreadableRecordError
+from tests.each import each
 from tests.samples import sample
 
 NOW_MS = 1_795_000_000_000
@@ -74,7 +75,7 @@ def test_a_time_in_the_future_is_clamped_to_the_brokers():
     assert event.time.timestamp() * 1000 == NOW_MS + 300_000
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "headers", "reason"),
     [
         (None, (), reasons.NULL_VALUE),

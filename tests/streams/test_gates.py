@@ -10,6 +10,7 @@ from schemas.assessments import Assessment, Check
 from schemas.errors import TidewatchError
 from schemas.severity import Severity, Status, worst
 from streams.gates import Assessed, Assessments, read_duration, verdict, worst_code
+from tests.each import each
 
 
 def assessment(*statuses: Status, **fields: Any) -> Assessment:
@@ -39,7 +40,7 @@ def assessed(*found: Assessment) -> Assessed:
     return only
 
 
-@pytest.mark.parametrize(
+@each(
     ("one", "fail_on", "code"),
     [
         (assessment(Status.PASS), Severity.LOW, 0),
@@ -97,7 +98,7 @@ def test_durations(text: str, seconds: float) -> None:
     assert read_duration(text, "--timeout") == seconds
 
 
-@pytest.mark.parametrize("text", ["", "m", "-1s", "1d", "1h30m", "1e9s", "\u0661s", "9" * 20])
+@each("text", ["", "m", "-1s", "1d", "1h30m", "1e9s", "\u0661s", "9" * 20])
 def test_what_is_no_duration(text: str) -> None:
     with pytest.raises(TidewatchError, match="not a duration"):
         read_duration(text, "--timeout")

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.domain.network_values import CARRIERS, VALUES, defanged, network_values
+from tests.each import each
 
 BECH32 = "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq"
 BASE58 = "1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2"
@@ -16,7 +17,7 @@ def values(text, name="arguments"):
     return {(value.kind, value.value) for value in network_values({name: text})}
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "expected"),
     [
         (

@@ -154,7 +154,7 @@ def test_a_rule_is_read_whole():
     assert rule.remediation == rule.triage[0]
 
 
-@pytest.mark.parametrize(
+@each(
     ("old", "new"),
     [
         ("confidence = ", "certainty = 1.0\nconfidence = "),

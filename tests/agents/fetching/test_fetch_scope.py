@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from agents.fetching.errors import FetchError, RefusedError
 from agents.fetching.fetch_scope import Credentials, FetchRules, parse_location, tenant_reach
 from schemas.policy import Policy
+from tests.each import each
 
 
 def reach(*roots, **rules):
     return tenant_reach(Policy(tenant="tenant-a", roots=roots), FetchRules(**rules), {})
 
 
-@pytest.mark.parametrize(
+@each(
     ("root", "uri", "allowed"),
     [
         ("s3://acme/models", "s3://acme/models/a.bin", True),

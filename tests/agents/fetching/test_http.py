@@ -17,6 +17,7 @@ from agents.fetching.deadlines import Pace
 from agents.fetching.errors import FetchError, RefusedError
 from agents.fetching.fetch_scope import FetchRules, parse_location
 from agents.fetching.sources import BLOCK, sha256_stream
+from tests.each import each
 
 BODY = random.Random(1).randbytes(3 * BLOCK + 17)
 
@@ -159,7 +160,7 @@ def test_one_private_answer_among_public_ones_is_enough_to_refuse():
         checked_address("a.example", 443, (), lambda *_: [])
 
 
-@pytest.mark.parametrize(
+@each(
     "address",
     ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.100.100.200",
      "0.0.0.0", "224.0.0.1", "255.255.255.255", "168.63.129.16", "::1", "fe80::1", "fd00:ec2::254",

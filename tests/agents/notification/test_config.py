@@ -15,13 +15,14 @@ from agents.notification.config import (
     unrouted,
 )
 from tests.agents.notification.making import CONFIG
+from tests.each import each
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "deploy" / "notify.example.toml"
 
 QUIET = '[routes.quiet_hours]\ntime_zone = "{}"\nfrom = "{}"\nuntil = "{}"\n'
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "says"),
     [
         (

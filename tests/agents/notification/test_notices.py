@@ -14,6 +14,7 @@ from schemas.channels import Channel
 from schemas.errors import UnreadableRecordError
 from schemas.severity import Severity
 from tests.agents.notification.making import alert_document, record
+from tests.each import each
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 TENANTS = {Channel.OPERATOR_ALERTS: "operator"}
@@ -49,7 +50,7 @@ def test_what_is_not_sent_does_not_make_it_news():
     assert one.standing.digest == two.standing.digest != three.standing.digest
 
 
-@pytest.mark.parametrize(
+@each(
     ("raw", "tenant", "reason"),
     [
         (None, "acme", reasons.NULL_VALUE),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from agents.response.config import ResponderConfigError, load_config, read_config, unmet
+from tests.each import each
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "deploy/responder.example.toml"
 
@@ -18,7 +19,7 @@ def test_the_example_is_valid_and_says_what_it_needs() -> None:
     assert any("hooks.revoke.secret_file" in problem for problem in unmet(config))
 
 
-@pytest.mark.parametrize(
+@each(
     ("change", "said"),
     [
         (("quarantine = ", "quarantyne = "), "quarantyne"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import get_args
 
 import msgspec
-import pytest
 
 from schemas.basis import BareFinding
 from schemas.decisions import Decision
@@ -26,6 +25,7 @@ from schemas.incidents.updates import (
     Withdrawal,
 )
 from schemas.ledger import Tick
+from tests.each import each
 from tests.schemas import examples
 
 ROOT = f"sha256:{examples.DIGEST}"
@@ -112,7 +112,7 @@ def test_every_record_has_a_sample():
     assert {type(update) for update in UPDATES} == set(get_args(IncidentMessage))
 
 
-@pytest.mark.parametrize("update", UPDATES, ids=lambda update: type(update).__name__)
+@each("update", UPDATES)
 def test_a_record_reads_back_as_it_was(update):
     raw = msgspec.json.encode(update)
     read = msgspec.json.decode(raw, type=IncidentMessage)

@@ -11,10 +11,11 @@ from schemas.policy import Trusted, default_policy
 from schemas.severity import Severity
 from streams.adapters import adapt
 from streams.adapters.openlineage import address_of
+from tests.each import each
 from tests.streams.adapters.registry_payloads import RECEIVED_MS, events_of
 
 
-@pytest.mark.parametrize(
+@each(
     ("source", "kind", "url", "hub"),
     [
         ("s3://acme-data/r.parquet", "s3", "s3://acme-data/r.parquet", None),
@@ -97,8 +98,8 @@ def severities_of(body, policy):
     return [found.severity for found in check_pipeline(event, known).detections]
 
 
-@pytest.mark.parametrize("hosts", [(), ("data.acme.example", "huggingface.co")])
-@pytest.mark.parametrize("store", sorted(ORDINARY))
+@each("hosts", [(), ("data.acme.example", "huggingface.co")])
+@each("store", sorted(ORDINARY))
 def test_stores_of_ones_own_are_quiet_under_an_ordinary_policy(store, hosts):
     policy = policy_with(hosts)
     assert set(severities_of(lineage_of(store), policy)) <= {Severity.LOW}

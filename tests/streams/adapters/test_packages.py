@@ -14,6 +14,7 @@ from schemas.severity import Status
 from streams.adapters import adapt
 from streams.adapters.manifests.found import PART_BYTES
 from streams.adapters.manifests.locks import read_lock
+from tests.each import each
 from tests.samples import sample
 
 NOW = {"tenant": "t", "system": "h1", "received_ms": 1_795_000_000_000}
@@ -146,8 +147,8 @@ def test_direct_references_of_pip_inspect_are_read():
     assert not second.direct
 
 
-@pytest.mark.parametrize("kind", ["pip-report", "pip-inspect", "pylock", "uv-lock", "cyclonedx"])
-@pytest.mark.parametrize("raw", [b"", b"[]", b"{}", b'{"install": 3}', b"\xff\xfe", b"a = 1\n"])
+@each("kind", ["pip-report", "pip-inspect", "pylock", "uv-lock", "cyclonedx"])
+@each("raw", [b"", b"[]", b"{}", b'{"install": 3}', b"\xff\xfe", b"a = 1\n"])
 def test_files_of_another_kind_are_refused(kind, raw):
     with pytest.raises(UnreadableRecordError):
         adapt(kind, raw, **NOW)

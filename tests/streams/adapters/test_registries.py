@@ -16,6 +16,7 @@ from streams.adapters.container_images import read_reference
 from streams.adapters.event_grid import resource_name
 from streams.adapters.file_kinds import ecosystem_of, kind_of_files
 from streams.adapters.payload import moment
+from tests.each import each
 from tests.samples import sample
 from tests.streams.adapters.registry_payloads import RECEIVED_MS, events_of
 
@@ -54,7 +55,7 @@ def test_event_grid_names_the_registry_where_the_notification_does_not():
     assert (event.data.action, event.data.registry) == ("delete", "meridian.azurecr.io")
 
 
-@pytest.mark.parametrize(
+@each(
     ("kind", "body"),
     [
         ("acr", {"id": "1", "timestamp": "2026-11-04T08:31:07Z", "action": "ping"}),
@@ -92,7 +93,7 @@ def test_a_delivery_that_is_about_no_supply_chain_gives_no_event(kind, body):
     assert events_of(kind, body) == []
 
 
-@pytest.mark.parametrize(
+@each(
     ("kind", "body"),
     [
         ("acr", {"type": "Microsoft.Storage.BlobCreated", "data": {}}),
@@ -315,7 +316,7 @@ def test_a_package_url_names_the_package():
     assert push_component(event, default_policy("t")) == "pypi:claims-features"
 
 
-@pytest.mark.parametrize(
+@each(
     ("path", "ecosystem"),
     [
         ("pypi-local/torch/2.9.0/torch-2.9.0-cp312-cp312-linux_x86_64.whl", "pypi"),

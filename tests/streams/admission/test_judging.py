@@ -17,6 +17,7 @@ from streams.admission.artifacts import artifacts_of
 from streams.admission.config import AdmissionConfig, AdmissionConfigError, OnUnknown, read_config
 from streams.admission.judging import Known, Outcome, Ruling, rule
 from streams.admission.register import Held, Register
+from tests.each import each
 from tests.schemas.examples import command
 from tests.streams.test_gates import assessment
 
@@ -58,7 +59,7 @@ def test_what_a_scan_read_and_found_fine_is_admitted() -> None:
     assert ruling == Ruling(admitted=True, outcome=Outcome.FINE)
 
 
-@pytest.mark.parametrize(
+@each(
     ("found", "outcome"),
     [
         (scanned(Status.FAIL, severity=Severity.CRITICAL), Outcome.BAD),
@@ -70,7 +71,7 @@ def test_what_a_scan_read_and_found_fine_is_admitted() -> None:
         (scanned(Status.WARN, severity=Severity.MEDIUM), Outcome.FINE),
     ],
 )
-@pytest.mark.parametrize("unknown", list(OnUnknown))
+@each("unknown", list(OnUnknown))
 def test_what_is_not_known_fails_closed_or_open_and_what_is_bad_never_runs(
     found: Assessment, outcome: Outcome, unknown: OnUnknown
 ) -> None:

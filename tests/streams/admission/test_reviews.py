@@ -14,6 +14,7 @@ from schemas.errors import UnreadableRecordError
 from streams.admission.artifacts import MAX_ARTIFACTS, artifacts_of
 from streams.admission.judging import Outcome, Ruling
 from streams.admission.review import MESSAGE, WARNING, answer, named_anew, read_review
+from tests.each import each
 
 REVIEWS = Path(__file__).parent / "reviews"
 A, B = "a" * 64, "b" * 64
@@ -98,7 +99,7 @@ def test_what_is_being_deleted_may_lose_its_finalizers() -> None:
     assert named_anew(read_review(json.dumps(document).encode())).artifacts
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "reference", "content"),
     [
         ({"image": "a:1"}, "a:1", None),
@@ -129,7 +130,7 @@ def test_more_than_is_looked_at_is_said() -> None:
     assert not many.whole
 
 
-@pytest.mark.parametrize(
+@each(
     "raw",
     [
         b"",

@@ -17,6 +17,7 @@ from streams.cli import incidents as command
 from streams.cli import main
 from streams.cli.incident_list import HEAD, Selection, SortKey, selected, short_ids, since_when
 from streams.cli.output import print_table
+from tests.each import each
 from tests.schemas import examples
 from tests.streams.reports.test_incident_report import incident
 
@@ -48,7 +49,7 @@ ALL = [
 ]
 
 
-@pytest.mark.parametrize(
+@each(
     ("selection", "expected"),
     [
         (Selection(), "bca"),

@@ -6,7 +6,6 @@ import tomllib
 from pathlib import Path
 
 import msgspec
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,7 +41,7 @@ def test_the_example_is_in_order_and_shows_every_field():
     assert shown == set(policy.suppressions[0].__struct_fields__)
 
 
-@pytest.mark.parametrize(
+@each(
     ("fields", "said"),
     [
         ({"automatic": ["quarantin"], "dry_run": False}, "did you mean quarantine?"),

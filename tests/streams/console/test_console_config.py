@@ -8,6 +8,7 @@ import pytest
 
 from streams.console.config import ConsoleConfig, ConsoleConfigError, load_config, read_config
 from streams.console.viewer import Role
+from tests.each import each
 
 OIDC = """
 [oidc]
@@ -37,7 +38,7 @@ def test_none_is_needed():
     assert read_config("") == ConsoleConfig()
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "what"),
     [
         ('url = "ftp://x"', "url does not begin"),

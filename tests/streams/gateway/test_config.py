@@ -15,6 +15,7 @@ from streams.gateway.config import (
     url_of,
 )
 from streams.gateway.pressure import REQUEST_BYTES, Room
+from tests.each import each
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "deploy" / "gateway.example.toml"
 SECRET = "hunter2-hunter2-hunter2"
@@ -35,7 +36,7 @@ def test_the_example_is_valid_and_names_each_address() -> None:
     assert urls["acme-ci"] == "https://events.example/v1/events"
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "said"),
     [
         ("", "no endpoint|endpoints"),

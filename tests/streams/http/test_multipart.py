@@ -7,6 +7,7 @@ import requests
 
 from streams.http.multipart import Part, parts_of
 from streams.http.problems import HttpError
+from tests.each import each
 
 
 def written(fields, files) -> tuple[bytes, str]:
@@ -15,7 +16,7 @@ def written(fields, files) -> tuple[bytes, str]:
     return made.body, made.headers["content-type"]
 
 
-@pytest.mark.parametrize(
+@each(
     "raw",
     [
         b"",
@@ -27,7 +28,6 @@ def written(fields, files) -> tuple[bytes, str]:
         bytes(range(256)) * 274,
         b"\r\n\r\n--\r\n",
     ],
-    ids=len,
 )
 def test_a_file_arrives_byte_for_byte(raw):
     body, kind = written({"csrf": "t", "text": "a\r\nb"}, {"file": ("å b.zip", raw)})
@@ -52,7 +52,7 @@ def test_what_a_browser_sends_is_read():
     assert parts_of(b"--xx--\r\n", KIND, 1) == []
 
 
-@pytest.mark.parametrize(
+@each(
     ("body", "kind"),
     [
         (b"", KIND),

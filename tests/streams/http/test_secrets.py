@@ -8,6 +8,7 @@ import pytest
 
 from schemas.errors import TidewatchError
 from streams.http.secrets import Tokens, any_equal, bearer_token, read_secrets
+from tests.each import each
 
 SECRET = "0123456789abcdef-newest"
 OLDER = "0123456789abcdef-older"
@@ -48,7 +49,7 @@ def test_a_secret_that_can_be_guessed_or_read_in_two_ways_is_refused(
     assert "0123" not in caught.value.explain()
 
 
-@pytest.mark.parametrize(
+@each(
     ("header", "token"),
     [
         (f"Bearer {SECRET}", SECRET),

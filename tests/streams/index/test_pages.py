@@ -22,6 +22,7 @@ from streams.index.pages import (
     read_page,
     wanted_type,
 )
+from tests.each import each
 
 BASE = "https://index.example/simple/demo/"
 DIGEST = "a" * 64
@@ -86,9 +87,7 @@ def test_html_is_read_with_its_base_and_attributes() -> None:
     assert (file.sha256, file.uploaded) == (DIGEST, None)
 
 
-@pytest.mark.parametrize(
-    "filename", ["", "../x.whl", "a/b.whl", "a b.whl", ".whl", "a\x1b.whl", "a" * 300, "é.whl"]
-)
+@each("filename", ["", "../x.whl", "a/b.whl", "a b.whl", ".whl", "a\x1b.whl", "a" * 300, "é.whl"])
 def test_a_file_without_a_plain_name_is_left_out(filename: str) -> None:
     assert read_page(as_json(filename=filename), JSON_TYPE, BASE) == ()
 
@@ -142,7 +141,7 @@ def test_any_bytes_are_a_page_or_refused(raw: bytes, kind: str) -> None:
         assert error.what  # noqa: PT017 -- either is right; a traceback is not
 
 
-@pytest.mark.parametrize(
+@each(
     ("accept", "kind"),
     [
         (None, PLAIN_HTML),

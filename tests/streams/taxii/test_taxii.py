@@ -28,6 +28,7 @@ from streams.taxii.config import Reader, TaxiiConfig
 from streams.taxii.filters import MAX_MATCHES
 from streams.taxii.routes import TAXII_21, TaxiiServer
 from streams.taxii.shelf import TLP_ORDER, Collection, Shelf
+from tests.each import each
 from tests.schemas import examples
 from tests.streams.http.serving import serving
 
@@ -211,7 +212,7 @@ def test_a_tenants_indicators_are_valid_stix_and_each_revision_is_a_version() ->
     assert report.is_valid, [str(error) for error in report.errors]
 
 
-@pytest.mark.parametrize(
+@each(
     ("kind", "key", "value", "pattern"),
     [
         (

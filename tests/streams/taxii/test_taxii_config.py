@@ -10,6 +10,7 @@ from schemas.errors import TidewatchError
 from schemas.severity import Tlp
 from streams.cli import main
 from streams.taxii.config import PORT, TaxiiConfigError, load_config, read_config, read_tokens
+from tests.each import each
 
 READER = '[[readers]]\nname = "isac"\ntoken = "env:TRIAL_TOKEN"\ntlp = "green"\n'
 
@@ -21,7 +22,7 @@ def test_without_more_it_listens_on_this_machine_alone() -> None:
     assert read_config("[listen]\nhost = '::1'\n" + READER).listen.port == PORT
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "what"),
     [
         ("readers = []", "there is none"),

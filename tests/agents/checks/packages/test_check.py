@@ -23,6 +23,7 @@ from tests.agents.checks.packages.installs import (
     knowing,
     rules,
 )
+from tests.each import each
 from tests.samples import sample
 
 LOCKED = {"numpy==2.4.6": [f"sha256:{DIGEST}"]}
@@ -38,7 +39,7 @@ def status(outcome, name):
     return {check.name: check.status for check in outcome.checks}.get(name)
 
 
-@pytest.mark.parametrize(
+@each(
     ("title", "data", "expected"),
     [
         ("digest in the lock", {"packages": [{"name": "numpy", "version": "2.4.6", "hashes": {"sha256": DIGEST}}], "lock": LOCKED}, set()),
@@ -67,7 +68,7 @@ def package(**fields):
     return {"packages": [{"name": "acme-features", "version": "1.4.0", **fields}]}
 
 
-@pytest.mark.parametrize(
+@each(
     ("title", "data"),
     [
         ("public index", package(index_url=PUBLIC)),
@@ -290,7 +291,7 @@ def test_a_package_of_a_folder_of_wheels_may_be_of_an_index():
     assert "TW-PKG-TYPOSQUAT" in rules(check_packages(install(data), knowing()))
 
 
-@pytest.mark.parametrize(
+@each(
     ("version", "found"),
     [("999.0.0", True), ("9.9.9", True), ("99.0", True), ("9.9", False), ("2026.11", False),
      ("311", False), ("1.9.9", False), ("140.0.1", False)],

@@ -11,6 +11,7 @@ from agents.checks.packages.credentials import MASK, mask_credentials, url_crede
 from agents.domain.knowledge import MemoryKnowledge
 from schemas.cloudevents import write_structured
 from streams.adapters import adapt
+from tests.each import each
 
 TOKEN = "tR7kLq9vX2mZp4WdB8"
 REPORT = json.dumps(
@@ -46,7 +47,7 @@ def test_credentials_are_masked(text, masked):
     assert list(url_credentials(masked))
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         "https://a.example/simple",

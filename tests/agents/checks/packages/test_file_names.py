@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agents.checks.packages.file_names import contradiction
+from tests.each import each
 
 
 @pytest.mark.parametrize(
@@ -20,7 +21,7 @@ def test_contradiction_is_stated(filename, name, version, stated):
     assert contradiction(filename, name, version) == stated
 
 
-@pytest.mark.parametrize(
+@each(
     ("filename", "name", "version"),
     [
         ("Ruamel.Yaml-0.18-py3-none-any.whl", "ruamel-yaml", "0.18.0"),

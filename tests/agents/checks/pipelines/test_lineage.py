@@ -7,6 +7,7 @@ import pytest
 from schemas.severity import Severity, Status
 from tests.agents.checks.pipelines.runs import COMMIT, HERE, ids, loud, run, severity_of, status
 from tests.agents.examples import TENANT
+from tests.each import each
 
 
 @pytest.mark.parametrize("name", ["gitCommit", "sha1"])
@@ -148,7 +149,7 @@ def test_an_input_that_names_no_component_makes_the_lineage_incomplete():
     assert "model:r/a" in {s.component for s in outcome.sightings}
 
 
-@pytest.mark.parametrize(
+@each(
     ("config", "datasets"),
     [
         ({"dataset_name": "acme/prefs"}, ["huggingface/acme/prefs"]),

@@ -20,6 +20,7 @@ from schemas.severity import Severity, Status, worst
 from tests.agents.checks.pipelines.runs import COMMIT, HERE, ids, loud, run, severity_of, status
 from tests.agents.examples import TENANT, event_of
 from tests.depth import examples
+from tests.each import each
 from tests.samples import sample
 
 
@@ -174,7 +175,7 @@ EVIL = "http://localhost.evil.example/x"
 HUGGING = "hf_" + "aBcDeFgHiJkLmNoPqRsTuVwXyZ01234567"
 
 
-@pytest.mark.parametrize(
+@each(
     ("data", "rule"),
     [
         ({"data_sources": [{"url": "http://localhost:9000/x"}]}, None),

@@ -27,6 +27,7 @@ from tests.agents.checks.provenance.scanning import MemoryFetch, by_content
 from tests.agents.checks.provenance.signing import new_key, public_pem
 from tests.agents.triage.flow import Flow
 from tests.agents.triage.stories import finding, held
+from tests.each import each
 
 NAME = "model:huggingface/acme-labs/m"
 PUBLISHER = "publisher:huggingface/acme-labs"
@@ -324,7 +325,7 @@ def test_materials_are_digests_and_public_names_with_their_versions():
     assert read_statement(orjson.dumps(old)).materials == (f"sha256:{BASE}",)
 
 
-@pytest.mark.parametrize(
+@each(
     "said",
     [
         b"[]",

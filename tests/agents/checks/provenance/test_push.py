@@ -20,6 +20,7 @@ from schemas.scans import ScanRequest
 from schemas.severity import Severity, Status
 from tests.agents.checks.provenance.pushes import knowing, push_event
 from tests.agents.examples import check_pushed
+from tests.each import each
 from tests.samples import sample
 
 A, B = "a" * 64, "b" * 64
@@ -40,9 +41,7 @@ def rules(outcome):
     return {found.rule_id for found in outcome.detections}
 
 
-@pytest.mark.parametrize(
-    ("rule_id", "kind", "example"), QUICK, ids=lambda v: getattr(v, "title", v)
-)
+@each(("rule_id", "kind", "example"), QUICK)
 def test_each_rule_meets_its_hits_and_leaves_its_misses(rule_id, kind, example):
     data = dict(example.given)
     outcome = check_pushed(
@@ -216,7 +215,7 @@ def test_hash_mismatch_finding_is_rooted_at_the_digest_that_came():
     assert finding.ioc_type == "hash_mismatch"
 
 
-@pytest.mark.parametrize(
+@each(
     ("expected", "status"),
     [
         ("huggingface/acme-labs/m", Status.PASS),

@@ -27,6 +27,7 @@ from schemas.incidents.holds import Goal, HoldReason, HoldState, ReasonState, Su
 from schemas.incidents.states import Action, Mode, TargetType
 from schemas.incidents.updates import ResultUpdate
 from tests.depth import examples
+from tests.each import each
 
 MODEL = "model:hub/acme/sentiment"
 INCIDENTS = ("inc-1", "inc-2", "inc-3")
@@ -386,8 +387,8 @@ def test_a_reissued_command_does_not_depend_on_who_asked_first(order):
     assert last.after == ("ev-inc-1",)
 
 
-@pytest.mark.parametrize("thing", CONTAINING)
-@pytest.mark.parametrize(("dry", "real"), [("inc-1", "inc-2"), ("inc-2", "inc-1")])
+@each("thing", CONTAINING)
+@each(("dry", "real"), [("inc-1", "inc-2"), ("inc-2", "inc-1")])
 def test_a_real_command_never_waits_for_the_evidence_of_a_dry_run(thing, dry, real):
     play = Play()
     play.say(dry, ReasonState.AUTOMATIC, thing, dry_run=True, after=(f"ev-{dry}",))

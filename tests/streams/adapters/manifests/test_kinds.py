@@ -21,6 +21,7 @@ from streams.adapters.manifests.kinds import (
     may_be_manifest,
 )
 from streams.adapters.manifests.neighbours import Neighbours
+from tests.each import each
 
 NOW = {"tenant": "t", "system": "h1", "received_ms": 1_795_000_000_000}
 PACKAGES = [kind for kind in KINDS if kind.family is Family.PACKAGES]
@@ -47,7 +48,7 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("kind", PACKAGES, ids=[kind.name for kind in PACKAGES])
+@each("kind", PACKAGES)
 def test_each_kind_of_packages_has_a_reader_and_an_adapter(kind):
     assert len(inspect.signature(kind.read()).parameters) == 2
     assert kind.name in ADAPTERS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from streams.adapters.manifests.kinds import Content, kinds_of
+from tests.each import each
 
 SETTINGS = (
     "trust_remote_code", "trust-remote-code", "hf_trust_remote_code", "model_name_or_path",
@@ -13,10 +14,8 @@ SETTINGS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
-@pytest.mark.parametrize(
-    "text", ["{0}: x\n", "a: 1\nb:\n  - '{0}' : x\n", "a: é\n{0}: x\n"], ids=["plain", "in", "é"]
-)
+@each("setting", SETTINGS)
+@each("text", ["{0}: x\n", "a: 1\nb:\n  - '{0}' : x\n", "a: é\n{0}: x\n"])
 def test_each_setting_makes_a_pipeline_of_a_yaml_text(setting: str, text: str) -> None:
     for spelling in (setting, setting.upper(), setting.title()):
         kinds = kinds_of("conf/run.yaml", Content(text.format(spelling).encode()))

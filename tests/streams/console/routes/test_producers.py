@@ -13,6 +13,7 @@ from streams.gateway.delivery import Delivery
 from streams.gateway.handlers import Gateway
 from streams.gateway.pasting import steps
 from streams.settings import load_settings
+from tests.each import each
 from tests.streams.console.routes.test_changes import field
 from tests.streams.console.site import ACME, GLOBEX, OPERATOR, site
 from tests.streams.console.test_pages import check_page
@@ -95,7 +96,7 @@ def test_a_form_of_another_session_tries_nothing(producers):
     assert producers.browser(OPERATOR).post("/producer", fields).status_code == 403
 
 
-@pytest.mark.parametrize("producer", PRODUCERS)
+@each("producer", PRODUCERS)
 def test_each_producer_has_steps_that_fit_how_it_is_proved(producer):
     endpoint = Endpoint(tenant="acme", producer=producer, secret="file:x")
     assert all(step.endswith(".") for step in steps(endpoint))

@@ -6,14 +6,14 @@ import ast
 import inspect
 
 import orjson
-import pytest
 
 from agents.checks.artifacts.dispatch import scan_source
 from agents.checks.artifacts.formats import repository
 from agents.checks.artifacts.scanning import BytesSource
+from tests.each import each
 
 
-@pytest.mark.parametrize(
+@each(
     ("key", "value", "rule"),
     [
         ("trust_remote_code", True, "TW-MODEL-REMOTE-CODE"),

@@ -17,6 +17,7 @@ from agents.checks.artifacts.formats.registry import ALL, FORMATS, candidates
 from agents.checks.artifacts.scanning import BytesSource
 from agents.domain.rules import all_rules
 from tests.corpus import KINDS, samples
+from tests.each import each
 
 ROOT = Path(__file__).resolve().parents[5]
 MODEL = Trait.WEIGHTS
@@ -133,7 +134,7 @@ def test_a_format_names_rules_that_exist_and_that_its_reader_reports():
         assert known.rules == tuple(rule for rule in known.rules if rule in known_rules)
 
 
-@pytest.mark.parametrize("known", [known for known in FORMATS if known.rules], ids=lambda k: k.name)
+@each("known", [known for known in FORMATS if known.rules])
 def test_the_reader_of_a_format_holds_the_rules_that_it_declares(known):
     module = _reader(known)
     siblings = [known for known in FORMATS if _reader(known) == module]

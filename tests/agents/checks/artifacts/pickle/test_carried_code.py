@@ -8,6 +8,7 @@ from agents.checks.artifacts.dispatch import scan_source
 from agents.checks.artifacts.scanning import BytesSource
 from schemas.severity import Verdict
 from tests.corpus.assembly import PROTO4, stack_name, text
+from tests.each import each
 
 IMPORTS = "import torch\nfrom torch import device\n"
 FORWARD = """
@@ -36,7 +37,7 @@ def test_a_traced_module_that_only_computes_is_suspicious(key):
     assert verdict(traced(FORWARD, key=key)) is Verdict.SUSPICIOUS
 
 
-@pytest.mark.parametrize(
+@each(
     ("source", "imports"),
     [
         (FORWARD.replace("self.linear(x)", "__import__('os').system('id')"), IMPORTS),

@@ -8,6 +8,7 @@ from agents.checks.artifacts.dispatch import scan_source
 from agents.checks.artifacts.scanning import BytesSource
 from schemas.severity import Verdict
 from tests.corpus.assembly import PROTO4, name, text
+from tests.each import each
 
 EMPTY = b")"
 NONE = b"N"
@@ -57,6 +58,6 @@ def test_harmless_functions_that_are_bound_are_clean(body):
     assert verdict(body) is Verdict.CLEAN
 
 
-@pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE)
+@each("body", HOSTILE.values())
 def test_a_function_that_runs_things_is_malicious_however_it_is_bound(body):
     assert verdict(body) is Verdict.MALICIOUS

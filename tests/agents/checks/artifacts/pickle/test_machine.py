@@ -20,6 +20,7 @@ from agents.checks.artifacts.pickle.symbols import Global
 from agents.checks.artifacts.scanning import Budget, BytesSource
 from tests.corpus.assembly import PROTO4, arguments, framed, name, octets, stack_name, text
 from tests.depth import examples
+from tests.each import each
 
 
 class Listener:
@@ -143,7 +144,7 @@ def test_all_five_opcodes_that_call_are_heard(raw, expected):
     assert run(raw)[0].calls == [expected]
 
 
-@pytest.mark.parametrize(
+@each(
     "number",
     [
         b"I0x10\n",

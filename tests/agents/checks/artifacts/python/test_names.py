@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agents.checks.artifacts.python.faults import python_faults
+from tests.each import each
 
 LOADS = [
     '__import__("os")',
@@ -19,8 +20,8 @@ LOADS = [
 ]
 
 
-@pytest.mark.parametrize("loads", LOADS)
-@pytest.mark.parametrize("call", ['{}.system("id")', 'getattr(*({}, "system"))("id")'])
+@each("loads", LOADS)
+@each("call", ['{}.system("id")', 'getattr(*({}, "system"))("id")'])
 def test_a_module_that_is_looked_up_is_known_however_its_name_is_passed(loads, call):
     source = f"import importlib, pkgutil, pydoc\n{call.format(loads)}\n"
     assert python_faults(source)

@@ -13,6 +13,7 @@ from agents.checks.artifacts.python.faults import python_faults
 from agents.checks.artifacts.python.names import Names
 from agents.checks.artifacts.python.tree import Tree
 from agents.checks.artifacts.python.values import UNKNOWN
+from tests.each import each
 
 
 def _worth(source: str) -> object:
@@ -33,7 +34,7 @@ def test_a_text_that_is_shifted_and_put_together_again_is_read(text, key):
     assert _worth(f"bytes.fromhex('{text.encode().hex()}').decode()") == text
 
 
-@pytest.mark.parametrize(
+@each(
     ("source", "value"),
     [
         ("def f(x):\n    r = ''\n    for c in x:\n        r += chr(ord(c) + 1)\n    return r\nf('rx')", "sy"),

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
-
 from agents.checks.artifacts.readers.embedded import report_text
 from agents.checks.artifacts.scanning import Scan
+from tests.each import each
 
 RULE = "TW-MODEL-METADATA-CODE"
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         "x = __import__ ('os')", "os.system ('id')", "os.popen('id')", "subprocess.run(['id'])",
@@ -26,7 +25,7 @@ def test_code_and_commands_are_reported(text: str) -> None:
     assert [found.rule_id for found in scan.detections] == [RULE]
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "begins"),
     [
         ("cos\nsystem\n", True), ("c__builtin__\neval\n(", True), ("\x80\x04K\x01.", True),
