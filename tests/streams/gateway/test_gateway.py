@@ -27,6 +27,8 @@ from schemas import dead_letters as reasons
 from schemas.channels import Channel
 from schemas.cloudevents import read_event
 from schemas.severity import Severity, Status
+from streams.broker import EmbeddedBroker
+from streams.broker import status as broker_status
 from streams.cli import main
 from streams.gateway.config import read_config
 from streams.gateway.delivery import Delivery
@@ -35,7 +37,6 @@ from streams.kafka.dead_letters import DeadLetter, read_dead_letter, replay_dead
 from streams.kafka.reader import read_topic
 from streams.kafka.topics import topic_name
 from streams.settings import Settings, load_settings
-from tests.conftest import OwnKafka
 from tests.installed import TIDEWATCH
 from tests.samples import sample
 from tests.streams.cli.test_gate import publish
@@ -427,12 +428,26 @@ def test_check_prints_the_addresses_to_paste(
     assert main(["gateway"]) == 2
 
 
+@pytest.fixture(scope="module")
+def one_to_kill(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedBroker]:
+    with EmbeddedBroker(tmp_path_factory.mktemp("kafka")) as started:
+        yield started
+
+
+@pytest.fixture
+def own_broker(one_to_kill: EmbeddedBroker) -> Iterator[EmbeddedBroker]:
+    """A broker that tests kill; one that a failed test left dead is started again."""
+    yield one_to_kill
+    if not broker_status(one_to_kill.places.state_dir).ready:
+        one_to_kill.restart()
+
+
 @pytest.mark.fault
 @pytest.mark.timeout(300)
 def test_what_is_acknowledged_survives_the_broker_and_meanwhile_the_answer_is_503(
-    own_kafka: OwnKafka, tmp_path: Path, request: pytest.FixtureRequest
+    own_broker: EmbeddedBroker, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    broker = own_kafka()
+    broker = own_broker
     gateway = Running(broker.bootstrap, tmp_path, deliver=1)
     request.addfinalizer(gateway.process.kill)  # also where the test fails before it ends it
     acknowledged: list[str] = []
@@ -547,9 +562,9 @@ class Senders:
 @pytest.mark.fault
 @pytest.mark.timeout(300)
 def test_slow_and_bad_clients_and_a_restart_lose_and_add_nothing(
-    own_kafka: OwnKafka, tmp_path: Path, request: pytest.FixtureRequest
+    own_broker: EmbeddedBroker, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    broker = own_kafka()
+    broker = own_broker
     gateway = Running(broker.bootstrap, tmp_path, deliver=2)
     request.addfinalizer(gateway.process.kill)
     until(gateway.ready, "not ready")
