@@ -12,13 +12,6 @@ from pathlib import Path
 import orjson
 import pytest
 
-from agents.checks.packages.attestations import (
-    UnfinishedVerificationError,
-    UnverifiedDistributionError,
-    attestation_objects,
-    verify_attestation,
-    verify_distribution,
-)
 from agents.checks.packages.check import check_packages
 from agents.domain.knowledge import MemoryKnowledge
 from schemas.basis import BasisKind
@@ -82,6 +75,14 @@ class NetworkUsedError(BaseException):
     """Not an Exception, so that nothing under test can take it for a failed verification."""
 
 
+@pytest.fixture(scope="module")
+def attestations():
+    """What is tested. Its libraries are large: only the process that runs the tests loads them."""
+    from agents.checks.packages import attestations  # noqa: PLC0415 -- see above
+
+    return attestations
+
+
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch):
     def refuse(*arguments, **_options):
@@ -119,34 +120,34 @@ def test_the_network_is_out_of_reach():
 
 
 @REAL
-def test_real_attestation_names_its_publisher(filename, ending, digest, publisher):
-    objects = attestation_objects([document(filename, ending)])
+def test_real_attestation_names_its_publisher(filename, ending, digest, publisher, attestations):
+    objects = attestations.attestation_objects([document(filename, ending)])
     assert len(objects) == 1
-    result = verify_attestation(objects[0][0], filename, digest)
+    result = attestations.verify_attestation(objects[0][0], filename, digest)
     assert (result.filename, result.digest, result.publisher) == (filename, digest, publisher)
 
 
 @REAL
 def test_real_attestation_is_refused_for_another_file_or_digest(
-    filename, ending, digest, publisher
+    filename, ending, digest, publisher, attestations
 ):
-    [(one, _)] = attestation_objects([document(filename, ending)])
-    with pytest.raises(UnverifiedDistributionError, match="another digest"):
-        verify_attestation(one, filename, OTHER)
-    with pytest.raises(UnverifiedDistributionError, match="is about"):
-        verify_attestation(one, "other-1.0.tar.gz", digest)
+    [(one, _)] = attestations.attestation_objects([document(filename, ending)])
+    with pytest.raises(attestations.UnverifiedDistributionError, match="another digest"):
+        attestations.verify_attestation(one, filename, OTHER)
+    with pytest.raises(attestations.UnverifiedDistributionError, match="is about"):
+        attestations.verify_attestation(one, "other-1.0.tar.gz", digest)
     altered = copy.deepcopy(one)
     altered["envelope"]["statement"] = altered["envelope"]["statement"].replace("a", "b", 1)
-    with pytest.raises(UnverifiedDistributionError, match="does not verify"):
-        verify_attestation(altered, filename, digest)
+    with pytest.raises(attestations.UnverifiedDistributionError, match="does not verify"):
+        attestations.verify_attestation(altered, filename, digest)
     assert publisher
 
 
-def test_signature_under_another_trust_root_is_refused():
+def test_signature_under_another_trust_root_is_refused(attestations):
     filename = "rfc8785-0.1.2-py3-none-any.whl"
     digest = "c4e92e9ecc828bef2aa7dba1de8ac983511f7532a0df11c770d39099a25cf201"
-    with pytest.raises(UnverifiedDistributionError, match="does not verify"):
-        verify_attestation(document(filename, "publish.attestation"), filename, digest)
+    with pytest.raises(attestations.UnverifiedDistributionError, match="does not verify"):
+        attestations.verify_attestation(document(filename, "publish.attestation"), filename, digest)
 
 
 @REAL
@@ -193,41 +194,45 @@ def test_attestation_signed_by_another_than_the_declared_publisher_fails(
     [(BUNDLED, WORKFLOW, ACTIONS), (GOOGLE[0], ACCOUNT, GOOGLE_ISSUER)],
     ids=["sigstore bundle", "provenance"],
 )
-def test_distribution_verifies_for_its_signer_alone(filename, identity, issuer, tmp_path):
+def test_distribution_verifies_for_its_signer_alone(
+    filename, identity, issuer, tmp_path, attestations
+):
     path = SIGNED / filename
-    result = verify_distribution(path, identity, issuer)
+    result = attestations.verify_distribution(path, identity, issuer)
     assert result.digest == hashlib.sha256(path.read_bytes()).hexdigest()
     for other in ((f"{identity}x", issuer), (identity, "https://idp.example")):
-        with pytest.raises(UnverifiedDistributionError):
-            verify_distribution(path, *other)
+        with pytest.raises(attestations.UnverifiedDistributionError):
+            attestations.verify_distribution(path, *other)
     changed = tmp_path / filename
     changed.write_bytes(path.read_bytes() + b"\0")
-    with pytest.raises(UnverifiedDistributionError) as refused:
-        verify_distribution(changed, identity, issuer, next(SIGNED.glob(f"{filename}.*")))
-    assert not isinstance(refused.value, UnfinishedVerificationError)
-    with pytest.raises(UnverifiedDistributionError, match="was found"):
-        verify_distribution(changed, identity, issuer)
+    with pytest.raises(attestations.UnverifiedDistributionError) as refused:
+        attestations.verify_distribution(
+            changed, identity, issuer, next(SIGNED.glob(f"{filename}.*"))
+        )
+    assert not isinstance(refused.value, attestations.UnfinishedVerificationError)
+    with pytest.raises(attestations.UnverifiedDistributionError, match="was found"):
+        attestations.verify_distribution(changed, identity, issuer)
 
 
-def test_only_the_operators_trust_root_counts(tmp_path):
-    with pytest.raises(UnfinishedVerificationError, match="no trust root"):
-        verify_distribution(
+def test_only_the_operators_trust_root_counts(tmp_path, attestations):
+    with pytest.raises(attestations.UnfinishedVerificationError, match="no trust root"):
+        attestations.verify_distribution(
             SIGNED / BUNDLED, WORKFLOW, ACTIONS, trusted_root=tmp_path / "gone.json"
         )
     root = tmp_path / "trusted_root.json"
     packaged = orjson.loads(PACKAGED_ROOT.read_bytes())
     root.write_bytes(orjson.dumps(packaged))
-    assert verify_distribution(SIGNED / BUNDLED, WORKFLOW, ACTIONS, trusted_root=root)
+    assert attestations.verify_distribution(SIGNED / BUNDLED, WORKFLOW, ACTIONS, trusted_root=root)
     other = tmp_path / "other_root.json"
     other.write_bytes(orjson.dumps(packaged | {"certificateAuthorities": []}))
     with pytest.raises(TidewatchError):
-        verify_distribution(SIGNED / BUNDLED, WORKFLOW, ACTIONS, trusted_root=other)
+        attestations.verify_distribution(SIGNED / BUNDLED, WORKFLOW, ACTIONS, trusted_root=other)
 
 
 @pytest.mark.parametrize("raw", [b"", b"[]", b"{}", b'{"mediaType": 1}', b'"x"', b"[" * 9999])
-def test_malformed_bundle_is_refused(raw):
-    with pytest.raises(UnverifiedDistributionError):
-        verify_distribution(SIGNED / BUNDLED, WORKFLOW, ACTIONS, raw)
+def test_malformed_bundle_is_refused(raw, attestations):
+    with pytest.raises(attestations.UnverifiedDistributionError):
+        attestations.verify_distribution(SIGNED / BUNDLED, WORKFLOW, ACTIONS, raw)
 
 
 def test_verify_command_distinguishes_signed_refused_and_unfinished(capsys, tmp_path):
