@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from agents.domain.organisations import Register
+from agents.messages import RECORD_ALONE
 from agents.ports import Batch, Publish, Rows
 from agents.triage.correlation import PRIVATE_TENANTS
-from agents.triage.ledger.batch import POPULAR_HOLDERS, Trusts, trust_all
+from agents.triage.ledger.batch import POPULAR_HOLDERS, RenderIndicator, Trusts, trust_all
 from agents.triage.ledger.core import LedgerInput, process
 
 LedgerAgent = Callable[[Batch[LedgerInput], Publish, Rows], Awaitable[None]]
@@ -19,6 +20,7 @@ def ledger_agent(
     register: Register | None = None,
     secret: bytes = b"",
     trusts: Trusts = trust_all,
+    indicators: RenderIndicator = RECORD_ALONE,
 ) -> LedgerAgent:
     """Return the agent that reads `observations` and `intel`; both share the partition's rows.
 
@@ -28,6 +30,7 @@ def ledger_agent(
         register: Which organisations tenants belong to; None: each is one.
         secret: By which full sets choose, so that nobody can aim at what is dropped.
         trusts: Returns whether a trust root is in force, by its id.
+        indicators: Renders an indicator; by default its record alone.
     """
 
     async def ledger(batch: Batch[LedgerInput], publish: Publish, rows: Rows) -> None:
@@ -41,6 +44,7 @@ def ledger_agent(
             register=register,
             secret=secret,
             trusts=trusts,
+            indicators=indicators,
         )
 
     return ledger

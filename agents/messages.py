@@ -6,7 +6,7 @@ Over 500 lines, since nothing else builds records.
 from __future__ import annotations
 
 from binascii import hexlify
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
@@ -42,8 +42,6 @@ from schemas.severity import Category, Severity, Status, Tlp
 from schemas.sharing import may_be_shared, shared_indicators
 from schemas.signing import SigningKey
 from schemas.version import SOURCE
-
-_INDICATORS: Final = msgspec.json.Decoder(SupplyChainIoC)
 
 ASSESSMENT_TYPE: Final = "tidewatch.assessment.v1"
 IOC_TYPE: Final = "tidewatch.ioc.v1"
@@ -209,6 +207,29 @@ def indicator_message(ioc: SupplyChainIoC) -> Message:
         ),
         tenant=ioc.tenant,
     )
+
+
+class IndicatorMessages(msgspec.Struct, frozen=True, kw_only=True):
+    """Renders an indicator: its record, and what else the settings ask for."""
+
+    ecs: bool = False
+    """Also the ECS document, on a topic of its own."""
+    hygiene: bool = False
+    """Indicators of hygiene go to a topic of their own."""
+
+    def __call__(self, ioc: SupplyChainIoC) -> Iterator[Message]:
+        """Yield the records of an indicator."""
+        record = indicator_message(ioc)
+        apart = self.hygiene and ioc.category is Category.HYGIENE
+        yield msgspec.structs.replace(record, channel=Channel.HYGIENE) if apart else record
+        if self.ecs:
+            document = _ENCODER.encode(ecs.indicator_document(ioc))
+            yield msgspec.structs.replace(
+                record, channel=Channel.IOCS_ECS, value=document, tenant=None
+            )
+
+
+RECORD_ALONE: Final = IndicatorMessages()
 
 
 def operator_message(alert: OperatorAlert, source: str) -> Message:
@@ -441,25 +462,6 @@ def audit_message(view: CommandView, at_ms: int) -> Message:
             correlation=view.spec.incident,
         ),
     )
-
-
-def ecs_indicator_messages(message: Message) -> Iterable[Message]:
-    """Return the ECS sibling of an indicator record, nothing for any other message."""
-    if message.channel is not Channel.IOCS or message.value is None:
-        return ()
-    ioc = _INDICATORS.decode(message.value)
-    document = msgspec.json.encode(ecs.indicator_document(ioc))
-    return (
-        msgspec.structs.replace(message, channel=Channel.IOCS_ECS, value=document, tenant=None),
-    )
-
-
-def hygiene_apart(message: Message) -> Message:
-    """Return an indicator record for the topic of hygiene, where it is one; else the message."""
-    hygiene = ("ce_category", Category.HYGIENE.encode())
-    if message.channel is Channel.IOCS and hygiene in message.headers:
-        return msgspec.structs.replace(message, channel=Channel.HYGIENE)
-    return message
 
 
 NAME_LIMIT: Final = 200

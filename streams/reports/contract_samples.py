@@ -99,8 +99,7 @@ def samples() -> dict[Channel, Sample]:
     documents = messages.StandardDocuments(known_key(1, "commands"), with_ecs=True)
     alert, alert_ecs = map(_of, documents.alert(_alert(), _MS))
     incident, shared = map(_of, documents.incident(_incident(), _MS))
-    indicator = messages.indicator_message(_ioc())
-    (indicator_ecs,) = messages.ecs_indicator_messages(indicator)
+    indicator, indicator_ecs = messages.IndicatorMessages(ecs=True)(_ioc())
     spec = _command()
     (command,) = documents.command(spec, _MS, proposal=False)
     asked = msgspec.structs.replace(spec, mode="proposal", attempt=1)
@@ -129,7 +128,7 @@ def samples() -> dict[Channel, Sample]:
         Channel.OBSERVATIONS: _of(ledger_message(seen.key, seen)),
         Channel.INCIDENT_UPDATES: _of(incident_message(_INCIDENT, update)),
         Channel.IOCS: _of(indicator),
-        Channel.HYGIENE: _of(messages.hygiene_apart(messages.indicator_message(_hygiene()))),
+        Channel.HYGIENE: _of(*messages.IndicatorMessages(hygiene=True)(_hygiene())),
         Channel.IOCS_ECS: _of(indicator_ecs),
         Channel.ASSESSMENTS: _of(messages.assessment_message(_assessment(), TIME)),
         Channel.ALERTS: alert,

@@ -345,10 +345,12 @@ class Cost(NamedTuple):
     """What one event of a kind costs."""
 
     name: str
+    files: int
+    """Modules of these functions."""
     functions: int
     """Different functions of `agents` and `schemas` that it passes, comprehensions included."""
     calls: int
-    """Calls of them; a generator counts each time it goes on."""
+    """Calls of them; a generator counts each time it resumes."""
     records: int
     """Records that follow from it."""
     microseconds: dict[str, float]
@@ -418,6 +420,7 @@ def cost(kind: Kind, events: int) -> Cost:
             chain.close()
     return Cost(
         name=kind.name,
+        files=len({file for file, _, _ in called}),
         functions=len(called),
         calls=called.total(),
         records=records,
@@ -427,16 +430,19 @@ def cost(kind: Kind, events: int) -> Cost:
 
 def report(costs: Iterable[Cost]) -> Iterator[str]:
     """Yield the lines of the table."""
-    yield "| event | functions | calls | records | " + " | ".join((*STAGES, "all", *PARTS)) + " |"
-    yield "|---|" + "--:|" * (len(STAGES) + len(PARTS) + 4)
+    yield (
+        "| event | files | functions | calls | records | "
+        + " | ".join((*STAGES, "all", *PARTS))
+        + " |"
+    )
+    yield "|---|" + "--:|" * (len(STAGES) + len(PARTS) + 5)
     for cost in costs:
         spent = cost.microseconds
         figures = [spent[name] for name in STAGES]
         figures += [sum(figures), *(spent[name] for name in PARTS)]
         yield (
-            f"| {cost.name} | {cost.functions:,} | {cost.calls:,} | {cost.records} | "
-            + " | ".join(f"{figure:,.0f}" for figure in figures)
-            + " |"
+            f"| {cost.name} | {cost.files} | {cost.functions:,} | {cost.calls:,} |"
+            f" {cost.records} | " + " | ".join(f"{figure:,.0f}" for figure in figures) + " |"
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Final
 
@@ -11,8 +11,8 @@ import msgspec
 from agents.domain.basis import is_known_malicious
 from agents.domain.organisations import Register
 from agents.domain.rules import Rule
-from agents.messages import LEDGER, assessment_message, indicator_message, operator_message
-from agents.ports import Publish, Rows
+from agents.messages import LEDGER, RECORD_ALONE, assessment_message, operator_message
+from agents.ports import Message, Publish, Rows
 from agents.triage.bounded_sets import clip, keyed_order
 from agents.triage.correlation import PRIVATE_TENANTS
 from agents.triage.ledger.rows import COMPONENT, NAME_BYTES, ComponentRow
@@ -41,6 +41,9 @@ Trusts = Callable[[str], bool]
 """Returns whether a trust root is in force, by its id."""
 
 
+RenderIndicator = Callable[[SupplyChainIoC], Iterable[Message]]
+
+
 def trust_all(root: str) -> bool:
     """Return that a trust root is in force, where none can be removed."""
     return bool(root)
@@ -58,6 +61,7 @@ class LedgerBatch:
         register: Register | None = None,
         secret: bytes = b"",
         trusts: Trusts = trust_all,
+        indicators: RenderIndicator = RECORD_ALONE,
     ) -> None:
         """Start a batch on the rows of a partition.
 
@@ -69,8 +73,10 @@ class LedgerBatch:
             register: The organisations of tenants; None: each tenant is one.
             secret: Keys the choice in full sets, so that no tenant can aim at what is dropped.
             trusts: Returns whether a trust root is in force, by its id.
+            indicators: Renders an indicator.
         """
         self.trusts = trusts
+        self._indicators = indicators
         self._secret = secret
         self.register = register or Register()
         self.k = k
@@ -180,8 +186,9 @@ class LedgerBatch:
         self._publish(assessment_message(assessment, finding.occurred_at, LEDGER))
 
     def indicator(self, ioc: SupplyChainIoC) -> None:
-        """Publish an indicator record."""
-        self._publish(indicator_message(ioc))
+        """Publish an indicator record, and its siblings."""
+        for message in self._indicators(ioc):
+            self._publish(message)
 
     def send_to_operator(self, alert: OperatorAlert) -> None:
         """Publish an operator alert, at most once per batch."""

@@ -56,11 +56,6 @@ def introducer_of(row: ComponentRow) -> tuple[Position, str] | None:
     return row.introducer[0], row.introducer[1]
 
 
-def is_in_force(row: ComponentRow, mark: Mark) -> bool:
-    """Return whether a mark is active and, if it advises others, comes from the introducer."""
-    return not mark.ended and is_passed_on(row, mark)
-
-
 def is_passed_on(row: ComponentRow, mark: Mark) -> bool:
     """Return whether a mark is passed on along builds: even if it ended with a trust root.
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import msgspec
 
 from agents.domain.organisations import Register
+from agents.messages import RECORD_ALONE
 from agents.ports import Delivery, Publish, Rows
 from agents.triage.correlation import PRIVATE_TENANTS
 from agents.triage.ledger import (
@@ -19,7 +20,13 @@ from agents.triage.ledger import (
     root_turns,
     source_health,
 )
-from agents.triage.ledger.batch import POPULAR_HOLDERS, LedgerBatch, Trusts, trust_all
+from agents.triage.ledger.batch import (
+    POPULAR_HOLDERS,
+    LedgerBatch,
+    RenderIndicator,
+    Trusts,
+    trust_all,
+)
 from agents.triage.ledger.namespaces import admitted
 from agents.triage.ledger.sightings import on_sighting
 from schemas.incidents.states import CaseOutcome
@@ -53,6 +60,7 @@ def process(
     register: Register | None = None,
     secret: bytes = b"",
     trusts: Trusts = trust_all,
+    indicators: RenderIndicator = RECORD_ALONE,
 ) -> None:
     """Apply a batch to the ledger.
 
@@ -65,8 +73,9 @@ def process(
         register: The organisations of tenants; None: each tenant is one.
         secret: Keys the choice in full sets, so that no tenant can aim at what is dropped.
         trusts: Returns whether a trust root is in force, by its id.
+        indicators: Renders an indicator.
     """
-    batch = LedgerBatch(rows, publish, k, popular_holders, register, secret, trusts)
+    batch = LedgerBatch(rows, publish, k, popular_holders, register, secret, trusts, indicators)
     for delivery in deliveries:
         publish.caused_by(delivery.record.entered_ms)
         value = delivery.value
