@@ -303,7 +303,7 @@ def assessment_of(
 def failed_message(event: Event[Any], stage: AssessmentStage) -> Message:
     """Return the assessment of an event whose checks failed: never clean, and nothing follows.
 
-    Whoever waits for it would wait in vain otherwise; the event itself is a dead letter.
+    A gate that waits for it would wait in vain otherwise; the event itself is a dead letter.
 
     Args:
         event: What could not be checked.

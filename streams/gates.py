@@ -137,7 +137,7 @@ class Follower:
     """Reads the topic of assessments from a place on, without a consumer group."""
 
     def __init__(self, consumer: Any, ends: Mapping[Any, int]) -> None:  # noqa: ANN401 -- untyped
-        """Read by a consumer that stands at its place."""
+        """Read by a consumer that has its position."""
         self._consumer = consumer
         self._ends = ends
 

@@ -1,4 +1,4 @@
-"""Tells the ledger how what an event brought fared in the checks that its tenant requires."""
+"""Reports to the ledger the results of the checks that a tenant's policy requires."""
 
 from __future__ import annotations
 

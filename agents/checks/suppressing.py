@@ -27,7 +27,7 @@ def suppresses(
     Args:
         suppression: The suppression; one that names nothing, or no end, suppresses nothing.
         rule_id: The finding's rule.
-        path: Its file; `*` in the suppression's path stands for any characters.
+        path: Its file; `*` in the suppression's path matches any characters.
         digest: The file's SHA-256, in hex.
         day: The day of the event, or of the scan.
     """

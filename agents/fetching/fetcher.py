@@ -107,7 +107,7 @@ class Fetcher:
     def is_published(self, uri: str) -> bool:
         """Return whether what was read is what its host gives everybody under an immutable name.
 
-        Only a commit of the operator's hub can be: elsewhere a name stands for what its tenant's
+        Only a commit of the operator's hub can be: elsewhere a name means what its tenant's
         host serves.
 
         Raises:

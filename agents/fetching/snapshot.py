@@ -75,7 +75,7 @@ class Snapshot:
         """Return the SHA-256 of the whole file, in hex, of which all that was read is a part.
 
         Args:
-            source: The file, opened anew or still open.
+            source: The file, reopened or still open.
 
         Raises:
             FetchError: it can't be read to its end, or is not what was read before.

@@ -125,7 +125,7 @@ def plan(
         systems: The tenant's affected systems.
         good: Versions that may be rolled back to.
         policy: The tenant's policy.
-        generation: How often containment was lifted before: commands issued anew get new ids.
+        generation: How often containment was lifted before: reissued commands get new ids.
         held: The generations of holds that are not the first, by action and target.
     """
     severe = [ground for ground in grounds if ground.severity.rank >= Severity.HIGH.rank]

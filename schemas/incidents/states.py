@@ -53,7 +53,7 @@ class Activity(StrEnum):
 
 
 class Pattern(StrEnum):
-    """Whether an incident stands alone."""
+    """Whether an incident is isolated or part of a pattern."""
 
     ISOLATED = "isolated"
     PATTERN = "pattern"

@@ -11,7 +11,7 @@ from streams.adapters.payload import Payload, adapter, at, refuse, text
 
 _OF_REGISTRY: Final = "Microsoft.ContainerRegistry."
 _OTHERS: Final = frozenset({"ping", "chart_push", "chart_delete", "quarantine"})
-"""Actions without a manifest that can be used: a test, Helm charts, what is held back as yet."""
+"""Actions without a usable manifest: a test, Helm charts, quarantined images."""
 
 
 @adapter

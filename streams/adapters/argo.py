@@ -112,7 +112,7 @@ def _workflow(payload: Payload) -> Event[Any]:
 
 
 def _parameters(body: dict[str, Any]) -> list[Any]:
-    """Return the workflow's parameters: its template's, then its own, which go before."""
+    """Return the workflow's parameters: its own override its template's."""
     return [
         *items(body, "status", "storedWorkflowTemplateSpec", "arguments", "parameters"),
         *items(body, "spec", "arguments", "parameters"),
@@ -133,7 +133,7 @@ def _templates(body: dict[str, Any]) -> list[Any]:
 
 
 def _config(parameters: msgspec.Raw, body: dict[str, Any]) -> msgspec.Raw:
-    """Return the configuration: the parameters, and what the templates run and are given."""
+    """Return the configuration: the parameters, and the commands and inputs of the templates."""
     steps = {}
     for number, template in enumerate(_templates(body)):
         found = _template(template)
@@ -146,7 +146,7 @@ def _config(parameters: msgspec.Raw, body: dict[str, Any]) -> msgspec.Raw:
 
 
 def _template(template: Any) -> dict[str, Any]:  # noqa: ANN401 -- any JSON value
-    """Return what a template runs, its own inputs, and the arguments that it calls others with.
+    """Return a template's command, its inputs, and the arguments that it passes to others.
 
     Source: Argo Workflows, fields of `Template`.
     """
@@ -175,13 +175,13 @@ def _template(template: Any) -> dict[str, Any]:  # noqa: ANN401 -- any JSON valu
 
 
 def _any_text(document: Any, *path: str) -> str | None:  # noqa: ANN401 -- any JSON value
-    """Return the text at a path, however long: a manifest is no name."""
+    """Return the text at a path, of any length: a manifest is not limited as names are."""
     value = at(document, *path)
     return value if isinstance(value, str) and value else None
 
 
 def _in_order(group: Any) -> list[Any]:  # noqa: ANN401 -- any JSON value
-    """Return the steps of one group, which run at once; older workflows write one by itself."""
+    """Return the steps of one group, which run in parallel; older workflows have single steps."""
     if isinstance(group, list):
         return items({"steps": group}, "steps")
     inner = at(group, "steps")
@@ -212,7 +212,7 @@ def _given(arguments: Any) -> dict[str, Any]:  # noqa: ANN401 -- any JSON value
 
 
 def _addresses(body: dict[str, Any]) -> list[DataSource]:
-    """Return where the artifacts that a workflow reads lie.
+    """Return the locations of the artifacts that a workflow reads.
 
     Source: Argo Workflows, fields of `ArtifactLocation`.
     """

@@ -52,7 +52,7 @@ def manifest_file(digest: str | None, size: object = None) -> tuple[File, ...]:
 
 
 class ImageRef(msgspec.Struct, frozen=True, kw_only=True):
-    """What a reference like `host/repository:tag@sha256:…` names."""
+    """The parts of a reference like `host/repository:tag@sha256:…`."""
 
     host: str | None
     repository: str | None
@@ -119,7 +119,7 @@ def notification_event(
         revision=digest,
         tag=text(target, "tag"),
         moved_from=text(target, "fromRepository"),
-        # Who pulls is not who published.
+        # The account that pulls did not publish the artifact.
         publisher=Publisher(
             account=text(entry, "actor", "name") if action != PushAction.PULL else None
         ),

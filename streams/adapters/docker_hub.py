@@ -24,7 +24,7 @@ REGISTRY: Final = "docker.io"
 def adapt(payload: Payload) -> list[Event[Any]]:
     """Return the event of a tag that was pushed.
 
-    The payload says no digest, so the content is unknown until the tag is pulled.
+    The payload has no digest, so the content is unknown until the tag is pulled.
 
     Source: Docker documentation, Docker Hub webhooks.
     """

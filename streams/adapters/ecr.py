@@ -28,7 +28,7 @@ _DETAIL_TYPES: Final = frozenset(
 def adapt(payload: Payload) -> list[Event[Any]]:
     """Return the event of an image or model that was pushed, replicated, cached or deleted.
 
-    What failed, scans and referrers give none.
+    Failures, scans and referrers give none.
 
     Source: Amazon ECR user guide, events and EventBridge.
     """

@@ -31,7 +31,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_delivery(body: dict[str, Any]) -> Delivery | None:
-    """Return the event of a delivery, or None if it is none of Event Grid.
+    """Return the event of a delivery, or None if it is not one of Event Grid.
 
     Source: Azure Event Grid, event schema, and CloudEvents 1.0 schema.
     """

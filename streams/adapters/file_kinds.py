@@ -1,4 +1,4 @@
-"""Tells packages and datasets from models by the names of their files."""
+"""Distinguishes packages, datasets and models by the names of their files."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _is_sdist(folder: str, name: str) -> bool:
 
 
 def wheel_version(path: str) -> str | None:
-    """Return the version that the name of a wheel or source distribution says, or None."""
+    """Return the version in the name of a wheel or source distribution, or None."""
     name = posixpath.basename(path)
     try:
         if name.lower().endswith(".whl"):

@@ -98,7 +98,7 @@ def _pipeline(payload: Payload) -> Event[Any]:
         }
     )
     data = PipelineRun(
-        # The name of a pipeline often holds the branch or commit: it is no name of its own.
+        # The name of a pipeline often contains the branch or commit: it does not identify it.
         pipeline=path,
         run_id=run_id,
         state=_STATES.get(status, RunState.RUNNING),
@@ -150,7 +150,7 @@ def _package(payload: Payload) -> Event[Any]:
     project = text(body, "project_path") or (web or "").partition("/-/")[0].strip("/") or None
     files = tuple(_file(entry) for entry in items(body, "package_files"))
     listed = tuple(file for file in files if file is not None)
-    # A generic package holds anything: its files say what.
+    # A generic package can contain anything: its files show what it is.
     by_files = (
         kind_of_files([file.path for file in listed]) if kind == "generic" else ArtifactKind.PACKAGE
     )

@@ -69,7 +69,7 @@ def adapt(payload: Payload) -> list[Event[Any]]:
             tag=None if tag == digest else tag,
             publisher=Publisher(
                 name=text(data, "repository", "namespace"),
-                # Who pulls is not who published.
+                # The account that pulls did not publish the artifact.
                 account=operator if action != PushAction.PULL else None,
                 auth="token"
                 if action != PushAction.PULL and operator and operator.startswith("robot$")

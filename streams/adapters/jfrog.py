@@ -81,7 +81,7 @@ def adapt(payload: Payload) -> list[Event[Any]]:
         revision=f"sha256:{digests['sha256']}" if image and digests else revision,
         tag=tag,
         moved_from=posixpath.dirname(source or "") or None,
-        # Whose request filled a cache is not who published.
+        # The account whose request filled a cache did not publish the artifact.
         publisher=Publisher(account=who if action != PushAction.PULL else None),
         files=(
             File(

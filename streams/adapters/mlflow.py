@@ -219,7 +219,7 @@ def _run(payload: Payload) -> Event[Any]:
 
 
 def _source(source: str | None, kind: str | None) -> tuple[ComponentRef | None, str | None]:
-    """Return the hub dataset, or the address, that the source of a dataset names.
+    """Return the hub dataset or the address in the source of a dataset.
 
     An address is of any scheme, with two slashes, one or none (`dbfs:/mnt/x`).
 

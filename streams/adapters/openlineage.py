@@ -99,7 +99,7 @@ def _datasets(
 
 
 def address_of(namespace: str, name: str, uri: str) -> str:
-    """Return the address of a dataset whose `dataSource` facet may only say where its store is.
+    """Return the address of a dataset; its `dataSource` facet may only locate its store.
 
     Facets of databases hold the connection (`postgres://host:5432`) or the kind alone (`bigquery`):
     the dataset's own name is appended.

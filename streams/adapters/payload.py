@@ -34,10 +34,10 @@ ID_LIMIT: Final = 1_024
 MAX_ITEMS: Final = 1_000
 """Most entries of a list in a payload; a longer list is refused, never truncated."""
 PRODUCTION: Final = frozenset({"production", "prod", "serving", "champion", "live"})
-"""Aliases and stages that put a model version into use."""
+"""Aliases and stages that mean that a model version is in use."""
 _OLDEST_YEAR: Final = 2000
 _SECONDS_LIMIT: Final = 100_000_000_000
-"""A larger epoch is in milliseconds."""
+"""A larger epoch is in milliseconds, not seconds."""
 _SPACED_TIME: Final = re.compile(
     r"(?P<date>\d{4}-\d\d-\d\d) (?P<time>\d\d:\d\d:\d\d(?:\.\d{1,9})?)"
     r" ?(?:UTC|Z|(?P<sign>[+-])(?P<hours>\d\d):?(?P<minutes>\d\d))",

@@ -65,7 +65,7 @@ def adapt(payload: Payload) -> list[Event[Any]]:
 def _tags(body: dict[str, Any]) -> list[tuple[str | None, str | None]]:
     """Return the tags that moved, with the digest where the payload says it.
 
-    Early versions give an object of tags and ids of images: an id is no digest of a manifest.
+    Early versions have an object of tags and image ids, which are not digests of manifests.
     """
     given = at(body, "updated_tags")
     if isinstance(given, dict):

@@ -1,6 +1,6 @@
 """Convert Weights & Biases automations to registry pushes, by a template that Tidewatch ships.
 
-A webhook's payload is what its user writes; `wandb.json` beside this module is the template to
+Users write the payload of a webhook themselves; `wandb.json` beside this module is the template to
 paste into the automation. Variables that W&B leaves unresolved count as absent.
 """
 

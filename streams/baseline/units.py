@@ -38,7 +38,7 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: str
     """Unchanged as long as its source is unchanged."""
     events: Callable[[], Sequence[Event[Any] | BaselineError]]
-    """Reads it; an error stands for one part that can't be read."""
+    """Reads it; an error represents one part that can't be read."""
 
 
 def fingerprint(*parts: str | bytes) -> str:

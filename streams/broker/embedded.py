@@ -352,7 +352,7 @@ class EmbeddedBroker:
 
 
 def status(state_dir: Path) -> BrokerStatus:
-    """Return the status of the broker of `state_dir`, whoever started it."""
+    """Return the status of the broker of `state_dir`, even if another process started it."""
     places = Places(state_dir.resolve())
     record = _read_record(places)
     running = _is_locked(places)
@@ -381,7 +381,7 @@ def _answers(places: Places, record: RunRecord) -> bool:
 
 
 def stop_background(state_dir: Path) -> bool:
-    """Stop the broker of `state_dir`, whoever started it; return whether it ran.
+    """Stop the broker of `state_dir`, even if another process started it; return whether it ran.
 
     Raises:
         BrokerDiedError: It does not end.

@@ -1,4 +1,4 @@
-"""Stands between a parent and the broker's JVM, so that the JVM never outlives who started it.
+"""Runs between a parent and the broker's JVM, so that the JVM never outlives the parent.
 
 Run by its file name, with the standard library alone, since it must be up in milliseconds:
 `guard.py MODE PID_FILE COMMAND…`. MODE is `child` (ends when its standard input closes, that is

@@ -200,7 +200,7 @@ class Feeder:
 async def _describe(
     settings: Settings, topics: Mapping[str, Channel]
 ) -> tuple[list[aiokafka.TopicPartition], str]:
-    """Return the partitions of the topics, and what tells this cluster's apart from another's."""
+    """Return the partitions of the topics, and what distinguishes this cluster from another."""
     admin = await open_admin(settings)
     try:
         counts = await partition_counts(admin, topics)

@@ -94,7 +94,7 @@ class Reader:
         """Return the condition under which the viewer may read a row of a table.
 
         Args:
-            table: The table; its name or alias stands before the column.
+            table: The table; its name or alias qualifies the column.
         """
         viewer = self.viewer
         if viewer.everything:

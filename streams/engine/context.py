@@ -1,4 +1,4 @@
-"""Holds what the partition runners of one app share, the paused topics among it."""
+"""The state that the partition runners of one app share, such as the paused topics."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ log = Logger()
 
 
 class RunnerContext:
-    """What the partition runners of one app share."""
+    """The shared state of the partition runners of one app."""
 
     def __init__(self, host: Host, name: str) -> None:
         """Keep the host of an app of this name."""

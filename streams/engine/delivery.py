@@ -56,7 +56,7 @@ class BatchDelivery:
         self._places: list[tuple[asyncio.Future[Any], int]] = []
 
     def note(self, batch: asyncio.Future[Any], place: int) -> None:
-        """Remember that a record is the `place`th of a batch."""
+        """Record the position of a record in its batch."""
         self._batches[batch] = None
         self._places.append((batch, place))
 

@@ -40,7 +40,7 @@ class Health:
         self._server: ThreadingHTTPServer | None = None
 
     def beat(self, stalled_seconds: float) -> None:
-        """Record that the event loop is alive, and how long there was lag without progress."""
+        """Record that the event loop is alive, and how long lag has made no progress."""
         self._beat = time.monotonic()
         self._stalled = stalled_seconds
 

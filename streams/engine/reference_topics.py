@@ -150,7 +150,7 @@ class ReferenceTopic:
             self._reported[tp] = offset if offset <= end else 0
 
     async def _note(self, client: aiokafka.AIOKafkaConsumer) -> None:
-        """Keep that all which was refused so far is reported; the broker forgets it in time."""
+        """Commit that everything refused so far is reported; the broker drops it in time."""
         self._noted = time.monotonic()
         if self._reporter is None:
             return

@@ -42,7 +42,7 @@ class TopicRouter:
     """Routes messages to topics, according to the settings."""
 
     def __init__(self, settings: Settings) -> None:
-        """Know the operator's topics; tenants' own are created on first use."""
+        """Resolve the operator's topics; tenants' topics are created on first use."""
         self._settings = settings
         self._names = {channel: topic_name(settings, channel) for channel in Channel}
         self._limits = {

@@ -25,7 +25,7 @@ class PartitionRows:
     """The rows of one partition. Implements `agents.ports.Rows`."""
 
     def __init__(self, store: PartitionStore) -> None:
-        """Lay an empty layer of changes over `store`."""
+        """Start without changes to `store`."""
         self._store = store
         self._pending: dict[bytes, tuple[int, bytes | None]] = {}
         self._changed: dict[bytes, bytes | None] = {}

@@ -86,7 +86,7 @@ class _Flight:
     done: Sequence[Any] = ()
     """Messages of the transport that are acknowledged with it."""
     upto: tuple[Any, int] | None = None
-    """For a message that is not done: the offset up to which it is."""
+    """For a message that is not finished: the offset up to which it is."""
 
 
 @dataclass(kw_only=True)

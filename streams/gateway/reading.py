@@ -91,7 +91,7 @@ def read_cloudevents(
     Args:
         headers: The request's headers, names in lower case.
         body: The request's body.
-        tenant: Whose token it bears.
+        tenant: The tenant of its token.
         now_ms: The time of reception.
         max_bytes: The largest event that is read.
 

@@ -177,7 +177,7 @@ class GuardedProtocol(H11Protocol):
             written: list[Any] = [event, h11.Data(data=body), h11.EndOfMessage()]
             self.transport.write(b"".join(self.conn.send(part) or b"" for part in written))
         if self.cycle is not None and not self.cycle.response_complete:
-            # whoever handles the request learns that the client is gone
+            # the request's handler learns that the client is gone
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self.transport.close()

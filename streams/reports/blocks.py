@@ -19,12 +19,12 @@ _LINKED: Final = re.compile(r"(?<=[A-Za-z]):(?=//)|(?<=\bwww)\.", re.IGNORECASE)
 _LIST_START: Final = re.compile(r"^(\s*\d*)([-+.)])(?=\s)")
 _AFTER_SEPARATOR: Final = re.compile(r"(?<=[/:@_=,])(?=[^\s/])")
 _WORD: Final = re.compile(r"\S{17,}")
-"""A word that is broken at its separators."""
+"""A word that may be broken at its separators."""
 _RUN: Final = re.compile(r"[^\s/:@_=,-]{24,}")
-"""A word so long that it is broken within, as a digest."""
+"""A word that is broken anywhere because it is too long, such as a digest."""
 _PIECE: Final = 16
 _BREAK: Final = "\0"
-"""Marks where a line may break; no text has it, since `plain` escapes control characters."""
+"""Marks where a line may break; no text contains it, since `plain` escapes control characters."""
 
 
 class Heading(msgspec.Struct, frozen=True):
@@ -42,7 +42,7 @@ class Paragraph(msgspec.Struct, frozen=True):
 
 
 class Table(msgspec.Struct, frozen=True):
-    """A table; a cell of several texts shows each on a line of its own."""
+    """A table; a cell with several texts shows each on its own line."""
 
     head: tuple[str, ...]
     rows: tuple[tuple[str | tuple[str, ...], ...], ...]
@@ -58,7 +58,7 @@ class Bullets(msgspec.Struct, frozen=True):
 
 
 class Steps(msgspec.Struct, frozen=True):
-    """A list of things to do, each with the command line for it, or none."""
+    """A list of steps, each with its command line, if it has one."""
 
     items: tuple[tuple[str, str], ...]
 
@@ -69,7 +69,7 @@ class Picture(msgspec.Struct, frozen=True):
     text: str
     svg: str
     strips: tuple[str, ...] = ()
-    """The same picture as a column of SVGs; a printed page may break between them."""
+    """The picture cut into a column of SVGs, between which a printed page may break."""
 
 
 Block = Heading | Paragraph | Table | Bullets | Steps | Picture
@@ -187,7 +187,7 @@ def _html_table(table: Table) -> Iterator[str]:
 
 
 def _shown(value: object) -> str:
-    """Return text as HTML, with the places where a key or a digest may be broken."""
+    """Return text as HTML that may break within keys and digests."""
     text = plain(str(value), KEPT)
     text = _RUN.sub(_in_pieces, text)
     text = _WORD.sub(lambda word: _AFTER_SEPARATOR.sub(_BREAK, word[0]), text)

@@ -1,4 +1,4 @@
-"""Sample events of the contract: each names every field that an event of its type may have."""
+"""Sample events of the contract: each has every field of its type."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ PUSH: Final[dict[str, Any]] = {
         "visibility": "private",
     },
 }
-"""A push of a model, with all that a registry may know of it."""
+"""A push of a model, with everything that a registry can state."""
 
 INSTALL: Final[dict[str, Any]] = {
     "specversion": "1.0",

@@ -81,7 +81,7 @@ _EXTENSIONS: Final[Mapping[Channel, tuple[str, Any]]] = {
     Channel.CONTAINMENT_RESULTS: (f"results.{EXTENSION}", Answer),
     **{channel: ("data", record_type(channel)) for channel in EVENT_CHANNELS},
 }
-"""Where in a standard's document our own fields are, and of which record."""
+"""Where the fields of our records are in a standard's document."""
 _DIRECTIONS: Final = {
     "in": "Tidewatch reads it",
     "internal": "between applications",
@@ -90,7 +90,7 @@ _DIRECTIONS: Final = {
 
 
 class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What readers and writers of one topic rely on."""
+    """The contract of one topic."""
 
     purpose: str
     document: str

@@ -1,4 +1,4 @@
-"""One complete record of each topic, built by the code that builds them in operation.
+"""One complete record of each topic, built by the code that builds them in production.
 
 Over 500 lines, since complete records are long and refer to each other.
 """
@@ -83,7 +83,7 @@ _MAX_BYTES: Final = 1 << 20
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
-    """One record as it lies on the broker."""
+    """One record as stored on the broker."""
 
     key: str
     headers: tuple[Header, ...]

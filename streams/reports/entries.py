@@ -12,7 +12,7 @@ from agents.domain.rules import Rule, rule_named
 from schemas.severity import Severity, Verdict
 
 UNFINISHED: Final = frozenset({Verdict.INCOMPLETE, Verdict.CORRUPT, Verdict.UNSUPPORTED})
-"""Verdicts of files that were not fully checked: no gate passes them."""
+"""Verdicts of files that were not fully checked; no gate passes these."""
 
 
 class FindingEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +53,7 @@ class ScanSummary(msgspec.Struct, frozen=True, kw_only=True):
     """Number of unsuppressed findings by severity."""
     suppressed: int
     expired_suppressions: tuple[str, ...] = ()
-    """Suppressions that no longer match, by what they name."""
+    """Suppressions that match nothing any more, by their subject."""
     notices: tuple[str, ...] = ()
     """Notices about the whole scan, such as missing intelligence."""
 

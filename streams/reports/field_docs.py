@@ -64,7 +64,7 @@ class Documented(msgspec.Struct, frozen=True, kw_only=True):
 
 @cache
 def field_meanings(kind: type) -> dict[str, str]:
-    """Return what the fields of a class mean: the docstring below each, in its own words.
+    """Return the meaning of each field of a class: the docstring below it.
 
     Args:
         kind: A class whose source can be read.
@@ -99,7 +99,7 @@ def struct_fields(kind: Any, path: str = "") -> Iterator[Documented]:  # noqa: A
 
     Args:
         kind: A `msgspec.Struct`.
-        path: Where it stands.
+        path: The path of the record.
     """
     yield from _fields(shapes.type_info(kind), path, ())
 

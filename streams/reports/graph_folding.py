@@ -1,4 +1,4 @@
-"""Folds the graph of an incident: groups of alike nodes, and what is below a node."""
+"""Folds the graph of an incident: groups of similar nodes, and subtrees."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from schemas.counting import counted
 from streams.reports.incident_graph import Graph, Group, Switch, descendants, kind_of
 
 GROUP_OF: Final = 4
-"""Fewest nodes of one kind below one node that are a group."""
+"""The least number of nodes of one kind below one node that form a group."""
 GROUP_SHOWN: Final = 8
-"""Most nodes of a group that are shown unless somebody folds or unfolds it."""
+"""The most nodes of a group that is unfolded by default."""
 MOST_TURNED: Final = 60
-"""Most nodes that a folding names: it is part of an address."""
+"""The most nodes that a folding names, since it is part of a URL."""
 _KEY: Final = 10
 MOST_FOLDED: Final = MOST_TURNED * (_KEY + 1)
-"""Most characters of what is turned in an address."""
+"""The most characters of the toggled nodes in a URL."""
 
 
 class Fold(StrEnum):
-    """What is folded of which nothing else is said."""
+    """What is folded by default."""
 
     LARGE = "large"
     """Groups of more than `GROUP_SHOWN`."""
@@ -32,14 +32,14 @@ class Fold(StrEnum):
 
 
 class Folding(msgspec.Struct, frozen=True):
-    """What somebody folds and unfolds."""
+    """What a reader folded and unfolded."""
 
     fold: Fold = Fold.LARGE
     turned: frozenset[str] = frozenset()
-    """The keys of the nodes that are the other way."""
+    """The keys of the nodes that differ from the default."""
 
     def turn(self, key: str) -> Folding:
-        """Return the folding with one node folded that was not, or the other way round.
+        """Return the folding with one node toggled.
 
         Args:
             key: The node's key.
@@ -49,18 +49,18 @@ class Folding(msgspec.Struct, frozen=True):
 
 
 class Folded(msgspec.Struct, frozen=True):
-    """A graph of which parts are folded."""
+    """A graph with folded parts."""
 
     graph: Graph
     switches: dict[str, Switch]
-    """By the node that folds: a group, or one with nodes below it."""
+    """By node: a group, or a node with others below it."""
 
 
 def folding_of(fold: str, turned: str) -> Folding:
-    """Return what an address says is folded; what is no folding is left out.
+    """Return the folding that a URL states; invalid parts are ignored.
 
     Args:
-        fold: What is folded of which nothing else is said.
+        fold: What is folded by default.
         turned: Keys with full stops between.
     """
     keys = [key for key in turned.split(".") if len(key) == _KEY and key.isalnum()]
@@ -69,7 +69,7 @@ def folding_of(fold: str, turned: str) -> Folding:
 
 
 def folded(graph: Graph, folding: Folding) -> Folded:
-    """Return a graph without what is folded.
+    """Return a graph without its folded parts.
 
     Nodes of one kind below one node are a group, if there are `GROUP_OF` or more: a node of its own
     between them. Nothing above the root folds, and what is below several nodes is shown as long as

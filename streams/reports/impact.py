@@ -30,7 +30,7 @@ _COULD: Final = {
     "secret_exposure": "could reveal credentials",
     "tainted_component": "could inherit the compromise of what it derives from",
 }
-"""What a component could do, by kind of finding."""
+"""The possible impact of a component, by kind of finding."""
 _WHERE: Final = ("global", "opcode", "file", "member", "offset", "line")
 _HOST_FIELDS: Final = ("host", "domain", "url")
 

@@ -1,4 +1,4 @@
-"""Builds the report of an incident from its record, to hand the incident over."""
+"""Builds the report with which an incident is handed over, from its record."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ from streams.reports.lessons import (
 )
 
 _EVIDENCE_FIELDS = 12
-"""Most fields of a finding's evidence that are shown."""
+"""The most fields of a finding's evidence that are shown."""
 _PLACES = frozenset({"file", "member", "offset", "line", "global"})
-"""Fields of evidence that say where; `where` shows them."""
+"""Fields of evidence that locate it; `where` shows them."""
 
 
 def markdown(incident: IncidentDocument, tlp: Tlp = Tlp.AMBER_STRICT) -> str:
@@ -72,7 +72,7 @@ def to_html(incident: IncidentDocument, tlp: Tlp = Tlp.AMBER_STRICT) -> str:
 
 
 def incident_report(incident: IncidentDocument, tlp: Tlp = Tlp.AMBER_STRICT) -> Report:
-    """Return the report of an incident: its summary first, then each part of it.
+    """Return the report of an incident: a summary, then its parts.
 
     Args:
         incident: The operator's record.

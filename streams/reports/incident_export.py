@@ -1,4 +1,4 @@
-"""Writes an incident as it leaves Tidewatch: a report, its record, or what partners read."""
+"""Exports an incident: as a report, as its record, or in a format for partners."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from schemas.severity import Tlp
 
 
 class ExportFormat(StrEnum):
-    """What an incident is written as."""
+    """The format of an export."""
 
     MARKDOWN = "md"
     HTML = "html"
@@ -29,7 +29,7 @@ def exported(document: IncidentDocument, kind: ExportFormat, tlp: Tlp) -> str:
     """Return an incident in a format, marked.
 
     Args:
-        document: The incident, as its reader may read it.
+        document: The incident, with what its reader may see.
         kind: The format.
         tlp: Its marking.
     """

@@ -21,7 +21,7 @@ class Group(msgspec.Struct, frozen=True):
 
     kind: str
     text: str
-    """How many they are, and of what."""
+    """Their number and kind."""
 
 
 class Graph(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,15 +36,15 @@ class Graph(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Switch(msgspec.Struct, frozen=True):
-    """What folds and unfolds a node of a drawing."""
+    """The link that folds and unfolds a node of a drawing."""
 
     key: str
     """Names the node in an address."""
     open: bool
     below: int
-    """Nodes that are below it, whether they are shown or not."""
+    """The number of nodes below it, shown or not."""
     address: str = ""
-    """Where it leads to: the drawing with the node the other way."""
+    """The address of the drawing with the node toggled."""
 
 
 def incident_graph(incident: IncidentDocument) -> Graph:
@@ -74,7 +74,7 @@ def _described(views: Sequence[SystemView]) -> str:
 
 
 def descendants(graph: Graph, node: str) -> set[str]:
-    """Return what is below a node, but for groups.
+    """Return the nodes below a node, without groups.
 
     Args:
         graph: The graph.
@@ -149,7 +149,7 @@ _COLOURS = {
     "staged": ("staged", "#e6e8eb", "#30363d"),
     "component": ("component", "#ffffff", "#161b22"),
 }
-"""What a box is: its name in the legend, and its colour on a light and on a dark page."""
+"""By kind of box: its name in the legend, and its colours on a light and a dark page."""
 STYLE: Final = (
     ".tw-page{fill:#fff}.tw-name{fill:#1b1f24}.tw-note{fill:#59636e}.tw-edge{stroke:#8c959f}"
     ".tw-box{stroke:#8c959f}.tw-group{stroke-dasharray:5 3;stroke-width:2}"
@@ -211,7 +211,7 @@ def _cut(name: str, limit: int, head: int, keep: int | None = None) -> str:
 
 
 def strips(graph: Graph) -> tuple[str, ...]:
-    """Return the image that `svg` draws, cut between its rows, for a page that has it as well.
+    """Return the image of `svg` cut between its rows, for a page that also contains the whole.
 
     Each strip is an SVG that shows its part of the other's drawing.
     """
@@ -228,7 +228,7 @@ def strips(graph: Graph) -> tuple[str, ...]:
 
 
 def _positions(graph: Graph) -> dict[str, tuple[int, int]]:
-    """Return where the box of each node begins, from the left and from the top."""
+    """Return the position of each node's box, from the left and the top."""
     position: dict[str, tuple[int, int]] = {}
     for depth, node, _ in _walk(graph):
         if node not in position:
@@ -252,7 +252,7 @@ def svg(
 ) -> str:
     """Return the graph as an SVG image: a row for each node, below what it came from.
 
-    It has a legend and both a light and a dark look; what is made from several is drawn once, with
+    It has a legend and both a light and a dark look; a node of several parents is drawn once, with
     an edge from each.
 
     Args:
@@ -267,7 +267,7 @@ def svg(
     width += _SWITCH[0] + _GAP if switches else 0
     style = f"<style>{STYLE}</style>" if styled else ""
     targets = {node: address(node) for node in position}
-    # what is in an image can't be reached: one with links is a group of them
+    # assistive technology can't reach into an image: a drawing with links is a group
     role = "group" if switches or any(targets.values()) else "img"
     parts = [
         (
@@ -318,7 +318,7 @@ def _group(group: Group, switch: Switch | None, place: tuple[int, int]) -> str:
     """Return the box of a group, which is its own switch."""
     kind = _COLOURS[group.kind][0]
     sign = f"{_sign(switch)} " if switch is not None else ""
-    # what is read out begins with what is seen
+    # the accessible name begins with the visible text
     said = f"{sign}{group.text} {kind}"
     return "\n".join([
         _opened(switch, said) if switch is not None else "<g>",
@@ -343,7 +343,7 @@ def _opened(switch: Switch, said: str) -> str:
 def _box(
     place: tuple[int, int], size: tuple[int, int], kind: str, name: str, note: str
 ) -> Iterator[str]:
-    """Yield a box with a name in it, and what it is below that."""
+    """Yield a box with a name, and its kind below."""
     (x, y), (width, height) = place, size
     yield f'<rect class="tw-box {kind}" x="{x}" y="{y}" width="{width}" height="{height}" rx="5"/>'
     down = 18 if note else (height + 10) // 2

@@ -21,12 +21,12 @@ from streams.reports.impact import hosts_of
 ID_SHOWN: Final = 16
 """Characters of an incident's id in a command line: twelve digits identify it."""
 NUMBERS_SHOWN: Final = 8
-"""Most commands or tasks that a step names by number."""
+"""The most commands or tasks that a step names."""
 TENANTS_SHOWN: Final = 6
 _WHERE: Final = ("file", "member", "offset", "line", "global")
 _URL: Final = re.compile(r"\b(https?|ftps?|wss?)://([^\s/?#'\"<>|`)\]]+)", re.IGNORECASE)
 _NAMED_HOST: Final = re.compile(r"\b((?:domain|ipv4)[ :])([\w-]+(?:\.[\w-]+)+)")
-"""How titles and keys name a host."""
+"""The patterns by which titles and keys name a host."""
 _WWW: Final = re.compile(r"(?<=\bwww)\.", re.IGNORECASE)
 _STATES: Final = (
     (CommandStatus.DONE, "done"),
@@ -40,11 +40,11 @@ _STATES: Final = (
     (CommandStatus.REVERSED, "undone"),
     (CommandStatus.SUPERSEDED, "superseded"),
 )
-"""In the order in which a summary counts them."""
+"""The order in which a summary counts them."""
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing to do next."""
+    """One next step."""
 
     text: str
     command: str = ""
@@ -62,11 +62,11 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 CODE: Final = re.compile(r"`([^`\n]+)`")
-"""What a rule's text marks as code."""
+"""Code in a rule's text."""
 
 
 def unmarked(text: str) -> str:
-    """Return a rule's text for a page that knows no marks: what is code is quoted.
+    """Return a rule's text without Markdown: code is quoted.
 
     Args:
         text: A sentence of a rule, with the marks of Markdown.
@@ -75,7 +75,7 @@ def unmarked(text: str) -> str:
 
 
 def moment(time: datetime) -> str:
-    """Return a time as people read it, to the second."""
+    """Return a time for people, to the second."""
     return f"{time:%Y-%m-%d %H:%M:%S} UTC"
 
 
@@ -103,7 +103,7 @@ def where(finding: FindingView) -> str:
 
 
 class Defanging:
-    """Defangs the texts of an incident: its URLs, and the hosts that it is about."""
+    """Defangs URLs and hostile hosts in the texts of an incident."""
 
     def __init__(self, incident: IncidentDocument) -> None:
         """Learn the hosts.
@@ -164,7 +164,7 @@ def farthest(views: Iterable[SystemView]) -> ExposureLevel:
 
 
 def how_far(view: CommandView) -> str:
-    """Return the state of a command, with who authorised it if the state does not say so."""
+    """Return the state of a command, and who authorised it if the state does not imply that."""
     notes = authorised(view)
     return f"{view.state} ({notes})" if notes else str(view.state)
 
@@ -293,9 +293,9 @@ def _done(incident: IncidentDocument) -> str:
 
 
 def next_steps(incident: IncidentDocument) -> list[Step]:
-    """Return what can be done next, with the command line for each.
+    """Return the next steps, each with its command line.
 
-    Only steps that the commands accept: what is proposed can be approved, what failed retried.
+    Only steps that the command line accepts: approve what is proposed, retry what failed.
 
     Args:
         incident: The operator's record.
@@ -347,7 +347,7 @@ def _step(text: str, command: str) -> Step:
 
 
 def can_be_issued(view: CommandView) -> bool:
-    """Return whether approving a command does something: a rollback needs a version to go back to.
+    """Return whether approving a command has an effect: a rollback needs a target version.
 
     Args:
         view: A command that is proposed or advised.

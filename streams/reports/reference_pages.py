@@ -52,7 +52,7 @@ _AT_RUN_TIME: Final = {"state_dir": "below the user's data folder", "instance": 
 
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True):
-    """One page: a type, its complete example, and what a reader must know of both."""
+    """One page: a type, its complete example, and an introduction."""
 
     page: str
     title: str

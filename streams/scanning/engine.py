@@ -170,7 +170,7 @@ def _small(source: OpenSource) -> bytes | None:
     """Return the content of a small file of this machine; None for all others."""
     if not isinstance(source, DescriptorSource) or not 0 < source.size <= SMALL:
         return None
-    with contextlib.suppress(OSError):  # whoever scans it alone says so
+    with contextlib.suppress(OSError):  # a scan of this file alone reports it
         content = source.read(0, SMALL + 1)
         return content if len(content) == source.size else None
     return None
@@ -210,7 +210,7 @@ def scan_targets(
         digest: Compute the SHA-256 of every file.
         cache: Results of earlier runs; needs digests.
         done: Called after each file.
-        wanted: Tells of each target whether it is scanned, by its content too where it is small;
+        wanted: Returns whether a target is scanned, by its content too where it is small;
             called from several threads.
     """
     scanner = _Scanner(pool, digest, cache, done, wanted)

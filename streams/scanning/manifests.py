@@ -290,7 +290,7 @@ def _pattern(wanted: str, *, is_path: bool) -> re.Pattern[str]:
 def merged(manifest: FileEntry, artifact: FileEntry) -> FileEntry:
     """Merge both scans of one file; the worse verdict wins.
 
-    A command that fetches and runs is told by the scan of the script alone.
+    A command that fetches and runs is reported by the scan of the script alone.
     """
     scripted = {
         finding.evidence.get("line")

@@ -165,7 +165,7 @@ def _walked(
 
     Args:
         path: The outermost folder.
-        refuse: Told why a folder can't be read.
+        refuse: Called with the reason if a folder can't be read.
     """
     waiting = [os.fspath(path)]
     while waiting:

@@ -62,7 +62,7 @@ class Signed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def is_provenance(raw: bytes) -> bool:
-    """Return whether a bundle claims to hold a provenance statement, whoever signed it."""
+    """Return whether a bundle claims to hold a provenance statement, by any signer."""
     try:
         payload = orjson.loads(_payload(orjson.loads(raw)))
         return payload["predicateType"] in _PROVENANCE

@@ -28,7 +28,7 @@ from streams.adapters.payload import refuse
 
 _NAME: Final = re.compile(r"(?:[^\s:]+::)?([A-Za-z0-9_][\w.-]*)")
 _OWN: Final = frozenset({"python", "pip", "setuptools", "wheel"})
-"""What an environment needs to be one at all."""
+"""What distinguishes an environment."""
 
 
 def read_environment(raw: bytes, options: InstallOptions) -> Found:

@@ -104,7 +104,7 @@ def lock_in(lock: Lock, name: str, version: str | None, digests: tuple[str, ...]
 
 
 def from_files(files: Sequence[File]) -> dict[str, Any]:
-    """Return what a package of one file has; of several, which one is installed is not known."""
+    """Return the details of a package of one file; of several, the installed one is not known."""
     if len(files) != 1:
         return {}
     url = files[0].url

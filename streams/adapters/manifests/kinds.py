@@ -111,7 +111,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     family: Family = Family.PACKAGES
     paths: str | None = None
-    """Pattern of the paths it customarily has, searched without regard to case."""
+    """Pattern of its customary paths, case-insensitive."""
     content: Callable[[Content], bool] | None = None
     """Recognises it by content; with `named_only`, the path must match as well."""
     content_paths: str = ""
@@ -136,7 +136,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
 _FIRST: Final = 16 << 10
 """Characters that indicate a list of requirements."""
 _REQUIREMENT_SIGNS: Final = ("==", ">=", "~=", " @ ", "--")
-"""What bare words don't have."""
+"""Characters that bare words don't have."""
 _TABLE: Final = re.compile(r"(?m)^\[\[?[^\[\]\n]+\]\]?")
 _KEY: Final = re.compile(r"^[\"']?([A-Za-z_][\w.-]*)[\"']?\s*(?::(?=\s|$)|=)", re.MULTILINE)
 _REQUIREMENT: Final = re.compile(
@@ -152,7 +152,7 @@ _SETTING_MARKS: Final = (
     "trust", "model_name_or_path", "base_model", "weights_only", "allow_pickle", "dataset_name",
     "verify_ssl", "insecure_skip_tls_verify",
 )  # fmt: skip
-"""One of which each of them has."""
+"""Names of which each such line has one."""
 _COMMAND_MARKS: Final = ("install", "vllm", "trust")
 _COMMANDS: Final = re.compile(r"\bpip3?\s+install\b|\bvllm\b|--trust[-_]remote[-_]code\b")
 _PIPELINE_FIELDS: Final = frozenset(
@@ -283,7 +283,7 @@ def _yaml_pipeline(content: Content) -> bool:
 def _holds_settings(text: str) -> bool:
     """Return whether a line begins with a setting that the pipeline checks judge."""
     if text.isascii() and not _any_in(_SETTING_MARKS, text.lower()):
-        return False  # beyond ASCII other letters too count as these, whatever their case
+        return False  # beyond ASCII other letters too match these, ignoring case
     return _SETTINGS.search(text) is not None
 
 
@@ -429,7 +429,7 @@ def _alternatives(pattern: str) -> Iterator[str]:
 def _first_looks() -> tuple[list[tuple[re.Pattern[str], Kind]], re.Pattern[str], re.Pattern[str]]:
     """Return patterns of endings, names and paths: each customary path matches one of them.
 
-    Of an ending it is said whose it is; names and paths are looked for together.
+    Endings are kept by kind; names and paths are one pattern together.
     """
     endings: list[tuple[re.Pattern[str], Kind]] = []
     names, paths = [], []
@@ -454,7 +454,7 @@ _EXPLICIT: Final = next(kind for kind in PACKAGES if kind.name == "conda-explici
 _BY_CONTENT: Final = re.compile(
     r"\.(ya?ml|json|jsonld|spdx|xml|cdx|txt|in|lock|toml|list)$|(^|/)[^./]+$", re.IGNORECASE
 )
-"""Names under which a manifest is looked for by its content alone."""
+"""Names of files that are searched for a manifest by content alone."""
 _PIPELINE_PATHS: Final = re.compile(r"\.(ya?ml|json)$|(^|/)[^./]+$", re.IGNORECASE)
 _CONTENT_PATHS: Final = tuple(
     (paths, re.compile(paths, re.IGNORECASE))
@@ -469,7 +469,7 @@ def may_be_manifest(path: str) -> bool:
 
 
 def kinds_of(path: str, content: Content) -> list[Kind]:
-    """Return what kinds of manifest a file is, at most one of each family.
+    """Return the kinds of manifest that a file is, at most one of each family.
 
     Args:
         path: With slashes, as far as it is known.
@@ -494,7 +494,7 @@ def kinds_of(path: str, content: Content) -> list[Kind]:
     return list(found.values())
 
 
-@lru_cache(maxsize=16)  # of one path several things are asked in turn
+@lru_cache(maxsize=16)  # several questions about one path follow each other
 def _customary(path: str) -> tuple[Kind, ...]:
     """Return the kinds that customarily have this path."""
     name = path.rpartition("/")[2]
@@ -511,26 +511,26 @@ def _by_content(path: str, content: Content) -> Kind | None:
 
 
 class _Ending(msgspec.Struct, frozen=True, kw_only=True):
-    """What the ending of a path says."""
+    """What the ending of a path implies."""
 
     customary: tuple[Kind, ...]
-    """The kinds for which it suffices, if name and folder say nothing."""
+    """The kinds for which it suffices, if name and folder match none."""
     by_content: bool
-    """Whether a manifest is looked for by its content alone."""
+    """Whether the content alone decides whether it is a manifest."""
     detectors: tuple[tuple[Kind, Callable[[Content], bool]], ...]
     """The kinds that content alone indicates, with their detectors, in order."""
 
 
 def _ending(path: str) -> _Ending:
-    """Return what the ending of a path says: of its name, what follows the last dot, with it."""
+    """Return what the ending of a path implies: the last dot of its name and what follows."""
     name = path.rpartition("/")[2]
     dot = name.rfind(".")
     return _of_ending(name[dot:] if dot >= 0 else "")
 
 
-@lru_cache(maxsize=1024)  # a folder has few
+@lru_cache(maxsize=1024)  # a folder has few endings
 def _of_ending(ending: str) -> _Ending:
-    path = f"x{ending}"  # patterns that look at the ending alone say the same of any name with it
+    path = f"x{ending}"  # a pattern of the ending alone matches any name with it
     paths = frozenset(paths for paths, pattern in _CONTENT_PATHS if pattern.search(path))
     pipeline = bool(_PIPELINE_PATHS.search(path))
     detectors = tuple(

@@ -22,7 +22,7 @@ class LockedPackage(NamedTuple):
     """A package of a lock."""
 
     entry: Mapping[str, Any]
-    """All that the lock says of it."""
+    """Its entry in the lock."""
     name: str
     version: str | None
     files: list[File]
@@ -33,8 +33,8 @@ def locked_packages(raw: bytes, found: Found, *, file: str, mark: str) -> Iterat
 
     Args:
         raw: The lock.
-        found: Where digests are locked in.
-        file: How such a lock is called.
+        found: Receives the digests.
+        file: The usual name of such a lock.
         mark: The key of its metadata that no other lock has.
     """
     document = tomllib.loads(raw.decode())
@@ -52,7 +52,7 @@ def locked_packages(raw: bytes, found: Found, *, file: str, mark: str) -> Iterat
 
 
 def of_one(files: list[File]) -> dict[str, Any]:
-    """Return what a package of one file has, where no URL of it is known."""
+    """Return the details of a package of one file whose URL is not known."""
     if len(files) != 1 or not files[0].url:
         return {}
     return {"hashes": files[0].digests, "filename": filename_of(files[0].url)}

@@ -45,7 +45,7 @@ class Neighbours(Mapping[str, str]):
         return text
 
     def absence(self, path: str) -> str:
-        """Return why a file is not read, or an empty string where nothing speaks against it."""
+        """Return why a file is not read, or an empty string if it may be."""
         try:
             place = (self._root / path).resolve()
             if not place.is_relative_to(self._root):

@@ -11,7 +11,7 @@ from streams.adapters.manifests.found import Found, InstallOptions, entries
 from streams.adapters.payload import refuse
 
 _SIGNS: Final = "%!"
-"""What stands before a command in a cell of Python."""
+"""The prefix of a command in a cell of Python."""
 _SHELL_CELLS: Final = ("%%bash", "%%sh", "%%script bash", "%%script sh", "%%system")
 
 

@@ -135,7 +135,7 @@ def _environment(values: Mapping[str, str]) -> Environment:
 
 
 def _document(raw: bytes) -> bytes:
-    """Return the JSON of a report: pip prints what it does before and behind it without --quiet."""
+    """Return the JSON of a report: without --quiet, pip prints its progress before and after it."""
     if raw.lstrip()[:1] in {b"{", b"["}:
         return raw
     found = _DOCUMENT.search(raw)
@@ -185,7 +185,7 @@ def read_list(raw: bytes, _options: InstallOptions) -> Found:
 
 
 def _columns(text: str) -> Iterator[_Listed]:
-    """Yield the rows of pip's table: name, version, and where an editable project lies."""
+    """Yield the rows of pip's table: name, version, and the folder of an editable project."""
     lines = iter(text.splitlines())
     heading = next((line for line in lines if line.split()[:2] == ["Package", "Version"]), None)
     if heading is None or not next(lines, "").startswith("-"):

@@ -1,4 +1,4 @@
-"""Pipfile, and Pipfile.lock: what pipenv was asked for and what it locked."""
+"""Pipfile and Pipfile.lock: the requirements of pipenv and what it locked."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def _add_indexes(found: Found, urls: list[tuple[Any, bool]]) -> None:
 
 
 def _replace_sources(found: Found, sources: Mapping[str, Any], indexes: Mapping[Any, Any]) -> None:
-    """Let packages come from where uv's sources say: a path, a workspace, a repository."""
+    """Set the origins of packages from uv's sources: a path, a workspace, a repository."""
     by_name = {canonical_name(name): source for name, source in sources.items()}
     packages: list[Package] = []
     for package in found.packages:

@@ -140,5 +140,5 @@ def _text(policy: Policy) -> str:
 
 
 def _mark(policy: Policy | None) -> str:
-    """Return what tells one state of a policy from another."""
+    """Return the fingerprint of a policy's state."""
     return sha256(msgspec.json.encode(policy)).hexdigest()

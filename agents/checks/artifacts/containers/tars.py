@@ -19,7 +19,7 @@ RECORD: Final = 20 * BLOCK
 MAX_MEMBERS: Final = 100_000
 MAX_NAME: Final = 1 << 16
 _NUMERIC: Final = b"0123456789_+-oO"
-"""What a number is written with: most of what is not one is told without an error."""
+"""The characters of a number: most other texts are rejected without an exception."""
 _LINKS: Final = (b"1", b"2")
 _DEVICES: Final = (b"3", b"4", b"6")
 _FILES: Final = (b"0", b"\0", b"7", b"S")

@@ -47,7 +47,7 @@ def matches(name: FileName, head: bytes, source: Source) -> bool:
     if obfuscated(text) or SHELL.search(text) or matches_script(name, head, source):
         return False
     if _PAGE.search(text) and not _REFUSAL.search(text):
-        return False  # an active page, whoever put it there
+        return False  # a page with active content
     markup = text.lstrip()[:1] in ("<", "{", "[")
     if _ANSWER.match(text) and (markup or len(raw) <= MAX_PROSE):
         return not (name.has(Trait.MIXED) and _MODEL.search(raw))

@@ -266,7 +266,7 @@ _REPOSITORY: Final = re.compile(r"^(https?://[\w.-]+/|hf://)?[A-Za-z0-9][\w.-]*/
 def _judge_trust(scan: Scan, mapping: dict[Any, Any], path: str) -> None:
     """Report a part of a configuration that requests remote code, and its repository.
 
-    A loader that builds the part passes its options on, whoever loads the whole (CVE-2026-5241).
+    A loader passes its options on to the part, even if the whole is loaded (CVE-2026-5241).
     """
     for key in _SOURCES:
         value = mapping.get(key)

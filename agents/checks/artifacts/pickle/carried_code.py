@@ -139,7 +139,7 @@ def fault(callee: object, args: Any, known: Callable[[object], bool]) -> str:  #
     if makes_code(callee):
         return _code_fault(args)
     if wraps(callee):
-        if callee.args == ("PartialType",) and args and known(args[0]):  # type: ignore[attr-defined]  # told by `wraps`
+        if callee.args == ("PartialType",) and args and known(args[0]):  # type: ignore[attr-defined]  # `wraps` checked it
             args = args[1:]
         return _binding_fault(args, known) if _binds(callee) else wrapping_fault(args)
     name = callee.name if isinstance(callee, Global) else ""
@@ -162,7 +162,7 @@ def fault(callee: object, args: Any, known: Callable[[object], bool]) -> str:  #
     if name in _SETTERS:
         made = isinstance(first, Result) and isinstance(first.callee, Global)
         kinds = FUNCTIONS | CLASSES
-        fine = made and isinstance(first.callee, Global) and first.callee.name in kinds  # type: ignore[union-attr]  # told by `made`
+        fine = made and isinstance(first.callee, Global) and first.callee.name in kinds  # type: ignore[union-attr]  # `made` checked it
         return "" if fine else "it changes an object that is not a function of the pickle"
     return ""
 

@@ -1,4 +1,4 @@
-"""Tells calls that exhaust a reader's memory or time by what they are asked to make."""
+"""Finds calls that exhaust a reader's memory or time, by their arguments."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ _HOOKS: Final = frozenset(("_lazy_load_hook", "_load_state_dict_post_hook"))
 _KERAS_SAVED: Final = re.compile(r"[A-Z]\w*\._unpickle_model")
 """How anything of Keras that can be saved is restored: from an archive, in safe mode.
 
-The archive is scanned where it stands. Source: `KerasSaveable`."""
+The archive itself is scanned as a file. Source: `KerasSaveable`."""
 _REBUILD: Final = re.compile(
     r"^_*(pyx_)?(rebuild|reconstruct|unpickle|restore|new|make|from|create|recreate|build)\w*$"
 )

@@ -204,7 +204,7 @@ class Stream:
             # a function of SymPy that has no definition, of expressions
             return self._known_calls.applied(callee.callee, args, offset)
         if isinstance(callee, Result) and self._known_calls.joins(callee, args):
-            return Result(args[0], None, offset)  # type: ignore[index]  # told by `joins`
+            return Result(args[0], None, offset)  # type: ignore[index]  # `joins` checked it
         if not isinstance(callee, Global):
             if isinstance(callee, Unknown) and callee.kind in ("memo", "number"):
                 self.damage.append("a call of a value that is not there")

@@ -46,7 +46,7 @@ def scan_pickle(
             otherwise it is none unless it does something.
         script: Whether it belongs to a TorchScript archive.
         start: Offset of the first stream.
-        tried: Tells of an offset whether a stream was tried there before, and remembers it. When
+        tried: Returns whether a stream was tried at an offset before, and records it. When
             given, only streams that follow one another are read, up to one that was.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Tells when each node of a Python module runs, and which only name what they mention."""
+"""Determines when each node of a Python module runs, and which only name things."""
 
 from __future__ import annotations
 

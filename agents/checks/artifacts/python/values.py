@@ -152,7 +152,7 @@ class Values:
             self._total += self._steps
 
     def _is_unknown(self, node: ast.AST) -> bool:
-        """Return whether a look at an expression tells that it is not of constants, as most are."""
+        """Return whether an expression is obviously not constant, as most are."""
         while True:  # by the part that is folded first
             if isinstance(node, ast.Subscript):
                 node = node.value

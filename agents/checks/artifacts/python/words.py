@@ -1,4 +1,4 @@
-"""Tells by the words of a Python module that no judgement can meet anything in it.
+"""Skips Python modules without any word that a judged name consists of.
 
 Most modules say nothing that is judged. A full name is judged only if its parts are words of the
 module: names, attributes, imports, or texts by which something is looked up. Where no judged name

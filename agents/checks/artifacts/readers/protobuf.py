@@ -77,7 +77,7 @@ def walk(
         end: The offset after it.
 
     Raises:
-        CorruptFileError: the bytes are no such message; what was yielded before stands.
+        CorruptFileError: the bytes are not such a message; what was yielded before is valid.
         BudgetExceededError: too deep, or too much.
     """
     stack = [(root, start, window.size if end is None else end, 0)]

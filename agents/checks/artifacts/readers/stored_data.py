@@ -1,7 +1,7 @@
 """Searches the data of formats that run nothing for what a second loader would run.
 
 A pickle, an archive or a program that lies in a tensor does nothing by itself; no weights look
-like one by chance, and whoever put it there has a loader that takes it out.
+like one by chance, and its author has a loader that extracts it.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ class _Trials:
             else:
                 scan_pickle(trial, rest, expected=False, tried=lambda at: self._again(offset + at))
         except (BudgetExceededError, CorruptFileError):
-            pass  # of what was no member in the first place; what was found before stands
+            pass  # it was not a member in the first place; earlier findings are kept
         self._steps -= given - budget.steps
         if self._steps < 0:
             scan.mark_incomplete("not all that may hide among its data was tried")
