@@ -25,8 +25,8 @@ _START: Final = (
     "from streams.cli import main; raise SystemExit(main())"
 )
 """The folder that this product was imported from comes last: it need not be on the import path of
-another process, and must not take the place of anything there. `-m` would import
-from the working directory."""
+another process, and must not take the place of anything there. `-m` would import from the
+working directory."""
 
 
 class Workers:

@@ -29,12 +29,12 @@ class Act(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     role: Role
     target: Literal["", "command", "days", "person", "severity", "task"] = ""
-    """What it takes besides the reason: a `command`, a `task`, a `person`, a number of `days`, a
+    """The argument besides the reason: a `command`, a `task`, a `person`, a number of `days`, a
     `severity`."""
     operator: bool = False
     """Whether only the operator may."""
     danger: bool = False
-    """Whether it ends or undoes containment, or lets it run."""
+    """Whether it ends, reverses or starts containment."""
 
 
 ACTS: Final = {
@@ -94,12 +94,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     act: Act
     tenant: str | None
-    """For whose part; None: all of the incident."""
+    """The tenant whose part it is for; None: the whole incident."""
     target: str | None
     about: str
-    """What it is about, in words."""
+    """Its subject, in words."""
     effects: tuple[Effect, ...]
-    """What it will do."""
+    """Its effects."""
     passed: bool | None = None
 
 
@@ -277,7 +277,7 @@ def _severity(document: IncidentDocument, tenant: str | None) -> Iterable[Effect
 
 
 def _suppressed(document: IncidentDocument, tenant: str | None) -> list[str]:
-    """Return the tenants for which it is suppressed, of those that a decision is about."""
+    """Return the tenants that suppress it, among those that a decision concerns."""
     return [
         part.tenant
         for part in document.tenants

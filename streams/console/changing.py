@@ -1,4 +1,4 @@
-"""Writes what an admin changes besides incidents, as the command line does."""
+"""Writes what admins change apart from incidents, as the command line does."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class Change(Protocol):
-    """Writes what an admin changes."""
+    """Writes an admin's changes."""
 
     def set_policy(self, policy: Policy) -> None:
         """Publish a tenant's policy.
@@ -96,7 +96,7 @@ class KafkaChange:
 
         Args:
             feed: The facts.
-            prefix: What the names of its source begin with.
+            prefix: The prefix of the names of its source.
             publish: Whether to publish it.
 
         Raises:

@@ -12,14 +12,14 @@ from streams.http.problems import HttpError
 
 MOST_NAME: Final = 200
 MOST_VALUES: Final = 2_000
-"""Most values of one claim that are looked at: providers list every group of a person."""
+"""The most values of one claim that are read: providers list every group of a person."""
 ALL: Final = "*"
 
 
 def viewer_of(claims: Mapping[str, Any], config: OpenIdConfig) -> Viewer:
     """Return the person that the claims of an ID token describe.
 
-    Of several roles the highest counts; tenants add up.
+    The highest of several roles counts; tenants are combined.
 
     Args:
         claims: The claims of a token that was verified.
@@ -68,7 +68,7 @@ def _name(claims: Mapping[str, Any], claim: str) -> str:
     if not isinstance(name, str) or not name.strip() or not name.isprintable():
         raise _refused(f"your provider does not say your {claim}", claim, "oidc.name_claim")
     if claim == "email" and claims.get("email_verified") is not True:
-        # a user who may set any address there could decide in another's name
+        # a user who can set any address there could decide under another's name
         raise _refused(
             "your provider has not verified your address", "email_verified", "oidc.name_claim"
         )
@@ -96,7 +96,7 @@ def _values(claims: Mapping[str, Any], claim: str) -> list[str]:
 
 
 def _claim(claims: Mapping[str, Any], claim: str) -> object:
-    """Return a claim by its name, or by a path of names with full stops between."""
+    """Return a claim by its name, or by a path of names separated by full stops."""
     if claim in claims:
         return claims[claim]
     found: object = claims

@@ -25,7 +25,7 @@ class Address(Listen, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The address of the console, and its certificates."""
 
     port: int = PORT
-    """The port; 0 takes a free one, which the log names."""
+    """The port; 0 takes a free one, which is logged."""
 
 
 class SessionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,20 +34,20 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     idle_seconds: float = 8 * 3600.0
     """How long a session may be unused."""
     most_seconds: float = 24 * 3600.0
-    """How long a session lasts in any case."""
+    """The longest time that a session lasts."""
 
 
 class OpenIdConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The OpenID provider at which people sign in, and what it says of them."""
+    """The OpenID provider at which people sign in, and the meaning of its claims."""
 
     issuer: str
-    """The provider, exactly as it names itself."""
+    """The provider's issuer, exactly as its metadata has it."""
     client_id: str
-    """The console's name at the provider."""
+    """The console's client id at the provider."""
     client_secret: str
     """The client's secret, by reference: `file:PATH` or `env:NAME`."""
     scopes: tuple[str, ...] = ("openid", "profile", "email")
-    """What is asked for."""
+    """The requested scopes."""
     name_claim: str = "email"
     """The claim that names a person in decisions. An address counts only if it is verified."""
     roles_claim: str = "groups"
@@ -63,7 +63,7 @@ class OpenIdConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class IntelligenceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which intelligence is imported in the console."""
+    """The intelligence that can be imported in the console."""
 
     key: Path | None = None
     """PEM file of the Ed25519 key of who publishes feeds. With it a feed is imported only as a file
@@ -89,7 +89,7 @@ class ConsoleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """The configuration of one console."""
 
     url: str = ""
-    """Its address as browsers reach it, behind a proxy; by default that of `listen`."""
+    """Its public address, if it is behind a proxy; by default that of `listen`."""
     listen: Address = Address()
     """Where it listens."""
     limits: Limits = Limits(connections=512, connections_per_address=128)
@@ -97,7 +97,7 @@ class ConsoleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     session: SessionConfig = SessionConfig()
     """How long a session lasts."""
     oidc: OpenIdConfig | None = None
-    """Where people sign in; without it a one-time link signs in this machine's user."""
+    """The OpenID provider; without one a one-time link signs in this machine's user."""
     gateway: Path | None = None
     """The gateway's TOML file, for the page that says what to paste at each producer, and tries it;
     the console has to be able to read the secrets that it names."""
@@ -130,7 +130,7 @@ def _contradiction(config: ConsoleConfig) -> str | None:
 
 
 def reached_safely(address: str) -> bool:
-    """Tell whether an address is https, or of this machine.
+    """Return whether an address is https, or of this machine.
 
     Args:
         address: The address.

@@ -1,4 +1,4 @@
-"""Writes the decisions of people who are signed in, in their names."""
+"""Writes the decisions of signed-in people under their names."""
 
 from __future__ import annotations
 

@@ -36,12 +36,12 @@ if TYPE_CHECKING:
 log = Logger()
 
 BATCH: Final = 500
-"""Most records of one change of the index."""
+"""The most records of one change of the index."""
 POLL_MS: Final = 500
 MEASURE_SECONDS: Final = 5.0
 TOUCH_SECONDS: Final = 60.0
 STALE_MS: Final = (TOMBSTONE_DAYS - 1) * 24 * 3600 * 1000
-"""An index that was not fed for so long may have missed deletions."""
+"""An index that was not fed for this long may have missed deletions."""
 
 
 class Feeder:
@@ -59,11 +59,11 @@ class Feeder:
         self.whole = False
         """Whether all that was on the topics at the start has been read."""
         self.behind = 0
-        """Records on the topics that are not in the index yet."""
+        """The number of records on the topics that are not in the index yet."""
         self.reachable = True
-        """Whether the brokers answered last."""
+        """Whether the brokers answered the latest request."""
         self.progress: dict[str, Progress] = {}
-        """How far each application is."""
+        """The lag of each application."""
         self._touched = 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -105,7 +105,7 @@ class Feeder:
         partitions: Sequence[aiokafka.TopicPartition],
         origin: str,
     ) -> None:
-        """Go to where the index was read up to; to the beginning if that is not known any more."""
+        """Seek to the offsets of the index; to the beginning if they are no longer available."""
         index = self._index
         known = await asyncio.to_thread(index.begin, origin)
         starts = await client.beginning_offsets(partitions)
@@ -175,7 +175,7 @@ class Feeder:
         self._index.apply(made, offsets, unreadable)
 
     async def measure(self) -> None:
-        """Measure how far the applications are, every few seconds, until cancelled."""
+        """Measure the lag of the applications every few seconds, until cancelled."""
         settings = self._settings
         while True:
             admin = AIOKafkaAdminClient(**client_options(settings))
@@ -188,7 +188,7 @@ class Feeder:
                     self.reachable = True
                     await asyncio.sleep(MEASURE_SECONDS)
             except (KafkaError, OSError):
-                # a broker starts, restarts or is away: the pages say so
+                # a broker starts, restarts or is unavailable: the pages show it
                 self.reachable = False
             finally:
                 await asyncio.sleep(0)

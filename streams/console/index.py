@@ -31,7 +31,7 @@ Position = tuple[str, int]
 _BUSY_MS: Final = 10_000
 _CACHE_KIB: Final = 32 * 1024
 _TRIM_EVERY: Final = 1.05
-"""A table is trimmed once it is so much above its limit."""
+"""A table is trimmed once it exceeds its limit by this factor."""
 
 
 class ConsoleIndexError(TidewatchError):
@@ -58,7 +58,7 @@ class Index:
         self.limits = limits or Limits()
         self.path = folder / "index.sqlite"
         self.revisions: dict[str, int] = {}
-        """How often something of each tenant changed since the start."""
+        """The number of changes of each tenant since the start."""
         self._counts: dict[tuple[str, str], int] = {}
         self._lock = threading.Lock()
         self._local = threading.local()
@@ -81,7 +81,7 @@ class Index:
             if _layout(connection) == LAYOUT:
                 return connection
         except sqlite3.DatabaseError as error:
-            # not a database, or a damaged one: the topics have what it had
+            # not a database, or a damaged one: the topics have its content
             log.warning("console-index-damaged", error=str(error))
         self._delete()
         connection = self._connect()
@@ -109,7 +109,7 @@ class Index:
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
 
     def begin(self, origin: str) -> dict[Position, int]:
-        """Return from which offset on each partition is to be read.
+        """Return the offset from which each partition is to be read.
 
         Args:
             origin: The cluster and the topics' prefix. An index of another one is emptied.
@@ -127,7 +127,7 @@ class Index:
             return {(topic, number): following for topic, number, following in rows}
 
     def rebuild(self, reason: str) -> None:
-        """Forget everything: it will be read again."""
+        """Delete everything: it will be read again."""
         log.warning("console-index-rebuilt", reason=reason)
         with self._lock:
             origin = self._note("origin")
@@ -175,7 +175,7 @@ class Index:
     def apply(
         self, changes: Iterable[Change], offsets: Mapping[Position, int], unreadable: int = 0
     ) -> None:
-        """Make changes and note up to where they were read, both or neither.
+        """Apply changes and store their offsets, both or neither.
 
         Args:
             changes: In the order of their records.
@@ -269,7 +269,7 @@ class Index:
             self._counts[table.name, tenant] -= len(numbers)
 
     def _trim(self, tenants: set[str]) -> None:
-        """Let the oldest rows of a tenant that has too many go, and count them."""
+        """Delete the oldest rows of a tenant that has too many, and count them."""
         for table in TABLES.values():
             if not table.limit:
                 continue
@@ -310,7 +310,7 @@ class Index:
         return connection
 
     def revision(self, tenants: Iterable[str] | None) -> int:
-        """Return a number that grows whenever something of some tenants changes.
+        """Return a number that increases with every change of some tenants.
 
         Args:
             tenants: Which; None: of anything.

@@ -40,15 +40,15 @@ CALLBACK: Final = "/sign-in/callback"
 SIGN_IN_SECONDS: Final = 600
 """How long a sign-in at the provider may take."""
 METADATA_SECONDS: Final = 3600.0
-"""How long the provider's addresses and keys are kept; an unknown key is asked for at once."""
+"""How long the provider's metadata and keys are cached; an unknown key is fetched at once."""
 ANSWER_BYTES: Final = 1 << 20
 TIMEOUT: Final = urllib3.Timeout(connect=5.0, read=10.0)
 LEEWAY: Final = 60
-"""Seconds by which the provider's clock may differ."""
+"""The tolerated difference of the provider's clock, seconds."""
 MOST_TARGET: Final = 1_000
 """Longest address to return to after sign-in, which is kept in a cookie."""
 STATE: Final = 43
-"""Characters of what can't be guessed: 256 bits."""
+"""Characters of a random value: 256 bits."""
 ALGORITHMS: Final = (
     "RS256",
     "RS384",
@@ -60,14 +60,14 @@ ALGORITHMS: Final = (
     "ES384",
     "ES512",
 )
-"""Signatures that count: of a key that only the provider has. None, and no shared secret."""
+"""Accepted signatures: by a private key of the provider; not `none`, and no shared secret."""
 
 _TOGETHER: Final = frozenset({"email", "email_verified"})
 """Claims of which one says whether the other holds: both are of one answer."""
 
 
 class _Pending(msgspec.Struct, frozen=True):
-    """A sign-in that was begun: what the browser keeps, sealed, until it comes back."""
+    """A sign-in that was begun: the sealed state that the browser keeps until it returns."""
 
     state: str
     nonce: str
@@ -79,7 +79,7 @@ _SIGN_INS: Final = msgspec.json.Decoder(_Pending)
 
 
 class _Provider(msgspec.Struct, frozen=True):
-    """What a provider says of itself, as far as the console needs it."""
+    """The provider's metadata that the console needs."""
 
     issuer: str
     authorization_endpoint: str
@@ -99,7 +99,7 @@ class OpenId:
     def __init__(
         self, config: OpenIdConfig, url: str, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Read the secret; nothing is asked of the provider before somebody signs in.
+        """Read the secret; the provider is not contacted before somebody signs in.
 
         Args:
             config: The provider, the client, and what claims mean.
@@ -175,7 +175,7 @@ class OpenId:
         pending = self._pending(kept)
         if not equal(answer.get("state", ""), pending.state):
             raise _not_begun()
-        # RFC 9207: an answer of another provider is not taken for this one's
+        # RFC 9207: reject an answer of another provider
         if answer.get("iss", self._config.issuer) != self._config.issuer:
             _refuse("the answer is another provider's", "iss")
         if "error" in answer or not answer.get("code"):
@@ -191,7 +191,7 @@ class OpenId:
         return viewer_of(claims, self._config), pending.to
 
     def end(self) -> str:
-        """Return where somebody ends their session at the provider, "" if it has no such page.
+        """Return the provider's address for ending a session, "" if it has none.
 
         Raises:
             TidewatchError: The provider can't be asked.
@@ -277,7 +277,7 @@ class OpenId:
     def _completed(
         self, provider: _Provider, tokens: Mapping[str, Any], claims: Mapping[str, Any]
     ) -> Mapping[str, Any]:
-        """Return the claims with those that the provider has at its UserInfo endpoint alone.
+        """Return the claims with those that only the provider's UserInfo endpoint has.
 
         Providers need not repeat in the ID token the claims that an access token can read there:
         https://openid.net/specs/openid-connect-core-1_0.html#ScopeClaims
@@ -294,7 +294,7 @@ class OpenId:
         return {**found, **claims, **{name: whole.get(name) for name in _TOGETHER}}
 
     def _provider(self, *, anew: bool = False) -> tuple[_Provider, KeySet]:
-        """Return what the provider says of itself, and its keys."""
+        """Return the provider's metadata and its keys."""
         with self._lock:
             if self._known is not None and not anew and self._clock() < self._known[2]:
                 return self._known[0], self._known[1]
@@ -359,7 +359,7 @@ class OpenId:
 
 
 _INVALID: Final = (JoseError, ValueError, TypeError, KeyError, AttributeError)
-"""What Authlib and joserfc raise of tokens that are wrong in any way."""
+"""The errors of Authlib and joserfc about invalid tokens."""
 
 
 def _refuse(what: str, where: str) -> NoReturn:

@@ -1,4 +1,4 @@
-"""Renders the console's pages: templates that escape everything, and headers that allow no more."""
+"""Renders the console's pages: escaping templates, and restrictive headers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _OPENED: Final = frozenset(
 """Types of indicators whose values name a host."""
 TEMPLATES: Final = Path(__file__).parent / "templates"
 KEPT: Final = 2_000
-"""Most characters of a text that a page shows."""
+"""The most characters of a text that a page shows."""
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "font-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
@@ -48,7 +48,7 @@ _MILLISECONDS: Final = 1000.0
 
 
 def shown(value: object) -> object:
-    """Return what a template prints: text without control characters or disguises.
+    """Return the text that a template prints, without control characters or disguises.
 
     Every expression of every template passes through here, so no page can omit it.
 
@@ -80,9 +80,9 @@ def breakable(value: object) -> Markup:
 
 
 def plain_lines(text: str) -> str:
-    """Return a text whose lines neither drive nor disguise anything.
+    """Return a text of several lines without control characters or disguises.
 
-    What would is written as TOML and JSON write it: it means the same there.
+    They are escaped as in TOML and JSON, where the escapes mean the same.
 
     Args:
         text: The text.
@@ -100,7 +100,7 @@ def preformatted(text: str) -> Markup:
 
 
 def coded(text: object) -> Markup:
-    """Return a text with what it marks as code as such.
+    """Return a text whose code is marked up as code.
 
     Args:
         text: A sentence, with the marks of Markdown.
@@ -125,7 +125,7 @@ def time_of(value: datetime | int | None) -> Markup:
 
 
 def seconds_of(value: float | None) -> str:
-    """Return how long something took; a dash if it is not known."""
+    """Return a duration; a dash if it is not known."""
     if value is None:
         return "\N{EN DASH}"
     return f"{value:.1f} s" if value < 10 else duration(value)  # noqa: PLR2004 -- shorter ones need a digit

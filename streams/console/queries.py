@@ -78,7 +78,7 @@ class SlowQueryError(TidewatchError):
 
 
 class Reader:
-    """What one viewer reads."""
+    """The reader of the index for one viewer."""
 
     def __init__(self, index: Index, viewer: Viewer) -> None:
         """Read an index.
@@ -100,13 +100,13 @@ class Reader:
         if viewer.everything:
             whole = table in {"cases", "parts"}
             return (f"{table}.tenant = ?", [OPERATOR]) if whole else ("1", [])
-        # the empty tenant is the operator's, whatever a viewer's list holds
+        # the empty tenant is the operator's, even if a viewer's list contains it
         own = [tenant for tenant in viewer.tenants if tenant != OPERATOR]
         return f"{table}.tenant IN ({', '.join('?' * len(own))})", [*own]
 
     @property
     def revision(self) -> int:
-        """A number that grows whenever something changes that the viewer may read."""
+        """A number that increases with every change that the viewer may read."""
         viewer = self.viewer
         return self._index.revision(
             None
@@ -301,7 +301,7 @@ class Reader:
         return [dict(row) for row in rows]
 
     def waiting(self) -> dict[str, int]:
-        """Return what waits for a person: approvals, failed commands, tasks, what is unassigned."""
+        """Return what waits for a person: approvals, failed commands, tasks, unassigned parts."""
         found = self._one(
             "cases",
             "total(waiting) AS approvals, total(failed) AS failed, total(tasks) AS tasks, "
@@ -424,7 +424,7 @@ class Reader:
         return None if row is None else decoder.decode(unpacked(row["body"]))
 
     def refusal(self, decision: str) -> str | None:
-        """Return why a decision was refused, None if it is not known to be.
+        """Return why a decision was refused, None if it was not, as far as is known.
 
         Args:
             decision: Its id.
@@ -446,7 +446,7 @@ class Reader:
     # -- components --------------------------------------------------------------------------------
 
     def holdings(self, key: str) -> list[dict[str, Any]]:
-        """Return which systems have a component, a digest, or what has that name."""
+        """Return the systems that have a component, a digest, or anything of that name."""
         digest = key.removeprefix("sha256:")
         return self._listed(
             "holdings",

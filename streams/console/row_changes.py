@@ -61,7 +61,7 @@ class UnreadableError(Exception):
 def changes(
     channel: Channel, record: Record, bound: Mapping[str, str] | None = None
 ) -> tuple[Change, ...]:
-    """Return what a record changes in the index; nothing for what the console does not show.
+    """Return the changes of the index by a record; none for what the console does not show.
 
     Args:
         channel: What its topic carries.
@@ -93,7 +93,7 @@ def _name(text: object) -> str:
 
 
 def _text(*parts: str | None) -> str:
-    """Return what is searched, each part once."""
+    """Return the searchable text, each part once."""
     return _WORDS.sub(" ", "\n".join(dict.fromkeys(filter(None, parts))))[:TEXT_LIMIT]
 
 
@@ -297,7 +297,7 @@ def _letter(record: Record, bound: Mapping[str, str]) -> Iterator[Change]:
     letter = read_dead_letter(_AsFetched(record))
     value = letter.value or b""
     yield LetterRow(
-        # whose a record is that could not be read only a bound topic says
+        # the tenant of an unreadable record is known only from a bound topic
         tenant=bound.get(letter.source_topic, OPERATOR),
         id=letter.key or _key(record),
         topic=letter.source_topic,

@@ -103,7 +103,7 @@ class HoldingRow(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     digest: str
     name: str
-    """Of a digest: the component that it was seen as."""
+    """Of a digest: the component that has it."""
     kind: str
     exposure: ExposureLevel
     origin: str
@@ -128,7 +128,7 @@ class EdgeRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SourceRow(msgspec.Struct, frozen=True, kw_only=True):
-    """When a source of events was heard last."""
+    """When a source of events last sent something."""
 
     tenant: str
     id: str
@@ -231,7 +231,7 @@ Change = Row | Gone
 
 
 def packed(raw: bytes) -> bytes:
-    """Return a document as it is kept."""
+    """Return a document as it is stored."""
     return zlib.compress(raw, 1)
 
 

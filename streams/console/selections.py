@@ -1,4 +1,4 @@
-"""What pages ask of the index, and the records that answer."""
+"""The queries of pages to the index, and the records of the answers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class CaseSelection(msgspec.Struct, frozen=True, kw_only=True):
     open: bool = False
     statuses: tuple[str, ...] = ()
     severity: Severity | None = None
-    """At least so severe."""
+    """Of at least this severity."""
     tenant: str = ""
     """This tenant is part of it."""
     assignee: str | None = None
@@ -47,7 +47,7 @@ class RowSelection(msgspec.Struct, frozen=True, kw_only=True):
     text: str = ""
     tenant: str = ""
     kind: str = ""
-    """The value of the column that the list is narrowed by."""
+    """The value of the column that filters the list."""
     severity: Severity | None = None
     page: int = 1
 

@@ -47,12 +47,12 @@ def console_folder(state_dir: Path) -> Path:
 
 
 def own_viewer() -> Viewer:
-    """Return this machine's user, who may do everything: they can read the state folder."""
+    """Return this machine's user, who has every role, since they can read the state folder."""
     return Viewer(name=f"{getpass.getuser()}@{socket.gethostname()}", role=Role.ADMIN, tenants="*")
 
 
 def printed_link(state_dir: Path) -> str:
-    """Return the link of the console that runs with a state folder.
+    """Return the link of the console that is running with a state folder.
 
     Raises:
         TidewatchError: None runs, or the link is another user's.

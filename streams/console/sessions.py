@@ -18,7 +18,7 @@ from streams.console.viewer import Viewer
 TOKEN_BYTES: Final = 32
 MOST_SESSIONS: Final = 2_000
 MOST_OF_ONE: Final = 20
-"""Most sessions of one person; the one unused for longest ends."""
+"""The most sessions of one person; the least recently used one ends."""
 LINK_SECONDS: Final = 12 * 3600.0
 IDLE_SECONDS: Final = 8 * 3600.0
 SESSION_SECONDS: Final = 24 * 3600.0
@@ -128,12 +128,12 @@ class Sessions:
         return token
 
     def link_waits(self) -> bool:
-        """Tell whether there is a link that can still be used."""
+        """Return whether there is a link that can still be used."""
         with self._lock:
             return any(self._clock() - made <= LINK_SECONDS for _, made in self._links.values())
 
     def use_link(self, token: str) -> Viewer | None:
-        """Return whom a link signs in, None if it was used or is too old."""
+        """Return the viewer whom a link signs in, None if it was used or has expired."""
         with self._lock:
             found = self._links.pop(_digest(token), None)
         if found is None or self._clock() - found[1] > LINK_SECONDS:
@@ -142,7 +142,7 @@ class Sessions:
 
 
 def same(given: str, expected: str) -> bool:
-    """Tell whether a form's token is that of the session, in constant time."""
+    """Return whether a form's token is that of the session, in constant time."""
     return hmac.compare_digest(
         given.encode("utf-8", "surrogatepass"), expected.encode("utf-8", "surrogatepass")
     )

@@ -56,7 +56,7 @@ NAV: Final = (
 
 
 class Status(Protocol):
-    """What the console knows of the index and of the applications."""
+    """The state of the index and of the applications."""
 
     @property
     def whole(self) -> bool:
@@ -64,15 +64,15 @@ class Status(Protocol):
 
     @property
     def behind(self) -> int:
-        """Records that are not in the index yet."""
+        """The number of records that are not in the index yet."""
 
     @property
     def reachable(self) -> bool:
-        """Whether the brokers answered last."""
+        """Whether the brokers answered the latest request."""
 
     @property
     def progress(self) -> Mapping[str, Progress]:
-        """How far each application is."""
+        """The lag of each application."""
 
 
 class Services(msgspec.Struct, kw_only=True):
@@ -283,7 +283,7 @@ def _to_sign_in(request: Request) -> Response:
     if request.headers.get("hx-request") or request.url.path == "/events":
         raise HttpError(HTTPStatus.UNAUTHORIZED, "you are not signed in", remedy="sign in again")
     if request.headers.get("sec-fetch-site") == "cross-site":
-        # the browser keeps the cookie from what another site links to: ask again from here
+        # a link on another site is followed without the cookie: ask again from here
         return page("again.html", {"here": _here(request)})
     return secured(RedirectResponse(link("/sign-in", to=_here(request)), HTTPStatus.SEE_OTHER))
 

@@ -42,7 +42,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):
-    """How the rows of one kind are kept."""
+    """The storage of the rows of one kind."""
 
     name: str
     row: type[Row]
@@ -208,6 +208,6 @@ def ddl() -> Iterator[str]:
 
 
 READING: Final = 1
-"""What records become in the rows: counted up where that changes and the tables do not."""
+"""The version of the rows' content: increased if that changes and the tables do not."""
 LAYOUT: Final = int(stable_hash(str(READING), *ddl())[:7], 16)
 """An index of another layout is rebuilt."""

@@ -52,7 +52,7 @@ _ADDED: Final = frozenset(
         "advice",
     }
 )
-"""What an alert's evidence has besides the finding's own."""
+"""The fields of an alert's evidence that are not the finding's own."""
 _OWN_ENTRIES: Final = frozenset(
     {
         Occurrence.DECIDED,
