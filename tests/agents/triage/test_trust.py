@@ -697,6 +697,24 @@ def test_what_k_others_have_under_a_wheels_name_advises_who_has_another():
     assert not [view for tenant in "abc" for view in flow.alerts_of(tenant)]
 
 
+@pytest.mark.parametrize(
+    ("others", "advised"),
+    [("xyz", True), ("xy", False), (("x", "y", "y2"), False), (("x", "y", "b2"), False)],
+)
+@pytest.mark.parametrize("place", [0, 1, -1])
+def test_k_other_organisations_advise_wherever_ones_own_record_comes(others, advised, place):
+    """Neither two tenants of one organisation nor another of one's own are one more."""
+    register = Register({"b": "bank", "b2": "bank", "x": "X", "y": "Y", "y2": "Y", "z": "Z"})
+    flow = flow_of("b", register=register)
+    filename = "torch-2.9.0-cp312-linux.whl"
+    holders = [(tenant, GOOD) for tenant in others]
+    holders.insert(place, ("b", BAD))
+    for tenant, digest in holders:
+        flow.saw(*held(WHEEL, tenant, "ci", version="2.9.0", digest=digest, filename=filename))
+    assert bool(flow.alerts_of("b")) is advised
+    assert not issued(flow, "b")
+
+
 @pytest.mark.parametrize("advised_first", [False, True])
 def test_advice_keeps_nothing_contained_once_what_was_established_ended(advised_first):
     filename = "torch-2.9.0-cp312-linux.whl"
