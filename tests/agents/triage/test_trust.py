@@ -11,6 +11,7 @@ import random
 import msgspec
 import pytest
 
+from agents.domain.basis import bare_finding, claimed
 from agents.domain.organisations import Register
 from agents.triage.incidents import incident_rows
 from agents.triage.ledger.advice import OF_INTRODUCER
@@ -19,9 +20,10 @@ from schemas.basis import Basis, BasisKind
 from schemas.components import digest_of_files
 from schemas.decisions import Decision, DecisionKind
 from schemas.intel import IntelFact, IntelKind
+from schemas.ledger import Derived, FindingSeen, Taint
 from schemas.policy import default_policy
 from schemas.severity import ExposureLevel, Severity
-from tests.agents.triage.flow import Flow, at
+from tests.agents.triage.flow import Flow, at, ledger_message
 from tests.agents.triage.stories import BAD, GOOD, MODEL, finding, held, sighting
 
 AUTOMATIC = (
@@ -829,6 +831,42 @@ def test_the_ledger_refuses_anothers_private_names_and_reports_it():
         flow.found(finding("malicious_payload", "mallory", "model:x", version="r1", minutes=20))
     assert [len(entry.systems) for entry in nowhere.alerts_of("mallory")] == [0]
     assert not [system for view in probed.alerts_of("mallory") for system in view.systems]
+
+
+SECRET = "model:@globex/fraud"
+FOREIGN = {
+    "an edge from it": Derived(
+        key=SECRET, child="model:@mallory/x", tenant="mallory", system="s", event_id="e",
+        occurred_at=at(), version="r1", child_version="1",
+    ),
+    "an edge to it": Derived(
+        key="pypi:evil", child=SECRET, tenant="mallory", system="s", event_id="e",
+        occurred_at=at(), version="6", child_version="r1",
+    ),
+    "a taint of it": Taint(
+        key=SECRET, incident="inc-1", root="pypi:evil", origin="pypi:evil", path=("pypi:evil",),
+        version="r1", active=True, revision=(1, 1), tenant="mallory", basis=claimed("mallory"),
+        found=bare_finding(finding("malicious_payload", "mallory", "pypi:evil")),
+    ),
+    "a finding on it": FindingSeen(
+        key=SECRET, incident="inc-1", revision=(1, 1), active=True,
+        finding=finding("malicious_payload", "mallory", SECRET, digest=None, version="r1"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", FOREIGN)
+def test_no_message_of_the_ledger_names_anothers_private_component(what):
+    flow = flow_of("globex", "mallory")
+    flow.saw(*held(SECRET, "globex", "gpu", version="r1", digest=GOOD))
+    before = [rows.content() for rows in flow.ledger_rows]
+    message = FOREIGN[what]
+    flow.send([ledger_message(message.key, message)])
+    assert [alert.kind for alert in flow.operator.values()] == ["foreign-key"]
+    assert [rows.content() for rows in flow.ledger_rows] == before
+    flow.fact(IntelFact(key="pypi:evil", kind=IntelKind.MALICIOUS, versions=("6",), sources=("x",)))
+    assert not flow.alerts_of("globex")
+    assert not issued(flow, "globex")
 
 
 # -- what everybody holds --------------------------------------------------------------------------
