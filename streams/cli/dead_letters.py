@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +12,15 @@ from schemas.counting import counted
 from schemas.dead_letters import REASONS
 from schemas.errors import TidewatchError
 from streams.cli.frame import connected_settings, example, new_app
-from streams.cli.output import Format, FormatOption, plain, print_json, print_line, print_table
+from streams.cli.output import (
+    Format,
+    FormatOption,
+    plain,
+    print_json,
+    print_line,
+    print_table,
+    write_raw,
+)
 from streams.kafka.bytes_json import as_json
 from streams.kafka.dead_letters import list_dead_letters, replay_dead_letters, show_dead_letter
 
@@ -67,13 +74,15 @@ def list_letters(
 def show(
     key: Annotated[str, typer.Argument(help="source topic-partition-offset, as listed")],
     *,
-    raw: Annotated[bool, typer.Option("--raw", help="write the record's raw bytes")] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="write the record's raw bytes; to a terminal, as text")
+    ] = False,
     form: FormatOption = Format.TEXT,
 ) -> None:
     """Show one dead letter: where it came from, why it was refused, its headers and bytes."""
     letter = asyncio.run(show_dead_letter(connected_settings(), key))
     if raw:
-        sys.stdout.buffer.write(letter.value or b"")
+        write_raw(letter.value or b"")
         return
     if form is Format.JSON:
         print_json(_document(letter))

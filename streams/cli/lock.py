@@ -16,7 +16,7 @@ from agents.checks.packages.requirements_text import decode_requirements
 from schemas.counting import counted
 from schemas.errors import TidewatchError, install_extra
 from streams.cli.frame import example, new_app
-from streams.cli.output import Format, FormatOption, plain, print_json, print_line
+from streams.cli.output import Format, FormatOption, plain, print_json, print_line, write_raw
 
 app = new_app("Lock requirements with hashes.")
 
@@ -219,6 +219,6 @@ def lock(
         for problem in problems[:50] or [_whole(locked, closed=check)]:
             print_line(plain(problem, 300))
     else:
-        sys.stdout.write(text)
+        write_raw(text.encode())
     if problems:
         raise typer.Exit(1)

@@ -122,6 +122,15 @@ def print_line(text: str = "") -> None:
     sys.stdout.flush()
 
 
+def write_raw(value: bytes) -> None:
+    """Write bytes as they are; to a terminal as lines of text, in which nothing drives it."""
+    if sys.stdout.isatty():
+        print_line(value.decode("utf-8", "replace").removesuffix("\n"))
+        return
+    sys.stdout.buffer.write(value)
+    sys.stdout.flush()
+
+
 COLUMNS: Final = 80
 """The width for text if the output is not a terminal."""
 ROOM_BESIDE: Final = 40

@@ -30,7 +30,7 @@ from streams.apps.supervisor import run_app
 from streams.cli import _fail, scan
 from streams.cli.live_screen import render
 from streams.cli.live_view import LiveAlert, LiveCommand, View
-from streams.cli.output import plain, print_json, print_line, print_table, quiet_logs
+from streams.cli.output import plain, print_json, print_line, print_table, quiet_logs, write_raw
 from streams.cli.watch import as_text
 from streams.logs import configure_logs
 from streams.reports import cyclonedx, entries, incident_graph, sarif, table
@@ -293,6 +293,20 @@ def test_a_warning_of_a_scan_drives_nothing(
     text = capsys.readouterr().err
     assert "OWNED" in text
     assert not driving(text)
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_raw_bytes_drive_no_terminal_and_are_the_same_in_a_file(
+    terminal: bool, capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a dead letter holds, and a lock made from an index's pages."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    value = HOSTILE.encode() + b"\xff\x00\n"
+    write_raw(value)
+    written = capsysbinary.readouterr().out
+    assert b"OWNED" in written
+    assert (written == value) is not terminal
+    assert not terminal or not driving(written.decode())
 
 
 COMMAND_LINE = re.compile(r'tidewatch incidents [a-z]+ inc-[0-9a-f]* (WHO|\d+) --reason "WHY"')
