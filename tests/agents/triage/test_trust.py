@@ -551,6 +551,20 @@ def test_the_lineage_of_who_introduced_a_digest_advises_its_holders():
     assert {view.status for view in flow.alerts.values()} == {"withdrawn"}
 
 
+@pytest.mark.parametrize(
+    ("kind", "introduces"),
+    [("pulled", False), ("used", False), ("made", True), ("pushed", True), ("served", True)],
+)
+def test_who_first_had_a_digest_introduced_it_only_if_it_made_or_pushed_it(kind, introduces):
+    flow = flow_of("a", "b")
+    (by_name, by_digest) = made("a", 1)
+    flow.saw(*(msgspec.structs.replace(seen, kind=kind) for seen in (by_name, by_digest)))
+    flow.saw(*pulled("b", 2))
+    flow.fact(POISON)
+    assert flow.alerts_of("a")
+    assert bool(flow.alerts_of("b")) is introduces
+
+
 @pytest.mark.parametrize("known_first", [False, True])
 def test_of_an_introducer_only_the_first_event_advises(known_first):
     """What it says of a digest later it could say of any that it was the first to push."""
