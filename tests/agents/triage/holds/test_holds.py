@@ -522,6 +522,31 @@ def test_a_switch_forward_waits_until_what_it_switches_to_is_back():
     assert forward.after == (restore.command_id,)
 
 
+@pytest.mark.parametrize(
+    ("target", "digest"),
+    [(f"{MODEL}@r1", None), (f"{MODEL}@also-r1", GOALS[0].digest)],
+    ids=["by version", "by digest"],
+)
+@pytest.mark.parametrize("state", [ReasonState.AUTOMATIC, ReasonState.ASKED])
+@pytest.mark.parametrize("quarantined_first", [False, True])
+def test_nothing_goes_back_to_what_is_quarantined(target, digest, state, quarantined_first):
+    """Nor to what only a proposal would take out of use; no suspicion says so here."""
+    play = Play()
+
+    def roll_back() -> None:
+        play.say("inc-1", ReasonState.AUTOMATIC, THINGS[1])
+
+    def quarantine() -> None:
+        spec = call("inc-2", "quarantine", target, digest=digest)
+        play.revision += 1
+        play.hear(HoldReason(incident="inc-2", state=state, revision=play.revision, spec=spec))
+
+    for step in (quarantine, roll_back) if quarantined_first else (roll_back, quarantine):
+        step()
+    rollbacks = [spec for spec in play.commands if spec.action == "rollback"]
+    assert rollbacks[-1].rollback_version == "r0"
+
+
 def test_where_no_version_is_left_it_says_so():
     play = Play()
     play.say("inc-1", ReasonState.AUTOMATIC, THINGS[1])
