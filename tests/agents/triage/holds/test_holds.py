@@ -510,6 +510,18 @@ def test_reasons_that_do_not_fit_keep_it_held_until_a_person_releases_it():
     assert [command.action for command in play.commands] == ["quarantine", "restore"]
 
 
+def test_a_request_that_made_room_for_a_reason_keeps_it_held(monkeypatch):
+    """It is still open, though the hold no longer knows it."""
+    monkeypatch.setattr(intake, "REASONS", 1)
+    play = Play()
+    play.say("inc-1", ReasonState.ASKED)
+    play.say("inc-2", ReasonState.AUTOMATIC)
+    play.say("inc-2", ReasonState.REFUTED)
+    assert [command.action for command in play.commands] == ["quarantine"]
+    play.say("inc-2", ReasonState.REFUTED, by_person=True)
+    assert [command.action for command in play.commands] == ["quarantine", "restore"]
+
+
 def test_a_switch_forward_waits_until_what_it_switches_to_is_back():
     play = Play()
     for thing in THINGS:
