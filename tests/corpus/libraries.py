@@ -12,8 +12,9 @@ counts that defines none of what runs then, with the function that Cython makes 
 spaCy and thinc, whose layers are made of functions, those count, to be referred to, that call
 nothing by whose name it runs, loads or looks up. Of SymPy, whose classes
 evaluate text that they are given, expressions count, to be made of numbers and expressions only.
-What is written goes to `library_globals.json`, in place of what it holds of the same packages; what
-a person decided stays in `allowed_globals.json`.
+An ancestor is looked for in the same wheel, then in all that are read together. What is written
+goes to `library_globals.json`; names that a release no longer defines stay, for the files that
+older releases wrote, and what a person decided stays in `allowed_globals.json`.
 """
 
 # ruff: noqa: E501 -- lists of names
@@ -58,10 +59,10 @@ _SETS: Final = frozenset(
         "isinstance", "hasattr", "len", "dict", "list", "tuple", "set", "warn", "AttributeError",
         "type", "format", "startswith", "endswith", "hash", "id", "cast", "int", "bool", "str",
         "append", "object", "property", "repr", "ValueError", "TypeError", "NotImplementedError",
-        "__setitem__",
+        "__setitem__", "astype", "InconsistentVersionWarning",
     )
 )  # fmt: skip
-"""Calls that set attributes, look at them or refuse."""
+"""Calls that set attributes, look at them, convert numbers, warn or refuse."""
 _HARMLESS_BASES: Final = frozenset(
     (
         "MessagePassing",  # whose state the scanner judges
@@ -243,19 +244,33 @@ def _only_sets(node: ast.stmt) -> bool:
     return True
 
 
-def judge(known: Known) -> Iterator[tuple[str, str, str]]:
-    """Yield module, name and use of each class that is made by nothing but its state."""
+def _by_name(known: Iterable[Known]) -> dict[str, list[Class]]:
     named: dict[str, list[Class]] = {}
-    for classes in known.values():
-        for name, class_ in classes.items():
-            named.setdefault(name, []).append(class_)
+    for library in known:
+        for classes in library.values():
+            for name, class_ in classes.items():
+                named.setdefault(name, []).append(class_)
+    return named
+
+
+def judge(
+    known: Known, others: dict[str, list[Class]] | None = None
+) -> Iterator[tuple[str, str, str]]:
+    """Yield module, name and use of each class that is made by nothing but its state.
+
+    Args:
+        known: The classes of a library.
+        others: Those of others by name, among which ancestors are that it does not define.
+    """
+    named = {**(others or {}), **_by_name([known])}
+    ancestry = _Ancestry(named)
     bad = modules("pickle")
     for module, classes in known.items():
         if module.split(".")[0] == "sympy":
             for name in classes:
                 decided = (module, name) in _decided()
                 compiled = imports.compiles(module, name)
-                if not (decided or compiled) and _descends(name, named, 0, _EXPRESSIONS):
+                if not (decided or compiled) and ancestry.descends(name, _EXPRESSIONS):
                     yield module, name, "expression"
         if module.split(".")[0] in bad:
             continue
@@ -272,9 +287,9 @@ def judge(known: Known) -> Iterator[tuple[str, str, str]]:
                 continue
             if _ENUMERATIONS & set(class_.bases):
                 yield module, name, "call"
-            elif _is_plain(class_, named, 0):
+            elif ancestry.is_plain(class_):
                 yield module, name, "new"
-                if _descends(name, named, 0, _RECORDS):
+                if ancestry.descends(name, _RECORDS):
                     yield module, name, "call"
                 if class_.restorer:
                     yield module, f"__pyx_unpickle_{name}", "call"
@@ -292,35 +307,59 @@ def _decided() -> frozenset[tuple[str, str]]:
     )
 
 
-def _descends(name: str, named: dict[str, list[Class]], depth: int, roots: frozenset[str]) -> bool:
-    """Tell whether a class is one of some roots, or has one among its ancestors."""
-    if name in roots:
-        return True
-    bases = [base for known in named.get(name, ()) for base in known.bases]
-    return depth < 20 and any(_descends(base, named, depth + 1, roots) for base in bases)
+class _Ancestry:
+    """What classes descend from, by name; of a name, all classes that have it count."""
+
+    def __init__(self, named: dict[str, list[Class]]) -> None:
+        """Look ancestors up among these."""
+        self._named = named
+        self._plain: dict[str, bool] = {}
+        self._roots: dict[tuple[str, frozenset[str]], bool] = {}
+
+    def descends(self, name: str, roots: frozenset[str]) -> bool:
+        """Tell whether a class is one of some roots, or has one among its ancestors."""
+        if name in roots:
+            return True
+        key = (name, roots)
+        if key not in self._roots:
+            self._roots[key] = False  # where a name is its own ancestor
+            bases = {base for known in self._named.get(name, ()) for base in known.bases}
+            self._roots[key] = any(self.descends(base, roots) for base in bases)
+        return self._roots[key]
+
+    def is_plain(self, one: Class) -> bool:
+        """Tell whether a class and all its ancestors only set attributes."""
+        return one.restores and all(
+            base in _HARMLESS_BASES or self._is_plain_name(base) for base in one.bases
+        )
+
+    def _is_plain_name(self, name: str) -> bool:
+        if name not in self._plain:
+            self._plain[name] = False
+            parents = self._named.get(name, ())
+            self._plain[name] = bool(parents) and all(map(self.is_plain, parents))
+        return self._plain[name]
 
 
-def _is_plain(one: Class, named: dict[str, list[Class]], depth: int) -> bool:
-    """Tell whether a class and all its ancestors only set attributes; of a name, all count."""
-    if not one.restores or depth > 12:
-        return False
-    for base in one.bases:
-        if base in _HARMLESS_BASES:
-            continue
-        parents = named.get(base)
-        if not parents or not all(_is_plain(parent, named, depth + 1) for parent in parents):
-            return False
-    return True
+def _without(uses: dict[str, set[str]], defined: set[str]) -> dict[str, set[str]]:
+    """Return the names of a module by use, without those that the release read now defines."""
+    restored = {f"__pyx_unpickle_{name}" for name in defined}
+    kept = {use: names - defined - restored for use, names in uses.items()}
+    return {use: names for use, names in kept.items() if names}
 
 
 def write(wheels: Iterable[Path]) -> int:
     """Write the file with the classes of some wheels renewed; return how many names it has."""
     held = msgspec.json.decode(OUTPUT.read_bytes(), type=dict[str, dict[str, set[str]]])
     read = [read_wheel(wheel) for wheel in sorted(wheels)]
-    renewed = {module.split(".")[0] for known in read for module in known}
-    table = {module: uses for module, uses in held.items() if module.split(".")[0] not in renewed}
+    table = {
+        module: kept
+        for module, uses in held.items()
+        if (kept := _without(uses, {name for known in read for name in known.get(module, ())}))
+    }
+    others = _by_name(read)
     for known in read:
-        for module, name, use in judge(known):
+        for module, name, use in judge(known, others):
             table.setdefault(module, {}).setdefault(use, set()).add(name)
     lines = [
         json.dumps(module)

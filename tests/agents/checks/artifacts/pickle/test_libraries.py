@@ -155,9 +155,18 @@ def test_expressions_count_but_for_what_parses_and_what_a_person_decided(tmp_pat
     }
 
 
-def test_a_library_is_renewed_and_the_others_are_kept(wheel, tmp_path, monkeypatch):
+def test_a_library_is_renewed_and_what_older_releases_wrote_is_kept(wheel, tmp_path, monkeypatch):
     output = tmp_path / "library_globals.json"
-    output.write_text('{"lib.old": {"new": ["Gone"]}, "other.models": {"new": ["Kept"]}}')
+    held = {
+        "lib.old": {"new": ["Older"]},
+        "lib.models": {"new": ["Moved", "Ended"], "call": ["__pyx_unpickle_Ended"]},
+        "other.models": {"new": ["Kept"]},
+    }
+    output.write_text(json.dumps(held))
     monkeypatch.setattr(libraries, "OUTPUT", output)
     libraries.write([wheel])
-    assert set(json.loads(output.read_text())) == {"lib.models", "other.models"}
+    written = json.loads(output.read_text())
+    assert set(written) == {"lib.models", "lib.old", "other.models"}
+    names = {name for uses in written["lib.models"].values() for name in uses}
+    assert {"Moved", "Plain"} <= names
+    assert names.isdisjoint({"Ended", "__pyx_unpickle_Ended"})
