@@ -71,6 +71,11 @@ _OWN_PLUGINS: Final = re.compile(
 _TARGET: Final = re.compile(
     r"""["']?(?:_target_|__target__|_partial_target_)["']?\s*[:=]\s*["']?([\w.:]+)"""
 )
+_INTERPOLATION: Final = re.compile(r"\$\{\s*([\w-]+(?:\.[\w-]+)*)\s*\}")
+MAX_INTERPOLATED: Final = 5
+"""Interpolations within one another that are followed."""
+MAX_TARGET: Final = 1000
+"""Characters of a target whose parts are put together."""
 _CALLED: Final = frozenset(("_target_", "__target__", "_partial_target_"))
 _IMPORTED: Final = frozenset(("target", "class_path", "factory", "_instantiator"))
 MAX_DEPTH: Final = 12
@@ -188,7 +193,7 @@ def report_tree_targets(scan: Scan, document: object) -> None:
         prefix = f"{path}." if path else ""
         for key in _CALLED & mapping.keys():
             for value in texts(mapping[key]):
-                report_target(scan, f"{prefix}{key}", value)
+                report_target(scan, f"{prefix}{key}", _interpolated(document, value))
         if _CALLED & mapping.keys():
             _judge_arguments(scan, prefix, mapping)
         for key in _MODULES & mapping.keys():
@@ -210,6 +215,26 @@ def report_tree_targets(scan: Scan, document: object) -> None:
                         key=f"{prefix}{key}",
                         **about(value),
                     )
+
+
+def _interpolated(document: object, value: str) -> str:
+    """Return a text with the texts in place that it names elsewhere in its document.
+
+    OmegaConf does so when a value is read, so that a target may be put together from parts.
+    """
+    for _ in range(MAX_INTERPOLATED):
+        replaced = _INTERPOLATION.sub(lambda match: _written_at(document, match), value)
+        if replaced == value or len(replaced) > MAX_TARGET:
+            break
+        value = replaced
+    return value
+
+
+def _written_at(document: object, match: re.Match[str]) -> str:
+    value = document
+    for part in match[1].split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value if isinstance(value, str) else match[0]
 
 
 def _judge_parts(scan: Scan, prefix: str, mapping: dict[Any, Any]) -> None:

@@ -70,6 +70,11 @@ def _instructions(
                 said = " ".join(_said(body, texts)).strip() if orders else ""
                 if orders and _SENTENCE.search(said) and orders.search(said):
                     yield said, test.lineno
+        elif isinstance(test, nodes.For) and test.test is not None:
+            orders = _orders(test.test, asked, True)
+            said = " ".join(_said(test.body, texts)).strip() if orders else ""
+            if orders and _SENTENCE.search(said) and orders.search(said):
+                yield said, test.lineno
     choices = [node for node in every if isinstance(node, nodes.CondExpr)]
     chosen = _chosen(choices, texts)
     for choice in choices:
@@ -210,6 +215,19 @@ _OPERATORS: Final = {
 }
 
 
+_TESTS: Final = {
+    **dict.fromkeys(
+        ("eq", "equalto", "==", "sameas", "in", "search", "match", "contains", "containing",
+         "startswith", "startingwith", "endswith", "endingwith"),
+        _Asks.SEARCHES,
+    ),
+    **dict.fromkeys(("ne", "!=", "notin"), _Asks.LACKS),
+}  # fmt: skip
+"""Tests that compare texts: of Jinja, and of those who extend it."""
+_REJECTING: Final = frozenset(("reject", "rejectattr"))
+_SELECTING: Final = _REJECTING | {"select", "selectattr"}
+
+
 def _asked(every: list[nodes.Node], of_user: set[str]) -> dict[int, _Asks]:
     """Return what each node asks for, itself and all within it.
 
@@ -233,8 +251,10 @@ def _of_itself(node: nodes.Node) -> _Asks:
         return _of_name(node.name)
     if isinstance(node, nodes.Getattr):
         return _of_name(node.attr) | (_Asks.TURN if node.attr in _COUNTS else _NOTHING)
+    if isinstance(node, nodes.Test):
+        return _of_test(node.name)
     if isinstance(node, nodes.Filter):
-        return _Asks.TURN if node.name in _COUNTS else _NOTHING
+        return _of_filter(node)
     if isinstance(node, nodes.Const):
         return _of_constant(node.value)
     if isinstance(node, nodes.Compare):
@@ -250,6 +270,27 @@ def _of_itself(node: nodes.Node) -> _Asks:
         )
         return _Asks.COMPARES | (_Asks.SEARCHES if searches else _NOTHING)
     return _NOTHING
+
+
+def _of_test(name: str) -> _Asks:
+    """Return what a test by its name asks for, as `is eq` or as a filter's argument."""
+    return _Asks.COMPARES | _TESTS[name] if name in _TESTS else _NOTHING
+
+
+def _of_filter(node: nodes.Filter) -> _Asks:
+    if node.name in _COUNTS:
+        return _Asks.TURN
+    if node.name not in _SELECTING:
+        return _NOTHING
+    named = (part.value for part in node.args if isinstance(part, nodes.Const))
+    found = _NOTHING
+    for name in named:
+        found |= _of_test(name) if isinstance(name, str) else _NOTHING
+    if node.name in _REJECTING:
+        swapped = _Asks.LACKS if found & _Asks.SEARCHES else _NOTHING
+        swapped |= _Asks.SEARCHES if found & _Asks.LACKS else _NOTHING
+        found = found & _Asks.COMPARES | swapped
+    return found
 
 
 def _of_name(name: str) -> _Asks:

@@ -136,6 +136,8 @@ READERS: Final = frozenset(
     ]
 ) - {"DirectedInterleaveDataset", "MapAndBatchDataset", "DecodeProtoV2", "EncodeProto"}
 """Operators that read from or write to files and services; input pipelines have them."""
+_VERSION: Final = re.compile(r"V\d+\Z")
+"""By which TensorFlow tells later versions of an operator apart."""
 SUSPECT: Final = re.compile(
     r"(?i)(py_?func|exec|shell|system|popen|eval|pickle|command|payload|backdoor|readfile|writefile"
     r"|custom_?op|load_?library)"
@@ -241,7 +243,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
             text = message.text(3) or message.text(5)
             if '"class_name"' in text:
                 scan.descend("object_graph.metadata.json", BytesSource(text.encode()))
-    if outside and READERS.intersection(operators):
+    if outside and READERS.intersection(_VERSION.sub("", name) for name in operators):
         scan.report(
             "TW-MODEL-TF-PATH",
             f"the graph reads files, and names {outside[0][:80]!r}",
@@ -287,9 +289,10 @@ def _judge_operator(scan: Scan, operator: str, node: str, seen: dict[str, str]) 
     if operator in seen:
         return
     seen[operator] = node
-    if operator in EXECUTES:
+    known = _VERSION.sub("", operator)
+    if operator in EXECUTES or known in EXECUTES:
         rule = "TW-MODEL-TF-EXECUTES"
-    elif operator in READERS:
+    elif operator in READERS or known in READERS:
         rule = "TW-MODEL-TF-READS"
     elif SUSPECT.search(operator) and not _NOT_SUSPECT.search(operator):
         rule = "TW-MODEL-TF-EXECUTES"

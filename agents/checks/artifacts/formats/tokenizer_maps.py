@@ -9,9 +9,12 @@ from agents.checks.artifacts.scanning import Scan
 from schemas.severity import Severity
 
 _ADDRESS: Final = re.compile(
-    r"(?i)(https?|ftp)://[\w.-]+\.[a-z]{2,}|(?<![\w-])-*\w[\w-]*\.(onion|ru|top|xyz)/\w"
+    r"(?i)(https?|ftp|wss?)://([^\s/@]*@)?([\w-]+(\.[\w-]+)+|localhost|\[[\da-f:.]+\])"
+    r"|(?<![\w-])-*\w[\w-]*\.(onion|ru|top|xyz)/\w"
 )
 _PROSE: Final = re.compile(r"[A-Za-z]{2}(\s+[A-Za-z]{2,}){2}\s+[A-Za-z]{2}")
+_WORDS: Final = re.compile(r"[A-Za-z]{3,}\s+[A-Za-z]{2,}")
+"""Words that a replacement writes in place of what is there."""
 _REWRITERS: Final = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
 
 
@@ -82,13 +85,14 @@ def _judge_part(scan: Scan, part: str, document: object) -> None:
         scan.budget.step(1)
         value = waiting.pop()
         if isinstance(value, dict):
+            replaces = value.get("type") == "Replace"
             for key, held in value.items():
                 if isinstance(held, dict | list):
                     waiting.append(held)
                 elif (
                     isinstance(held, str)
                     and key in ("content", "prepend", "prefix", "suffix", "replacement", "id")
-                    and (_ADDRESS.search(held) or _PROSE.search(held))
+                    and (_ADDRESS.search(held) or (_WORDS if replaces else _PROSE).search(held))
                 ):
                     _inserts(scan, f"the {part}", held)
                     return

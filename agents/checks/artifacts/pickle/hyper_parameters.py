@@ -6,13 +6,17 @@ Source: Lightning `core/saving.py`, `_load_state`; Lightning-AI/pytorch-lightnin
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, Final
 
+from agents.checks.artifacts.formats.targets import NameTrust, name_trust, report_target
 from agents.checks.artifacts.pickle.symbols import End, Mapping, Result
 from agents.checks.artifacts.scanning import Scan
 
 KEY: Final = "_instantiator"
+CALLING: Final = frozenset(("_target_", "__target__", "class_path", "_class_path"))
+"""Keys whose value Hydra, Detectron2 and LightningCLI import and call."""
 _PLAIN: Final = frozenset((str, bytes, int, float, bool, type(None)))
 """Types of values that hold no others."""
 _OWN: Final = re.compile(
@@ -43,6 +47,45 @@ def report_instantiator(scan: Scan, memo: dict[int, Any], end: End) -> None:
         key=KEY,
         name=(named or "")[:200],
     )
+
+
+def report_named_calls(scan: Scan, memo: dict[int, Any], end: End) -> None:
+    """Report functions in hyper-parameters that a program's loader looks up by their names.
+
+    Hydra and LightningCLI call what a configuration names, and checkpoints keep their
+    configuration. Classes are to be expected there; what runs commands or code is not.
+
+    Args:
+        scan: Where to report.
+        memo: What the stream memoized: the keys are there if they are anywhere.
+        end: How the stream ended, and with what.
+    """
+    if CALLING.isdisjoint(value for value in memo.values() if type(value) is str):
+        return
+    for key, name in _under(scan, end.result, CALLING):
+        if name_trust(name) is NameTrust.DANGEROUS:
+            report_target(scan, key, name)
+
+
+def _under(scan: Scan, result: object, keys: frozenset[str]) -> Iterator[tuple[str, str]]:
+    """Yield each text that dictionaries within a value have under some keys, with its key."""
+    waiting: list[object] = [result]
+    seen: set[int] = set()
+    while waiting:
+        scan.budget.step(1)
+        value = waiting.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, Result):
+            waiting += [value.args, value.state]
+        elif isinstance(value, list | tuple):
+            parts = list(value)
+            if isinstance(value, Mapping):
+                for key, held in zip(parts[::2], parts[1::2], strict=False):
+                    if type(key) is str and key in keys and isinstance(held, str):
+                        yield key, held
+            waiting += [held for held in parts if type(held) not in _PLAIN]
 
 
 def _holds(scan: Scan, end: End) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from agents.checks.artifacts.pickle.heads import IMPORTS, OPENING, Candidates
-from agents.checks.artifacts.pickle.hyper_parameters import report_instantiator
+from agents.checks.artifacts.pickle.hyper_parameters import report_instantiator, report_named_calls
 from agents.checks.artifacts.pickle.machine import BUDGET_EXHAUSTED, Machine
 from agents.checks.artifacts.pickle.observer import Stream
 from agents.checks.artifacts.pickle.pickle_file import PickleFile
@@ -107,6 +107,7 @@ class _Reader:
                     self.scan.formats.append("pickle")
                 trial.settle(end)
                 report_instantiator(self.scan, machine.memo, end)
+                report_named_calls(self.scan, machine.memo, end)
                 self.scan.storages.extend(storage_sizes(self.scan.member or "", machine.persistent))
                 legacy = legacy or (streams == 1 and end.result == LEGACY_MAGIC)
                 if legacy and streams == LEGACY_STREAMS - 1:

@@ -175,10 +175,13 @@ _COMMAND: Final = re.compile(
 )
 _SIGNS_OF_A_COMMAND: Final = ("/dev/tcp/", "|", "bash", "powershell")
 """One of them is in whatever `_COMMAND` finds."""
-_SIGNS_OF_CODE: Final = ("(", "__", "marshal.loads", "!!python/", "<!ENTITY")
+_SIGNS_OF_CODE: Final = ("(", "__", "marshal.loads", "!!python/", "<!ENTITY", "://")
 """One of them is in whatever `_CODE` finds."""
 _CODE: Final = re.compile(
     r"__import__\s*\(|\bos\.(system|popen)\s*\(|\bsubprocess\.\w+\s*\(|\bexec\s*\(\s*['\"b_]|"
     r"\beval\s*\(\s*['\"_]|\bmarshal\.loads|!!python/|__globals__|__subclasses__|"
-    r"<!ENTITY"
+    r"<!ENTITY|"
+    r"https?://(?:169\.254\.169\.254|169\.254\.170\.2|\[fd00:ec2::254\]|100\.100\.100\.200"
+    r"|metadata\.google\.internal)(?![\w.])"
 )
+"""Code, and the addresses at which clouds give a machine's credentials to whoever runs on it."""
