@@ -20,6 +20,7 @@ from streams.adapters.manifests.commands import (
     script_commands,
 )
 from streams.adapters.manifests.found import Found, InstallOptions
+from streams.adapters.manifests.json_text import without_comments
 from streams.adapters.manifests.kinds import Kind
 from streams.scanning.targets import LOCAL_TENANT
 
@@ -52,6 +53,8 @@ def pipeline_event(kind: Kind, raw: bytes, name: str) -> Event[PipelineRun]:
             )
         case "pipeline-config":
             return _configured(raw, name)
+        case "devcontainer":
+            raw = without_comments(raw)
     return pipeline_event_from_config(raw, name=name, time=EPOCH, tenant=LOCAL_TENANT)
 
 

@@ -56,6 +56,8 @@ _VARIABLES: Final = {
 }
 """Environment variables that installers read as options."""
 _INSTRUCTION: Final = re.compile(r"\s*([A-Za-z]+)\s+(.*)", re.DOTALL)
+_EXEC_FORM: Final = re.compile(r"(?:--[a-z]+=\S+\s+)*+(\[.*\])\s*", re.DOTALL)
+_WORD_LIST: Final = msgspec.json.Decoder(list[str])
 _ASSIGNED: Final = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _HEREDOC: Final = re.compile(r"<<-?\s*[\"']?(\w+)[\"']?")
 
@@ -280,11 +282,25 @@ def script_commands(text: str) -> Iterator[Command]:
 def read_dockerfile(raw: bytes, options: InstallOptions) -> Found:
     """Return the packages that a Dockerfile's RUN installs, with the indexes of ENV and ARG."""
     commands = [
-        Command(f"{name} {command.text}" if name in {"ENV", "ARG"} else command.text, command.line)
+        Command(
+            f"{name} {command.text}" if name in {"ENV", "ARG"} else _shell_form(command.text),
+            command.line,
+        )
         for name, command in dockerfile_instructions(raw.decode("utf-8-sig", "replace"))
         if name in {"RUN", "ENV", "ARG"}
     ]
     return installs_of(commands, options, options.path or "Dockerfile")
+
+
+def _shell_form(text: str) -> str:
+    """Return the command line of an instruction, which may list the words of its command."""
+    words = _EXEC_FORM.fullmatch(text)
+    if words is None:
+        return text
+    try:
+        return shlex.join(_WORD_LIST.decode(words[1]))
+    except msgspec.DecodeError:  # a command of the shell that begins with a bracket
+        return text
 
 
 def read_script(raw: bytes, options: InstallOptions) -> Found:

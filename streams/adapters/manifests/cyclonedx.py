@@ -28,6 +28,7 @@ from streams.adapters.payload import moment, refuse
 
 _DEPTH: Final = 64
 _COMPONENTS: Final = 200_000
+_ASSEMBLIES: Final = frozenset({"application", "container", "platform"})
 _NOT_PACKAGES: Final = frozenset({"file", "data", "machine-learning-model", "operating-system",
                                   "device", "firmware", "cryptographic-asset"})  # fmt: skip
 """Types of components that are in no package index; without a purl they are ignored."""
@@ -75,7 +76,11 @@ def _nested(listed: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 -- any JSO
 
 
 def _is_package(component: dict[str, Any]) -> bool:
-    return bool(component.get("purl")) or component.get("type") not in _NOT_PACKAGES
+    """Return whether a component is a package: what holds others, such as an image, is none."""
+    if component.get("purl"):
+        return True
+    holds_others = component.get("type") in _ASSEMBLIES and entries(component.get("components"))
+    return component.get("type") not in _NOT_PACKAGES and not holds_others
 
 
 def _component(component: dict[str, Any]) -> Component:

@@ -332,6 +332,7 @@ PACKAGES: Final = (
          or _cyclonedx_xml(c)),
     Kind(name="spdx", reader="spdx:read",
          content=lambda c: _has_spdx_version(c) or _wrapped_spdx(c) or _spdx3(c)
+         or ("spdxVersion" in c.text and "spdxVersion" in c.keys)
          or ("SPDXVersion: SPDX-" in c.text and "\nSPDXVersion: SPDX-" in f"\n{c.text[:HEAD]}")),
     Kind(name="syft", reader="syft:read", content=_has("artifacts", "descriptor")),
     Kind(name="pip-report", reader="pip_reports:read_report", content=_has("install", "pip_version")),
@@ -368,6 +369,8 @@ PIPELINES: Final = (
     Kind(name="compose", family=Family.PIPELINE,
          paths=r"(^|/)(docker-)?compose([-_.][^/]*)?\.(ya?ml|json)$",
          content=lambda c: "services" in c.keys and "image:" in c.text),
+    Kind(name="devcontainer", family=Family.PIPELINE,
+         paths=r"(^|/)\.devcontainer\.json$|(^|/)\.devcontainer/([^/]+/)?devcontainer\.json$"),
     Kind(name="helm-values", family=Family.PIPELINE, paths=r"(^|/)values([-_.][^/]*)?\.ya?ml$"),
     Kind(name="axolotl", family=Family.PIPELINE, scanned=True,
          content=_keys("base_model", "datasets")),
@@ -399,6 +402,9 @@ UNSUPPORTED: Final = (
          remedy="what it runs is known when it runs: send its runs, by OpenLineage for instance"),
     Kind(name="setup-py", family=Family.UNSUPPORTED, paths=r"(^|/)setup\.py$", scanned=True,
          remedy="what it requires is known when it runs: scan `pip freeze` or a lock"),
+    Kind(name="spdx-rdf", family=Family.UNSUPPORTED, content_paths=r"\.(rdf|xml)$", scanned=True,
+         content=lambda c: "spdx.org/rdf/terms" in c.text[:HEAD] and c.text.lstrip()[:1] == "<",
+         remedy="convert it to SPDX in JSON, YAML or tag-value"),
     Kind(name="jenkinsfile", family=Family.UNSUPPORTED, paths=r"(^|/)Jenkinsfile[^/]*$", scanned=True,
          remedy="what it runs is known when it runs: send its runs as events"),
     *(
@@ -452,7 +458,7 @@ def _any_of(patterns: Iterable[str]) -> re.Pattern[str]:
 _BY_ENDING, _NAMES, _PATHS = _first_looks()
 _EXPLICIT: Final = next(kind for kind in PACKAGES if kind.name == "conda-explicit")
 _BY_CONTENT: Final = re.compile(
-    r"\.(ya?ml|json|jsonld|spdx|xml|cdx|txt|in|lock|toml|list)$|(^|/)[^./]+$", re.IGNORECASE
+    r"\.(ya?ml|json|jsonld|spdx|rdf|xml|cdx|txt|in|lock|toml|list)$|(^|/)[^./]+$", re.IGNORECASE
 )
 """Names of files that are searched for a manifest by content alone."""
 _PIPELINE_PATHS: Final = re.compile(r"\.(ya?ml|json)$|(^|/)[^./]+$", re.IGNORECASE)

@@ -44,6 +44,7 @@ def read_document(document: Mapping[str, Any], place: str) -> Found:
     _read_poetry(found, table(tools.get("poetry")))
     _read_pdm(found, table(tools.get("pdm")), place)
     _read_pixi(found, table(tools.get("pixi")))
+    declare(found, texts(table(tools.get("rye")).get("dev-dependencies")), place)
     for group in table(table(table(tools.get("hatch")).get("envs"))).values():
         declare(found, texts(table(group).get("dependencies")), place)
     own = project.get("name") or table(tools.get("poetry")).get("name")
@@ -70,6 +71,8 @@ def _read_setuptools(found: Found, setuptools: Mapping[str, Any], options: Insta
 
 def _read_uv(found: Found, uv: Mapping[str, Any], place: str) -> None:
     declare(found, texts(uv.get("dev-dependencies")), place)
+    # An override is installed in place of whatever asks for its project; a constraint never is.
+    declare(found, texts(uv.get("override-dependencies")), place)
     urls = [(index.get("url"), bool(index.get("default"))) for index in entries(uv.get("index"))]
     _add_indexes(found, urls)
     _add_indexes(found, [(uv.get("index-url"), True)])

@@ -1,4 +1,4 @@
-"""SPDX 2.2 and 2.3 in JSON and tag-value, SPDX 3 in JSON-LD, and GitHub's `{"sbom": …}`.
+"""SPDX 2.2 and 2.3 in JSON, YAML and tag-value, SPDX 3 in JSON-LD, and GitHub's `{"sbom": …}`.
 
 The few fields are read here and not by spdx-tools, which brings an RDF library and eight more
 packages, knows no SPDX 3, and refuses a document for any field that breaks the specification.
@@ -22,17 +22,23 @@ from streams.adapters.manifests.found import (
     texts,
     word,
 )
+from streams.adapters.manifests.yaml_text import read_yaml
 from streams.adapters.payload import moment, refuse
 
 _TAG: Final = re.compile(r"^([A-Za-z]+):\s*(.*)$")
+_TAGGED: Final = re.compile(rb"(?m)^SPDXVersion:")
 _NOTHING: Final = frozenset({"NOASSERTION", "NONE", ""})
 
 
 def read(raw: bytes, _options: InstallOptions) -> Found:
     """Return the packages of an SPDX document of either generation."""
     body = raw.removeprefix(b"\xef\xbb\xbf").lstrip()
-    is_json = body[:1] == b"{"
-    document = table(msgspec.json.decode(body)) if is_json else _from_tags(body.decode())
+    if body[:1] == b"{":
+        document = table(msgspec.json.decode(body))
+    elif _TAGGED.search(body):
+        document = _from_tags(body.decode())
+    else:
+        document = table(read_yaml(body))
     if isinstance(document.get("sbom"), dict):
         document = document["sbom"]
     if "@graph" in document:

@@ -130,7 +130,10 @@ def test_what_only_speaks_of_manifests_is_none(path, text):
     assert kinds_of(path, Content(text.encode())) == []
 
 
-FOLDERS = ("", "/a/b.c/", ".github/workflows/", "x/.hydra/", "reqs/", "requirements/x/", "a/.argo/")
+FOLDERS = (
+    "", "/a/b.c/", ".devcontainer/", ".github/workflows/", "x/.hydra/", "reqs/", "requirements/x/",
+    "a/.argo/",
+)  # fmt: skip
 STEMS = (
     "", "x", "requirements", "dev-requirements", "myrequirements", "constraints-x", "pip-freeze",
     "freezed", "pylock", "pylock.dev", "poetry", "pdm.x", "uv", "Pipfile", "pyproject", "setup",
@@ -138,7 +141,8 @@ STEMS = (
     "x.Dockerfile", "Containerfile-dev", "action", ".gitlab-ci", "x-gitlab-ci-y",
     "azure-pipelines-2", "cloudbuild", ".travis", "dvc", "MLproject", "docker-compose",
     "compose.dev", "values-dev", "package", "package-lock", "yarn", "go", "Cargo", "pom",
-    "build.gradle", "Gemfile", "composer", "packages.lock", "pixi", "Jenkinsfile-x", "bun",
+    "devcontainer", "build.gradle", "Gemfile", "composer", "packages.lock", "pixi",
+    "Jenkinsfile-x", "bun",
 )  # fmt: skip
 SUFFIXES = (
     "", ".txt", ".in", ".lock", ".toml", ".cfg", ".py", ".ipynb", ".zsh", ".yaml", ".YML", ".json",

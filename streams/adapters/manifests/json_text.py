@@ -1,0 +1,27 @@
+"""Reads JSON with comments and trailing commas, as editors and development containers write it."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_TOKEN: Final = re.compile(
+    r'(?P<text>"(?:[^"\\\n]|\\.)*+")|//[^\n]*|/\*.*?(?:\*/|\Z)|,(?=\s*[}\]])', re.DOTALL
+)
+
+
+def without_comments(raw: bytes) -> bytes:
+    """Return the plain JSON of a text with comments: they and trailing commas become blanks.
+
+    Lines stay where they are.
+
+    Source: the JSONC specification.
+    """
+    text = raw.decode("utf-8-sig", "replace")
+    once = _TOKEN.sub(lambda found: found["text"] or _blank(found[0]), text)
+    # A comma may have had a comment between it and the bracket.
+    return _TOKEN.sub(lambda found: found["text"] or _blank(found[0]), once).encode()
+
+
+def _blank(text: str) -> str:
+    return " " + "\n" * text.count("\n")
