@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 import orjson
 
+from agents.checks.artifacts.formats.json_comments import without_comments
 from agents.checks.pipelines.config_file import pipeline_event_from_config
 from agents.checks.pipelines.configuration import walk
 from schemas.events import TYPE_PIPELINE_RUN, Event, PipelineRun
@@ -20,7 +21,6 @@ from streams.adapters.manifests.commands import (
     script_commands,
 )
 from streams.adapters.manifests.found import Found, InstallOptions
-from streams.adapters.manifests.json_text import without_comments
 from streams.adapters.manifests.kinds import Kind
 from streams.scanning.targets import LOCAL_TENANT
 

@@ -369,7 +369,7 @@ PIPELINES: Final = (
     Kind(name="compose", family=Family.PIPELINE,
          paths=r"(^|/)(docker-)?compose([-_.][^/]*)?\.(ya?ml|json)$",
          content=lambda c: "services" in c.keys and "image:" in c.text),
-    Kind(name="devcontainer", family=Family.PIPELINE,
+    Kind(name="devcontainer", family=Family.PIPELINE, scanned=True,
          paths=r"(^|/)\.devcontainer\.json$|(^|/)\.devcontainer/([^/]+/)?devcontainer\.json$"),
     Kind(name="helm-values", family=Family.PIPELINE, paths=r"(^|/)values([-_.][^/]*)?\.ya?ml$"),
     Kind(name="axolotl", family=Family.PIPELINE, scanned=True,

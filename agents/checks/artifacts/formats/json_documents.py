@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from agents.checks.artifacts.formats.format import (
@@ -27,6 +28,8 @@ SUFFIXES: Final = (
     Suffix(".json.txt", Trait.NAMED | Trait.TEXT),
     Suffix(".webmanifest", Trait.NAMED | Trait.TEXT),
 )
+_TABLES: Final = re.compile(rb"\[\[\s*[A-Za-z_][\w.\"' -]*\]\]")
+"""An array of tables, as TOML files begin."""
 _NAMED: Final = endings(SUFFIXES, Trait.NAMED)
 
 
@@ -35,7 +38,7 @@ def matches(name: str, head: bytes, source: Source) -> bool:
     named = name.lower().endswith(_NAMED)
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if text[:1] in (b"{", b"["):
-        if text[:2] in (b"{%", b"{{"):
+        if text[:2] in (b"{%", b"{{") or (_TABLES.match(text) and not named):
             return False
         rest = text[1:].lstrip()[:1]
         starts = (b'"', b"}", b"") if text[:1] == b"{" else (b'"', b"{", b"[", b"]", b"-", b"")

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import orjson
 
+from agents.checks.artifacts.formats.json_comments import without_comments
 from agents.checks.artifacts.formats.keras import is_keras, report_keras
 from agents.checks.artifacts.formats.named_calls import report_named_calls, report_stray_template
 from agents.checks.artifacts.formats.notebooks import is_notebook, report_notebook
@@ -99,7 +100,23 @@ def load(scan: Scan, raw: bytes) -> Any:  # noqa: ANN401 -- JSON
     except RecursionError as error:
         raise BudgetExceededError("JSON nested too deep") from error
     except ValueError as error:
-        raise CorruptFileError(f"not JSON: {error}") from error
+        relaxed = _relaxed(raw)
+        if relaxed is None:
+            raise CorruptFileError(f"not JSON: {error}") from error
+        return relaxed
+
+
+def _relaxed(raw: bytes) -> Any:  # noqa: ANN401 -- JSON
+    """Return what editors read of a text with comments, or data sets of one with a value a line."""
+    try:
+        if b"/" in raw or b"," in raw:
+            return orjson.loads(without_comments(raw))
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return [orjson.loads(line) for line in raw.splitlines() if line.strip()] or None
+    except orjson.JSONDecodeError:
+        return None
 
 
 def _lines(scan: Scan, source: Source) -> None:
