@@ -26,6 +26,7 @@ from tests.bench.processes import (
     resident_mb,
     start,
     stop,
+    until_quiet,
     until_ready,
 )
 from tests.bench.workload import Input, installs
@@ -39,6 +40,8 @@ WARM_EVENTS = 20_000
 RUNNERS = 10
 """Of each tenant."""
 FINDINGS_PERCENT = 1
+QUIET_SECONDS = 5.0
+"""How long no alert has come when the chain has caught up with what it was warmed with."""
 REST_SECONDS = 8.0
 """How long to wait for the last outputs."""
 
@@ -161,10 +164,12 @@ async def _chain(
     try:
         warm = list(installs(WARM_EVENTS, FINDINGS_PERCENT, seed=1, hosts=RUNNERS))
         await fill(bootstrap, topic, warm)
+        async with Ends(bootstrap, f"{prefix}.assessments") as ends:
+            await until_ready(ends, WARM_EVENTS - 1, worker, 120)
+        # An incident has several alerts: their number does not say how far the chain is.
         async with Ends(bootstrap, f"{prefix}.alerts") as ends:
-            await until_ready(
-                ends, sum(1 for event in warm if event.incident_root) - 1, worker, 120
-            )
+            await until_ready(ends, 0, worker, 120)
+            await until_quiet(ends, QUIET_SECONDS, 120)
         count = int(rate * (seconds + WARM_UP_SECONDS))
         inputs = list(installs(count, FINDINGS_PERCENT, seed=2, hosts=RUNNERS))
         due = await drip(bootstrap, topic, inputs, rate)

@@ -160,3 +160,19 @@ async def until_ready(ends: Ends, base: int, process: psutil.Process, seconds: f
             )
         await asyncio.sleep(0.02)
     return time.monotonic()
+
+
+async def until_quiet(ends: Ends, quiet: float, seconds: float) -> None:
+    """Wait until a topic has had no new record for `quiet` seconds.
+
+    Raises:
+        TimeoutError: Records still come after `seconds`.
+    """
+    deadline = time.monotonic() + seconds
+    count, since = await ends.count(), time.monotonic()
+    while time.monotonic() - since < quiet:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"records still come after {seconds:.0f} s")
+        await asyncio.sleep(0.1)
+        if (now := await ends.count()) != count:
+            count, since = now, time.monotonic()
