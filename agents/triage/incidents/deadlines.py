@@ -15,6 +15,7 @@ from agents.triage.incidents.rows import (
     EXPIRY,
     FINDINGS,
     KEEP_DAYS,
+    NEVER_MS,
     SEEN,
     SYSTEMS,
     TENANTS,
@@ -65,14 +66,23 @@ class Deadlines:
         self._store.save(row_key(CLOCK, "incidents"), self._clock)
 
     def due(self) -> Iterator[tuple[str, WaitingRow]]:
-        """Yield the parts that are due, with the keys of their rows."""
+        """Yield the parts that are due, with the keys of their rows.
+
+        The rows are only read once the earliest time that one waits for has come: most wait for
+        days, and there may be very many.
+        """
+        clock = self._clock
+        if clock.earliest_ms > self.now_ms:
+            return
+        if not clock.waiting_after:
+            clock.round_ms = NEVER_MS
         page = list(
-            self._store.scan(
-                WAITING, row_type=WaitingRow, limit=AT_ONCE, after=self._clock.waiting_after
-            )
+            self._store.scan(WAITING, row_type=WaitingRow, limit=AT_ONCE, after=clock.waiting_after)
         )
         # The next tick continues after these, so that every part gets its turn.
-        self._clock.waiting_after = page[-1][0] if len(page) == AT_ONCE else ""
+        clock.waiting_after = page[-1][0] if len(page) == AT_ONCE else ""
+        clock.round_ms = min((clock.round_ms, *(waiting.due_ms for _, waiting in page)))
+        clock.earliest_ms = 0 if clock.waiting_after else clock.round_ms
         self._save()
         for key, waiting in page:
             if waiting.due_ms <= self.now_ms:
@@ -85,8 +95,14 @@ class Deadlines:
         if due_ms is None:
             if known is not None:
                 self._store.delete(key)
-        elif known is None or known.due_ms != due_ms:
+            return
+        if known is None or known.due_ms != due_ms:
             self._store.save(key, WaitingRow(incident=incident, tenant=tenant, due_ms=due_ms))
+        clock = self._clock
+        if due_ms < max(clock.earliest_ms, clock.round_ms):
+            clock.earliest_ms = min(clock.earliest_ms, due_ms)
+            clock.round_ms = min(clock.round_ms, due_ms)
+            self._save()
 
     # -- upgrading ---------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from agents.triage.holds.repetition import NOTHING_LEFT, next_due, on_time
 from agents.triage.holds.rows import THINGS, Effects, Hold, HoldRow, Thing
 from agents.triage.holds.settling import settle
 from agents.triage.incidents.escalation import escalation_alert
-from agents.triage.incidents.rows import answered_state
+from agents.triage.incidents.rows import NEVER_MS, answered_state
 from agents.triage.ledger.batch import content_hash
 from agents.triage.ledger.rows import from_ms, to_ms
 from agents.triage.routing import incident_message
@@ -71,6 +71,10 @@ class CursorRow(msgspec.Struct, array_like=True):
     """The hold after which the next tick continues."""
 
     after: str = ""
+    earliest_ms: int = 0
+    """No hold waits for a time before this one; 0: not known."""
+    round_ms: int = NEVER_MS
+    """The same of the holds that were looked at since a tick began with the first."""
 
 
 class HoldBatch:
@@ -142,13 +146,21 @@ class HoldBatch:
         return True
 
     def tick(self, now_ms: int) -> None:
-        """Repeat unanswered commands, and expire old ones."""
-        cursor = self._store.load(row_key(CURSOR), CursorRow) or CursorRow()
+        """Repeat unanswered commands, and expire old ones.
+
+        The rows are only read once the earliest time that a hold waits for has come.
+        """
+        cursor = self._cursor()
+        if cursor.earliest_ms > now_ms:
+            return
+        if not cursor.after:
+            cursor.round_ms = NEVER_MS
         page = list(self._store.scan(DUE, row_type=DueRow, limit=DUE_AT_ONCE, after=cursor.after))
         # The next tick continues after these, so that no tenant's holds starve another's.
-        after = page[-1][0] if len(page) == DUE_AT_ONCE else ""
-        if after != cursor.after:
-            self._store.save(row_key(CURSOR), CursorRow(after=after))
+        cursor.after = page[-1][0] if len(page) == DUE_AT_ONCE else ""
+        cursor.round_ms = min((cursor.round_ms, *(due.due_ms for _, due in page)))
+        cursor.earliest_ms = 0 if cursor.after else cursor.round_ms
+        self._store.save(row_key(CURSOR), cursor)
         for _, due in page:
             if due.due_ms > now_ms:
                 continue
@@ -199,8 +211,17 @@ class HoldBatch:
         if due is None:
             if known is not None:
                 self._store.delete(key)
-        elif known is None or known.due_ms != due:
+            return
+        if known is None or known.due_ms != due:
             self._store.save(key, DueRow(tenant=tenant, component=component, due_ms=due))
+        cursor = self._cursor()
+        if due < max(cursor.earliest_ms, cursor.round_ms):
+            cursor.earliest_ms = min(cursor.earliest_ms, due)
+            cursor.round_ms = min(cursor.round_ms, due)
+            self._store.save(row_key(CURSOR), cursor)
+
+    def _cursor(self) -> CursorRow:
+        return self._store.load(row_key(CURSOR), CursorRow) or CursorRow()
 
     # -- publishing --------------------------------------------------------------------------------
 

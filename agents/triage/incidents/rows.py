@@ -25,6 +25,8 @@ EXPIRY: Final = "ne"
 CLOCK: Final = "nz"
 ASKED: Final = "nq"
 SEEN: Final = "nu"
+NEVER_MS: Final = 1 << 60
+"""After every time that is waited for."""
 KEEP_DAYS: Final = 400
 """How long after its last record an ended incident is forgotten."""
 
@@ -342,3 +344,7 @@ class ClockRow(msgspec.Struct, array_like=True):
     """The waiting part after which to continue."""
     adopted: str = ""
     """The last incident whose commands from before holds were kept are in their holds."""
+    earliest_ms: int = 0
+    """No part waits for a time before this one; 0: not known."""
+    round_ms: int = NEVER_MS
+    """The same of the parts that were looked at since a tick began with the first."""

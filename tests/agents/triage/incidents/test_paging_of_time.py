@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from agents.triage.incidents import deadlines, hold_batch
 from agents.triage.incidents.deadlines import Deadlines
@@ -15,6 +17,7 @@ from schemas.policy import default_policy
 from tests.agents.triage.flow import Flow
 from tests.agents.triage.memory_rows import MemoryRows
 from tests.agents.triage.stories import BAD, MODEL, finding, held
+from tests.depth import examples
 
 PAGE = 3
 LATER = 30 * 24 * 60
@@ -32,6 +35,86 @@ def test_each_waiting_part_is_yielded_once_a_round_and_none_before_its_time(monk
     assert sorted(name for turn in rounds for name in turn) == [f"inc-{n}" for n in (1, 3, 5, 7, 9)]
     again = [waiting.incident for _, waiting in Deadlines(store).due()]
     assert again == rounds[0], "it starts again"
+
+
+class _Counted(MemoryRows):
+    """Rows that count how often they are scanned."""
+
+    scans = 0
+
+    def scan(self, prefix, *, limit, after=""):
+        self.scans += 1
+        return super().scan(prefix, limit=limit, after=after)
+
+
+def test_waiting_parts_are_not_read_before_the_first_of_them_is_due():
+    rows = _Counted()
+
+    def tick(now):
+        clock = Deadlines(store := Store(rows))
+        clock.advance(now)
+        before = rows.scans
+        due = [waiting.incident for _, waiting in clock.due()]
+        for incident in due:
+            clock.wait(incident, "a", None)
+        store.flush()
+        return due, rows.scans - before
+
+    def wait(incident, due):
+        Deadlines(store := Store(rows)).wait(incident, "a", due)
+        store.flush()
+
+    wait("inc-1", 10_000)
+    assert tick(500) == ([], 1), "of rows of an earlier version the earliest time is not known"
+    assert tick(600) == ([], 0)
+    wait("inc-2", 700)
+    wait("inc-3", 20_000)
+    assert tick(699) == ([], 0)
+    assert tick(700) == (["inc-2"], 1)
+    assert tick(701) == ([], 1)
+    assert tick(9_999) == ([], 0)
+    assert tick(10_000) == (["inc-1"], 1)
+
+
+@given(
+    steps=st.lists(
+        st.one_of(
+            st.tuples(st.just("wait"), st.integers(0, 8), st.integers(0, 300)),
+            st.tuples(st.just("drop"), st.integers(0, 8), st.just(0)),
+            st.tuples(st.just("tick"), st.integers(1, 60), st.just(0)),
+        ),
+        max_size=40,
+    )
+)
+@settings(max_examples=examples(60), deadline=None)
+def test_every_part_is_yielded_when_its_time_has_come(steps):
+    rows = MemoryRows()
+    waiting, now = {}, 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(deadlines, "AT_ONCE", PAGE)
+
+        def tick(by):
+            nonlocal now
+            now += by
+            clock = Deadlines(store := Store(rows))
+            clock.advance(now)
+            for _, part in clock.due():
+                assert waiting.pop(part.incident) <= now
+                clock.wait(part.incident, "a", None)
+            store.flush()
+
+        for step, number, more in [*steps, *[("tick", 1, 0)] * 9]:
+            if step == "tick":
+                tick(number)
+                continue
+            name = f"inc-{number}"
+            due = now + more if step == "wait" else None
+            Deadlines(store := Store(rows)).wait(name, "a", due)
+            store.flush()
+            waiting.pop(name, None)
+            if due is not None:
+                waiting[name] = due
+        assert not [name for name, due in waiting.items() if due <= now - 9]
 
 
 def test_all_that_may_be_forgotten_on_a_day_is_looked_at_on_that_day(monkeypatch):
