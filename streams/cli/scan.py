@@ -180,7 +180,7 @@ def exit_code(files: Sequence[FileEntry], fail_on: Severity) -> int:
     A finding that only reports an incomplete analysis leads to 2, not to 1. So does anything
     unchecked, whatever else was found: a gate never passes it.
     """
-    from streams.reports.entries import UNFINISHED, active  # noqa: PLC0415 -- --help is quick
+    from streams.reports.entries import active, is_unfinished  # noqa: PLC0415 -- --help is quick
 
     found = (finding for file in files for finding in active(file))
     if any(
@@ -188,7 +188,7 @@ def exit_code(files: Sequence[FileEntry], fail_on: Severity) -> int:
         for finding in found
     ):
         return EXIT_FINDINGS
-    if any(file.verdict in UNFINISHED or file.reasons for file in files):
+    if any(map(is_unfinished, files)):
         return EXIT_INCOMPLETE
     return 0
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from agents.checks.artifacts.report import is_accepted
 from agents.domain.detection import Detection
 from agents.domain.rules import Rule, rule_named
 from schemas.severity import Severity, Verdict
@@ -91,6 +92,13 @@ def finding_entry(detection: Detection) -> FindingEntry:
 def active(file: FileEntry) -> tuple[FindingEntry, ...]:
     """Return the findings of a file that are not suppressed."""
     return tuple(finding for finding in file.findings if finding.suppressed is None)
+
+
+def is_unfinished(file: FileEntry) -> bool:
+    """Return whether a file was not fully checked, and nobody accepted what was left unchecked."""
+    if file.verdict not in UNFINISHED:
+        return bool(file.reasons)
+    return not is_accepted(file.verdict, file.reasons, (each.rule_id for each in active(file)))
 
 
 def summarise(

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from agents.domain.rules import Rule
 from schemas.canonical import stable_hash
 from schemas.severity import Severity
-from streams.reports.entries import UNFINISHED, FileEntry, FindingEntry, rule_by_id
+from streams.reports.entries import FileEntry, FindingEntry, is_unfinished, rule_by_id
 
 SCHEMA: Final = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -41,7 +41,7 @@ def sarif(files: tuple[FileEntry, ...], version: str) -> dict[str, Any]:
     """
     used = sorted({finding.rule_id for file in files for finding in file.findings})
     index = {rule_id: at for at, rule_id in enumerate(used)}
-    unfinished = [file for file in files if file.verdict in UNFINISHED or file.reasons]
+    unfinished = [file for file in files if is_unfinished(file)]
     return {
         "$schema": SCHEMA,
         "version": "2.1.0",

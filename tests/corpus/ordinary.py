@@ -575,7 +575,7 @@ _TRIGGERS: typing.Final = (
 
 
 def suspicious() -> Iterator[Sample]:
-    """Yield what carries code by value, which only computes."""
+    """Yield what carries code by value, which only computes, and objects of unlisted classes."""
     adam = ("keras.src.backend.torch.optimizers.torch_adam", "Adam")
     yield "keras_optimizer.pkl", _pickled_keras(_zip(**{"metadata.json": b"{}"}), *adam)
     yield "dill_lambda.dill", _dill()

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Final
+
 import msgspec
 
 from agents.checks.artifacts.scanning import Scan, severity_of
 from agents.domain.detection import Detection
 from schemas.severity import Severity, Verdict
+
+UNREAD: Final = frozenset(("TW-PICKLE-UNLISTED-CLASS",))
+"""Rules whose findings say that a file is made of what no check has read."""
 
 
 class FileReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +47,7 @@ def verdict_of(
         detections: What was found.
         incomplete: Whether a part was not analysed completely.
         corrupt: Whether bytes are damaged.
-        unsupported: Whether its format is not known.
+        unsupported: Whether its format is not known; findings may say so too.
     """
     worst = max((severity_of(detection).rank for detection in detections), default=0)
     if worst >= Severity.CRITICAL.rank:
@@ -52,7 +58,19 @@ def verdict_of(
         return Verdict.CORRUPT
     if worst >= Severity.MEDIUM.rank:
         return Verdict.SUSPICIOUS
-    return Verdict.UNSUPPORTED if unsupported else Verdict.CLEAN
+    unread = any(detection.rule_id in UNREAD for detection in detections)
+    return Verdict.UNSUPPORTED if unsupported or unread else Verdict.CLEAN
+
+
+def is_accepted(verdict: Verdict, reasons: object, kept: Iterable[str]) -> bool:
+    """Return whether all that leaves a file unsupported are findings that were suppressed.
+
+    Args:
+        verdict: The file's.
+        reasons: Why it is unsupported beyond its findings; empty if for nothing else.
+        kept: The rules of its findings that are not suppressed.
+    """
+    return verdict is Verdict.UNSUPPORTED and not reasons and UNREAD.isdisjoint(kept)
 
 
 def conclude(scan: Scan, size: int, sha256: str | None = None) -> FileReport:

@@ -9,6 +9,7 @@ from typing import Final, ParamSpec, Protocol, TypeVar
 
 import msgspec
 
+from agents.checks.artifacts.report import is_accepted
 from agents.checks.artifacts.scanning import Source
 from agents.checks.provenance.attempts import next_attempt
 from agents.checks.provenance.attested import Pushed, attest, with_publisher
@@ -222,13 +223,19 @@ async def scan_push(
         bound=await _apart(turn, is_bound, request.listing, subject, fetch),
     )
     retry = _retry(request, scanned, model, now_ms)
+    day = event.time.date()
+    bound = [_found([file], subject, digests, sole=len(files) == 1) for file in scanned]
+    accepted = [
+        _accepted(file, unsuppressed(own, policy.suppressions, day))
+        for file, own in zip(scanned, bound, strict=True)
+    ]
     checks = [
         *origin.checks,
         *verified.checks,
         *(claims.checks if claims else ()),
-        *scan_checks(scanned, retry),
+        *scan_checks(accepted, retry),
     ]
-    found = _found(scanned, subject, digests, sole=len(files) == 1)
+    found = [detection for own in bound for detection in own]
     if subject.publisher is not None and attested.signed:
         publishers = knowledge.signers(subject.publisher)
         found = [with_publisher(detection, attested, publishers) for detection in found]
@@ -244,10 +251,10 @@ async def scan_push(
                 *((not_analysed(scanned),) if last else ()),
             ),
             policy.suppressions,
-            event.time.date(),
+            day,
         ),
         sightings=sightings.sightings,
-        withheld=withheld(found, policy.suppressions, event.time.date()),
+        withheld=withheld(found, policy.suppressions, day),
         retry=retry,
         contents=contents_of(request.listing, subject, digests),
     )
@@ -272,6 +279,12 @@ def _found(
         for detection in file.detections
     ]
     return [_sole(detection) for detection in found] if sole else found
+
+
+def _accepted(file: ScannedFile, kept: Iterable[Detection]) -> ScannedFile:
+    """Return a file, marked if its findings that the policy keeps leave nothing unchecked."""
+    rules = (detection.rule_id for detection in kept)
+    return msgspec.structs.replace(file, accepted=is_accepted(file.verdict, file.reason, rules))
 
 
 async def _apart(

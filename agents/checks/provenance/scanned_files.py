@@ -40,6 +40,8 @@ class ScannedFile(msgspec.Struct, frozen=True, kw_only=True):
     """It could not be fetched now, and may be later."""
     role: str = ""
     """In which its bytes were read; empty where they alone decide how they are."""
+    accepted: bool = False
+    """All that leaves it unsupported are findings that the tenant's policy suppresses."""
 
 
 def severity_of(detection: Detection) -> Severity:
@@ -95,7 +97,7 @@ def scan_checks(scanned: list[ScannedFile], retry: ScanRequest | None) -> list[C
 
 
 def _file_status(file: ScannedFile) -> Status:
-    status = _STATUS[file.verdict]
+    status = Status.WARN if file.accepted else _STATUS[file.verdict]
     if status is Status.PASS and file.detections:
         return Status.WARN
     return status

@@ -199,6 +199,18 @@ def test_suppressed_findings_do_not_count_and_are_reported(folder, capsys, tmp_p
     assert json.loads(out)["runs"][0]["results"][0]["suppressions"][0]["justification"] == "known"
 
 
+def test_a_class_that_nobody_read_is_unfinished_until_it_is_accepted(capsys, tmp_path):
+    path = tmp_path / "net.pkl"
+    path.write_bytes(b"\x80\x04cacme.models\nNet\n)\x81.")
+    code, found = scanned(capsys, path)
+    assert (code, found["files"][0]["verdict"]) == (2, "unsupported")
+    for rule, expected in (("TW-PICKLE-UNKNOWN-IMPORT", 2), ("TW-PICKLE-UNLISTED-CLASS", 0)):
+        file = write_suppressions(tmp_path / "s.toml", rule=rule)
+        assert scanned(capsys, path, "--suppressions", file)[0] == expected
+    _, out, _ = run(capsys, path, "--suppressions", file, "--format", "sarif")
+    assert json.loads(out)["runs"][0]["invocations"][0]["executionSuccessful"]
+
+
 def test_a_rule_is_suppressed_for_its_own_findings_only(folder, capsys, tmp_path):
     _, found = scanned(capsys, folder / "sub")
     rule = found["files"][0]["findings"][0]["rule_id"]

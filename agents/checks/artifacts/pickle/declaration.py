@@ -57,5 +57,6 @@ FORMAT: Final = Format(
         "TW-PICKLE-PATCHED",
         "TW-PICKLE-UNANALYSED",
         "TW-PICKLE-UNKNOWN-IMPORT",
+        "TW-PICKLE-UNLISTED-CLASS",
     ),
 )

@@ -138,14 +138,21 @@ _RUNS: Final = re.compile(
 """Methods of known classes that run, read or write; an unknown class's may be called anything."""
 _HOOKS: Final = frozenset(("_lazy_load_hook", "_load_state_dict_post_hook"))
 """Methods of PyTorch's modules that a saved module keeps to be called with its own state."""
+_COMPARING: Final = frozenset(
+    (
+        "__hash__", "__len__", "__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__",
+        "__contains__", "__iter__",
+    )
+)  # fmt: skip
+"""Methods of Python's own protocols that look at an object alone."""
 _KERAS_SAVED: Final = re.compile(r"[A-Z]\w*\._unpickle_model")
 """How anything of Keras that can be saved is restored: from an archive, in safe mode.
 
 The archive itself is scanned as a file. Source: `KerasSaveable`."""
-_REBUILD: Final = re.compile(
+RESTORER: Final = re.compile(
     r"^_*(pyx_)?(rebuild|reconstruct|unpickle|restore|new|make|from|create|recreate|build)\w*$"
 )
-_CYTHON: Final = re.compile(r"^__pyx_unpickle_[A-Z]\w*$")
+CYTHON: Final = re.compile(r"^__pyx_unpickle_[A-Z]\w*$")
 """What Cython generates to restore an object of a class: it makes one and sets its attributes."""
 _COMPILES: Final = re.compile(
     r"\.(parsing|utilities|codegen|printing|plotting|interactive|testing|external|crypto|unify|rubi"
@@ -269,7 +276,7 @@ def judge_unlisted(module: str, name: str) -> ImportVerdict:
     """
     if f"{module}.{name}" in prefixes("pickle-class"):
         return ImportVerdict(Level.DANGEROUS, reason="opens a file, and what is in it")
-    runner = bool(RUNNER.search(name))
+    runner = bool(RUNNER.search(name)) and not CYTHON.match(name)
     function = not _CLASS.match(name.rsplit(".", 1)[-1])
     parts = module.split(".")
     top = parts[0]
@@ -287,14 +294,14 @@ def judge_unlisted(module: str, name: str) -> ImportVerdict:
         return ImportVerdict(Level.DANGEROUS, reason="a package that runs, fetches or loads")
     if near := impersonated(module, name):
         return ImportVerdict(Level.DANGEROUS, reason=f"passes for {near}, which it is not")
-    if name == "__dict__" and _in_known(top) and not _core().intersection(parts):
+    if name == "__dict__" and not _core().intersection(parts):
         # dill names the globals of a function that it carries; items set on them are reported
         return ImportVerdict(
             Level.UNKNOWN, reason="the names of a module", function=True, in_known=True
         )
     core = _core()
-    own = frozenset() if function else _own()
-    inner = [*(part for part in parts[1:] if part not in own), *name.split(".")]
+    own = frozenset() if function and runner else own_modules()
+    inner = [*(part for part in parts[1:] if part.lstrip("_") not in own), *name.split(".")]
     for part in inner[:-1] if len(inner) > 1 else ():
         if part in core:
             return ImportVerdict(Level.DANGEROUS, reason=f"reaches {part!r} through another module")
@@ -320,8 +327,8 @@ def judge_unlisted(module: str, name: str) -> ImportVerdict:
                 in_known=True,
                 referable=True,
             )
-        if _CYTHON.match(name) or (
-            not runner and (_REBUILD.match(last) or _private_reference(last))
+        if CYTHON.match(name) or (
+            not runner and (RESTORER.match(last) or _private_reference(last))
         ):
             return ImportVerdict(
                 Level.UNKNOWN, reason="outside the allow-list", function=True, in_known=True
@@ -346,8 +353,10 @@ def binding_fault(name: object, *, known: bool = True) -> str:
         name: The attribute that is looked up.
         known: Whether its class is of a package that is known.
     """
-    if not isinstance(name, str) or not name.isidentifier() or name.startswith("__"):
+    if not isinstance(name, str) or not name.isidentifier():
         return "the name is not that of a method"
+    if name.startswith("__"):
+        return "" if name in _COMPARING else "the name is not that of a method"
     if (known and name in _HOOKS) or _STATE_HOOK.fullmatch(name):
         return ""
     if name in _WRITES or name.startswith("to_") or (_RUNS if known else RUNNER).search(name):
@@ -384,7 +393,7 @@ def impersonated(module: str, name: str) -> str:
         return ""
     looks = _look(module)
     for known in _modules_with().get(name, ()):
-        if looks == _look(known) or _one_letter(module, known):
+        if looks == _look(known) or one_letter(module, known):
             return known
     return ""
 
@@ -400,7 +409,7 @@ def _common(left: str, right: str) -> int:
     return next((at for at, (a, b) in pairs if a != b), min(len(left), len(right)))
 
 
-def _one_letter(left: str, right: str) -> bool:
+def one_letter(left: str, right: str) -> bool:
     """Return whether two names differ by one letter put in, left out, changed or swapped."""
     if abs(len(left) - len(right)) > 1 or len(right) < SHORT:
         return False
@@ -422,7 +431,7 @@ def _core() -> frozenset[str]:
 
 
 @cache
-def _own() -> frozenset[str]:
+def own_modules() -> frozenset[str]:
     """Return the names under which a package's own modules may also be."""
     return modules("own-module") | names("own-module")
 

@@ -27,6 +27,7 @@ from agents.checks.artifacts.pickle.symbols import (
     describe,
     named_class,
 )
+from agents.checks.artifacts.pickle.unlisted import boasts
 from agents.checks.artifacts.scanning import Part
 
 CODECS: Final = frozenset(("latin1", "latin-1", "iso-8859-1", "utf-8", "utf8", "ascii"))
@@ -259,7 +260,7 @@ class KnownCalls:
         """Return whether a method or member of a harmless class is only referred to."""
         if len(args) != 2:
             return False
-        if isinstance(args[0], str | bytes | tuple | list):  # of a constant or a container
+        if isinstance(args[0], str | bytes | int | float | tuple | list):  # constant or container
             return not binding_fault(args[1])
         owner = args[0].callee if isinstance(args[0], Result) else args[0]
         if not isinstance(owner, Global):
@@ -273,11 +274,11 @@ class KnownCalls:
             public = owner is not args[0] or not args[1].startswith("_")
             kept = owner is not args[0] or is_class(owner)
             return public and kept and self._is_allowed(owner, "new", "call")
+        # of an unknown class too: a call of what was looked up is reported
         return (
-            isinstance(args[0], Result)
-            and import_verdict.level is Level.UNKNOWN
+            import_verdict.level is Level.UNKNOWN
             and not import_verdict.function
-            and not import_verdict.runner
+            and not boasts(owner.name)
         )
 
     def _is_bound(self, value: Result) -> bool:

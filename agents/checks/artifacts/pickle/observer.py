@@ -18,8 +18,16 @@ from agents.checks.artifacts.pickle.machine import BUDGET_EXHAUSTED, Machine
 from agents.checks.artifacts.pickle.pickle_file import PickleFile
 from agents.checks.artifacts.pickle.restored_states import state_fault
 from agents.checks.artifacts.pickle.symbols import End, Global, Result, Unknown, describe
+from agents.checks.artifacts.pickle.unlisted import (
+    boasts,
+    makes_objects,
+    named_function,
+    settings,
+)
 from agents.checks.artifacts.python.shell_commands import is_private_path
+from agents.checks.artifacts.readers.embedded import report_text
 from agents.checks.artifacts.scanning import BytesSource
+from schemas.severity import Severity
 
 MAX_NESTED: Final = 1_000
 """Files within constants of one file that are scanned."""
@@ -60,6 +68,8 @@ class Stream:
         self.called_unknown = False
         self.dangerous_call = False
         self.unknown: dict[tuple[str, str], tuple[Global, ImportVerdict, bool]] = {}
+        self.constructed: set[tuple[str, str]] = set()
+        """Unknown imports that are called: of classes, the constructor runs."""
         self.damage: list[str] = []
         self.verdicts: dict[int, ImportVerdict] = {}
         self.globals: list[Global] = []
@@ -122,20 +132,28 @@ class Stream:
             )
 
     def _report_unknown(self) -> None:
-        """Report the unknown imports, those of one package for one reason as one finding."""
-        alike: dict[tuple[str, str, bool], list[Global]] = {}
+        """Report the unknown imports, those of one package for one reason as one finding.
+
+        What only objects are made of is nothing to suspect, and nothing that was read: the file is
+        unsupported for it.
+        """
+        alike: dict[tuple[str, str, bool, bool], list[Global]] = {}
         for (module, name), (found, import_verdict, called) in self.unknown.items():
             if self.once("unknown", module, name):
-                cause = (module.partition(".")[0], import_verdict.reason, called)
+                runs = (module, name) in self.constructed
+                plain = makes_objects(
+                    module, name, import_verdict, called=runs, made=called and not runs
+                )
+                cause = (module.partition(".")[0], import_verdict.reason, called, plain)
                 alike.setdefault(cause, []).append(found)
-        for (package, reason, called), all_found in alike.items():
+        for (package, reason, called, plain), all_found in alike.items():
             first, others = all_found[0], all_found[1:]
             more = f" and {len(others)} more of {package}" if others else ""
             evidence = first.evidence()
             if others:
                 evidence["names"] = [str(imported) for imported in all_found[:MAX_NAMES]]
             self.file.scan.report(
-                "TW-PICKLE-UNKNOWN-IMPORT",
+                "TW-PICKLE-UNLISTED-CLASS" if plain else "TW-PICKLE-UNKNOWN-IMPORT",
                 f"the pickle {'calls' if called else 'imports'} {first}{more}: {reason}",
                 **evidence,
             )
@@ -237,10 +255,16 @@ class Stream:
         elif import_verdict.level is Level.UNKNOWN:
             self.called_unknown = True
             self.unknown[callee.module, callee.name] = (callee, import_verdict, True)
-            text = code_in(args, function=import_verdict.function)
+            text = code_in(args, function=import_verdict.function) or named_function(args)
             evaluated = import_verdict.evaluates and expressions.unlisted(args)
             uncalled = opcode in ("NEWOBJ", "NEWOBJ_EX")
-            if evaluated or (not uncalled and (import_verdict.runner or text)):
+            if not uncalled:
+                self.constructed.add((callee.module, callee.name))
+                self._set_up(callee, args)
+            tells = import_verdict.runner and (
+                import_verdict.function or import_verdict.in_known or boasts(callee.name)
+            )
+            if evaluated or (not uncalled and (tells or text)):
                 self.dangerous_call = True
                 why = f"with {text!r}" if text else "whose name says that it runs or loads"
                 why = f"which evaluates text, and {evaluated}" if evaluated else why
@@ -293,9 +317,19 @@ class Stream:
                 return self._array(state, position)
             if isinstance(callee, Global):
                 self._follow(callee, state, offset)
+                if self.verdicts[id(callee)].level is Level.UNKNOWN:
+                    self._set_up(callee, state)
                 if why := state_fault(callee, state):
                     self._runs_state(callee, why, offset)
         return position
+
+    def _set_up(self, callee: Global, state: object) -> None:
+        """Report the code and the commands that an object of an unknown class is set up with."""
+        for attribute, text in settings(state):
+            key = f"{callee}.{attribute}"[:200]
+            self.pending.append(
+                partial(report_text, self.file.scan, key, text, severity=Severity.HIGH)
+            )
 
     def _runs_state(self, callee: Global, why: str, offset: int) -> None:
         """Report a state that runs code when an instance takes it."""

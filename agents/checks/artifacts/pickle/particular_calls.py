@@ -144,8 +144,8 @@ def array_parts(args: tuple[Any, ...], allowed: Allowed) -> str:
     if args[0].name != "_reconstruct" or not allowed(args[0]):
         return "it calls its first argument"
     parts = args[1]
-    if not isinstance(parts, tuple) or not parts or not allowed(parts[0]):
-        return "it makes an array of an unknown class"
+    if not isinstance(parts, tuple) or not parts or not isinstance(parts[0], Global):
+        return "it makes an array of a class that is not imported"
     return ""
 
 

@@ -13,7 +13,7 @@ import pickletools
 import re
 from typing import Final
 
-from agents.checks.artifacts.pickle.globals import Level, judge
+from agents.checks.artifacts.pickle.globals import Level, judge, own_modules
 from agents.checks.artifacts.pickle.heads import IMPORTS, starts_like_pickle
 from agents.checks.artifacts.scanning import Scan, Source, severity_of
 from schemas.severity import Severity
@@ -71,13 +71,21 @@ def _is_accounted_for(scan: Scan, raw: bytes) -> bool:
 
 
 def _is_known(message: str) -> bool:
-    """Return whether the import that fickling warns of is on the exact allow-list.
+    """Return whether the import that fickling warns of is on the exact allow-list, or harmless.
+
+    It also warns of a package's own module that is named as one of Python's, and may be so named:
+    what is of such a module, and does not say that it runs, is reported as unlisted.
 
     It shows in the names of the stream, which may be those of Python 2. Where a protocol takes
     those for what they say, our own analysis has called them dangerous, and nobody is asked.
     """
     match = _IMPORT.search(message)
-    return match is not None and judge(match[1], match[2], 2).level is Level.ALLOWED
+    if match is None:
+        return False
+    judged = judge(match[1], match[2], 2)
+    if judged.level is not Level.UNKNOWN or judged.runner or judged.in_known:
+        return judged.level is Level.ALLOWED
+    return not own_modules().isdisjoint(match[1].split(".")[1:])
 
 
 def _is_worth_asking(raw: bytes) -> bool:

@@ -56,6 +56,14 @@ async def by_content(path, source, siblings):
             severity=Severity.CRITICAL,
         )
         return FileResult(verdict=Verdict.MALICIOUS, detections=(found,))
+    if word == b"unread":
+        found = Detection(
+            rule_id="TW-PICKLE-UNLISTED-CLASS",
+            description="unread",
+            evidence={},
+            locator=f"{path}@0",
+        )
+        return FileResult(verdict=Verdict.UNSUPPORTED, detections=(found,))
     if word == b"half":
         return FileResult(verdict=Verdict.INCOMPLETE, reasons=("too deep",))
     return FileResult(verdict=Verdict.CLEAN)

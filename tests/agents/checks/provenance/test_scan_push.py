@@ -146,6 +146,23 @@ def test_what_a_policy_suppresses_in_the_bytes_is_withheld_not_lost():
     assert run({"b.bin": b"evil"})[1].withheld == ()
 
 
+@pytest.mark.parametrize(
+    ("rule", "status"),
+    [
+        ("TW-PICKLE-UNLISTED-CLASS", Status.WARN),
+        ("TW-PROV-HASH-MISMATCH", Status.INCOMPLETE),
+        (None, Status.INCOMPLETE),
+    ],
+)
+def test_a_class_that_nobody_read_is_incomplete_unless_the_policy_accepts_it(rule, status):
+    entry = {"rule_id": rule, "reason": "ours", "expires": "2999-01-01"}
+    policy = {"suppressions": [entry]} if rule else {}
+    checks, outcome = run({"b.bin": b"unread"}, policy=policy)
+    assert checks["scan"].status is checks["scan_b.bin"].status is status
+    reported = {detection.description for detection in outcome.detections}
+    assert ("unread" in reported) is (status is Status.INCOMPLETE)
+
+
 def test_bytes_that_are_not_what_the_event_declares_fail():
     files = [
         {

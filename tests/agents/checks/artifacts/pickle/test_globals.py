@@ -76,7 +76,7 @@ def test_one_cause_is_reported_once_and_names_what_it_met():
     names = ["lower", "upper", "title"]
     raw = b"\x80\x04(" + b"".join(stack_name("acme.text.forms", name) for name in names) + b"t."
     findings = scan_source("a.pkl", BytesSource(raw), frozenset()).detections
-    (found,) = [finding for finding in findings if finding.rule_id == "TW-PICKLE-UNKNOWN-IMPORT"]
+    (found,) = [finding for finding in findings if finding.rule_id == "TW-PICKLE-UNLISTED-CLASS"]
     assert found.description == (
         "the pickle imports acme.text.forms.lower and 2 more of acme: outside the allow-list"
     )

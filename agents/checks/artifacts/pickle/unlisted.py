@@ -1,0 +1,132 @@
+"""Tells unknown imports that are only what objects are made of from those that do something."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from agents.checks.artifacts.formats.targets import handed_on
+from agents.checks.artifacts.pickle.globals import (
+    CYTHON,
+    ML_PACKAGES,
+    RESTORER,
+    SHORT,
+    ImportVerdict,
+    Level,
+    one_letter,
+)
+from agents.checks.artifacts.pickle.symbols import Mapping
+
+MAX_SETTINGS: Final = 1_000
+"""Values of one object that are looked at."""
+MAX_PARTS: Final = 16
+"""Of a sequence that is a setting."""
+MAX_TEXT: Final = 4096
+"""Characters of one."""
+_BOASTS: Final = re.compile(
+    r"(?:^|[._])(?i:pwn\w*|payload\w*|evil\w*|malicious|malware|backdoor\w*|exploit\w*|attacker"
+    r"|trojan|shellcode|rce|steal\w*|exfil\w*)(?=$|[._]|[A-Z0-9])"
+    r"|(?<=[a-z0-9])(?:Pwn|Payload|Evil|Malware|Backdoor|Exploit|Trojan|Shellcode|RCE|Exfil)"
+)
+"""Words by which a module or name says that it is meant to do harm."""
+_ACTS: Final = re.compile(
+    r"(?:^|[._]|(?<=[a-z0-9]))(?:Run|Runner|Exec|Execute|Executor|Eval|Evaluator|System|Popen|Spawn"
+    r"|Shell|Script|Command|Cmd|Call|Caller|Import|Importer|Load|Loader|Unpickler|Download|Downloader"
+    r"|Fetch|Fetcher|Open|Opener|Compile|Compiler|Resolver|Locator|Install|Installer|Invoke|Invoker"
+    r"|Launch|Launcher|Writer|Remover|Connection|Hook|Injector|Reverse|Subprocess|Process|Interpreter"
+    r"|Exploit|Payload|Render|Renderer|Query)(?=$|[._A-Z0-9])"
+)
+"""Whole words of a class's name by which an instance does something when it is made."""
+
+
+def makes_objects(
+    module: str, name: str, verdict: ImportVerdict, *, called: bool, made: bool
+) -> bool:
+    """Return whether an unknown import is only what objects are made of.
+
+    Whoever saves an object of a class names it, whatever the package: that a class is on no list
+    says nothing against it, unless its package is written almost as one that is known. An instance
+    that is made without its constructor runs nothing that the name could tell of. What is called
+    is judged by its name: a function counts if it is named as what restores an object, and of a
+    known package what is called is on the list.
+
+    Args:
+        module: As the machine looks it up.
+        name: The same; may be dotted.
+        verdict: Its judgement.
+        called: Whether the stream calls it.
+        made: Whether the stream makes instances of it, without a call.
+    """
+    if verdict.level is not Level.UNKNOWN or verdict.evaluates or name == "__dict__":
+        return False
+    if _BOASTS.search(f"{module}.{name}") or imitates_package(module):
+        return False
+    if called:
+        if CYTHON.match(name):
+            return True
+        if verdict.function:
+            restores = not verdict.runner and RESTORER.match(name) is not None
+        else:
+            restores = not boasts(name)
+        return restores and not verdict.in_known
+    return made or not verdict.function or not verdict.runner
+
+
+def imitates_package(module: str) -> bool:
+    """Return whether a module's package is written almost as a known one, or in other letters.
+
+    Args:
+        module: As the machine looks it up.
+    """
+    top = module.partition(".")[0]
+    if not top.isascii():
+        return True
+    return top not in ML_PACKAGES and any(
+        len(known) > SHORT and one_letter(top, known) for known in ML_PACKAGES
+    )
+
+
+def boasts(name: str) -> bool:
+    """Return whether a class's name says that an instance runs, loads or fetches something.
+
+    Args:
+        name: May be dotted.
+    """
+    return _ACTS.search(name) is not None
+
+
+def named_function(args: object) -> str:
+    """Return a function of Python itself that a constructor is given by its name, if any.
+
+    Args:
+        args: Of the call.
+    """
+    return next((text for _, text in settings(args) if handed_on().match(text)), "")
+
+
+def settings(state: object) -> Iterator[tuple[str, str]]:
+    """Yield the texts that an object is set up with, each with the attribute that holds it.
+
+    Long sequences are data: what they hold is no setting.
+
+    Args:
+        state: Its state or arguments, as on the stack.
+    """
+    waiting: list[tuple[str, Any]] = [("", state)]
+    seen: set[int] = set()
+    count = 0
+    while waiting and count < MAX_SETTINGS:
+        count += 1
+        key, value = waiting.pop()
+        if isinstance(value, str):
+            if len(value) <= MAX_TEXT:
+                yield key, value
+        elif id(value) in seen:
+            continue
+        elif isinstance(value, Mapping):
+            pairs = zip(value[: 2 * MAX_SETTINGS : 2], value[1::2], strict=False)
+            waiting += [(name if isinstance(name, str) else key, held) for name, held in pairs]
+        elif isinstance(value, tuple | list) and len(value) <= MAX_PARTS:
+            waiting += [(key, held) for held in value]
+        seen.add(id(value))
