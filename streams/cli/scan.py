@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from agents.domain.knowledge import MemoryKnowledge
     from agents.fetching.fetcher import Fetcher
+    from schemas.intel import IntelFact
     from streams.adapters.manifests.kinds import Kind
     from streams.reports.entries import FileEntry, ScanSummary
     from streams.scanning.cache import ReportCache
@@ -233,6 +234,7 @@ def _scan_all(
         from streams.cli.policy import read_policy  # noqa: PLC0415 -- few scans name one
 
         read_policy(options.policy)  # report an error in it before the scan
+    facts = _fed(options.intel)  # the same, also where no manifest is scanned
     with ExitStack() as held:
         entries, targets = _resolve(arguments, options, held)
         selection = Selection(options.kind)
@@ -247,7 +249,7 @@ def _scan_all(
                 done=done,
                 wanted=selection.is_artifact,
             )
-        checked, notices = _check_manifests(selection.manifests(targets), options)
+        checked, notices = _check_manifests(selection.manifests(targets), options, facts)
     return [*entries, *_joined(checked, scanned)], notices
 
 
@@ -265,19 +267,30 @@ def _joined(checked: Sequence[FileEntry], scanned: Sequence[FileEntry]) -> Itera
     yield from by_path.values()
 
 
+def _fed(feeds: Sequence[Path]) -> list[IntelFact]:
+    """Return the facts of the feeds that the user names."""
+    if not feeds:
+        return []
+    from streams.cli.intel import feed_facts  # noqa: PLC0415 -- the readers of feeds are heavy
+
+    return [fact for file in feeds for fact in feed_facts(file)]
+
+
 def _check_manifests(
-    manifests: Sequence[ManifestTarget], options: _Options
+    manifests: Sequence[ManifestTarget], options: _Options, facts: Sequence[IntelFact]
 ) -> tuple[list[FileEntry], tuple[str, ...]]:
     if not manifests:
         return [], ()
     from streams.scanning.manifests import check_manifest  # noqa: PLC0415 -- models need no such checks
 
-    knowledge, notices = _knowledge(options)
+    knowledge, notices = _knowledge(options, facts)
     entries = [check_manifest(manifest, knowledge, digest=options.digest) for manifest in manifests]
     return entries, notices
 
 
-def _knowledge(options: _Options) -> tuple[MemoryKnowledge, tuple[str, ...]]:
+def _knowledge(
+    options: _Options, facts: Sequence[IntelFact]
+) -> tuple[MemoryKnowledge, tuple[str, ...]]:
     """Return the knowledge to check with: from the user's files, else from this machine's."""
     from agents.domain.knowledge import MemoryKnowledge  # noqa: PLC0415 -- models need no such checks
     from streams.broker.paths import default_state_dir  # noqa: PLC0415 -- the same
@@ -297,10 +310,7 @@ def _knowledge(options: _Options) -> tuple[MemoryKnowledge, tuple[str, ...]]:
 
         state_dir = load_settings().state_dir
     if options.intel:
-        from streams.cli.intel import feed_facts  # noqa: PLC0415 -- the readers of feeds are heavy
-
-        for file in options.intel:
-            learn_facts(knowledge, feed_facts(file))
+        learn_facts(knowledge, facts)
     else:
         learn_held_facts(knowledge, state_dir)
     if options.policy is not None:

@@ -199,6 +199,19 @@ def test_suppressed_findings_do_not_count_and_are_reported(folder, capsys, tmp_p
     assert json.loads(out)["runs"][0]["results"][0]["suppressions"][0]["justification"] == "known"
 
 
+def test_a_feed_that_cannot_be_read_is_an_error_whatever_is_scanned(folder, capsys):
+    code, _, err = run(capsys, folder / "ok.pkl", "--intel", folder / "none.json")
+    assert code == 2
+    assert "none.json" in err
+
+
+def test_a_link_to_itself_cannot_be_opened(capsys, tmp_path):
+    link = tmp_path / "loop.pkl"
+    link.symlink_to(link)
+    code, found = scanned(capsys, link)
+    assert (code, found["files"][0]["verdict"]) == (2, "incomplete")
+
+
 def test_a_class_that_nobody_read_is_unfinished_until_it_is_accepted(capsys, tmp_path):
     path = tmp_path / "net.pkl"
     path.write_bytes(b"\x80\x04cacme.models\nNet\n)\x81.")
