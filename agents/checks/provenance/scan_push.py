@@ -25,7 +25,7 @@ from agents.checks.provenance.file_checks import (
 from agents.checks.provenance.push import check_origin, unsigned
 from agents.checks.provenance.scanned_files import (
     ScannedFile,
-    bound_to_file,
+    file_findings,
     not_analysed,
     scan_checks,
     severity_of,
@@ -37,13 +37,12 @@ from agents.checks.provenance.signatures import (
     policy_trust,
     trust_of,
 )
-from agents.checks.provenance.subject import PushSubject, push_subject
+from agents.checks.provenance.subject import push_subject
 from agents.checks.provenance.verify import ModelFiles, own_card, verify_model
 from agents.checks.suppressing import unsuppressed, withheld
 from agents.domain.detection import Detection, Outcome
-from agents.domain.findings import SOLE_FILE
 from agents.domain.knowledge import Knowledge
-from agents.domain.roles import is_text, role_of, use_of
+from agents.domain.roles import is_text, role_of
 from agents.domain.trust_roots import Signer
 from agents.fetching.errors import FetchError, RefusedError
 from agents.fetching.snapshot import Snapshot
@@ -224,7 +223,8 @@ async def scan_push(
     )
     retry = _retry(request, scanned, model, now_ms)
     day = event.time.date()
-    bound = [_found([file], subject, digests, sole=len(files) == 1) for file in scanned]
+    sole = len(files) == 1
+    bound = [file_findings(file, subject, digests, sole=sole) for file in scanned]
     accepted = [
         _accepted(file, unsuppressed(own, policy.suppressions, day))
         for file, own in zip(scanned, bound, strict=True)
@@ -258,27 +258,6 @@ async def scan_push(
         retry=retry,
         contents=contents_of(request.listing, subject, digests),
     )
-
-
-def _found(
-    scanned: Iterable[ScannedFile], subject: PushSubject, digests: dict[str, str], *, sole: bool
-) -> list[Detection]:
-    """Return what the scans found, about the digests of the files.
-
-    Args:
-        scanned: The scanned files.
-        subject: The push.
-        digests: The digests that were computed, by path.
-        sole: The push has this one file: its digest is the version's, and the same version with
-            another digest is something else.
-    """
-    use = use_of(subject.component) or use_of(f"{subject.push.kind}:")
-    found = [
-        bound_to_file(detection, digests, file, use)
-        for file in scanned
-        for detection in file.detections
-    ]
-    return [_sole(detection) for detection in found] if sole else found
 
 
 def _accepted(file: ScannedFile, kept: Iterable[Detection]) -> ScannedFile:
@@ -480,11 +459,6 @@ def _trust(policy: Policy, signers: Iterable[Signer]) -> Trust:
         certificates=tuple(dict.fromkeys((*own.certificates, *roots.certificates))),
         identities=tuple(dict.fromkeys((*own.identities, *roots.identities))),
     )
-
-
-def _sole(detection: Detection) -> Detection:
-    evidence = {**detection.evidence, SOLE_FILE: True}
-    return msgspec.structs.replace(detection, evidence=evidence)
 
 
 def _worst_by_name(checks: Iterable[Check]) -> list[Check]:

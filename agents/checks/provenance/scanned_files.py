@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from agents.checks.provenance.attempts import MAX_ATTEMPTS
+from agents.checks.provenance.subject import PushSubject
 from agents.domain.detection import Detection, rule_of
+from agents.domain.findings import SOLE_FILE
+from agents.domain.roles import use_of
 from schemas.assessments import Check
 from schemas.basis import Basis, BasisKind
 from schemas.components import component_key
@@ -49,8 +52,29 @@ def severity_of(detection: Detection) -> Severity:
     return detection.severity or rule_of(detection).severity
 
 
-def bound_to_file(
-    detection: Detection, digests: dict[str, str], file: ScannedFile, use: str
+def file_findings(
+    file: ScannedFile, subject: PushSubject, digests: dict[str, str], *, sole: bool
+) -> list[Detection]:
+    """Return what the scan of a file found, about the digest of its bytes.
+
+    Args:
+        file: The scanned file.
+        subject: The push.
+        digests: The digests that were computed, by path.
+        sole: The push has this file alone: its digest is the version's, and the same version with
+            another digest is something else.
+    """
+    use = use_of(subject.component) or use_of(f"{subject.push.kind}:")
+    more = {SOLE_FILE: True} if sole else {}
+    return [_bound_to_file(detection, digests, file, use, more) for detection in file.detections]
+
+
+def _bound_to_file(
+    detection: Detection,
+    digests: dict[str, str],
+    file: ScannedFile,
+    use: str,
+    more: dict[str, Any],
 ) -> Detection:
     """Return a scanner's detection bound to its file: by the digest of the bytes it read.
 
@@ -58,12 +82,13 @@ def bound_to_file(
     """
     path = file.path
     digest = digests.get(path)
+    evidence = {"file": path, **detection.evidence}
     if digest is None:
-        return msgspec.structs.replace(detection, evidence={"file": path, **detection.evidence})
+        return msgspec.structs.replace(detection, evidence={**evidence, **more})
     block = severity_of(detection) is Severity.CRITICAL
     return msgspec.structs.replace(
         detection,
-        evidence={"file": path, **detection.evidence, "sha256": digest},
+        evidence={**evidence, "sha256": digest, **more},
         basis=None if use else Basis(kind=BasisKind.VERIFIED, role=file.role),
         indicator=Indicator(
             key=component_key("sha256", digest),

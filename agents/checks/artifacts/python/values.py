@@ -1,7 +1,8 @@
 """Evaluates constant expressions of Python source, without running any of it.
 
 Names that code hides are assembled: joined, reversed, shifted, decoded, by functions of its own.
-Only operations on plain values are followed, each within bounds.
+Only operations on plain values are followed, each within bounds. Over 500 lines, since all steps of
+an evaluation share its bounds.
 """
 # ruff: noqa: PLR2004 -- bounds and codes of characters are literal where they are used
 
