@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 
@@ -71,3 +72,39 @@ class FairTurns:
             self._waiting[following] = queue  # behind the others that wait
         self._held[following] += 1
         turn.set_result(None)
+
+
+class TimedTurns:
+    """The turns of one piece of work, and for how long it held at least one of them."""
+
+    def __init__(
+        self, turns: FairTurns, tenant: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Hold no turn yet.
+
+        Args:
+            turns: The turns of all tenants.
+            tenant: Whose work it is.
+            clock: Seconds that only grow.
+        """
+        self._turns = turns
+        self._tenant = tenant
+        self._clock = clock
+        self._held = 0
+        self._since = 0.0
+        self.seconds = 0.0
+        """The time in which it held a turn; waiting for one does not count."""
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait for a turn, and hold it within the block."""
+        async with self._turns.turn(self._tenant):
+            if not self._held:
+                self._since = self._clock()
+            self._held += 1
+            try:
+                yield
+            finally:
+                self._held -= 1
+                if not self._held:
+                    self.seconds += self._clock() - self._since

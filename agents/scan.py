@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from typing import Final, Protocol, runtime_checkable
@@ -15,7 +14,7 @@ from agents.checks.provenance.scan_push import AT_ONCE, Fetch, ScanFile, ScanOut
 from agents.checks.provenance.subject import push_subject
 from agents.checks.required import with_required
 from agents.domain.knowledge import Knowledge
-from agents.fair_turns import FairTurns
+from agents.fair_turns import FairTurns, TimedTurns
 from agents.fetching.errors import FetchError
 from agents.logs import Logger
 from agents.measures import ScanMeasure
@@ -71,8 +70,8 @@ def scan_agent(
     deduplicator = SightingDeduplicator()
 
     async def one(delivery: Delivery[ScanRequest], publish: Publish) -> list[Message] | None:
-        began = time.monotonic()
         request = delivery.value
+        work = TimedTurns(turns, request.tenant)
         policy = knowledge.policy(request.tenant)
         own = scan.for_tenant(request.tenant) if isinstance(scan, TenantScans) else scan
         try:
@@ -83,7 +82,7 @@ def scan_agent(
                     reach,
                     own,
                     now_ms=delivery.record.timestamp_ms,
-                    turn=lambda: turns.turn(request.tenant),
+                    turn=work.turn,
                 )
         except FetchError as error:
             outcome = _unreachable(error)
@@ -96,7 +95,7 @@ def scan_agent(
         said = with_required(outcome.outcome, policy, context.component, final=final)
         publish.on_abandoned(deduplicator.begin())
         messages = [
-            _timed(message, began)
+            _timed(message, work.seconds)
             for message in outcome_messages(
                 request.event,
                 said,
@@ -134,11 +133,11 @@ def scan_agent(
     return scan_requests
 
 
-def _timed(message: Message, began: float) -> Message:
+def _timed(message: Message, seconds: float) -> Message:
     """Return a message; with that of the assessment go the outcome and duration of the scan."""
     if message.channel is not Channel.ASSESSMENTS or not isinstance(message.measure, ScanMeasure):
         return message
-    measure = msgspec.structs.replace(message.measure, seconds=time.monotonic() - began)
+    measure = msgspec.structs.replace(message.measure, seconds=seconds)
     return msgspec.structs.replace(message, measure=measure)
 
 

@@ -182,7 +182,10 @@ FALSE_POSITIVES = Counter(
 )
 SCANS = Counter("tidewatch_scans_total", "Artifact scans, by outcome", ["outcome"])
 SCAN_SECONDS = Histogram(
-    "tidewatch_scan_seconds", "Time one artifact scan took", ["outcome"], buckets=SECONDS
+    "tidewatch_scan_seconds",
+    "Time to fetch, scan and verify one push, without the time it waits for its turn",
+    ["outcome"],
+    buckets=SECONDS,
 )
 
 

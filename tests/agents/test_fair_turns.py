@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from agents.fair_turns import FairTurns
+from agents.fair_turns import FairTurns, TimedTurns
 
 
 def test_a_tenant_waits_for_one_turn_whatever_another_has_queued() -> None:
@@ -78,3 +78,34 @@ def test_a_turn_that_nobody_waits_for_any_more_is_not_lost(*, given: bool) -> No
             await take()
 
     asyncio.run(main())
+
+
+def test_time_counts_while_a_turn_is_held_and_not_while_waiting() -> None:
+    now = [0.0]
+
+    async def hold(work: TimedTurns, ends: asyncio.Event) -> None:
+        async with work.turn():
+            await ends.wait()
+
+    async def until(moment: float, *ended: asyncio.Event) -> None:
+        now[0] = moment
+        for event in ended:
+            event.set()
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    async def main() -> tuple[float, float]:
+        turns = FairTurns(2)
+        first, second = (TimedTurns(turns, name, lambda: now[0]) for name in ("globex", "acme"))
+        ends = [asyncio.Event() for _ in range(3)]
+        tasks = [
+            asyncio.create_task(hold(work, end))
+            for work, end in zip((first, first, second), ends, strict=True)
+        ]
+        await until(0)
+        await until(100, ends[0])  # the other tenant waited until now
+        await until(103, ends[1], ends[2])
+        await asyncio.gather(*tasks)
+        return first.seconds, second.seconds
+
+    assert asyncio.run(main()) == (103, 3)

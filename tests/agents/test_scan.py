@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 
 import msgspec
 
 from agents.checks.provenance.planning import plan_scan
+from agents.fair_turns import FairTurns, TimedTurns
 from agents.package_install import package_install_agent
 from agents.ports import Delivery
 from agents.registry_push import registry_push_agent
@@ -103,3 +105,29 @@ def test_a_scan_that_fails_unexpectedly_is_incomplete_and_final():
     result = assessment(done)
     assert (result.stage, result.overall_status) == ("scan", Status.INCOMPLETE)
     assert result.final
+
+
+def test_the_measure_of_a_scan_leaves_out_the_wait_for_a_turn(monkeypatch):
+    """The clock only moves while the push waits, so the scan itself takes no time."""
+    now = [0.0]
+    monkeypatch.setattr(
+        "agents.scan.TimedTurns", functools.partial(TimedTurns, clock=lambda: now[0])
+    )
+
+    class Slow(FairTurns):
+        @contextlib.asynccontextmanager
+        async def turn(self, tenant):
+            now[0] += 60
+            async with super().turn(tenant):
+                yield
+
+    knowledge = knowing({"roots": ["file:///m"]})
+    request = plan_scan(push_event(files=FILES), knowledge.policy("tenant-a"))
+    files = MemoryFetch({"file:///m/m.safetensors": WEIGHTS})
+    agent = scan_agent(
+        knowledge, lambda _: contextlib.nullcontext(files), by_content, lambda: 0, Slow(4)
+    )
+    done = published(agent, request)
+    (said,) = [message for message in done if message.channel is Channel.ASSESSMENTS]
+    assert said.measure.seconds == 0
+    assert now[0] > 0
