@@ -343,7 +343,7 @@ def _finding_info(
 
 
 def _unmapped(alert: AlertView, ioc_types: list[str]) -> dict[str, Any]:
-    """Return what OCSF has no attribute for."""
+    """Return the values for which OCSF has no attribute."""
     return {
         "incident": alert.incident,
         "root": alert.root,

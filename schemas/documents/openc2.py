@@ -70,7 +70,7 @@ _RESPONSES: Final = msgspec.json.Decoder(Response)
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What our extension of a response says; a responder may add results of its own."""
+    """Our extension of a response; a responder may add results of its own."""
 
     command_id: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
     """The command's `command_id`."""

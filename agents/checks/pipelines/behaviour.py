@@ -29,7 +29,7 @@ class Regression(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def regression(evaluation: Evaluation) -> Regression | None:
-    """Return the regression an evaluation shows, None if it shows none.
+    """Return the regression of an evaluation, None if there is none.
 
     For suites whose name implies that less is better (loss, error rate, toxicity), a rise counts.
     """

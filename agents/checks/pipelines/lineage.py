@@ -259,7 +259,7 @@ def run_lineage(
         )
     else:
         collected.see(pipeline, SightingKind.SEEN, subject.used_as, version=config_digest)
-    # At the limit the outputs are collected: without them lineage ends here.
+    # At the limit the outputs are kept: without them lineage ends here.
     ordered = sorted(
         collected.found.values(), key=lambda item: not (item.made_from or item.kind in _MADE)
     )

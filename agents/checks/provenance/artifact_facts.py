@@ -60,7 +60,7 @@ class FactCounter:
     """Gathers the facts of a model file by file."""
 
     def __init__(self) -> None:
-        """Start with nothing known."""
+        """Start without facts."""
         self._parameters = 0
         self._counted = 0
         self._uncounted = False

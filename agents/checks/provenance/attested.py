@@ -29,7 +29,7 @@ _TARGET: Final = re.compile(r"\.(sigstore\.json|sigstore|sig)$", re.IGNORECASE)
 
 
 class Pushed(msgspec.Struct, frozen=True, kw_only=True):
-    """What a push says of itself, to compare a statement with."""
+    """The claims of a push, to compare a statement with."""
 
     component: str
     version: str | None
@@ -45,15 +45,15 @@ class Attested(msgspec.Struct, frozen=True, kw_only=True):
     """What is established, and by which trust roots."""
 
     lineage: Mapping[tuple[str, ...], tuple[Basis, ...]] = {}
-    """By what the whole was made from: who says so."""
+    """By parent: who attests that the whole was made from it."""
     bound_by: tuple[Basis, ...] = ()
-    """Who says that the version has its digest."""
+    """Who attests that the version has its digest."""
     signed: Mapping[str, tuple[tuple[Signer, Basis], ...]] = {}
     """By SHA-256: who signed a file with these bytes."""
 
 
 class _Said(msgspec.Struct, frozen=True, kw_only=True):
-    """What one signature says under one trust root."""
+    """What one signature attests under one trust root."""
 
     identity: str
     covered: frozenset[str]
@@ -65,7 +65,7 @@ class _Said(msgspec.Struct, frozen=True, kw_only=True):
 def attest(
     pushed: Pushed, files: SignedFiles, bundles: Mapping[str, bytes], signers: Collection[Signer]
 ) -> Attested:
-    """Return what the signatures of a push establish.
+    """Return what the signatures of a push attest.
 
     A signature speaks of the component in whose namespace its trust root may speak, and of nothing
     else that has the same bytes.

@@ -23,7 +23,7 @@ _log = Logger(__name__)
 
 
 class Published(Protocol):
-    """Says whether what was read is what everybody gets under an immutable name."""
+    """Knows whether the bytes that were read are what everybody gets under a name."""
 
     def is_published(self, uri: str) -> bool:
         """Return whether what was read under a URI is published: it is not a tenant's own view."""

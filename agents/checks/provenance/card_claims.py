@@ -81,7 +81,7 @@ class Claims:
     """Gathers checks and detections about one card."""
 
     def __init__(self) -> None:
-        """Start with none."""
+        """Start without any."""
         self.checks: list[Check] = []
         self.detections: list[Detection] = []
 

@@ -1,4 +1,4 @@
-"""What a scan fetched and read, by the names under which somebody may ask for its assessment."""
+"""What a scan fetched and read, by the names under which its assessment can be looked up."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def contents_of(
     """
     found: list[str] = []
     named = {plain_path(file.path): sha256_of(file.digests) for file in subject.push.files}
-    # what MLflow calls a version may be written again
+    # a version of MLflow may be overwritten
     pinned = listing is not None and listing.startswith(("hf://", "oci://"))
     if listing is not None and pinned and listing == listing_uri(subject.event):
         found.append(listing)

@@ -122,7 +122,7 @@ def _is_internal(registry: str | None, policy: Policy) -> bool:
 def distribution_name(push: RegistryPush) -> str | None:
     """Return the project of a pushed Python distribution, None for any other push.
 
-    Its file says it; without files, the repository's last part is the project's name.
+    Its file has the name; without files, the repository's last part is the project's name.
     """
     if push.kind != ArtifactKind.PACKAGE or push.ecosystem != "pypi":
         return None
@@ -174,7 +174,7 @@ def reference_component(name: str, registry: str | None, prefix: str, tenant: st
 
 
 def push_publisher(event: Event[RegistryPush], policy: Policy) -> str | None:
-    """Return the component key of the publisher, or None if the event does not say."""
+    """Return the component key of the publisher, or None if the event has none."""
     push = event.data
     name = push.publisher.name
     if not name or not name.strip():

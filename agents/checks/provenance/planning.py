@@ -67,7 +67,7 @@ def plan_scan(event: Event[RegistryPush], policy: Policy) -> ScanRequest | None:
 
 
 def _reads_mlflow(policy: Policy) -> bool:
-    """Tell whether a tenant has a registry of MLflow read; most have events of one only."""
+    """Return whether a tenant's policy allows reading an MLflow registry; most do not."""
     return any(root.startswith("mlflow://") for root in policy.roots)
 
 

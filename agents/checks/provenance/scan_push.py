@@ -125,7 +125,7 @@ class ScanOutcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Watched:
-    """A source of one snapshot that remembers that a read failed, whatever is made of it."""
+    """A source of one snapshot that records whether a read failed."""
 
     def __init__(self, source: OpenSource, snapshot: Snapshot) -> None:
         self._source = source
@@ -269,7 +269,7 @@ def _accepted(file: ScannedFile, kept: Iterable[Detection]) -> ScannedFile:
 async def _apart(
     turn: Turn, work: Callable[_Given, _Made], *args: _Given.args, **kwargs: _Given.kwargs
 ) -> _Made:
-    """Do what may be slow in a thread, at this tenant's turn."""
+    """Run slow work in a thread, at this tenant's turn."""
     async with turn():
         return await asyncio.to_thread(work, *args, **kwargs)
 
@@ -311,7 +311,7 @@ async def _scan_one(
     path: str, model: ModelFiles, scan: ScanFile, siblings: frozenset[str]
 ) -> ScannedFile:
     try:
-        # to open it is to ask its server, which may take its time
+        # opening it sends a request to its server, which may be slow
         source = await asyncio.to_thread(lambda: model.source(path).__enter__())
     except FetchError as error:
         model.unread[path] = error.explain()

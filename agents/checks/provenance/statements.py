@@ -54,10 +54,10 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Signed(msgspec.Struct, frozen=True, kw_only=True):
-    """A statement whose signature holds."""
+    """A statement with a valid signature."""
 
     identity: str
-    """Who signed, as people read it."""
+    """The signer, for people."""
     statement: Statement
 
 
@@ -167,7 +167,7 @@ def _by_sigstore(raw: bytes, who: tuple[str, str], root: Path | None) -> tuple[s
 
 
 def read_statement(payload: bytes) -> Statement:
-    """Return what a statement says of digests.
+    """Return the statement about digests in a payload.
 
     Args:
         payload: The in-toto statement, JSON.
@@ -206,7 +206,7 @@ def _entries(materials: Iterable[Any]) -> Iterator[str]:
         if is_sha256(digest):
             yield f"sha256:{digest}"
         key, version = named(str(material.get("uri") or material.get("name") or ""))
-        # What some tenant calls its own means nothing to others.
+        # A tenant's own names mean nothing to others.
         if key is not None and not key.partition(":")[2].startswith("@"):
             if version is not None:
                 yield f"{key}@{version}"

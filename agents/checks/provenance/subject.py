@@ -37,7 +37,7 @@ class PushSubject(msgspec.Struct, frozen=True, kw_only=True):
     component: str
     """Component key of the model, dataset or image."""
     publisher: str | None
-    """Component key; None if the event does not say."""
+    """Component key; None if the event has none."""
     registry: str | None
     """In canonical form."""
     origin: Origin | None

@@ -74,7 +74,7 @@ class ModelFiles:
         return self._open(path)
 
     def snapshot(self, path: str) -> Snapshot:
-        """Return what was read of a file so far: every further read must meet it."""
+        """Return the snapshot of a file: every further read must match it."""
         return self._snapshots.setdefault(path, Snapshot())
 
     @property

@@ -65,7 +65,7 @@ def _plan(asked: Asked, case: Case, act: Act, *, target: str, tenant: str) -> Pl
     except HttpError:
         raise
     except TidewatchError as error:
-        # it was done, or decided, meanwhile
+        # it was done or decided in the meantime
         raise HttpError(HTTPStatus.CONFLICT, error.what, remedy=error.remedy) from None
 
 

@@ -20,7 +20,7 @@ from streams.console.signed_in import Services, check_host, failed
 from streams.http.problems import HttpError
 
 LOOK_SECONDS: Final = 1.0
-"""Interval between looks for changes; several are notified at once."""
+"""Interval of polls for changes; several changes are notified together."""
 SILENCE_SECONDS: Final = 15.0
 """After so long without a change a comment is sent: proxies close what is silent."""
 MOST_STREAMS: Final = 12

@@ -1,4 +1,4 @@
-"""Health: how far the applications are, when sources were heard, what the index leaves out."""
+"""Health: the lag of applications, the latest events of sources, what the index omits."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from streams.http.problems import HttpError
 from streams.releases import Release, releasable, releases
 
 SHOWN: Final = 40
-"""Most decisions whose outcome the page after them follows: an address is no longer."""
+"""The most decisions whose outcome the next page follows, limited by the length of a URL."""
 
 
 def routes(services: Services) -> list[BaseRoute]:
@@ -134,7 +134,7 @@ def _released(asked: Asked) -> Response:
 
 
 def _outcome(asked: Asked, tenant: str, incident: str, uid: str) -> dict[str, str]:
-    """Return what became of one decision: it counts, was refused, or waits."""
+    """Return the outcome of one decision: it counts, was refused, or waits."""
     case = asked.reader.case(incident, tenant)
     timeline = case.document.timeline if case is not None else ()
     entry = next((entry for entry in timeline if entry.ref == uid), None)

@@ -1,4 +1,4 @@
-"""The list of incidents, one incident, and what it is exported as."""
+"""The list of incidents, one incident, and its exports."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _FILES: Final = {
     ExportFormat.STIX: ("application/stix+json;version=2.1", "stix.json"),
     ExportFormat.MISP: ("application/json", "misp.json"),
 }
-"""The content type of each format, and how the names of its files end."""
+"""The content type and the file suffix of each format."""
 DOWNLOAD: Final = "sandbox; default-src 'none'; style-src 'unsafe-inline'"
 """The policy of a file that is downloaded: it carries its own style, and runs nothing."""
 
@@ -111,7 +111,7 @@ def _list(asked: Asked) -> Response:
     statuses = list(chosen.statuses)
 
     def again(**changed: object) -> str:
-        """Return the address of this list with something else."""
+        """Return the address of this list with other parameters."""
         given: dict[str, object] = {**query, "status": statuses, **changed}
         return link("/incidents", **given)
 
@@ -169,7 +169,7 @@ def _incident(asked: Asked) -> Response:
 
 
 def incident_values(asked: Asked, case: Case) -> dict[str, Any]:
-    """Return what the page of an incident names.
+    """Return the values of the page of an incident.
 
     Args:
         asked: Who asks.
@@ -241,7 +241,7 @@ def _turned(folding: Folding, case: Case) -> str:
 
 
 def _folds(folding: Folding, case: Case) -> list[tuple[str, str, bool]]:
-    """Return what may be folded at once: a name, an address, and whether it is so."""
+    """Return the ways to fold everything: a name, an address, and whether it is current."""
     return [
         (name, _turned(Folding(fold), case), folding == Folding(fold))
         for name, fold in (
@@ -253,7 +253,7 @@ def _folds(folding: Folding, case: Case) -> list[tuple[str, str, bool]]:
 
 
 def _address(graph: Graph) -> Callable[[str], str | None]:
-    """Return where the nodes of a graph lead to: components to their page, systems nowhere."""
+    """Return the links of a graph's nodes: components have a page, systems none."""
 
     def address(node: str) -> str | None:
         known = node not in graph.systems and node not in graph.groups and ":" in node
@@ -263,7 +263,7 @@ def _address(graph: Graph) -> Callable[[str], str | None]:
 
 
 def _finding(view: FindingView) -> dict[str, Any]:
-    """Return a finding with what its rule says of it."""
+    """Return a finding with the texts of its rule."""
     try:
         rule = rule_named(view.rule_id)
     except KeyError:  # of another version, or of the ledger

@@ -37,7 +37,7 @@ DEFAULT_SOURCE: Final = "console"
 
 
 class _Given(msgspec.Struct, frozen=True, kw_only=True):
-    """What somebody wants to import."""
+    """A feed to be imported."""
 
     kind: FeedKind
     source: str
@@ -48,7 +48,7 @@ class _Given(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        """What errors call it."""
+        """Its name in errors."""
         return plain(self.file.name, 200) if self.file is not None else "the feed"
 
     @property
@@ -143,7 +143,7 @@ def _given(asked: Asked) -> _Given:
     return _Given(
         kind=FeedKind(form["kind"]) if form.get("kind") in set(FeedKind) else FeedKind.AUTO,
         source=form.get("source", "").strip() or DEFAULT_SOURCE,
-        # what is compared is what is sent on, and imported
+        # the compared bytes are those that are imported
         text=plain_lines(form.get("feed", "")),
     )
 

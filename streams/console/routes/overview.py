@@ -1,4 +1,4 @@
-"""The overview: what is open, what waits for a person, how quick we are, what is heard."""
+"""The overview: open incidents, what waits for a person, response times, sources."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streams.console.signed_in import Asked, Services, signed_in
 
 DAYS: Final = 30
 SHOWN: Final = 8
-"""Rows of the lists that lead on to a page of their own."""
+"""Rows of the lists that have a page of their own."""
 _DAY_MS: Final = 24 * 3600 * 1000
 
 

@@ -24,7 +24,7 @@ from streams.reports.toml_text import to_toml
 log = Logger()
 
 CONTEXT: Final = 3
-"""Lines around a change that are shown."""
+"""The lines of context around a change."""
 
 
 def routes(services: Services) -> list[BaseRoute]:
@@ -72,7 +72,7 @@ def _of(asked: Asked, tenant: str) -> tuple[str, Policy | None]:
 
 
 def _fits(policy: Policy, tenant: str, current: Policy | None) -> None:
-    """Refuse a policy that would be another tenant's, or older than the one that is set."""
+    """Refuse a policy of another tenant, or one older than the current one."""
     if policy.tenant != tenant:
         raise InvalidPolicyError(
             f"it is {policy.tenant[:80]}'s policy", remedy=f'write tenant = "{tenant}"'

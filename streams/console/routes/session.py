@@ -88,7 +88,7 @@ def routes(services: Services) -> list[BaseRoute]:
 
 
 def _provider_routes(services: Services) -> list[BaseRoute]:
-    """Return the routes by which somebody goes to the provider, and comes back."""
+    """Return the routes to the provider and back."""
     # the provider may be slow: do not use a thread of the pages for it
     at_once = asyncio.Semaphore(AT_ONCE)
 
@@ -126,7 +126,7 @@ def _provider_routes(services: Services) -> list[BaseRoute]:
         kept = request.cookies.get(_pending(services), "")
         viewer, to = openid.finish(request.query_params, kept)
         services.sessions.end(services.token(request))
-        # a page, not a redirect: what another site led to gets no cookie of the session
+        # a page, not a redirect: a request from another site gets no cookie of the session
         answer = page("again.html", {"here": local_target(to)})
         answer.delete_cookie(_pending(services), path="/", secure=services.secure, httponly=True)
         start_session(services, answer, services.sessions.start(viewer))
