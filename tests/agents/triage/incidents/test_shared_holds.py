@@ -104,6 +104,18 @@ def test_a_closed_incident_keeps_what_it_contained_until_a_person_releases_it():
     assert views[quarantine.command_id] == "reversed"
 
 
+def test_what_closed_incidents_contain_is_released_once_a_person_calls_both_false():
+    flow = twice()
+    for spec in list(flow.issued):
+        flow.answer(spec)
+    for number, incident in enumerate((FIRST, SECOND)):
+        decide(flow, DecisionKind.CLOSE, incident, 60 + number)
+    decide(flow, DecisionKind.FALSE_POSITIVE, FIRST, 70)
+    assert not issued(flow, "restore")
+    decide(flow, DecisionKind.FALSE_POSITIVE, SECOND, 71)
+    assert len(issued(flow, "restore")) == 1
+
+
 def test_a_reject_ends_one_reason_and_an_approval_of_the_other_contains():
     flow = twice(Policy(tenant="a", dry_run=False))
     (proposal,) = [asked for asked in flow.proposals.values() if asked.action == "quarantine"]
