@@ -8,7 +8,14 @@ from typing import Final
 from agents.domain.component_keys import names_content
 from agents.domain.findings import make_finding
 from agents.triage.bounded_sets import clip, keep_smallest, stable_rank, trim
-from agents.triage.correlation import Correlation, combination, correlations, for_prefix, of_kind
+from agents.triage.correlation import (
+    Correlation,
+    Signal,
+    combination,
+    correlations,
+    for_prefix,
+    of_kind,
+)
 from agents.triage.ledger.batch import LedgerBatch, indicator_of, state_of
 from agents.triage.ledger.package_files import note_file
 from agents.triage.ledger.publications import PUBLISHING_CHANGED, note_publication
@@ -316,62 +323,83 @@ def _note_domain(batch: LedgerBatch, seen: Sighting, row: TenantRow) -> bool:
     return True
 
 
-def note_signal(batch: LedgerBatch, component: str, finding: Finding) -> None:
-    """Note a kind of indicator on a component and look for combinations in time."""
+def note_signal(
+    batch: LedgerBatch, component: str, finding: Finding, *, active: bool = True
+) -> None:
+    """Note a kind of indicator on a component and look for combinations in time.
+
+    Args:
+        batch: The batch.
+        component: The component.
+        finding: The finding.
+        active: Whether it still holds: without it, combinations may be withdrawn.
+    """
     rules = of_kind("combination")
-    if finding.rule_id == PUBLISHING_CHANGED and (
-        "signature" in finding.evidence or finding.severity.rank < Severity.MEDIUM.rank
-    ):
-        # The signs of one publication are weighed together there, and another account is no sign.
-        return
     if not any(
         finding.ioc_type in step.split("|")
         for correlation in rules
         for step in correlation.when.signals
     ):
         return
+    if finding.rule_id == PUBLISHING_CHANGED:
+        # The signs of one publication are weighed together there, and another account is no sign.
+        active = active and (
+            "signature" not in finding.evidence and finding.severity.rank >= Severity.MEDIUM.rank
+        )
     key = row_key(TENANT, component, finding.tenant)
     row = tenant_row(batch, component, finding.tenant)
     rank = stable_rank(finding.id)
-    entry = (
-        to_ms(finding.occurred_at),
-        finding.ioc_type,
-        clip(finding.event_id, TEXT_BYTES),
-        clip(min(finding.systems, default=""), TEXT_BYTES),
-        clip(finding.source, TEXT_BYTES),
-    )
-    if rank in row.signals and row.signals[rank] <= entry:
+    before = dict(row.signals)
+    if active:
+        entry = (
+            to_ms(finding.occurred_at),
+            finding.ioc_type,
+            clip(finding.event_id, TEXT_BYTES),
+            clip(min(finding.systems, default=""), TEXT_BYTES),
+            clip(finding.source, TEXT_BYTES),
+        )
+        if rank in row.signals and row.signals[rank] <= entry:
+            return
+        row.signals[rank] = entry
+        if trim(row.signals, SIGNALS, SIGNALS_ROOM):
+            row.full = True
+            batch.bound_reached("signals on one component", component, SIGNALS)
+    elif row.signals.pop(rank, None) is None:
         return
-    row.signals[rank] = entry
-    if trim(row.signals, SIGNALS, SIGNALS_ROOM):
-        row.full = True
-        batch.bound_reached("signals on one component", component, SIGNALS)
+    row.push_count += 1
     batch.store.save(key, row)
     for correlation in rules:
+        was = combination(correlation.when, before.values())
         chain = combination(correlation.when, row.signals.values())
-        if chain is None:
-            continue
-        last = max(chain)
-        batch.report(
-            make_finding(
-                correlation.rule,
-                locator=(finding.tenant, correlation.rule.id, component),
-                tenant=finding.tenant,
-                component=component,
-                version=None,
-                indicator=indicator_of(component),
-                description=f"{correlation.rule.title} on {component}",
-                evidence={
-                    "signals": [
-                        {"at": from_ms(at).isoformat(), "kind": kind, "event": event}
-                        for at, kind, event, _, _ in chain
-                    ]
-                },
-                source=last[4],
-                event_id=last[2],
-                occurred_at=from_ms(last[0]),
-                systems=tuple(sorted({signal[3] for signal in chain if signal[3]})),
-            ),
-            correlation.rule,
-            state_of(1),
-        )
+        if chain is not None:
+            found = _combined(finding.tenant, component, correlation, chain)
+            batch.report(found, correlation.rule, state_of(row.push_count))
+        elif was is not None:
+            gone = _combined(finding.tenant, component, correlation, was)
+            reason = f"a part of it no longer holds: {finding.ioc_type}"
+            batch.take_back(gone, state_of(row.push_count), reason, finding.occurred_at)
+
+
+def _combined(
+    tenant: str, component: str, correlation: Correlation, chain: tuple[Signal, ...]
+) -> Finding:
+    last = max(chain)
+    return make_finding(
+        correlation.rule,
+        locator=(tenant, correlation.rule.id, component),
+        tenant=tenant,
+        component=component,
+        version=None,
+        indicator=indicator_of(component),
+        description=f"{correlation.rule.title} on {component}",
+        evidence={
+            "signals": [
+                {"at": from_ms(at).isoformat(), "kind": kind, "event": event}
+                for at, kind, event, _, _ in chain
+            ]
+        },
+        source=last[4],
+        event_id=last[2],
+        occurred_at=from_ms(last[0]),
+        systems=tuple(sorted({signal[3] for signal in chain if signal[3]})),
+    )

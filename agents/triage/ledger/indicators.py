@@ -84,8 +84,8 @@ def on_finding(batch: LedgerBatch, seen: FindingSeen) -> None:
         if seen.active and is_verified(finding) and opens_incident(finding):
             _report_finding(batch, seen, row)
         _file(batch, seen, row)
-    if seen.active and (seen.key == component_key or seen.key.startswith("dataset:")):
-        drift.note_signal(batch, seen.key, finding)
+    if seen.key == component_key or seen.key.startswith("dataset:"):
+        drift.note_signal(batch, seen.key, finding, active=seen.active)
     if seen.key == finding.publisher and seen.key != indicator_key and seen.active:
         count_components(batch, seen)
 

@@ -60,9 +60,11 @@ def note_publication(batch: LedgerBatch, seen: Sighting, row: TenantRow) -> bool
     if changed is None or seen.kind not in _COMPARED:
         return False
     entry = _entry(seen)
-    if entry.strength == 0 and not entry.account and entry.mfa is None and entry.signed is None:
-        return False
     version = seen.version if seen.version and not moves(seen.version) else None
+    if _is_silent(entry) and not (
+        version and entry.kind == SightingKind.PULLED and for_prefix("absence", "", prefix)
+    ):
+        return False
     place = stable_rank(seen.kind, version or seen.event_id, seen.digest or "" if version else "")
     known = row.publications.get(place)
     if known is not None and (known.first_ms, known.event_id) <= (entry.first_ms, entry.event_id):
@@ -88,6 +90,11 @@ def note_publication(batch: LedgerBatch, seen: Sighting, row: TenantRow) -> bool
                 batch.take_back(finding, state_of(row.push_count), reason, seen.occurred_at)
     row.full = row.full or cut
     return True
+
+
+def _is_silent(entry: Publication) -> bool:
+    """Return whether a producer says nothing of how a version was published."""
+    return entry.strength == 0 and not entry.account and entry.mfa is None and entry.signed is None
 
 
 def _entry(seen: Sighting) -> Publication:
@@ -120,7 +127,8 @@ def _findings(
         line = lines.setdefault(entry.source, [])
         for correlation, finding in _differences(seen, line, entry, prefix):
             found.setdefault(finding.id, (correlation, finding))
-        line.append(entry)
+        if not _is_silent(entry):
+            line.append(entry)
     return found
 
 
@@ -150,9 +158,12 @@ def _differences(
     assert rule is not None
     result: list[tuple[Correlation, Finding]] = []
     absent = for_prefix("absence", "", prefix)
-    if absent is not None and entry.signed is False:
+    if absent is not None and not entry.signed:
         before, alike = _habit(line, entry, absent.when.minimum)
         signed = before[-absent.when.minimum :]
+        if entry.signed is None and (entry.kind != SightingKind.PULLED or not alike):
+            # A scan may still find the signature, or the producer names those of pushes only.
+            signed = []
         # Pushes are compared with pushes where they are noted.
         if (
             (entry.kind == SightingKind.PULLED or not alike)

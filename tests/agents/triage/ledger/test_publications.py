@@ -185,6 +185,23 @@ def test_a_signature_that_is_gone_is_seen_by_who_pulls():
     assert not found(after(*usual[:2], published_as(3, has_signature=False)))
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_pull_that_names_no_signature_lacks_it_where_all_before_it_named_one(seed):
+    """A pull without files is never scanned: nobody will say more of it."""
+    pulls = [published_as(number, has_signature=True) for number in range(3)]
+    pulls.append(published_as(3, has_signature=None))
+    random.Random(seed).shuffle(pulls)
+    assert found(after(*pulls)) == {(ABSENT, Severity.HIGH)}
+
+
+def test_what_names_no_signature_is_not_unsigned_without_that_habit():
+    some = [published_as(number, has_signature=number > 1 or None) for number in range(4)]
+    assert not after(*some).iocs
+    pushes = [published_as(number, "pushed", has_signature=True) for number in range(3)]
+    assert not after(*pushes, published_as(3, has_signature=None)).iocs
+    assert not after(*pushes, published_as(3, "pushed", has_signature=None)).iocs
+
+
 def test_a_publication_that_comes_late_takes_the_finding_back():
     flow = after(
         *(published_as(number, auth="oidc") for number in (1, 3)), published_as(4, auth="token")
@@ -194,7 +211,24 @@ def test_a_publication_that_comes_late_takes_the_finding_back():
     assert [indicator.status for indicator in flow.iocs.values()] == ["withdrawn"]
 
 
+def test_what_several_signs_amount_to_ends_with_one_of_them():
+    takeover = ("TW-LEDGER-UNSIGNED-TAKEOVER", Severity.CRITICAL)
+    flow = after(
+        *(published_as(number, **CI) for number in range(3)),
+        published_as(6, **{**CI, "mfa": False}),
+        published_as(7, **{**CI, "has_signature": False}),
+    )
+    assert takeover in found(flow)
+    # Late, and before both: the second factor was not the habit.
+    flow.saw(published_as(5, **{**CI, "mfa": None}))
+    assert {(ABSENT, Severity.HIGH)} == found(flow)
+
+
 @settings(max_examples=examples(20), deadline=None)
+@example(
+    ways=[{"auth": "oidc"}, CI, CI, {"auth": "oidc"}, CI, {"auth": "token"}],
+    seed=0,
+)
 @given(
     ways=st.lists(
         st.sampled_from([{"auth": "oidc"}, {"auth": "token"}, {"account": "me"}, {"mfa": False},
