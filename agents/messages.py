@@ -287,6 +287,7 @@ SHARED_FROM: Final = Severity.HIGH
 """Findings of at least this severity are shared with partners, once the incident is contained."""
 
 
+@lru_cache(256)
 def _time(at_ms: int) -> datetime:
     return datetime.fromtimestamp(at_ms / 1000, UTC)
 

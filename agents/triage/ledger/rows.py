@@ -6,6 +6,7 @@ Over 500 lines, since the byte limits of all rows are read together.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import msgspec
@@ -108,11 +109,16 @@ ROOT: Final = "r"
 ROOT_USE: Final = "u"
 
 
+TIMES: Final = 4_096
+"""Moments that are remembered: the documents of one incident name the same few again and again."""
+
+
 def to_ms(moment: datetime) -> int:
     """Return milliseconds since the epoch."""
     return round(moment.timestamp() * 1000)
 
 
+@lru_cache(TIMES)
 def from_ms(milliseconds: int) -> datetime:
     """Return the moment, in UTC."""
     return datetime.fromtimestamp(milliseconds / 1000, tz=UTC)
