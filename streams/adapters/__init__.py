@@ -7,10 +7,8 @@ from functools import partial
 from importlib import import_module
 from typing import Any, Final
 
-from schemas.cloudevents import read_event, write_structured
 from schemas.errors import TidewatchError
 from schemas.events import Event
-from streams.adapters.envelopes import payloads_in
 from streams.adapters.manifests.kinds import PACKAGES
 
 PRODUCERS: Final[dict[str, str]] = {
@@ -74,6 +72,9 @@ def adapt(
         UnknownProducerError: no such kind.
         UnreadableRecordError: the payload is not valid for its kind.
     """
+    from schemas.cloudevents import read_event, write_structured  # noqa: PLC0415 -- who asks for kinds alone needs none
+    from streams.adapters.envelopes import payloads_in  # noqa: PLC0415 -- the same
+
     read = _adapter(kind)
     # Manifests of packages may be arrays themselves.
     payloads = [payload] if kind in MANIFESTS else payloads_in(payload)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -22,7 +23,7 @@ from schemas.errors import TidewatchError
 from streams.private_files import PRIVATE_UMASK
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     # command: (module, what it does)
@@ -144,8 +145,14 @@ def overview() -> str:
     )
 
 
-def _run(module: str, name: str, arguments: Sequence[str]) -> int:
-    """Import the command's module and run it."""
+def _command(module: str, name: str, arguments: Sequence[str]) -> Callable[[], int]:
+    """Import a command's module; return what runs it with its arguments."""
+    if name == "scan":
+        from streams.cli.scan_run import carry_out, plainly_asked  # noqa: PLC0415 -- of one command
+
+        request = plainly_asked(arguments)
+        if request is not None:
+            return partial(carry_out, request)
     from typer.main import get_command  # noqa: PLC0415 -- the overview needs no typer
 
     if name not in SILENT:
@@ -153,11 +160,22 @@ def _run(module: str, name: str, arguments: Sequence[str]) -> int:
 
         quiet_logs()
     command = get_command(import_module(module).app)
+
+    def run() -> int:
+        command(args=list(arguments), prog_name=f"tidewatch {name}")
+        return 0
+
+    return run
+
+
+def _run(module: str, name: str, arguments: Sequence[str]) -> int:
+    """Import the command's module and run it."""
+    command = _command(module, name, arguments)
     umask = os.umask(PRIVATE_UMASK)
     if name in FOR_OTHERS:
         os.umask(umask)
     try:
-        command(args=list(arguments), prog_name=f"tidewatch {name}")
+        return command()
     except TidewatchError as error:
         return _fail(error.explain(), error.exit_code)
     except KeyboardInterrupt:
@@ -174,7 +192,6 @@ def _run(module: str, name: str, arguments: Sequence[str]) -> int:
         return _unexpected(error)
     finally:
         os.umask(umask)
-    return 0
 
 
 def _unexpected(error: Exception) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import unicodedata
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -12,9 +11,23 @@ import orjson
 import typer
 
 from agents.logs import set_up
+from streams.cli.printing import plain, print_line
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping, Sequence
+
+__all__ = [
+    "Format",
+    "FormatOption",
+    "columns",
+    "neutral",
+    "plain",
+    "print_json",
+    "print_line",
+    "print_table",
+    "quiet_logs",
+    "write_raw",
+]
 
 
 class Format(StrEnum):
@@ -27,11 +40,6 @@ class Format(StrEnum):
 FormatOption = Annotated[
     Format, typer.Option("--format", help="text for people, json for programs")
 ]
-
-_HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
-"""Controls, direction overrides, surrogates: they drive a terminal or disguise what is shown."""
-
-ELLIPSIS = "…"
 
 
 def quiet_logs() -> None:
@@ -60,26 +68,6 @@ def _warnings_alone(structlog: Any) -> None:  # noqa: ANN401 -- a module
     )
 
 
-def plain(text: str, limit: int | None = None) -> str:
-    """Return `text` as one line that is safe to print.
-
-    Events are hostile: an escape sequence in a model's name must not reach a terminal. What is
-    escaped is written as JSON escapes it, so that a JSON document stays the same document.
-
-    Args:
-        text: Anything that came from outside.
-        limit: Most characters to keep; what is cut is marked.
-    """
-    if limit is not None and len(text) > limit:
-        text = text[: max(0, limit - 1)] + ELLIPSIS
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(
-        _escaped(char) if unicodedata.category(char) in _HIDDEN_CATEGORIES else char
-        for char in text
-    )
-
-
 def neutral(
     _logger: object, _method: str, entry: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
@@ -101,25 +89,10 @@ def neutral(
     return entry
 
 
-def _escaped(char: str) -> str:
-    """Return a character as the escapes of its UTF-16 code units."""
-    raw = char.encode("utf-16-be", "surrogatepass")
-    return "".join(f"\\u{raw[at]:02x}{raw[at + 1]:02x}" for at in range(0, len(raw), 2))
-
-
 def print_json(document: Any) -> None:  # noqa: ANN401 -- any JSON document
     """Print one document, on one line."""
     raw = orjson.dumps(document, default=str, option=orjson.OPT_NON_STR_KEYS)
     sys.stdout.write(plain(raw.decode()) + "\n")
-
-
-def print_line(text: str = "") -> None:
-    """Print a line for people, or the lines of a text, and make it seen at once.
-
-    Nothing in it drives the terminal, wherever it came from.
-    """
-    sys.stdout.write("\n".join(map(plain, text.split("\n"))) + "\n")
-    sys.stdout.flush()
 
 
 def write_raw(value: bytes) -> None:

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from schemas.incidents.views import IncidentDocument, SystemView
-from streams.cli.output import ELLIPSIS, plain
+from streams.cli.printing import ELLIPSIS, plain
 
 
 class Group(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from schemas.counting import counted
 from schemas.severity import Verdict
-from streams.cli.output import plain
+from streams.cli.printing import plain
 from streams.reports.entries import FileEntry, ScanSummary, active
 
 _ORDER = (

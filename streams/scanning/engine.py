@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -16,8 +16,10 @@ from agents.fetching.errors import FetchError
 from agents.fetching.sources import DescriptorSource, OpenSource, sha256_stream
 from schemas.severity import Severity
 from streams.reports.entries import FileEntry, finding_entry
-from streams.scanning.cache import ReportCache
 from streams.scanning.targets import Target
+
+if TYPE_CHECKING:
+    from streams.scanning.cache import ReportCache
 
 ALWAYS_DIGEST: Final = Severity.HIGH
 """Least severity of a finding that names the digest of its file."""

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, AnyStr, Final
 import msgspec
 import orjson
 
+from agents.domain.late_pattern import late_pattern
+
 if TYPE_CHECKING:
     from streams.adapters.manifests.found import Reader
 
@@ -137,12 +139,12 @@ _FIRST: Final = 16 << 10
 """Characters that indicate a list of requirements."""
 _REQUIREMENT_SIGNS: Final = ("==", ">=", "~=", " @ ", "--")
 """Characters that bare words don't have."""
-_TABLE: Final = re.compile(r"(?m)^\[\[?[^\[\]\n]+\]\]?")
-_KEY: Final = re.compile(r"^[\"']?([A-Za-z_][\w.-]*)[\"']?\s*(?::(?=\s|$)|=)", re.MULTILINE)
-_REQUIREMENT: Final = re.compile(
+_TABLE: Final = late_pattern(r"(?m)^\[\[?[^\[\]\n]+\]\]?")
+_KEY: Final = late_pattern(r"^[\"']?([A-Za-z_][\w.-]*)[\"']?\s*(?::(?=\s|$)|=)", re.MULTILINE)
+_REQUIREMENT: Final = late_pattern(
     r"[A-Za-z0-9][\w.-]*(\[[\w ,.-]*\])?\s*(===?|~=|!=|[<>]=?|@\s|;|$)|-(r|c|e|i|f)\s|--[a-z-]+"
 )
-_SETTINGS: Final = re.compile(
+_SETTINGS: Final = late_pattern(
     r"(?im)^[\s\-\"']*(hf_)?(trust[-_]remote[-_]code|model_name_or_path|base_model|weights_only|"
     r"allow_pickle|pretrained_model_name_or_path|dataset_name|verify_ssl|insecure_skip_tls_verify)"
     r"[\"']?\s*[:=]"
@@ -154,7 +156,7 @@ _SETTING_MARKS: Final = (
 )  # fmt: skip
 """Names of which each such line has one."""
 _COMMAND_MARKS: Final = ("install", "vllm", "trust")
-_COMMANDS: Final = re.compile(r"\bpip3?\s+install\b|\bvllm\b|--trust[-_]remote[-_]code\b")
+_COMMANDS: Final = late_pattern(r"\bpip3?\s+install\b|\bvllm\b|--trust[-_]remote[-_]code\b")
 _PIPELINE_FIELDS: Final = frozenset(
     {"data_sources", "expected_config_hash", "training", "pipeline", "stages", "steps", "config"}
 )
@@ -162,16 +164,18 @@ _PIPELINE_MARKS: Final = tuple(f'"{name}"'.encode() for name in sorted(_PIPELINE
 _ORCHESTRATORS: Final = (
     "airflow", "prefect", "dagster", "kfp", "metaflow", "zenml", "flytekit", "luigi", "ray.dag",
 )  # fmt: skip
-_DAG: Final = re.compile(rf"(?m)^\s*(from|import)\s+({'|'.join(map(re.escape, _ORCHESTRATORS))})\b")
+_DAG: Final = late_pattern(
+    rf"(?m)^\s*(from|import)\s+({'|'.join(map(re.escape, _ORCHESTRATORS))})\b"
+)
 _SCRIPT_MARK: Final = "# /// script"
-_SCRIPT: Final = re.compile(rf"(?m)^{_SCRIPT_MARK}\s*$")
+_SCRIPT: Final = late_pattern(rf"(?m)^{_SCRIPT_MARK}\s*$")
 
 
 def _toml(
     *firsts: str, before: str | None = None, marks: tuple[str, ...] = ()
 ) -> Callable[[Content], bool]:
     """Return a detector of TOML texts: by first table, the text before it, and other marks."""
-    wanted = re.compile(rf"(?m)^{before}\s*=") if before else None
+    wanted = late_pattern(rf"(?m)^{before}\s*=") if before else None
 
     def matches(content: Content) -> bool:
         head = _TABLE.search(content.text)
@@ -416,7 +420,7 @@ UNSUPPORTED: Final = (
 """Manifests that are recognised but not checked."""
 KINDS: Final = (*PACKAGES, *UNSUPPORTED, *PIPELINES)
 _BY_NAME: Final = tuple(
-    (re.compile(kind.paths, re.IGNORECASE), kind) for kind in KINDS if kind.paths is not None
+    (late_pattern(kind.paths, re.IGNORECASE), kind) for kind in KINDS if kind.paths is not None
 )
 _START: Final = "(^|/)"
 
@@ -443,7 +447,7 @@ def _first_looks() -> tuple[list[tuple[re.Pattern[str], Kind]], re.Pattern[str],
         for alternative in _alternatives(kind.paths) if kind.paths else ():
             name = alternative.removeprefix(_START)
             if alternative.startswith(r"\."):
-                endings.append((re.compile(alternative, re.IGNORECASE), kind))
+                endings.append((late_pattern(alternative, re.IGNORECASE), kind))
             elif name != alternative and "/" not in re.sub(r"\[\^[^\]]*\]", "", name):
                 names.append(name)
             else:
@@ -452,18 +456,18 @@ def _first_looks() -> tuple[list[tuple[re.Pattern[str], Kind]], re.Pattern[str],
 
 
 def _any_of(patterns: Iterable[str]) -> re.Pattern[str]:
-    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns), re.IGNORECASE)
+    return late_pattern("|".join(f"(?:{pattern})" for pattern in patterns), re.IGNORECASE)
 
 
 _BY_ENDING, _NAMES, _PATHS = _first_looks()
 _EXPLICIT: Final = next(kind for kind in PACKAGES if kind.name == "conda-explicit")
-_BY_CONTENT: Final = re.compile(
+_BY_CONTENT: Final = late_pattern(
     r"\.(ya?ml|json|jsonld|spdx|rdf|xml|cdx|txt|in|lock|toml|list)$|(^|/)[^./]+$", re.IGNORECASE
 )
 """Names of files that are searched for a manifest by content alone."""
-_PIPELINE_PATHS: Final = re.compile(r"\.(ya?ml|json)$|(^|/)[^./]+$", re.IGNORECASE)
+_PIPELINE_PATHS: Final = late_pattern(r"\.(ya?ml|json)$|(^|/)[^./]+$", re.IGNORECASE)
 _CONTENT_PATHS: Final = tuple(
-    (paths, re.compile(paths, re.IGNORECASE))
+    (paths, late_pattern(paths, re.IGNORECASE))
     for paths in sorted({kind.content_paths for kind in KINDS if kind.content_paths})
 )
 

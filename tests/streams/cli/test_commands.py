@@ -195,3 +195,11 @@ def options_of(words: tuple[str, ...]) -> list[str]:
 def test_what_prints_for_people_prints_json_for_programs() -> None:
     without = {" ".join(words) for words in leaves() if "--format" not in options_of(words)}
     assert without == PRINTS_NO_TEXT
+
+
+def test_a_scan_loads_nothing_that_takes_longer_to_load_than_it_does(tmp_path: Path) -> None:
+    file = tmp_path / "model.pkl"
+    file.write_bytes(b"\x80\x04N.")
+    code = f"from streams.cli import main\nassert main(['scan', '-q', {str(file)!r}]) == 0\n"
+    needless = {"typer", "pydantic", "rich", "structlog", "yaml", "numpy", "importlib.metadata"}
+    assert loaded_by(code, needless) == set()

@@ -111,7 +111,7 @@ def test_an_unexpected_error_is_reported_without_a_traceback(tmp_path, capsys, m
     def broken(*_args, **_options):
         raise ZeroDivisionError("what nobody thought of")
 
-    monkeypatch.setattr("streams.cli.scan.render", broken)
+    monkeypatch.setattr("streams.cli.scan_run.render", broken)
     (tmp_path / "x.txt").write_text("x")
     assert main(["scan", str(tmp_path)]) == 2
     said = capsys.readouterr().err

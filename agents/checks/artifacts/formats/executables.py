@@ -16,6 +16,7 @@ from agents.checks.artifacts.python.shell_commands import (
 from agents.checks.artifacts.readers.embedded import descend_decoded
 from agents.checks.artifacts.readers.window import decode_text, read_document
 from agents.checks.artifacts.scanning import Scan, Source
+from agents.domain.late_pattern import late_pattern
 
 MACH: Final = (
     b"\xfe\xed\xfa\xce", b"\xfe\xed\xfa\xcf", b"\xce\xfa\xed\xfe", b"\xcf\xfa\xed\xfe",
@@ -26,7 +27,7 @@ SHORTCUT: Final = b"L\0\0\0\x01\x14\x02\0"
 APE: Final = (b"MZqFpD", b"jartsr", b"APEDBG")
 MAX_LINE: Final = 1 << 16
 """Characters of a line that is searched for what it holds encoded."""
-_OBFUSCATED: Final = re.compile(
+_OBFUSCATED: Final = late_pattern(
     r"(?i)-enc(odedcommand)?\s+[A-Za-z0-9+/=]{16,}|FromBase64String|IEX\b|Invoke-Expression|"
     r"WScript\.Shell|ActiveXObject|CreateObject\(|child_process|eval\s*\(\s*(atob|unescape)|"
     r"\beval\s+\"?\$\(|\|\s*(sudo\s+)?(ba|z)?sh\b|"
@@ -36,7 +37,7 @@ _OBFUSCATED: Final = re.compile(
 )
 """What a script does in no honest way: encoded commands, fetching and running, web shells."""
 _IN_ONE_LINE: Final = tuple(
-    (re.compile(first), re.compile(then))
+    (late_pattern(first), late_pattern(then))
     for first, then in (
         (r"(?i)base64\s+(-d|--decode)", r"(?i)\|\s*(ba|z)?sh"),
         (
@@ -46,7 +47,7 @@ _IN_ONE_LINE: Final = tuple(
     )
 )
 """The same, of two things in one line: looked for one after the other, each line is read once."""
-_BUILD: Final = re.compile(
+_BUILD: Final = late_pattern(
     r"^\s*(set -|export |python[\d.]*\s+-?\w|pip |accelerate |torchrun |deepspeed )"
 )
 

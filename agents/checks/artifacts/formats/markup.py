@@ -6,10 +6,11 @@ import re
 from typing import Final
 
 from agents.checks.artifacts.scanning import Scan
+from agents.domain.late_pattern import late_pattern
 from schemas.severity import Severity
 
-SCRIPT: Final = re.compile(r"(?i)<script\b|\bon(error|load)\s*=\s*[\"']|javascript:")
-STEALS: Final = re.compile(
+SCRIPT: Final = late_pattern(r"(?i)<script\b|\bon(error|load)\s*=\s*[\"']|javascript:")
+STEALS: Final = late_pattern(
     r"(?i)(fetch\(|XMLHttpRequest|\.src\s*=|sendBeacon|location\s*=)[^;]{0,300}"
     r"(document\.cookie|localStorage|sessionStorage)"
     r"|(document\.cookie|localStorage)[^;]{0,100}(fetch\(|sendBeacon)"
@@ -17,7 +18,7 @@ STEALS: Final = re.compile(
     r"|fetch\([^;]{0,60}/api/(terminals|kernels|contents)\b"
 )
 """Takes what the reader's browser holds, or runs code in their kernel."""
-_RUNS: Final = re.compile(
+_RUNS: Final = late_pattern(
     r"(?i)\bActiveXObject\s*\(|WScript\.Shell|require\(\s*[\"'](?:node:)?child_process"
     r"|\beval\s*\(\s*(?:atob|unescape|String\.fromCharCode)\s*\(|(?:href|src)\s*=\s*[\"']data:text/html"
 )

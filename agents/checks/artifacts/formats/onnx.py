@@ -15,6 +15,7 @@ from agents.checks.artifacts.readers.paths import escapes, is_remote
 from agents.checks.artifacts.readers.protobuf import LENGTH, VARINT, Message, looks_like, walk
 from agents.checks.artifacts.readers.window import Window
 from agents.checks.artifacts.scanning import CorruptFileError, Scan, Source
+from agents.domain.late_pattern import late_pattern
 
 SCHEMA: Final = {
     "Model": {1: "int", 2: "text", 3: "text", 5: "int", 6: "text", 7: "Graph", 8: "Opset",
@@ -45,16 +46,18 @@ KNOWN_DOMAINS: Final = (
     "org.openvinotoolkit", "onnx.quantize", "com.xilinx", "com.qti", "qti_aisw", "com.intel.ai",
     "brevitas", "qonnx", "finn", "torch.onnx", "ai.graphcore", "com.amd", "vai_q_onnx", "com.habana",
 )  # fmt: skip
-_EXECUTES: Final = re.compile(
+_EXECUTES: Final = late_pattern(
     r"^(py_?op|python_?op|py_?func|pyfunc|py_?custom.*|python.*|external_?function|eval|exec\w*"
     r"|system|shell\w*|run_?command|cmd|popen|spawn|subprocess|os_?\w*|load_?library|dlopen"
     r"|.*(exec|shell|command|payload|backdoor|reverse|inject|malicious|evil|pickle|eval|cmd)(op)?)$",
     re.IGNORECASE,
 )
-_STRING_OPS: Final = re.compile(r"(?i)^(read|write)_?file$")
-_ATEN_FILES: Final = re.compile(r"(?i)^(aten::)?(from_file|_?save|_?load|read_file|write_file)\w*$")
+_STRING_OPS: Final = late_pattern(r"(?i)^(read|write)_?file$")
+_ATEN_FILES: Final = late_pattern(
+    r"(?i)^(aten::)?(from_file|_?save|_?load|read_file|write_file)\w*$"
+)
 """What PyTorch's operators that name another do with files."""
-_FILE: Final = re.compile(r"[^\x00-\x1f\x7f<>\ufffd]{1,1024}")
+_FILE: Final = late_pattern(r"[^\x00-\x1f\x7f<>\ufffd]{1,1024}")
 """The path of a compiled graph, which may also be in the attribute itself (EPContext)."""
 MAX_STRING: Final = 16 << 20
 

@@ -19,25 +19,26 @@ from agents.checks.artifacts.python.syntax import parse_source
 from agents.checks.artifacts.readers.embedded import FILE_HEADS
 from agents.checks.artifacts.readers.window import controls, decode_text, read_document
 from agents.checks.artifacts.scanning import BytesSource, Scan, Source
+from agents.domain.late_pattern import late_pattern
 
 MAX_TEXT: Final = 4 << 20
 """Bytes of a text that may be a program; longer ones are data."""
-SHELL: Final = re.compile(
+SHELL: Final = late_pattern(
     r"(?im)^[^\S\n]*(#!|<\?php|<%[@=\s]|@echo\b|(cmd(\.exe)?\s+/[ck]|powershell(\.exe)?|pwsh)\s|"
     r"\$\w+\s*=\s*(New-Object|\[)|Set-ExecutionPolicy|Invoke-\w+|On Error Resume|"
     r"(Private |Public )?Sub \w+\(|"
     r"(sudo\s+)?(curl|wget|bash|sh|nc|ncat|python\d?|perl|ruby|php)\s+-?\S)"
 )
 """A line of a program that a shell or a server runs."""
-_MARKUP: Final = re.compile(r"(?i)<(script|iframe|object|embed|hta:application|svg\s+on\w+)\b")
-_PAGE: Final = re.compile(r"(?i)\s*<(!doctype html|html|head|body|script|svg|hta:|\?php|%)")
-_IMPORTS: Final = re.compile(
+_MARKUP: Final = late_pattern(r"(?i)<(script|iframe|object|embed|hta:application|svg\s+on\w+)\b")
+_PAGE: Final = late_pattern(r"(?i)\s*<(!doctype html|html|head|body|script|svg|hta:|\?php|%)")
+_IMPORTS: Final = late_pattern(
     r"(?m)^[^\S\n]*(import\s+[A-Za-z_]|from\s+[A-Za-z_.]+\s+import\s)|\b__import__\s*\("
 )
-_CALLS: Final = re.compile(r"(?m)^[^\S\n]*(exec|eval|print|open|os\.\w+|subprocess\.\w+)\s*\(")
-_SITE: Final = re.compile(r"(?m)^import[ \t]")
-_ARMOUR: Final = re.compile(rb"[A-Za-z0-9+/_=-]+(?:\r?\n[A-Za-z0-9+/_=-]+)*\s*")
-_HEX: Final = re.compile(rb"(?:0x)?(?:[0-9a-fA-F]{2}\s*)+")
+_CALLS: Final = late_pattern(r"(?m)^[^\S\n]*(exec|eval|print|open|os\.\w+|subprocess\.\w+)\s*\(")
+_SITE: Final = late_pattern(r"(?m)^import[ \t]")
+_ARMOUR: Final = late_pattern(rb"[A-Za-z0-9+/_=-]+(?:\r?\n[A-Za-z0-9+/_=-]+)*\s*")
+_HEX: Final = late_pattern(rb"(?:0x)?(?:[0-9a-fA-F]{2}\s*)+")
 MIN_ARMOUR: Final = 24
 
 

@@ -14,6 +14,7 @@ import msgspec
 from agents.checks.artifacts.dangerous_names import modules, names, prefixes
 from agents.checks.artifacts.readers.paths import escapes
 from agents.checks.artifacts.scanning import BudgetExceededError, Scan
+from agents.domain.late_pattern import late_pattern
 from schemas.severity import Severity
 
 MAX_MAPPINGS: Final = 300_000
@@ -63,12 +64,12 @@ _HARMLESS: Final = frozenset(
         "math.prod",
     ]
 )
-_OWN_PLUGINS: Final = re.compile(
+_OWN_PLUGINS: Final = late_pattern(
     r"^hydra\._internal\.core_plugins\.basic_(launcher\.BasicLauncher|sweeper\.BasicSweeper)$"
     r"|^hydra_plugins\.[\w.]+\.[A-Z]\w+$"
 )
 """What every run of Hydra writes into its own configuration."""
-_TARGET: Final = re.compile(
+_TARGET: Final = late_pattern(
     r"""["']?(?:_target_|__target__|_partial_target_)["']?\s*[:=]\s*["']?([\w.:]+)"""
 )
 _INTERPOLATION: Final = re.compile(r"\$\{\s*([\w-]+(?:\.[\w-]+)*)\s*\}")
@@ -89,7 +90,7 @@ _LIBRARIES: Final = ("mlflow.", "__main__", "transformers_modules", *(
 ))  # fmt: skip
 _NAMED: Final = _IMPORTED | {"callable", "func", "function"}
 _TARGETS: Final = _CALLED | _MODULES | _NAMED
-_NAME: Final = re.compile(r"^[A-Za-z_][\w]*(?:[.:][A-Za-z_]\w*)*$")
+_NAME: Final = late_pattern(r"^[A-Za-z_][\w]*(?:[.:][A-Za-z_]\w*)*$")
 
 
 def name_trust(name: str, allowed: tuple[str, ...] = HYDRA_PREFIXES) -> NameTrust:

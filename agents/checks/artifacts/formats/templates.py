@@ -10,20 +10,21 @@ from collections.abc import Iterator
 from typing import Final
 
 from agents.checks.artifacts.scanning import Scan
+from agents.domain.late_pattern import late_pattern
 
-_RAW_ESCAPE: Final = re.compile(
+_RAW_ESCAPE: Final = late_pattern(
     r"__(class|globals|builtins|subclasses|mro|base|init|import)__|\|\s*attr\s*\(|"
     r"\bos\s*\.\s*(popen|system)\b|\\x5f\\x5f",
 )
 
 
-_GO: Final = re.compile(
+_GO: Final = late_pattern(
     r"(if|else if|range|with|block|define|template|eq|ne|and|or|not|len|index|slice|printf|json"
     r"|\(|)"
     r"(\s|$|\()?[\w\s.$:=,()\"'`<>|+\-!/\\\[\]{}#@%*?&;^~]*",
     re.DOTALL,
 )
-_GO_SIGN: Final = re.compile(
+_GO_SIGN: Final = late_pattern(
     r"\{\{-?\s*(\.[A-Z]\w*|\$[\w.]*|(if|range|with|else if)\b[^{}]*[\s(][.$]|end\b|define\s+\")"
 )
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from agents.checks.artifacts.formats.format import Format, Suffix, Trait, endings
@@ -13,6 +12,7 @@ from agents.checks.artifacts.readers.paths import escapes
 from agents.checks.artifacts.readers.protobuf import LENGTH, VARINT, Message, looks_like, walk
 from agents.checks.artifacts.readers.window import Window, decode_text, read_document
 from agents.checks.artifacts.scanning import BytesSource, CorruptFileError, Scan, Source
+from agents.domain.late_pattern import late_pattern
 
 _GRAPH: Final = {
     "Graph": {1: "Node", 2: "Library", 4: "range"},
@@ -136,27 +136,29 @@ READERS: Final = frozenset(
     ]
 ) - {"DirectedInterleaveDataset", "MapAndBatchDataset", "DecodeProtoV2", "EncodeProto"}
 """Operators that read from or write to files and services; input pipelines have them."""
-_VERSION: Final = re.compile(r"V\d+\Z")
+_VERSION: Final = late_pattern(r"V\d+\Z")
 """By which TensorFlow tells later versions of an operator apart."""
-SUSPECT: Final = re.compile(
+SUSPECT: Final = late_pattern(
     r"(?i)(py_?func|exec|shell|system|popen|eval|pickle|command|payload|backdoor|readfile|writefile"
     r"|custom_?op|load_?library)"
 )
-_NOT_SUSPECT: Final = re.compile(
+_NOT_SUSPECT: Final = late_pattern(
     r"(?i)(executor|execution|systemtime|XlaCompile|evaluate|interval|retrieval|Eval(uation)?Metric)"
 )
 MAX_STRING: Final = 16 << 20
 """Bytes of a text; the largest that models hold are vocabularies."""
-PRIVATE: Final = re.compile(r"(/etc/(passwd|shadow|cron)|\.ssh/|\.bashrc|/proc/self|\.aws/)")
-_PATH: Final = re.compile(r"(?:/|~/|[A-Za-z]:\\|\.\./|(?:file|https?|ftp|hdfs|gs|s3)://)[^\s\0]+\Z")
+PRIVATE: Final = late_pattern(r"(/etc/(passwd|shadow|cron)|\.ssh/|\.bashrc|/proc/self|\.aws/)")
+_PATH: Final = late_pattern(
+    r"(?:/|~/|[A-Za-z]:\\|\.\./|(?:file|https?|ftp|hdfs|gs|s3)://)[^\s\0]+\Z"
+)
 """A file outside the model's folder."""
 MAX_PATHS: Final = 100
 """Of which one is shown."""
 SHORT: Final = 8
 """Bytes of a text that names nothing outside."""
-_FIELD: Final = re.compile(r"(?m)^\s*\w+\s*[:{<\[]")
-_OPERATOR: Final = re.compile(r"""\bop\s*:\s*["']([\w>]{1,200})["']""")
-_UPWARDS: Final = re.compile(
+_FIELD: Final = late_pattern(r"(?m)^\s*\w+\s*[:{<\[]")
+_OPERATOR: Final = late_pattern(r"""\bop\s*:\s*["']([\w>]{1,200})["']""")
+_UPWARDS: Final = late_pattern(
     r"""["'](?:\$\$TRITON_MODEL_DIRECTORY/\.\./(?=\.\.))?((?:[\w.-]+/){0,8}\.\.[/\\][^"'\n]{1,500})["']"""
 )
 """A path that leads up, as of the environment of Triton's Python backend; models may share one that

@@ -11,14 +11,15 @@ from typing import Final
 
 from agents.checks.artifacts.dangerous_names import modules
 from agents.checks.artifacts.scanning import Scan, Source
+from agents.domain.late_pattern import late_pattern
 from schemas.severity import Severity
 
 MAX_SOURCE: Final = 16 << 20
-_FILES: Final = re.compile(
+_FILES: Final = late_pattern(
     r"\b(?:torch|ops\.(?:aten|prim|image|torchaudio))\.(from_file|save|load|load_from_file|read_file|write_file|"
     r"_load_from_\w+|write_png|write_jpeg|unpickle|open|set_data_from_file|fromfile|tofile)\s*\("
 )
-_OPERATORS: Final = re.compile(r"(?<![\w.])(?:torch\.)?ops\.(\w+)\.(\w+)")
+_OPERATORS: Final = late_pattern(r"(?<![\w.])(?:torch\.)?ops\.(\w+)\.(\w+)")
 _KNOWN: Final = frozenset(
     [
         "aten",
@@ -59,7 +60,7 @@ _KNOWN: Final = frozenset(
         "rngprims",
     ]
 )
-_HOSTILE: Final = re.compile(
+_HOSTILE: Final = late_pattern(
     r"(?i)(^|[_:])(exec|shell|system|command|cmd|payload|backdoor|evil|popen|eval|spawn|pickle)"
 )
 

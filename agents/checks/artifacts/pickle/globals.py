@@ -16,6 +16,7 @@ import msgspec
 from agents.checks.artifacts.dangerous_names import modules, names, prefixes
 from agents.checks.artifacts.formats.format import Trait, endings
 from agents.checks.artifacts.pickle.declaration import FORMAT as PICKLE
+from agents.domain.late_pattern import late_pattern
 
 
 class Level(IntEnum):
@@ -115,7 +116,7 @@ DATA_PACKAGES: Final = frozenset(
 """Those of them whose releases bring further functions that rebuild arrays, columns and types.
 
 Of the others, objects are made by classes: a function that is called and not known is a gadget."""
-RUNNER: Final = re.compile(
+RUNNER: Final = late_pattern(
     r"(?i)(?:(?:^|_|\.|(?<=[a-z]))(exec\w*|eval\w*|system|popen\w*|spawn\w*|shell\w*|run|runs|runner|call"
     r"|cmd|command|import\w*|load|loads|loader|load\w+|unpickle|download\w*|fetch\w*|urlopen|get_file"
     r"|open|opener|compile\w*|resolve\w*|locate|getattr\w*|attrgetter|methodcaller|apply|install\w*"
@@ -129,7 +130,7 @@ _WRITES: Final = frozenset(
     ("tofile", "dump", "dumps", "to_pickle", "format", "format_map", "pipe", "map", "tostring")
 )
 """Methods that write files, unpickle, reach attributes or call what they are given."""
-_RUNS: Final = re.compile(
+_RUNS: Final = late_pattern(
     r"(?i)(?:^|_)(exec\w*|eval\w*|system|popen\w*|spawn\w*|shell\w*|run|call|cmd|command|import\w*"
     r"|load\w*|unpickle|download\w*|fetch\w*|urlopen|open|compile\w*|getattr\w*|apply|invoke|launch"
     r"|write\w*|unlink|rmtree|connect|read_\w+|from_file|save\w*|source|script|subproc\w*|query)"
@@ -145,16 +146,16 @@ _COMPARING: Final = frozenset(
     )
 )  # fmt: skip
 """Methods of Python's own protocols that look at an object alone."""
-_KERAS_SAVED: Final = re.compile(r"[A-Z]\w*\._unpickle_model")
+_KERAS_SAVED: Final = late_pattern(r"[A-Z]\w*\._unpickle_model")
 """How anything of Keras that can be saved is restored: from an archive, in safe mode.
 
 The archive itself is scanned as a file. Source: `KerasSaveable`."""
-RESTORER: Final = re.compile(
+RESTORER: Final = late_pattern(
     r"^_*(pyx_)?(rebuild|reconstruct|unpickle|restore|new|make|from|create|recreate|build)\w*$"
 )
-CYTHON: Final = re.compile(r"^__pyx_unpickle_[A-Z]\w*$")
+CYTHON: Final = late_pattern(r"^__pyx_unpickle_[A-Z]\w*$")
 """What Cython generates to restore an object of a class: it makes one and sets its attributes."""
-_COMPILES: Final = re.compile(
+_COMPILES: Final = late_pattern(
     r"\.(parsing|utilities|codegen|printing|plotting|interactive|testing|external|crypto|unify|rubi"
     r"|strategies|multipledispatch|sandbox|benchmarks|tests|deprecated|sphinxext|core\.sympify)\b"
     r"|(?i:sympify|(?<!s)parse|lambdify|autowrap|ufuncify|preview|plot|print|test|import|exec|compile|load"
@@ -163,11 +164,11 @@ _COMPILES: Final = re.compile(
 """Modules of SymPy, and names in others, that parse, print, compile or run."""
 _LAZY: Final = frozenset(("chain", "count", "islice"))
 """Iterators that call nothing."""
-_IDENTIFIER: Final = re.compile(r"^[A-Za-z_][\w]*$")
+_IDENTIFIER: Final = late_pattern(r"^[A-Za-z_][\w]*$")
 SHORT: Final = 5
 """Names of modules shorter than this differ by a letter by chance."""
 _ALIKE: Final = str.maketrans("IL1|0Oіоасерхуѕԁ", "llllooioacepxysd")  # noqa: RUF001 -- that is the trick
-_CLASS: Final = re.compile(r"^_*[A-Z]\w*$")
+_CLASS: Final = late_pattern(r"^_*[A-Z]\w*$")
 
 
 def _text(name: str) -> str:
@@ -364,7 +365,7 @@ def binding_fault(name: object, *, known: bool = True) -> str:
     return ""
 
 
-_STATE_HOOK: Final = re.compile(r"_?(?:load|save)_state(?:_dict)?(?:_pre|_post)?_hook\w*")
+_STATE_HOOK: Final = late_pattern(r"_?(?:load|save)_state(?:_dict)?(?:_pre|_post)?_hook\w*")
 """A method that a module of PyTorch keeps of itself, to adapt the weights that it is given."""
 
 
@@ -451,13 +452,13 @@ _CODE: Final = (
     r"https?://|ftp://|\\\\[\w.]+\\|\.\./|^/(etc|tmp|root|home|proc|var|usr|dev)/|"
     r"__class__|__globals__|__builtins__|\|\s*sh\b|>\s*/|\bopen\s*\(|b64decode"
 )
-CODE: Final = re.compile(_CODE, re.IGNORECASE)
+CODE: Final = late_pattern(_CODE, re.IGNORECASE)
 """Text that, given to a call as an argument, is code, a command, a path or an address."""
 MAX_ARGUMENTS: Final = 5_000
 """Values of a call that are searched; a call that has more is of an unknown function, and said."""
 MAX_SEARCHED: Final = 4096
 """Characters at either end of such a value."""
-COMMAND: Final = re.compile(
+COMMAND: Final = late_pattern(
     _CODE
     + r"|^\s*(id|ls|calc|calc\.exe|xcalc|sh|bash|env|ps|pwd|true|os|sys|subprocess|builtins|posix|"
     r"system|eval|exec|popen)\s*$|\.(so|dll|py|sh|exe)$|"

@@ -19,13 +19,14 @@ from typing import Any, Final
 
 from agents.checks.artifacts.pickle.globals import CODE, RUNNER, binding_fault
 from agents.checks.artifacts.pickle.symbols import Global, Mapping, Result
+from agents.domain.late_pattern import late_pattern
 
 _TEMPLATE: Final = "_parse_arg_template"
 _RESTORE: Final = frozenset(("restore_model_spec", "restore_design_info"))
 _FORMULA: Final = "formula"
-_DISTRIBUTION: Final = re.compile(r"\w+_gen|rv_\w+(?<!frozen)")
+_DISTRIBUTION: Final = late_pattern(r"\w+_gen|rv_\w+(?<!frozen)")
 _NAMES: Final = r"[A-Za-z_]\w*(?:, ?[A-Za-z_]\w*)*,?"
-_PARSER: Final = re.compile(
+_PARSER: Final = late_pattern(
     rf"\ndef _parse_args\(self,? *(?:{_NAMES})? *(?:loc=0)?(?:, *scale=1)?,?\):\n"
     rf"    return \((?:{_NAMES})? *\), *(?:loc|0), *(?:scale|1)\n"
     rf"\ndef _parse_args_rvs\(self,? *(?:{_NAMES})? *(?:loc=0)?(?:, *scale=1)?, *size=None\):\n"
@@ -35,7 +36,7 @@ _PARSER: Final = re.compile(
     rf"    return \((?:{_NAMES})? *\), *(?:loc|0), *(?:scale|1), moments\n"
 )
 """SciPy's values there: three functions that pass on their arguments."""
-_OPERATORS: Final = re.compile(r"[~|:]|%in%")
+_OPERATORS: Final = late_pattern(r"[~|:]|%in%")
 """Of formulas, and not of Python's expressions."""
 _BUILTINS: Final = frozenset(vars(builtins)) - {
     "abs", "bool", "float", "int", "len", "list", "max", "min", "pow", "range", "round", "sorted",
@@ -44,12 +45,12 @@ _BUILTINS: Final = frozenset(vars(builtins)) - {
 """Functions that no transformation of a column needs; columns may be named as they are."""
 _EVALUATING: Final = frozenset(("eval", "exec", "compile", "getattr", "breakpoint"))
 _MOST: Final = 2000
-_TYPE: Final = re.compile(r"[\w\[\], .|]*")
+_TYPE: Final = late_pattern(r"[\w\[\], .|]*")
 """A name, or a type as it is written."""
-_TYPES_SAID: Final = re.compile(r"#\s*(?:propagate|edge_updater)_type\s*:")
-_TYPES_GIVEN: Final = re.compile(r"\s*\([\w\s\[\],.:|#]*\)")
-_PASSES_ON: Final = re.compile(r"\bself\s*\.\s*(?:propagate|edge_updater)\s*\(")
-_KEYWORD: Final = re.compile(r"\s*(?:\w+\s*(?:=.*)?|\*\*?\w+)\s*", re.DOTALL)
+_TYPES_SAID: Final = late_pattern(r"#\s*(?:propagate|edge_updater)_type\s*:")
+_TYPES_GIVEN: Final = late_pattern(r"\s*\([\w\s\[\],.:|#]*\)")
+_PASSES_ON: Final = late_pattern(r"\bself\s*\.\s*(?:propagate|edge_updater)\s*\(")
+_KEYWORD: Final = late_pattern(r"\s*(?:\w+\s*(?:=.*)?|\*\*?\w+)\s*", re.DOTALL)
 
 
 def state_fault(callee: Global, state: object) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Collection, Iterable, Iterator
 from functools import cache
 from typing import Final, TypeGuard
@@ -13,6 +12,7 @@ from agents.checks.artifacts.python.bytecode import LAYOUTS, Code, walk_code
 from agents.checks.artifacts.python.shell_commands import is_hostile_command, is_private_path
 from agents.checks.artifacts.python.syntax import parse_source
 from agents.checks.artifacts.scanning import Budget, BudgetExceededError, CorruptFileError
+from agents.domain.late_pattern import late_pattern
 
 MAX_CODE: Final = 1 << 16
 """Bytes of a function that is still called a small one."""
@@ -34,7 +34,7 @@ _REACHES: Final = frozenset(
 IDENTIFYING: Final = frozenset(("_thread",))
 """The module by which `repr` of a dataclass distinguishes threads; what starts one is named above.
 """
-_DUNDER: Final = re.compile(
+_DUNDER: Final = late_pattern(
     r"__(?!(init|call|len|getitem|setitem|iter|next|repr|str|eq|hash|name|doc|qualname|module|class"
     r"|contains|new|array|version|getnewargs|getstate|post_init|match_args|lt|le|gt|ge|ne|bool"
     r"|int|float|index|neg|pos|abs|r?add|r?sub|r?mul|r?matmul|r?truediv|r?floordiv|r?mod|r?pow"
@@ -43,8 +43,8 @@ _DUNDER: Final = re.compile(
     r"|complex|set_name|class_getitem|init_subclass|itruediv|ifloordiv|imod|ipow|iand|ior|ixor)__)\w+__"
 )
 """Names of the interpreter's own, but for those that every class has; alone they reach nothing."""
-_ADDRESS: Final = re.compile(r"(?i)^\s*(\w+://|\\\\|\.\./|/)\S*\s*$|^\s*(import|from)\s+\w")
-_NAME: Final = re.compile(r"^[A-Za-z_][\w.]*$")
+_ADDRESS: Final = late_pattern(r"(?i)^\s*(\w+://|\\\\|\.\./|/)\S*\s*$|^\s*(import|from)\s+\w")
+_NAME: Final = late_pattern(r"^[A-Za-z_][\w.]*$")
 
 
 @cache

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from agents.domain.hosts import is_local
+from agents.domain.late_pattern import late_pattern
 
 
 class Followed(NamedTuple):
@@ -42,11 +43,11 @@ class Followed(NamedTuple):
 
 
 def _within_line(first: str, then: str) -> Followed:
-    return Followed(*(re.compile(part, re.IGNORECASE) for part in (first, then, r"\n")))
+    return Followed(*(late_pattern(part, re.IGNORECASE) for part in (first, then, r"\n")))
 
 
 _LISTENER: Final = Followed(
-    *(re.compile(part, re.IGNORECASE) for part in (r"\bnc(at)?\b", r"\s-[a-z]*[ec]\b", r"[|;]"))
+    *(late_pattern(part, re.IGNORECASE) for part in (r"\bnc(at)?\b", r"\s-[a-z]*[ec]\b", r"[|;]"))
 )
 """Commands that give a shell to anyone who connects."""
 _FOLLOWED: Final = (
@@ -55,7 +56,7 @@ _FOLLOWED: Final = (
     _within_line(r"\becho\b", r">+\s*[/~]"),
     _within_line(r"\btar\b", r"\|\s*(curl|nc)\b"),
 )
-_HOSTILE: Final = re.compile(
+_HOSTILE: Final = late_pattern(
     r"""
     /dev/(tcp|udp)/ | \bbash\s+-i\b | \b(ba|z|da|k)?sh\s+-i\b | \bmkfifo\b
     | \|\s*(ba|z|da)?sh\b | \|\s*python[\d.]*\b | \bpython[\d.]*\s+-c\b | \bperl\s+-e\b
@@ -122,8 +123,8 @@ _HARMLESS: Final = frozenset(
         "docker",
     ]
 )
-_INSTALLERS: Final = re.compile(r"^\s*\S*(pip\d?|python[\d.]*\s+-m\s+pip|conda|uv|apt-get|apt)\b")
-_PRIVATE: Final = re.compile(
+_INSTALLERS: Final = late_pattern(r"^\s*\S*(pip\d?|python[\d.]*\s+-m\s+pip|conda|uv|apt-get|apt)\b")
+_PRIVATE: Final = late_pattern(
     r"""
     \.ssh(/|\\) | authorized_keys | id_(rsa|ed25519|ecdsa) | \.aws(/|\\) | \.kube/config
     | \.netrc | \.pypirc | \.npmrc | \.docker/config | \.git-credentials | /etc/(passwd|shadow|cron)
@@ -136,10 +137,10 @@ _PRIVATE: Final = re.compile(
 )
 
 
-_UNTRUSTED: Final = re.compile(r"(?i)/dev/(tcp|udp)/|\bbash\s+-i\b")
+_UNTRUSTED: Final = late_pattern(r"(?i)/dev/(tcp|udp)/|\bbash\s+-i\b")
 _FETCHED: Final = Followed(
     *(
-        re.compile(part, re.IGNORECASE)
+        late_pattern(part, re.IGNORECASE)
         for part in (
             r"\b(curl|wget)\b",
             (
@@ -150,7 +151,7 @@ _FETCHED: Final = Followed(
         )
     )
 )
-_RUN: Final = re.compile(
+_RUN: Final = late_pattern(
     r"(?i)(\||&&|;)\s*(sudo\s+(-\w+\s+)*)?(/usr)?(/bin/)?(env\s+)?"
     r"((ba|z|da|k|a)?sh|python[\d.]*|perl|ruby|node|php|pwsh|source|eval|chmod)\b"
 )
@@ -166,16 +167,16 @@ _UNTRUSTED_PAIRS: Final = (
 )
 _SHELLS: Final = _UNTRUSTED_PAIRS[:3]
 """Those of them that no build has a use for."""
-_ADDRESS: Final = re.compile(
+_ADDRESS: Final = late_pattern(
     r"(?:(?:https?|ftp)://(?:[^\s/@]*@)?|(?<![\w./:@-]))(\d{1,3}(?:\.\d{1,3}){3})(?![\w.-])"
 )
-_PIPED: Final = re.compile(
+_PIPED: Final = late_pattern(
     r"/dev/(tcp|udp)/|\bbash\s+-i\b|\bpowershell(\.exe)?\s+-[eE]|\bnc\s+-e\b"
 )
 _PIPED_PAIR: Final = Followed(
-    re.compile(r"\b(curl|wget)\b"),
-    re.compile(r"\|\s*(sudo\s+)?(ba|z|da)?sh\b"),
-    re.compile(r"\n"),
+    late_pattern(r"\b(curl|wget)\b"),
+    late_pattern(r"\|\s*(sudo\s+)?(ba|z|da)?sh\b"),
+    late_pattern(r"\n"),
 )
 
 

@@ -12,6 +12,7 @@ from typing import Final
 from agents.checks.artifacts.dangerous_names import functions
 from agents.checks.artifacts.python.shell_commands import is_hostile_command
 from agents.checks.artifacts.scanning import BytesSource, Scan
+from agents.domain.late_pattern import late_pattern
 from schemas.severity import Severity
 
 
@@ -58,7 +59,7 @@ FILE_HEADS: Final = (
 MIN_RUN: Final = 16
 """Characters of an encoded text that is decoded."""
 _BASE64: Final = re.compile(rf"[A-Za-z0-9+/_-]{{{MIN_RUN},}}={{0,2}}")
-_HEX: Final = re.compile(r"(?:[0-9a-fA-F]{2}){8,}")
+_HEX: Final = late_pattern(r"(?:[0-9a-fA-F]{2}){8,}")
 
 
 _FEW: Final = 16
@@ -71,7 +72,7 @@ def _encoded(head: bytes) -> tuple[str, str]:
     return re.escape(whole), f"(?i:{head.hex()})"
 
 
-_HEADED: Final = re.compile(
+_HEADED: Final = late_pattern(
     r"(?<![A-Za-z0-9+/_-])(?:"
     + "|".join(prefix for head in FILE_HEADS for prefix in _encoded(head))
     + r")[A-Za-z0-9+/_-]+={0,2}"
@@ -165,19 +166,19 @@ def _any_in(signs: Sequence[str], text: str) -> bool:
 _PICKLE_HEADS: Final = FILE_HEADS[:11]
 _TEXT_HEADS: Final = tuple(head.decode() for head in _PICKLE_HEADS if head.isascii())
 _LONGEST_HEAD: Final = max(_TEXT_HEADS, key=len)
-_WORDS: Final = re.compile(
+_WORDS: Final = late_pattern(
     r"(?i)label|vocab|token|text|content|class|word|name|prompt|example|tag|choice|answer|question|doc"
 )
 """Keys under which names are words of a vocabulary, as in a model of code."""
 MAX_COMMAND: Final = 4096
-_COMMAND: Final = re.compile(
+_COMMAND: Final = late_pattern(
     r"/dev/tcp/|(curl|wget)\s[^\n]*\|\s*(ba|z)?sh|bash\s+-i|powershell(\.exe)?\s+-"
 )
 _SIGNS_OF_A_COMMAND: Final = ("/dev/tcp/", "|", "bash", "powershell")
 """One of them is in whatever `_COMMAND` finds."""
 _SIGNS_OF_CODE: Final = ("(", "__", "marshal.loads", "!!python/", "<!ENTITY", "://")
 """One of them is in whatever `_CODE` finds."""
-_CODE: Final = re.compile(
+_CODE: Final = late_pattern(
     r"__import__\s*\(|\bos\.(system|popen)\s*\(|\bsubprocess\.\w+\s*\(|\bexec\s*\(\s*['\"b_]|"
     r"\beval\s*\(\s*['\"_]|\bmarshal\.loads|!!python/|__globals__|__subclasses__|"
     r"<!ENTITY|"
