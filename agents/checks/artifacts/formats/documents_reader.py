@@ -11,11 +11,9 @@ from agents.checks.artifacts.formats.format import FileName, Trait
 from agents.checks.artifacts.formats.json_reader import parse as parse_json
 from agents.checks.artifacts.formats.programs import SHELL, matches_wrapped
 from agents.checks.artifacts.formats.xml_reader import parse as parse_xml
-from agents.checks.artifacts.readers.window import controls, decode_text
+from agents.checks.artifacts.readers.window import decode_text, is_unicode_text
 from agents.checks.artifacts.scanning import CorruptFileError, Scan, Source
 
-MAX_ANSWER: Final = 1 << 20
-"""Bytes; servers say less."""
 MAX_PROSE: Final = 1024
 _ANSWER: Final = re.compile(
     r"(?i)^\s*(<(!doctype html|html|head|body|center|h1)\b|(<\?xml[^>]*>\s*)?<(Error|html)\b"
@@ -37,11 +35,15 @@ _MODEL: Final = re.compile(rb'"(learner|trees?|nodes|config|layers|weights|vocab
 
 
 def matches(name: FileName, head: bytes, source: Source) -> bool:
-    """Return whether a file is text where its name promises a binary format."""
-    if source.size > MAX_ANSWER or not _promises(name) or not _is_text(head):
-        return False
+    """Return whether a file is a server's text where its name promises a binary format.
+
+    Args:
+        name: Its name, of a binary format.
+        head: Its first bytes, which are text.
+        source: The file.
+    """
     raw = head if source.size <= len(head) else source.read(0, source.size)
-    if not _is_text(raw) or raw.startswith((b"#!", b"version https://git-lfs", b"%YAML")):
+    if not is_unicode_text(raw) or raw.startswith((b"#!", b"version https://git-lfs", b"%YAML")):
         return False
     text = decode_text(raw)
     if obfuscated(text) or SHELL.search(text) or matches_script(name, head, source):
@@ -70,18 +72,3 @@ def parse(scan: Scan, name: str, source: Source) -> None:
         elif start.startswith("<?xml"):
             parse_xml(scan, "document.xml", source)
     raise CorruptFileError(f"text in a file named like a binary format: {start[:60]!r}")
-
-
-def _promises(name: FileName) -> bool:
-    return any(name.has(trait) for trait in (Trait.PICKLE_TEXT, Trait.BINARY, Trait.MIXED))
-
-
-def _is_text(raw: bytes) -> bool:
-    """Return whether bytes are UTF-8 or its beginning, with no control characters."""
-    if not raw.strip() or controls(raw):
-        return False
-    try:
-        raw.decode()
-    except UnicodeDecodeError as error:
-        return error.start >= len(raw) - 3 and error.reason == "unexpected end of data"
-    return True

@@ -71,7 +71,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
         )
         runs = _RUN_BY_TOOLS.search(name.lower()) is not None
         severity = None if read_by_loader else Severity.LOW
-        for path, _, value in leaves(scan, document):
+        for path, _, value in leaves(scan, document, texts_alone=True):
             if isinstance(value, str) and len(value) > SHORT and "template" not in path:
                 untrusted = runs and is_untrusted_fetch(value)
                 report_text(scan, path, value, Severity.CRITICAL if untrusted else severity)

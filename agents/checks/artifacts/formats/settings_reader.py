@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from agents.checks.artifacts.formats.named_calls import RUN_KEYS, report_code, report_named_calls
 from agents.checks.artifacts.formats.repository import report_repository
+from agents.checks.artifacts.formats.settings_names import GIN, JSONNET, TOML
 from agents.checks.artifacts.formats.targets import about, handed_on, leaves, report_tree_targets
 from agents.checks.artifacts.python.shell_commands import is_hostile_command, is_untrusted_fetch
 from agents.checks.artifacts.readers.embedded import report_text
@@ -20,10 +21,6 @@ from agents.checks.artifacts.readers.paths import escapes, is_remote
 from agents.checks.artifacts.scanning import Scan
 from schemas.severity import Severity
 
-TOML: Final = (".toml", "pipfile")
-INI: Final = (".ini", ".cfg", ".conf", ".properties", ".env", ".gitconfig", ".service")
-GIN: Final = ".gin"
-JSONNET: Final = (".jsonnet", ".libsonnet")
 SHORT: Final = 8
 """Characters of a text that names no command."""
 _RUN_TABLES: Final = frozenset(("scripts", "tasks", "commands", "alias", "aliases"))
@@ -47,11 +44,6 @@ _REFERRED: Final = re.compile(r"@(?:[\w.]+/)*([A-Za-z_][\w.]*)")
 _BOUND: Final = re.compile(r"\s*(?:[\w.]+/)*([A-Za-z_][\w.]*)\.\w+\s*=")
 
 
-def is_settings(base: str) -> bool:
-    """Return whether a file is of settings, by its name in lower case."""
-    return base.endswith((*TOML, *INI, *JSONNET, GIN))
-
-
 def report_settings(scan: Scan, base: str, text: str) -> None:
     """Report what settings have a program import or run.
 
@@ -73,7 +65,7 @@ def report_settings(scan: Scan, base: str, text: str) -> None:
     report_tree_targets(scan, document)
     report_repository(scan, base, document)
     report_named_calls(scan, document)
-    for path, key, value in leaves(scan, document, lambda path, key: (path, key)):
+    for path, key, value in leaves(scan, document, lambda path, key: (path, key), texts_alone=True):
         if isinstance(value, str) and len(value) > SHORT:
             _judge_value(scan, path, key, value)
 

@@ -290,7 +290,8 @@ def texts(value: object) -> list[str]:
     return found
 
 
-_SCALARS: Final = frozenset((str, int, float, bool, bytes, type(None)))
+_NO_TEXTS: Final = frozenset((int, float, bool, bytes, type(None)))
+_SCALARS: Final = _NO_TEXTS | {str}
 _COLLECTIONS: Final = (dict, list, tuple, set, frozenset)
 _OPENED: Final = (dict, list)
 
@@ -301,7 +302,11 @@ def _same(_path: str, _key: str) -> object:
 
 
 def leaves(
-    scan: Scan, document: object, place: Callable[[str, str], object] = _same
+    scan: Scan,
+    document: object,
+    place: Callable[[str, str], object] = _same,
+    *,
+    texts_alone: bool = False,
 ) -> Iterator[tuple[str, str, Any]]:
     """Yield every value of a document that holds no others, with its path and its key.
 
@@ -311,6 +316,8 @@ def leaves(
         scan: What pays for it.
         document: The document.
         place: Returns what a path and a key mean to the reader.
+        texts_alone: Count numbers, but don't yield them: most of a large document are, and a path
+            for each would take more memory than they do.
 
     Raises:
         BudgetExceededError: the document, written out without aliases, has more than `MAX_TREE`
@@ -321,25 +328,41 @@ def leaves(
     count = 0
     while stack:
         path, key, value = stack.pop()
-        count += 1
-        scan.budget.step(1)
+        amount = value.amount if type(value) is _Passed else 1
+        count += amount
+        scan.budget.step(amount)
         if count > MAX_TREE:
             raise BudgetExceededError(f"the document has more than {MAX_TREE} values")
         if type(value) in _SCALARS or not isinstance(value, _COLLECTIONS):
-            yield path, key, value
+            if type(value) is not _Passed:
+                yield path, key, value
             continue
         mark = (id(value), place(path, key))
         if mark in seen:
             continue
         seen.add(mark)
+        passed = _NO_TEXTS if texts_alone else frozenset[type]()
+        before = len(stack)
+        stack.append(("", "", _Passed(0)))
         if isinstance(value, dict):
             prefix = f"{path}." if path else ""
             stack += [
                 (f"{prefix}{name}"[:400], str(name), inner)
                 for name, inner in reversed(value.items())
+                if type(inner) not in passed
             ]
         else:
-            stack += [(path, key, inner) for inner in reversed(list(value))]
+            stack += [
+                (path, key, inner) for inner in reversed(list(value)) if type(inner) not in passed
+            ]
+        if left := len(value) + 1 + before - len(stack):
+            stack[before] = ("", "", _Passed(left))
+
+
+class _Passed(msgspec.Struct, frozen=True):
+    """How many values of a collection were passed over; they count behind the others."""
+
+    amount: int
 
 
 def judge_size(scan: Scan, document: object) -> None:
@@ -435,10 +458,11 @@ def _walk(scan: Scan, document: object) -> _Walk:
             # pairs of a tokenizer's merges are hundreds of thousands, and hold no mapping
             if _SCALARS.issuperset(map(type, value)):
                 continue
-            stack.extend(
-                (f"{path}[{index}]"[:400], inner)
-                for index, inner in reversed(list(enumerate(value)))
+            held = [
+                (index, inner)
+                for index, inner in enumerate(value)
                 if isinstance(inner, dict)
                 or (isinstance(inner, list) and not _SCALARS.issuperset(map(type, inner)))
-            )
+            ]
+            stack.extend((f"{path}[{index}]"[:400], inner) for index, inner in reversed(held))
     return _Walk(document, found, whole=True)

@@ -5,14 +5,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
-import yaml
-
 from agents.checks.artifacts.formats.markup import SCRIPT, report_markup
 from agents.checks.artifacts.formats.plain_text import unwritten
 from agents.checks.artifacts.formats.requirements import report_requirement
-from agents.checks.artifacts.formats.settings_reader import is_settings, report_settings
-from agents.checks.artifacts.formats.templates import report_template
-from agents.checks.artifacts.formats.yaml_reader import PYTHON_TAG, report_yaml
+from agents.checks.artifacts.formats.settings_names import is_settings
 from agents.checks.artifacts.python.shell_commands import is_hostile_command, is_untrusted_fetch
 from agents.checks.artifacts.readers.window import decode_text, read_document
 from agents.checks.artifacts.scanning import CorruptFileError, Scan, Source
@@ -54,6 +50,8 @@ def parse(scan: Scan, name: str, source: Source) -> None:
         scan.mark_corrupt(f"a text with bytes of none at offset {offset}")
     text = decode_text(raw)
     if base.endswith(_TEMPLATES) or base == "chat_template":
+        from agents.checks.artifacts.formats.templates import report_template  # noqa: PLC0415 -- few texts are any
+
         report_template(scan, text, base)
     elif base.endswith(".md"):
         _judge_card(scan, text, name)
@@ -69,6 +67,8 @@ def parse(scan: Scan, name: str, source: Source) -> None:
     elif base == "modelfile" or base.endswith(".modelfile"):
         _judge_modelfile(scan, text)
     if is_settings(base):
+        from agents.checks.artifacts.formats.settings_reader import report_settings  # noqa: PLC0415 -- the same
+
         report_settings(scan, base, text)
     if base in _PROJECTS:
         for number, line in enumerate(_lines(scan, text), 1):
@@ -98,6 +98,13 @@ def _lines(scan: Scan, text: str) -> list[str]:
 def _judge_card(scan: Scan, text: str, name: str) -> None:
     front = _FRONT.match(text)
     if front:
+        import yaml  # noqa: PLC0415 -- few texts have any
+
+        from agents.checks.artifacts.formats.yaml_reader import (  # noqa: PLC0415 -- the same
+            PYTHON_TAG,
+            report_yaml,
+        )
+
         try:
             report_yaml(scan, front.group(1), name)
         except CorruptFileError:

@@ -66,6 +66,8 @@ _RUN_BY_TOOLS: Final = re.compile(
     r"|(^|/)(azure-pipelines|action|\.travis|\.pre-commit-config)\.ya?ml$|(^|/)\.circleci/"
 )
 """Documents whose commands servers and tools run by themselves."""
+_EVENTFUL: Final = ("!", "*", "${", "\\")
+_STRUCTURE: Final = ("[", "{", "-", ":", "?")
 _MANY: Final = re.compile(r"(\*\w+\s*,\s*){3}|(-\s*\*\w+\s*){3}")
 _INTERPOLATION: Final = re.compile(
     r"\$\{(oc\.(env|decode)|eval|python|cmd|shell|exec)\s*:([^}]*)\}"
@@ -106,14 +108,19 @@ def report_yaml(scan: Scan, text: str, name: str) -> None:
     severity = None if _LOADED.search(base) else Severity.LOW
     run_by_tools = _RUN_BY_TOOLS.search(name.lower()) is not None
     try:
-        _judge_events(scan, text)
-        for document in yaml.load_all(text, Loader=_PlainLoader):
+        documents = yaml.load_all(text, Loader=_PlainLoader)
+        if is_plain(text):
+            scan.budget.step(len(text) // 8)
+            documents = iter(list(documents))  # nothing is judged of a text that is not YAML
+        else:
+            _judge_events(scan, text)
+        for document in documents:
             report_tree_targets(scan, document)
             report_repository(scan, base, document)
             report_named_calls(scan, document)
             if is_keras(document):
                 report_keras(scan, document)
-            for path, key, value in leaves(scan, document, _place):
+            for path, key, value in leaves(scan, document, _place, texts_alone=True):
                 if isinstance(value, str) and len(value) > 8:
                     run = run_by_tools or key in RUN_KEYS
                     untrusted = run and is_untrusted_fetch(value)
@@ -139,6 +146,19 @@ def report_yaml(scan: Scan, text: str, name: str) -> None:
         raise BudgetExceededError("YAML nested too deep") from error
     except (ValueError, TypeError) as error:
         raise CorruptFileError(f"not YAML: {str(error)[:200]}") from error
+
+
+def is_plain(text: str) -> bool:
+    """Return whether a text has nothing that is judged by its events; most are as short as that.
+
+    No tags, aliases and interpolations, nor an escape that writes one; and fewer marks of
+    structure than levels are allowed, since each level has one.
+    """
+    return (
+        len(text) < MAX_EVENTS // 2
+        and not any(mark in text for mark in _EVENTFUL)
+        and sum(map(text.count, _STRUCTURE)) < MAX_DEPTH
+    )
 
 
 def _place(path: str, key: str) -> tuple[bool, str]:

@@ -375,12 +375,12 @@ def _modules() -> frozenset[str]:
 
 
 @cache
-def _modules_with() -> dict[str, tuple[str, ...]]:
-    result: dict[str, tuple[str, ...]] = {}
-    for module in sorted(_modules()):
-        uses = [use for table in _tables() for use in table.get(module, {}).values()]
-        for name in set(chain.from_iterable(uses)):
-            result[name] = (*result.get(name, ()), module)
+def _modules_with() -> dict[str, set[str]]:
+    result: dict[str, set[str]] = {}
+    for table in _tables():
+        for module, uses in table.items():
+            for name in chain.from_iterable(uses.values()):
+                result.setdefault(name, set()).add(module)
     return result
 
 
@@ -393,7 +393,7 @@ def impersonated(module: str, name: str) -> str:
     if len(module) < SHORT or module in _modules():
         return ""
     looks = _look(module)
-    for known in _modules_with().get(name, ()):
+    for known in sorted(_modules_with().get(name, ())):
         if looks == _look(known) or one_letter(module, known):
             return known
     return ""

@@ -133,6 +133,17 @@ def controls(text: bytes) -> int:
     return len(text) - len(text.translate(None, _CONTROLS))
 
 
+def is_unicode_text(raw: bytes) -> bool:
+    """Return whether bytes are UTF-8 or its beginning, with no control characters."""
+    if not raw.strip() or controls(raw):
+        return False
+    try:
+        raw.decode()
+    except UnicodeDecodeError as error:
+        return error.start >= len(raw) - 3 and error.reason == "unexpected end of data"
+    return True
+
+
 def decode_text(raw: bytes) -> str:
     """Return text as its readers would: by its byte order mark, else as UTF-8 with replacement."""
     for mark, encoding in (

@@ -1,0 +1,15 @@
+"""Tells files of settings by their names."""
+
+from __future__ import annotations
+
+from typing import Final
+
+TOML: Final = (".toml", "pipfile")
+INI: Final = (".ini", ".cfg", ".conf", ".properties", ".env", ".gitconfig", ".service")
+GIN: Final = ".gin"
+JSONNET: Final = (".jsonnet", ".libsonnet")
+
+
+def is_settings(base: str) -> bool:
+    """Return whether a file is of settings, by its name in lower case."""
+    return base.endswith((*TOML, *INI, *JSONNET, GIN))
