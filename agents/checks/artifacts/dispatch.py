@@ -32,7 +32,6 @@ from agents.checks.artifacts.formats.registry import candidates
 from agents.checks.artifacts.formats.tensor_data import is_described
 from agents.checks.artifacts.formats.torchscript import scan_torchscript_code
 from agents.checks.artifacts.pickle.heads import starts_like_pickle
-from agents.checks.artifacts.pickle.second_opinion import ask_fickling
 from agents.checks.artifacts.pickle.streams import scan_pickle
 from agents.checks.artifacts.readers.stored_data import search_data
 from agents.checks.artifacts.report import FileReport, conclude
@@ -105,6 +104,8 @@ def scan_source(
     scan = Scan(path or name, dispatch, budget, siblings=siblings, sink=sink)
     _guarded(scan, name, source)
     if second_opinion and "pickle" in scan.formats:
+        from agents.checks.artifacts.pickle.second_opinion import ask_fickling  # noqa: PLC0415 -- of pickles alone
+
         _part(scan, lambda: ask_fickling(scan, source))
     _note_pickle(scan)
     return conclude(scan, source.size, sha256)

@@ -4,9 +4,8 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from enum import IntEnum
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Final
@@ -16,6 +15,7 @@ import msgspec
 from agents.checks.artifacts.dangerous_names import modules, names, prefixes
 from agents.checks.artifacts.formats.format import Trait, endings
 from agents.checks.artifacts.pickle.declaration import FORMAT as PICKLE
+from agents.checks.artifacts.pickle.look_alikes import SHORT, passes_for
 from agents.domain.late_pattern import late_pattern
 
 
@@ -165,9 +165,6 @@ _COMPILES: Final = late_pattern(
 _LAZY: Final = frozenset(("chain", "count", "islice"))
 """Iterators that call nothing."""
 _IDENTIFIER: Final = late_pattern(r"^[A-Za-z_][\w]*$")
-SHORT: Final = 5
-"""Names of modules shorter than this differ by a letter by chance."""
-_ALIKE: Final = str.maketrans("IL1|0Oіоасерхуѕԁ", "llllooioacepxysd")  # noqa: RUF001 -- that is the trick
 _CLASS: Final = late_pattern(r"^_*[A-Z]\w*$")
 
 
@@ -374,14 +371,43 @@ def _modules() -> frozenset[str]:
     return frozenset().union(*_tables())
 
 
-@cache
-def _modules_with() -> dict[str, set[str]]:
-    result: dict[str, set[str]] = {}
-    for table in _tables():
-        for module, uses in table.items():
-            for name in chain.from_iterable(uses.values()):
-                result.setdefault(name, set()).add(module)
-    return result
+FEW: Final = 8
+"""Names that are looked for one by one; an index of all takes as long as that."""
+
+
+class _ModulesByName:
+    """The modules of the allow-list that have a name."""
+
+    def __init__(self) -> None:
+        """Index nothing yet: most processes ask for a few names or none."""
+        self._asked = 0
+
+    def having(self, name: str) -> list[str]:
+        """Return them, sorted."""
+        self._asked += 1
+        if self._asked > FEW:
+            return sorted(set(self._index.get(name, ())))
+        return sorted(
+            {
+                module
+                for table in _tables()
+                for module, uses in table.items()
+                for names in uses.values()
+                if name in names
+            }
+        )
+
+    @cached_property
+    def _index(self) -> dict[str, list[str]]:
+        index: dict[str, list[str]] = {}
+        for table in _tables():
+            for module, uses in table.items():
+                for name in chain.from_iterable(uses.values()):
+                    index.setdefault(name, []).append(module)
+        return index
+
+
+_by_name: Final = _ModulesByName()
 
 
 def impersonated(module: str, name: str) -> str:
@@ -392,37 +418,7 @@ def impersonated(module: str, name: str) -> str:
     """
     if len(module) < SHORT or module in _modules():
         return ""
-    looks = _look(module)
-    for known in sorted(_modules_with().get(name, ())):
-        if looks == _look(known) or one_letter(module, known):
-            return known
-    return ""
-
-
-def _look(module: str) -> str:
-    """Return a module's name with letters that look alike made the same."""
-    folded = unicodedata.normalize("NFKC", module).translate(_ALIKE).lower()
-    return folded.replace("rn", "m").replace("vv", "w")
-
-
-def _common(left: str, right: str) -> int:
-    pairs = enumerate(zip(left, right, strict=False))
-    return next((at for at, (a, b) in pairs if a != b), min(len(left), len(right)))
-
-
-def one_letter(left: str, right: str) -> bool:
-    """Return whether two names differ by one letter put in, left out, changed or swapped."""
-    if abs(len(left) - len(right)) > 1 or len(right) < SHORT:
-        return False
-    start = _common(left, right)
-    end = _common(left[start:][::-1], right[start:][::-1])
-    changed, other = left[start : len(left) - end], right[start : len(right) - end]
-    if len(changed) == 2 and changed == other[::-1]:
-        return True
-    if len(changed) > 1 or len(other) > 1 or not (changed + other).isalpha():
-        return False
-    after = right[len(right) - end :][:1] if end else ""
-    return not (len(changed) != len(other) and changed + other == "s" and after in ("", "."))
+    return next((known for known in _by_name.having(name) if passes_for(module, known)), "")
 
 
 @cache

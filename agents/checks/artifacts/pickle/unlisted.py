@@ -11,11 +11,10 @@ from agents.checks.artifacts.pickle.globals import (
     CYTHON,
     ML_PACKAGES,
     RESTORER,
-    SHORT,
     ImportVerdict,
     Level,
-    one_letter,
 )
+from agents.checks.artifacts.pickle.look_alikes import SHORT, one_letter
 from agents.checks.artifacts.pickle.symbols import Mapping
 
 MAX_SETTINGS: Final = 1_000

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from agents.checks.artifacts.dispatch import scan_source
-from agents.checks.artifacts.pickle.globals import Level, impersonated, judge
+from agents.checks.artifacts.pickle.globals import (
+    FEW,
+    Level,
+    _ModulesByName,
+    impersonated,
+    judge,
+)
 from agents.checks.artifacts.scanning import BytesSource
 from schemas.severity import Verdict
 from tests.corpus.assembly import call, stack_name
@@ -135,3 +141,13 @@ def test_what_of_spacy_and_thinc_loads_or_looks_up_is_not_known():
         ("spacy.cli.download", "download"),
     ):
         assert judge(module, name, 4).level is not Level.ALLOWED
+
+
+def test_the_modules_of_a_name_are_the_same_once_all_are_indexed() -> None:
+    names = ("Pipeline", "Model", "Linear", "main", "no_such_name_anywhere")
+    one_by_one = {name: _ModulesByName().having(name) for name in names}
+    assert len(one_by_one["Pipeline"]) > 1
+    indexed = _ModulesByName()
+    for _ in range(FEW):
+        indexed.having("Model")
+    assert {name: indexed.having(name) for name in names} == one_by_one
