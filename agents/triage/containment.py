@@ -173,7 +173,7 @@ class _Planner:
             self._firm, key=lambda ground: (-ground.severity.rank, -ground.confidence, ground.id)
         )
         self._reason = (
-            f"{best.kind} ({best.severity}, confidence {best.confidence:.2f}) "
+            f"{best.kind.replace('_', ' ')} ({best.severity}, confidence {best.confidence:.2f}) "
             f"at {best.indicator_key}"
         )
         # Systems that have held it longest come first.

@@ -40,6 +40,11 @@ EXPOSURES: Final = {
     ExposureLevel.SERVING: 1.0,
 }
 RECOVERY: Final = {"clean rollback": 0.0, "no signed baseline": 0.5, "none": 1.0}
+_RECOVERY_WHY: Final = {
+    "clean rollback": "a trusted version to go back to",
+    "no signed baseline": "a version to go back to, without a signature",
+    "none": "no version to go back to",
+}
 UNKNOWN_CRITICALITY: Final = 0.5
 FLOOR_SEVERE: Final = 40
 FLOOR_CONFIRMED: Final = 60
@@ -159,9 +164,9 @@ def _score(
         "exposure": exposure,
         "tenants": "one tenant" if tenants <= 1 else f"{tenants} tenants or more",
         "criticality": "unknown, medium assumed" if criticality is None else "stated",
-        "recoverability": recovery,
+        "recoverability": _RECOVERY_WHY.get(recovery, recovery),
     }
-    kinds = ", ".join(sorted(strongest)) or "none"
+    kinds = ", ".join(kind.replace("_", " ") for kind in sorted(strongest)) or "none"
     terms = [
         ScoreTerm(
             name="indicators",

@@ -16,7 +16,7 @@ from streams.cli.frame import connected_settings, example, new_app
 from streams.cli.incident_decisions import decide
 from streams.cli.output import Format, FormatOption, print_json, print_line, print_table
 from streams.releases import releasable, releases
-from streams.reports.incident_words import ID_SHOWN
+from streams.reports.incident_words import ID_SHOWN, defanged_name, refanged
 
 _HOLDS: Final = msgspec.json.Decoder(HoldView)
 
@@ -42,6 +42,7 @@ def one_hold(views: list[HoldView], tenant: str, start: str) -> HoldView:
     Raises:
         TidewatchError: There is none, or more than one.
     """
+    start = refanged(start)
     own = [view for view in views if view.tenant == tenant]
     matching = [view for view in own if view.component == start] or [
         view for view in own if view.component.startswith(start)
@@ -55,13 +56,14 @@ def one_hold(views: list[HoldView], tenant: str, start: str) -> HoldView:
     return matching[0]
 
 
-def _rows(view: HoldView) -> list[tuple[str, ...]]:
+def hold_rows(view: HoldView) -> list[tuple[str, ...]]:
+    """Return a line of the table for each thing that is held of a component."""
     return [
         (
             view.tenant,
             thing.action,
             thing.state.value,
-            thing.target,
+            defanged_name(thing.target),
             f"{thing.status or ''} {thing.status_text}".strip(),
             ", ".join(
                 f"{reason.incident[:ID_SHOWN]} {reason.state}{' (closed)' if reason.closed else ''}"
@@ -92,7 +94,7 @@ def list_holds(
     if form is Format.JSON:
         print_json([msgspec.to_builtins(view) for view in views])
         return
-    print_table(_COLUMNS, [row for view in views for row in _rows(view)], below=_BELOW)
+    print_table(_COLUMNS, [row for view in views for row in hold_rows(view)], below=_BELOW)
 
 
 @app.command(epilog=example("tidewatch holds show acme model:huggingface/acme/churn"))
@@ -104,13 +106,15 @@ def show(
     if form is Format.JSON:
         print_json(msgspec.to_builtins(view))
         return
-    print_table(_COLUMNS, _rows(view), below=_BELOW)
+    print_table(_COLUMNS, hold_rows(view), below=_BELOW)
     for thing in view.things:
         for reason in thing.reasons:
             if reason.why:
-                print_line(f"{thing.action} {thing.target}, {reason.incident}: {reason.why}")
+                target = defanged_name(thing.target)
+                print_line(f"{thing.action} {target}, {reason.incident}: {reason.why}")
     if view.suspected:
-        print_line(f"excluded from rollback: {', '.join(view.suspected)}")
+        names = ", ".join(map(defanged_name, view.suspected))
+        print_line(f"excluded from rollback: {names}")
     if view.truncated:
         print_line("not every request is kept: contain the rest manually")
 

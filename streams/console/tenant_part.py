@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from agents.triage.incidents.timeline import in_order
 from schemas.basis import Basis, BasisKind
 from schemas.incidents.commands import CommandSpec, CommandView
 from schemas.incidents.states import (
@@ -386,4 +387,4 @@ def _timeline(
         for entry in (whole.timeline if whole is not None else ())
         if entry.tenant == tenant and entry.what in _OWN_ENTRIES
     ]
-    return sorted(entries, key=lambda entry: (entry.at, entry.what, entry.text))
+    return sorted(entries, key=in_order)

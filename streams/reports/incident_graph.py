@@ -14,6 +14,7 @@ import msgspec
 
 from schemas.incidents.views import IncidentDocument, SystemView
 from streams.cli.printing import ELLIPSIS, plain
+from streams.reports.incident_words import defanged_name
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -73,6 +74,11 @@ def _described(views: Sequence[SystemView]) -> str:
     return f"{farthest} since {min(view.since for view in views):%Y-%m-%d %H:%M}"
 
 
+def _name(node: str) -> str:
+    """Return a node as people read it."""
+    return defanged_name(plain(node))
+
+
 def descendants(graph: Graph, node: str) -> set[str]:
     """Return the nodes below a node, without groups.
 
@@ -112,7 +118,7 @@ def tree(graph: Graph) -> str:
         indent = "".join("│  " if open_at.get(level) else "   " for level in range(1, depth))
         branch = ("└─ " if last else "├─ ") if depth else ""
         open_at[depth] = not last
-        lines.append(f"{indent}{branch}{plain(node)}{note}")
+        lines.append(f"{indent}{branch}{_name(node)}{note}")
     return "\n".join(lines)
 
 
@@ -262,7 +268,7 @@ def svg(
         switches: What folds and unfolds nodes; by default nothing.
     """
     position = _positions(graph)
-    names = shortened(plain(node) for node in position if node not in graph.groups)
+    names = shortened(_name(node) for node in position if node not in graph.groups)
     width, height = _size(position)
     width += _SWITCH[0] + _GAP if switches else 0
     style = f"<style>{STYLE}</style>" if styled else ""
@@ -299,15 +305,15 @@ def svg(
         text, target = note or _COLOURS[kinds[node]][0], targets[node]
         parts += [
             f'<a href="{html.escape(target)}">' if target else "<g>",
-            f"<title>{html.escape(f'{plain(node)} {note}'.strip())}</title>",
-            *_box(point, _BOX, f"tw-{kinds[node]}", names[plain(node)], text),
+            f"<title>{html.escape(f'{_name(node)} {note}'.strip())}</title>",
+            *_box(point, _BOX, f"tw-{kinds[node]}", names[_name(node)], text),
             "</a>" if target else "</g>",
         ]
         if switch is not None:
             beside = (point[0] + _BOX[0] + _GAP, point[1])
             said = f"{_sign(switch)} {switch.below:,}"
             parts += [
-                _opened(switch, f"{said} below {plain(node)}"),
+                _opened(switch, f"{said} below {_name(node)}"),
                 *_box(beside, _SWITCH, "tw-component", said, ""),
                 "</a>",
             ]

@@ -25,22 +25,24 @@ NUMBERS_SHOWN: Final = 8
 TENANTS_SHOWN: Final = 6
 _WHERE: Final = ("file", "member", "offset", "line", "global")
 _URL: Final = re.compile(r"\b(https?|ftps?|wss?)://([^\s/?#'\"<>|`)\]]+)", re.IGNORECASE)
-_NAMED_HOST: Final = re.compile(r"\b((?:domain|ipv4)[ :])([\w-]+(?:\.[\w-]+)+)")
-"""The patterns by which titles and keys name a host."""
+_NAMED_HOST: Final = re.compile(
+    r"\b((?:domain|ipv4)[ :]|dataset[ :](?=[\w.-]+/))([\w-]+(?:\.[\w-]+)+)"
+)
+"""The patterns by which titles and keys name a host, alone or as the location of a dataset."""
 _WWW: Final = re.compile(r"(?<=\bwww)\.", re.IGNORECASE)
 _STATES: Final = (
-    (CommandStatus.DONE, "done"),
-    (CommandStatus.WORKING, "under way"),
-    (CommandStatus.ISSUED, "issued, not answered yet"),
-    (CommandStatus.PROPOSED, "proposed"),
-    (CommandStatus.ADVISED, "advised only"),
-    (CommandStatus.FAILED, "failed"),
-    (CommandStatus.EXPIRED, "expired"),
-    (CommandStatus.REJECTED, "rejected"),
-    (CommandStatus.REVERSED, "undone"),
-    (CommandStatus.SUPERSEDED, "superseded"),
+    (CommandStatus.DONE, "is done", "are done"),
+    (CommandStatus.WORKING, "is under way", "are under way"),
+    (CommandStatus.ISSUED, "waits for an answer", "wait for an answer"),
+    (CommandStatus.PROPOSED, "is proposed", "are proposed"),
+    (CommandStatus.ADVISED, "is only advised", "are only advised"),
+    (CommandStatus.FAILED, "failed", "failed"),
+    (CommandStatus.EXPIRED, "expired", "expired"),
+    (CommandStatus.REJECTED, "was rejected", "were rejected"),
+    (CommandStatus.REVERSED, "was undone", "were undone"),
+    (CommandStatus.SUPERSEDED, "was superseded", "were superseded"),
 )
-"""The order in which a summary counts them."""
+"""The words of a summary for one and for several, in the order in which it counts them."""
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,20 +125,29 @@ class Defanging:
 
     def __call__(self, text: str) -> str:
         """Return a text with its URLs and those hosts defanged."""
-        text = _WWW.sub("[.]", _URL.sub(_without_link, text))
+        text = _WWW.sub("[.]", defanged_name(text))
         if self._hosts is None:
             return text
         return self._hosts.sub(lambda found: found[0].replace(".", "[.]"), text)
 
 
 def defanged_name(text: str) -> str:
-    """Return a title, or a component's key, with its URLs and the domain that it is about defanged.
+    """Return a title, or a component's key, with its URLs and the host that it is about defanged.
 
     Args:
         text: As an incident or a command has it.
     """
     text = _URL.sub(_without_link, text)
     return _NAMED_HOST.sub(lambda found: found[1] + found[2].replace(".", "[.]"), text)
+
+
+def refanged(name: str) -> str:
+    """Return a component's key as it is, for one that was copied from a text that defangs.
+
+    Args:
+        name: A key, or its beginning.
+    """
+    return name.replace("[.]", ".")
 
 
 def _without_link(found: re.Match[str]) -> str:
@@ -278,8 +289,13 @@ def _known(incident: IncidentDocument) -> str:
 def _done(incident: IncidentDocument) -> str:
     states = Counter(view.state for view in incident.commands)
     if states:
-        counts = [f"{states[state]} {words}" for state, words in _STATES if states[state]]
-        text = f"Of {counted(len(incident.commands), 'command')}: {', '.join(counts)}."
+        counts = [
+            f"{states[state]} {one if states[state] == 1 else several}"
+            for state, one, several in _STATES
+            if states[state]
+        ]
+        said = " and ".join(filter(None, [", ".join(counts[:-1]), counts[-1]]))
+        text = f"Of {counted(len(incident.commands), 'command')}, {said}."
     else:
         text = "No containment was ordered."
     contained = incident.processing.seconds_to_contain

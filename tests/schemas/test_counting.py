@@ -85,7 +85,6 @@ SEVERAL = {
     "{told} systems or components are affected",
     "{others} tenants or more",
     "{tenants} tenants or more",
-    "{max(case.core.thresholds)} tenants or more",
     "{bucket(hosts, LISTED)} systems here have it",
 }
 """What is said of several only: other words stand there for one."""

@@ -27,7 +27,7 @@ from agents.triage.incidents.views import (
     worst_of,
 )
 from agents.triage.ledger.rows import from_ms, to_ms
-from agents.triage.scoring import decided_score, evidence_of, score
+from agents.triage.scoring import RECOVERY, decided_score, evidence_of, score
 from schemas.counting import counted
 from schemas.decisions import DecisionKind
 from schemas.incidents.commands import CommandView
@@ -94,6 +94,7 @@ def incident_document(case: IncidentRows, tenant_states: Sequence[TenantState]) 
         ),
     }
     affected = sum(map(count_systems, tenant_states))
+    pattern, why = _operator_pattern(case, count, related)
     return IncidentDocument(
         id=case.incident,
         root=case.core.root,
@@ -101,8 +102,8 @@ def incident_document(case: IncidentRows, tenant_states: Sequence[TenantState]) 
         status=status,
         phase=phase_of(leading) if leading is not None else Phase.DETECTION,
         score=total,
-        pattern=Pattern.PATTERN if count > 1 or related else Pattern.ISOLATED,
-        pattern_why=_operator_pattern(case, count, related),
+        pattern=pattern,
+        pattern_why=why,
         tenants=tuple(map(_tenant_part, tenant_states)),
         tenant_count=count,
         organisations=case.organisations(),
@@ -190,11 +191,15 @@ def _operator_score(tenant_states: Sequence[TenantState], tenants: int) -> Score
         for name in (system.component, system.system)
         if name in tenant_state.policy.criticality
     ]
-    recovery = [
-        next((term.why for term in part.score.terms if term.name == "recoverability"), "none")
-        for part in tenant_states
-    ]
-    order = ("clean rollback", "no signed baseline", "none")
+    worst = max(
+        (
+            term.value
+            for part in tenant_states
+            for term in part.score.terms
+            if term.name == "recoverability"
+        ),
+        default=RECOVERY["none"],
+    )
     return score(
         evidence,
         affected=bucket(
@@ -207,7 +212,7 @@ def _operator_score(tenant_states: Sequence[TenantState], tenants: int) -> Score
         ),
         tenants=tenants,
         criticality=max(stated, default=None),
-        recovery=max(recovery, key=order.index, default="none"),
+        recovery=next(name for name, value in RECOVERY.items() if value == worst),
     )
 
 
@@ -232,15 +237,20 @@ def _decided(case: IncidentRows, tenant_states: Sequence[TenantState], computed:
     return decided_score(computed, severity, "the worst that its tenants set")
 
 
-def _operator_pattern(case: IncidentRows, count: int, related: tuple[str, ...]) -> str:
+def _operator_pattern(
+    case: IncidentRows, count: int, related: tuple[str, ...]
+) -> tuple[Pattern, str]:
     reasons = []
     if count > 1:
         reasons.append(f"seen in {count} tenants")
-    if case.core.thresholds:
-        reasons.append(f"its indicator seen in {max(case.core.thresholds)} tenants or more")
+    elsewhere = max(case.core.thresholds, default=0)
+    if elsewhere > count:
+        reasons.append(f"its indicator was seen in {counted(elsewhere, 'tenant')} or more")
     if related:
         reasons.append(counted(len(related), "related incident"))
-    return "; ".join(reasons) or "seen in one tenant, no related incident"
+    if not reasons:
+        return Pattern.ISOLATED, "seen in one tenant, no related incident"
+    return Pattern.PATTERN, "; ".join(reasons)
 
 
 def _overall_status(tenant_states: Sequence[TenantState]) -> IncidentStatus:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from operator import attrgetter
 from typing import Final
 
 from agents.triage.incidents.command_views import LISTED, VERBS
@@ -19,6 +18,16 @@ from schemas.incidents.views import FindingView, TimelineEntry
 
 TIMELINE: Final = 64
 _EPOCH: Final = from_ms(0)
+_BY_CAUSE: Final = (
+    Occurrence.EXPOSED,
+    Occurrence.FOUND,
+    Occurrence.DECIDED,
+    Occurrence.WITHDRAWN,
+    Occurrence.COMMANDED,
+    Occurrence.RESULT,
+    Occurrence.RECOVERED,
+)
+"""What leads to what, for entries of the same time."""
 
 
 def timeline_entries(
@@ -192,11 +201,21 @@ def in_stable_order(entry: TimelineEntry) -> tuple[bool, datetime, str, str, str
 
 
 def bounded(entries: Iterable[TimelineEntry]) -> tuple[TimelineEntry, ...]:
-    """Return the entries in order of time, at most `TIMELINE` of them.
+    """Return the entries in order of time and cause, at most `TIMELINE` of them.
 
     Which entries are dropped does not depend on processing times.
+
+    Args:
+        entries: What happened; findings and commands in the order in which they are listed.
     """
-    chosen = sorted(entries, key=in_stable_order)
-    if len(chosen) > TIMELINE:
-        chosen = chosen[: TIMELINE // 2] + chosen[-TIMELINE // 2 :]
-    return tuple(sorted(chosen, key=attrgetter("at")))
+    listed = list(entries)
+    if len(listed) > TIMELINE:
+        stable = sorted(range(len(listed)), key=lambda at: in_stable_order(listed[at]))
+        chosen = sorted(stable[: TIMELINE // 2] + stable[-TIMELINE // 2 :])
+        listed = [listed[at] for at in chosen]
+    return tuple(sorted(listed, key=in_order))
+
+
+def in_order(entry: TimelineEntry) -> tuple[datetime, int]:
+    """Return a sort key by time, and at one time causes before what they lead to."""
+    return entry.at, _BY_CAUSE.index(entry.what)

@@ -11,6 +11,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
 
 from schemas.errors import TidewatchError
 from streams.console.pages import secured
@@ -41,8 +42,10 @@ def routes(services: Services) -> list[BaseRoute]:
                 raise HttpError(HTTPStatus.TOO_MANY_REQUESTS, "too many pages are open")
         except TidewatchError as error:
             return failed(services, request, None, error)
-        answer = StreamingResponse(
-            _changes(services, session, request), media_type="text/event-stream"
+        # counted before anything else can run: a burst would pass a count that follows
+        session.streams += 1
+        answer = _Stream(
+            _changes(services, session, request), session, media_type="text/event-stream"
         )
         answer.headers["x-accel-buffering"] = "no"
         return secured(answer)
@@ -50,24 +53,34 @@ def routes(services: Services) -> list[BaseRoute]:
     return [Route("/events", events, methods=["GET"])]
 
 
+class _Stream(StreamingResponse):
+    """A stream that its session counts until it ends, even if it ends before its first event."""
+
+    def __init__(self, content: AsyncIterator[bytes], session: Session, *, media_type: str) -> None:
+        super().__init__(content, media_type=media_type)
+        self._session = session
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._session.streams -= 1
+
+
 async def _changes(services: Services, session: Session, request: Request) -> AsyncIterator[bytes]:
     """Yield an event for each change that the viewer may read of; never what changed."""
     reader = Reader(services.index, session.viewer)
     token = services.token(request)
-    session.streams += 1
-    try:
-        yield f"retry: {RETRY_MS}\n\n".encode()
-        sent, silent = reader.revision, 0.0
-        while not services.stop.is_set() and services.sessions.lives(token):
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(services.stop.wait(), LOOK_SECONDS)
-            revision = reader.revision
-            silent += LOOK_SECONDS
-            if revision != sent:
-                sent, silent = revision, 0.0
-                yield f"event: changed\ndata: {revision}\n\n".encode()
-            elif silent >= SILENCE_SECONDS:
-                silent = 0.0
-                yield b": still here\n\n"
-    finally:
-        session.streams -= 1
+    yield f"retry: {RETRY_MS}\n\n".encode()
+    sent, silent = reader.revision, 0.0
+    while not services.stop.is_set() and services.sessions.lives(token):
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(services.stop.wait(), LOOK_SECONDS)
+        revision = reader.revision
+        silent += LOOK_SECONDS
+        if revision != sent:
+            sent, silent = revision, 0.0
+            yield f"event: changed\ndata: {revision}\n\n".encode()
+        elif silent >= SILENCE_SECONDS:
+            silent = 0.0
+            yield b": still here\n\n"

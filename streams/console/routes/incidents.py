@@ -212,7 +212,7 @@ def incident_values(asked: Asked, case: Case) -> dict[str, Any]:
         "authorised": authorised,
         "tasks": tasks,
         "TaskState": TaskState,
-        "timeline": sorted(document.timeline, key=lambda entry: entry.at, reverse=True),
+        "timeline": document.timeline[::-1],
         "decided": [entry for entry in document.timeline if entry.what is Occurrence.DECIDED],
         "of_tenants": parts,
         "related": [related[other] for other in document.related if other in related],

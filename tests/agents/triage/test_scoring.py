@@ -164,3 +164,21 @@ def test_the_limits_of_the_bands_meet():
     limits = [band_limits(severity) for severity in Severity]
     assert [low for low, _ in limits] == [0, *(high + 1 for _, high in limits[:-1])]
     assert limits[-1][1] == 100
+
+
+def test_the_terms_are_in_words():
+    """Names of kinds and of enumerations are for programs."""
+    kind = "malicious_payload"
+    payload = Evidence(kind=kind, base=95, confidence=0.9, severity=Severity.CRITICAL)
+    for recovery in RECOVERED:
+        whole = score(
+            [payload],
+            affected=1,
+            exposure=ExposureLevel.SERVING,
+            tenants=1,
+            criticality=None,
+            recovery=recovery,
+        )
+        why = {term.name: term.why for term in whole.terms}
+        assert why["indicators"] == "kinds of indicator: malicious payload"
+        assert why["recoverability"].endswith(("to go back to", "without a signature"))

@@ -10,7 +10,7 @@ from schemas.errors import TidewatchError
 from schemas.incidents.commands import CommandView
 from schemas.incidents.holds import HoldState, HoldView, ReasonState, ReasonView, ThingView
 from streams.cli.choices import chosen_command, chosen_task
-from streams.cli.holds import one_hold
+from streams.cli.holds import hold_rows, one_hold
 from streams.releases import releasable
 from tests.agents.triage.incidents.incident_flow import CASE, hostile
 from tests.agents.triage.stories import MODEL
@@ -99,3 +99,12 @@ def test_a_hold_is_found_by_tenant_and_the_beginning_of_its_component():
     view = held()
     assert one_hold([view], "a", MODEL[:12]) is view
     assert "nothing" in refusal(one_hold, [view], "b", MODEL)
+
+
+def test_the_host_of_a_hold_is_shown_defanged_and_read_either_way():
+    thing = structs.replace(held().things[0], action="block", target="domain:bad.example")
+    view = HoldView(tenant="a", component="domain:bad.example", things=(thing,))
+    ((*_, target, _answer, _reasons),) = hold_rows(view)
+    assert target == "domain:bad[.]example"
+    for name in (target, view.component):
+        assert one_hold([view], "a", name) is view

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import html
 import re
 import threading
 from html.parser import HTMLParser
@@ -9,6 +11,7 @@ from html.parser import HTMLParser
 import msgspec
 import pytest
 import requests
+from starlette.requests import ClientDisconnect, Request
 
 from schemas.channels import Channel
 from streams.console.pages import POLICY, breakable, coded, shown
@@ -289,6 +292,19 @@ def test_hosts_that_indicators_name_are_defanged(console):
         assert not re.search(r"https?://\d|(?<!\S)198\.51\.100\.", read)
 
 
+def test_no_page_shows_a_hostile_host_as_it_is(crawled):
+    """What people read or copy names it defanged; links to pages of the console keep its key."""
+    seen = 0
+    for path, answer in crawled[OPERATOR.name].items():
+        kind = answer.headers["content-type"]
+        if not kind.startswith("text/html") or "content-disposition" in answer.headers:
+            continue
+        shown = re.sub("<[^>]*>|\u200b", "", html.unescape(answer.text))
+        assert "data.acrne.example" not in shown, path
+        seen += "data[.]acrne[.]example" in shown
+    assert seen > 3
+
+
 def test_what_is_exported_is_marked(console):
     browser = console.browser(OPERATOR)
     path = next(link for link in links(browser.get("/incidents").text) if "/incidents/inc-" in link)
@@ -459,6 +475,43 @@ def test_one_session_can_not_take_every_stream(console, monkeypatch):
 
     monkeypatch.setattr(events, "MOST_STREAMS", 0)
     assert console.browser(OPERATOR).get("/events").status_code == 429
+
+
+def asked_for_events(console, token: str) -> Request:
+    cookie = f"{console.services.cookie}={token}".encode()
+    return Request(
+        {
+            "type": "http",
+            "method": "GET",
+            "path": "/events",
+            "query_string": b"",
+            "headers": [(b"host", b"127.0.0.1"), (b"cookie", cookie)],
+        }
+    )
+
+
+def test_a_burst_of_streams_is_counted_before_the_first_of_them_begins(console, monkeypatch):
+    from streams.console.routes import events  # noqa: PLC0415 -- beside its test
+
+    monkeypatch.setattr(events, "MOST_STREAMS", 2)
+    token = console.services.sessions.start(OPERATOR)
+    (route,) = events.routes(console.services)
+
+    async def gone() -> dict[str, str]:
+        return {"type": "http.disconnect"}
+
+    async def refused(_message) -> None:
+        raise OSError("the browser is gone")
+
+    async def burst() -> None:
+        answers = [await route.endpoint(asked_for_events(console, token)) for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [200, 200, 429]
+        for answer in answers[:2]:
+            with pytest.raises(ClientDisconnect):
+                await answer({"type": "http", "asgi": {"spec_version": "2.4"}}, gone, refused)
+        assert (await route.endpoint(asked_for_events(console, token))).status_code == 200
+
+    asyncio.run(burst())
 
 
 def test_an_error_of_a_page_is_shown_without_its_text(console, monkeypatch):

@@ -71,11 +71,11 @@ def test_what_has_ended_asks_for_no_step(status):
 def test_the_summary_counts_and_says_one_of_one():
     reported = summary(incident(tenant_count=1))
     assert reported.to_whom.startswith("1 system of 1 tenant is affected: tenant-a (1).")
-    assert reported.done == "Of 1 command: 1 done. Of 1 task, none is done."
+    assert reported.done == "Of 1 command, 1 is done. Of 1 task, none is done."
     assert "known by Tidewatch's scan of the same bytes" in reported.known
     more = summary(incident(commands=commands(*[state.value for state in CommandStatus])))
-    assert more.done.startswith(f"Of {len(CommandStatus)} commands: ")
-    assert sum(map(int, re.findall(r"\d+", more.done.partition(":")[2].partition(". Of")[0]))) == (
+    assert more.done.startswith(f"Of {len(CommandStatus)} commands, 1 is done, 1 is under way, ")
+    assert sum(map(int, re.findall(r"\d+", more.done.partition(",")[2].partition(". Of")[0]))) == (
         len(CommandStatus)
     ), "every state is counted"
 

@@ -18,7 +18,7 @@ from schemas.basis import Basis, BasisKind
 from schemas.channels import Channel
 from schemas.decisions import DecisionKind
 from schemas.incidents.commands import CommandView
-from schemas.incidents.updates import Exposure
+from schemas.incidents.updates import Exposure, Prevalence
 from schemas.policy import Policy
 from schemas.severity import Severity
 from tests.agents.triage.flow import Flow, at
@@ -37,6 +37,36 @@ def test_a_hostile_digest_at_three_tenants_is_one_incident_and_three_alerts():
         assert [system.system for system in view.systems] == [f"gpu-{view.tenant}"]
     assert flow.incidents[CASE].tenant_count == 3
     assert flow.incidents[CASE].pattern == "pattern"
+
+
+@pytest.mark.parametrize(
+    ("tenants", "threshold", "why"),
+    [
+        ("abc", 3, "seen in 3 tenants"),
+        ("abc", 10, "seen in 3 tenants; its indicator was seen in 10 tenants or more"),
+        ("a", 3, "its indicator was seen in 3 tenants or more"),
+    ],
+)
+def test_the_pattern_counts_each_tenant_once(tenants, threshold, why):
+    flow = hostile(tenants)
+    seen = Prevalence(
+        incident=CASE,
+        root=ROOT,
+        indicator=ROOT,
+        threshold=threshold,
+        rule_id="TW-LEDGER-PREVALENCE",
+    )
+    flow.send([incident_message(CASE, seen)])
+    document = flow.incidents[CASE]
+    assert document.pattern_why == why
+    assert document.pattern == "pattern"
+
+
+def test_the_reason_of_a_command_is_in_words():
+    shown = hostile("a").alerts[CASE, "a"].commands
+    reasons = {view.spec.action: view.spec.reason for view in shown}
+    for action in ("quarantine", "block", "revoke"):
+        assert reasons[action].startswith("malicious payload (critical, confidence ")
 
 
 def test_the_same_again_publishes_nothing():

@@ -119,8 +119,8 @@ def test_a_command_says_where_its_findings_are_listed_and_none_of_them():
     assert quarantine.findings == ()
     (thing,) = [kept for kept in flow.holds["a", MODEL].things if kept.action == "quarantine"]
     (reason,) = thing.reasons
-    assert "malicious_payload" in reason.why
+    assert "malicious payload" in reason.why
     assert reason.findings
     (view,) = [view for view in flow.incidents[CASE].commands if view.spec.action == "quarantine"]
-    assert "malicious_payload" in view.spec.reason
+    assert "malicious payload" in view.spec.reason
     assert view.spec.findings

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from agents.triage.incidents.rows import DECISIONS
+from agents.triage.incidents.timeline import bounded, in_order
 from agents.triage.routing import incident_id
 from schemas.decisions import Decision, DecisionKind
+from schemas.incidents.states import Occurrence
+from schemas.incidents.views import TimelineEntry
 from schemas.policy import Policy
 from schemas.severity import ExposureLevel
 from streams.reports.incident_graph import incident_graph
@@ -49,6 +52,33 @@ def test_it_is_in_order_of_time_with_what_tidewatch_did_in_its_place():
         times = [entry.at for entry in document.timeline]
         assert times == sorted(times)
         assert document.timeline[-1].system == "gpu-9"
+
+
+def test_what_happened_at_one_time_is_in_order_of_cause():
+    flow = hostile()
+    for document in (flow.alerts[CASE, "a"], flow.incidents[CASE]):
+        for entries in (document.timeline, bounded(reversed(document.timeline))):
+            order = [in_order(entry) for entry in entries]
+            assert order == sorted(order)
+        commanded = [entry.ref for entry in document.timeline if entry.what == "commanded"]
+        listed = [view.spec.command_id for view in document.commands if view.state != "advised"]
+        assert len(commanded) > 2
+        assert len({entry.at for entry in document.timeline if entry.what == "commanded"}) == 1
+        assert commanded == listed
+
+
+def test_each_occurrence_has_a_place_among_causes():
+    moment = at(0)
+    shuffled = [TimelineEntry(at=moment, what=what, text=what) for what in reversed(Occurrence)]
+    assert [entry.what for entry in bounded(shuffled)] == [
+        "exposed",
+        "found",
+        "decided",
+        "withdrawn",
+        "commanded",
+        "result",
+        "recovered",
+    ]
 
 
 def test_a_decision_names_its_target_and_its_actor():
