@@ -43,7 +43,7 @@ def figure_rows(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
         figures: As `incident_metrics` returns them.
     """
     return [
-        (name, duration(value) if name.endswith(_TIMES) else str(value))
+        (name.replace("_", " "), duration(value) if name.endswith(_TIMES) else str(value))
         for name, value in figures.items()
     ]
 

@@ -28,6 +28,7 @@ from streams.cli.frame import connected_settings, example, new_app
 from streams.cli.output import Format, FormatOption, plain, print_json, print_line, print_table
 from streams.held import held_values, update_held
 from streams.kafka.compacted import keys_with, latest_values, publish_values
+from streams.reports.fact_words import fact_lines, versions_of
 from streams.settings import load_settings
 
 if TYPE_CHECKING:
@@ -341,7 +342,7 @@ def list_facts(
         [
             plain(key, 60),
             facts[key].kind.value,
-            plain(", ".join(facts[key].versions) or "all", 40),
+            plain(versions_of(facts[key]), 40),
             plain(", ".join(facts[key].sources), 40),
         ]
         for key in keys[:limit]
@@ -370,8 +371,8 @@ def show(
     elif fact is None:
         print_line(f"nothing is known of {plain(key)}")
     else:
-        for name, value in msgspec.to_builtins(fact).items():
-            print_line(plain(f"{name}: {value}"))
+        for line in fact_lines(fact):
+            print_line(line)
     bad = {IntelKind.MALICIOUS, IntelKind.COMPROMISED, IntelKind.BLOCKED}
     if fact is not None and fact.kind in bad:
         raise typer.Exit(1)

@@ -19,6 +19,7 @@ from schemas.counting import counted
 from schemas.findings import IndicatorType
 from schemas.severity import Severity
 from streams.cli.output import plain
+from streams.reports.fact_words import versions_of
 from streams.reports.incident_words import CODE, defanged_name, duration
 
 _OPENED: Final = frozenset(
@@ -189,6 +190,7 @@ def environment() -> Environment:
         seconds=seconds_of,
         time=time_of,
         unlinked=unlinked,
+        versions=versions_of,
     )
     made.globals.update(link=link)
     return made

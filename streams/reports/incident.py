@@ -24,6 +24,7 @@ from streams.reports.blocks import (
     Steps,
     Table,
 )
+from streams.reports.fact_words import versions_of
 from streams.reports.impact import attribution, impact
 from streams.reports.incident_graph import incident_graph, strips, svg, tree
 from streams.reports.incident_words import (
@@ -368,5 +369,6 @@ def _lessons(incident: IncidentDocument) -> Iterator[Block]:
 
 
 def _fact_line(fact: IntelFact) -> str:
-    versions = f" {', '.join(fact.versions)}" if fact.versions else ""
+    named = fact.versions or fact.ranges
+    versions = f" {plain(versions_of(fact))}" if named else ""
     return f"{plain(fact.key)}{versions}: {fact.kind}, {fact.summary}"

@@ -25,6 +25,7 @@ from rich.console import Console
 import streams.reports
 from agents.logs import Logger, set_up
 from schemas.incidents.views import IncidentDocument
+from schemas.intel import IntelFact, IntelKind
 from schemas.severity import Severity, Tlp, Verdict
 from streams.apps.supervisor import run_app
 from streams.cli import _fail, scan
@@ -33,7 +34,7 @@ from streams.cli.live_view import LiveAlert, LiveCommand, View
 from streams.cli.output import plain, print_json, print_line, print_table, quiet_logs, write_raw
 from streams.cli.watch import as_text
 from streams.logs import configure_logs
-from streams.reports import cyclonedx, entries, incident_graph, sarif, table
+from streams.reports import cyclonedx, entries, fact_words, incident_graph, sarif, table
 from streams.reports.impact import attribution, impact
 from streams.reports.incident import markdown, to_html
 from streams.reports.incident_export import ExportFormat, exported
@@ -180,6 +181,11 @@ def texts() -> dict[str, Callable[[], str]]:
     document = hostile_incident()
     graph = incident_graph.incident_graph(document)
     return {
+        "fact_words": lambda: "\n".join(
+            fact_words.fact_lines(
+                IntelFact(key=HOSTILE, kind=IntelKind.BLOCKED, details={HOSTILE: [HOSTILE]})
+            )
+        ),
         "incident": lambda: markdown(document) + to_html(document),
         "incident_export": lambda: "".join(
             exported(document, kind, Tlp.AMBER)
