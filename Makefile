@@ -119,7 +119,7 @@ $(VENV)/openid.stamp: tests/streams/console/certified/package.json tests/streams
 $(VENV)/kusto.stamp $(VENV)/openid.stamp: $(VENV)/%.stamp:
 	mkdir -p $(VENV)/$*
 	cp $^ $(VENV)/$*
-	npm ci --prefix $(VENV)/$* --ignore-scripts --no-audit --no-fund --silent
+	npm ci --prefix $(VENV)/$* --ignore-scripts --no-audit --no-fund --silent --fetch-timeout 60000 --fetch-retries 1
 	@touch $@
 
 # jars of Maven, exactly those whose hashes are written down
