@@ -373,4 +373,7 @@ def significance(view: AlertView | IncidentDocument) -> str:
     ]
     for command in plain.get("commands", ()):
         command["spec"].pop("expires", None)
+        if isinstance(view, AlertView):
+            # an alert does not say how often its commands were issued
+            command["spec"].pop("attempt", None)
     return stable_id("sig", msgspec.json.encode(plain, order="sorted").decode())

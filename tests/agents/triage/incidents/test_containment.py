@@ -119,6 +119,15 @@ def test_silence_is_answered_by_repetition_then_escalation():
     assert [notice.kind for notice in flow.operator.values()].count("escalation") == 1
 
 
+def test_a_repeated_command_does_not_update_the_alert_that_says_nothing_of_it():
+    flow = hostile("a", [Policy(tenant="a", automatic=("block", "capture-evidence"))])
+    alerts, issued = len(flow.history[flow.alerts[CASE, "a"].id]), len(flow.issued)
+    flow.tick(minutes=16)
+    assert len(flow.issued) > issued
+    assert {spec.attempt for spec in flow.commands.values()} == {2}
+    assert len(flow.history[flow.alerts[CASE, "a"].id]) == alerts
+
+
 def test_a_failure_is_reported_and_repeated_and_a_success_ends_it():
     flow = hostile("a", [Policy(tenant="a", automatic=("block",))])
     (block,) = flow.commands.values()
