@@ -87,7 +87,9 @@ class Location(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def uri(self) -> str:
         """The location without its query, for messages: a query may hold a signature."""
-        return f"{self.scheme}://{self.host}{self.path}"
+        # the hub's has no host: its path begins with the organisation
+        path = self.path.lstrip("/") if self.scheme == "hf" else self.path
+        return f"{self.scheme}://{self.host}{path}"
 
 
 def parse_location(uri: str) -> Location:

@@ -152,3 +152,18 @@ def test_store_of_an_fsspec_implementation_is_read_by_ranges(fetcher):
         one.open("memory://bucket/absent")
     with pytest.raises(RefusedError):
         fetcher("memory://bucket").open("memory://bucket/m.bin")
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "hf://acme/churn@main/model.bin",
+        "hf://datasets/acme/clicks",
+        "https://models.example/a",
+        "s3://bucket/a",
+        "file:///models/a",
+    ],
+)
+def test_a_message_names_a_location_as_it_was_written(uri):
+    assert parse_location(uri).uri == uri
+    assert parse_location(parse_location(uri).uri) == parse_location(uri)
