@@ -522,6 +522,15 @@ def test_a_request_that_made_room_for_a_reason_keeps_it_held(monkeypatch):
     assert [command.action for command in play.commands] == ["quarantine", "restore"]
 
 
+def test_more_suspicions_than_are_kept_leave_no_version_to_go_back_to(monkeypatch):
+    monkeypatch.setattr(intake, "SUSPICIONS", 1)
+    play = Play()
+    play.suspect("inc-1", "f" * 64)
+    play.suspect("inc-2", "e" * 64)
+    play.say("inc-1", ReasonState.AUTOMATIC, THINGS[1])
+    assert not play.commands
+
+
 def test_a_switch_forward_waits_until_what_it_switches_to_is_back():
     play = Play()
     for thing in THINGS:
