@@ -162,7 +162,12 @@ _COMPILES: Final = late_pattern(
     r"|system|open|source|__)"
 )
 """Modules of SymPy, and names in others, that parse, print, compile or run."""
-_LAZY: Final = frozenset(("chain", "count", "islice"))
+_LAZY: Final = frozenset(
+    (
+        "chain", "combinations", "combinations_with_replacement", "compress", "count", "cycle",
+        "islice", "izip_longest", "pairwise", "permutations", "product", "repeat", "zip_longest",
+    )
+)  # fmt: skip
 """Iterators that call nothing."""
 _IDENTIFIER: Final = late_pattern(r"^[A-Za-z_][\w]*$")
 _CLASS: Final = late_pattern(r"^_*[A-Z]\w*$")

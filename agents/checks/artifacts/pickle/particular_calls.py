@@ -67,7 +67,19 @@ MAX_PARTS: Final = 1000
 def is_class(found: Global) -> bool:
     """Return whether an import is a class, by its name: Python's own are written small."""
     last = found.name.rsplit(".", 1)[-1]
-    return last.lstrip("_")[:1].isupper() or (found.module in _BUILTINS and last in _TYPE_NAMES)
+    small = found.module in _BUILTINS | _SMALL.keys() and last in _SMALL.get(
+        found.module, _TYPE_NAMES
+    )
+    return last.lstrip("_")[:1].isupper() or small
+
+
+_DATES: Final = frozenset(("date", "datetime", "time", "timedelta", "timezone", "tzinfo"))
+_SMALL: Final = {
+    "datetime": _DATES,
+    "_datetime": _DATES,
+    "collections": frozenset(("deque", "defaultdict")),
+}
+"""Classes of other modules whose names are written small."""
 
 
 BOUND: Final = ("bound",)
