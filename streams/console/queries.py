@@ -446,12 +446,19 @@ class Reader:
     # -- components --------------------------------------------------------------------------------
 
     def holdings(self, key: str) -> list[dict[str, Any]]:
-        """Return the systems that have a component, a digest, or anything of that name."""
+        """Return the systems that have a component, a digest, or anything of that name.
+
+        What was seen both under its name and by its digest is listed once.
+        """
         digest = key.removeprefix("sha256:")
         return self._listed(
             "holdings",
-            "(holdings.component = ? OR holdings.name = ? OR holdings.digest = ?)",
-            [key, key, digest],
+            "(holdings.component = ? OR holdings.name = ? OR holdings.digest = ?) "
+            "AND NOT (holdings.name <> '' AND EXISTS (SELECT 1 FROM holdings AS named "
+            "WHERE named.tenant = holdings.tenant AND named.component = holdings.name "
+            "AND named.system = holdings.system AND named.digest = holdings.digest "
+            "AND (named.component = ? OR named.digest = ?)))",
+            [key, key, digest, key, digest],
         )
 
     def made_of(self, key: str) -> list[dict[str, Any]]:

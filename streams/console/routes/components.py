@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
@@ -55,10 +57,15 @@ def _component(asked: Asked) -> Response:
         {
             "key": key,
             "digests": sorted({row["digest"] for row in holdings if row["digest"]})[:20],
-            "names": sorted(
-                {row["name"] for row in holdings if row["name"] and row["name"] != key}
-            )[:20],
+            "names": sorted(_names(holdings) - {key})[:20],
+            "system_count": len({(row["tenant"], row["system"]) for row in holdings}),
             "tenant_count": len({row["tenant"] for row in holdings}),
             **values,
         },
     )
+
+
+def _names(holdings: Iterable[Mapping[str, str]]) -> set[str]:
+    """Return the components that some holdings were seen as."""
+    names = {row["name"] or row["component"] for row in holdings}
+    return {name for name in names if not name.startswith("sha256:")}

@@ -309,6 +309,12 @@ def test_a_component_says_who_has_it_and_what_was_made_of_it(index):
     reader = Reader(index, OPERATOR)
     dataset = "dataset:huggingface/label-vendor/reviews-extended"
     assert {row["tenant"] for row in reader.holdings(dataset)} >= {"umbra"}
+    for key in (dataset, "pypi:litellm"):
+        held = reader.holdings(key)
+        once = {(row["tenant"], row["system"], row["version"], row["digest"]) for row in held}
+        assert len(held) == len(once) > 0, "by name and by digest is one"
+    (digest,) = {row["digest"] for row in reader.holdings(dataset)}
+    assert {row["component"] for row in reader.holdings(f"sha256:{digest}")} == {dataset}
     made = {row["child"] for row in reader.made_of(dataset)}
     assert made
     assert dataset in {row["parent"] for row in reader.made_from(next(iter(made)))}

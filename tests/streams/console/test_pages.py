@@ -84,6 +84,7 @@ def check_page(path: str, text: str) -> None:
     assert not checked.open, (path, checked.open)
     assert len(checked.ids) == len(set(checked.ids)), (path, "an id twice")
     assert len(re.findall("<h1", text)) == 1, path
+    assert not re.search(r"<li[^>]*>\s*<[uo]l", text), (path, "an item that is only a list")
     assert not driving(text.replace("\t", ""), lines=True), path
 
 
