@@ -6,7 +6,7 @@ import posixpath
 import re
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
 import msgspec
 
@@ -131,6 +131,23 @@ def parse_location(uri: str) -> Location:
         query=parts.query,
         fragment=parts.fragment,
     )
+
+
+def parse_relative(base: str, reference: str) -> Location:
+    """Return where a server leads to, by a redirect or a link, in canonical form.
+
+    Args:
+        base: The URI that was asked.
+        reference: What its server says: absolute, or relative to `base`.
+
+    Raises:
+        RefusedError: it is not a reference, or leads to a URI that `parse_location` refuses.
+    """
+    try:
+        joined = urljoin(base, reference)
+    except ValueError as error:
+        raise RefusedError("the server leads to what is no URI", where=base[:120]) from error
+    return parse_location(joined)
 
 
 def _plain_path(path: str, uri: str) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from typing import Self
 from urllib.parse import quote
 
+import msgspec
+
 from agents.fetching.addresses import Resolver, system_resolver
 from agents.fetching.errors import FetchError
 from agents.fetching.fetch_scope import Location, Reach
@@ -17,7 +19,7 @@ from agents.fetching.mlflow import MlflowRegistry
 from agents.fetching.object_store import ObjectStore
 from agents.fetching.oci import Registry
 from agents.fetching.sources import OpenSource
-from schemas.events import File
+from schemas.events import LARGE, File
 
 
 class Fetcher:
@@ -76,10 +78,20 @@ class Fetcher:
     def listing(self, uri: str) -> tuple[File, ...]:
         """Return the files of a folder, bucket prefix, or a version that a registry has.
 
+        What a server says of a size that no file can have counts as unsaid.
+
         Raises:
             RefusedError: the URI is outside the tenant's fetch scope.
             FetchError: the fetch failed, or the scheme has no listings.
         """
+        return tuple(
+            file
+            if file.size is None or 0 <= file.size <= LARGE
+            else msgspec.structs.replace(file, size=None)
+            for file in self._listing(uri)
+        )
+
+    def _listing(self, uri: str) -> tuple[File, ...]:
         location = self.reach.admit(uri)
         match location.scheme:
             case "hf":
@@ -102,7 +114,7 @@ class Fetcher:
         """Return the files of a place that a registry names: below a root, like any other."""
         if self.reach.admit(uri).scheme == "mlflow":
             raise FetchError("the registry refers to another registry", where=uri[:200])
-        return self.listing(uri)
+        return self._listing(uri)
 
     def is_published(self, uri: str) -> bool:
         """Return whether what was read is what its host gives everybody under an immutable name.
@@ -123,6 +135,6 @@ class Fetcher:
         return root
 
 
-def _files(location: Location, entries: Iterable[tuple[str, int]]) -> tuple[File, ...]:
+def _files(location: Location, entries: Iterable[tuple[str, int | None]]) -> tuple[File, ...]:
     base = location.uri.rstrip("/")
     return tuple(File(path=path, uri=f"{base}/{quote(path)}", size=size) for path, size in entries)

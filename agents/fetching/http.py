@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from typing import IO, Final, Self
-from urllib.parse import quote, urljoin
+from urllib.parse import quote
 
 import msgspec
 import tenacity
@@ -16,13 +16,16 @@ import urllib3
 from agents.fetching.addresses import Resolver, checked_address, system_resolver
 from agents.fetching.deadlines import Deadlines, Pace, timed
 from agents.fetching.errors import FetchError, RefusedError
-from agents.fetching.fetch_scope import FetchRules, Location, Reach, parse_location
+from agents.fetching.fetch_scope import FetchRules, Location, Reach, parse_relative
 from agents.fetching.sources import CHUNK, BlockSource, OpenSource
 
 MAX_REDIRECTS: Final = 5
 FIRST_RANGE: Final = 64 * 1024
 _PORTS: Final = {"http": 80, "https": 443}
-_CONTENT_RANGE: Final = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+)")
+_LENGTH: Final = r"\d{1,15}"
+"""A length below 1 PB: Python refuses to read numbers of thousands of digits."""
+_CONTENT_LENGTH: Final = re.compile(_LENGTH, re.ASCII)
+_CONTENT_RANGE: Final = re.compile(rf"bytes (?:({_LENGTH})-({_LENGTH})|\*)/({_LENGTH})", re.ASCII)
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _OK, _PARTIAL, _UNSATISFIABLE, _CHANGED = 200, 206, 416, 412
@@ -153,7 +156,7 @@ class HttpClient:
                 return response, location
             response.close()
             here = f"{location.scheme}://{location.host}{quoted(location)}"
-            onward = parse_location(urljoin(here, target))
+            onward = parse_relative(here, target)
             same = (onward.scheme, onward.host) == (start.scheme, start.host)
             if not (self.reach.admits_redirect(onward) or (own_host and same)):
                 raise RefusedError(
@@ -421,7 +424,11 @@ def _spool(
                 )
             spool.write(chunk)
         announced = response.headers.get("Content-Length")
-        if announced is not None and announced.isdigit() and int(announced) != size:
+        if announced is not None and not _CONTENT_LENGTH.fullmatch(announced):
+            raise FetchError(  # noqa: TRY301 -- the spool is closed below
+                "the server does not state its length", where=location.uri[:200]
+            )
+        if announced is not None and int(announced) != size:
             raise _TransientError("the answer was cut off", where=location.uri[:200])  # noqa: TRY301 -- the same
     except BaseException:
         spool.close()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from typing import Final, TypeVar
-from urllib.parse import quote, urljoin
+from urllib.parse import quote
 
 import msgspec
 
 from agents.fetching.errors import FetchError, RefusedError
-from agents.fetching.fetch_scope import Location, Reach, parse_location
+from agents.fetching.fetch_scope import Location, Reach, parse_location, parse_relative
 from agents.fetching.http import Answer, HttpClient, bearer, no_signature
 from agents.fetching.sources import OpenSource
 from schemas.components import is_sha256
@@ -250,7 +250,7 @@ def _next(answer: Answer) -> Location | None:
     if match is None:
         return None
     here = answer.location
-    onward = parse_location(urljoin(f"{here.scheme}://{here.host}{here.path}", match.group(1)))
+    onward = parse_relative(f"{here.scheme}://{here.host}{here.path}", match.group(1))
     if (onward.scheme, onward.host, onward.path) != (here.scheme, here.host, here.path):
         return None
     return onward

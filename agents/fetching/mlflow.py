@@ -109,6 +109,12 @@ class MlflowRegistry:
                     location, f"{_API}/logged-models/{logged[1]}", "", _LOGGED_MODELS
                 )
                 uri = found.model.info.artifact_uri
+            try:
+                urlsplit(uri)
+            except ValueError as error:
+                raise FetchError(
+                    "the registry's answer can't be read", where=location.uri[:200]
+                ) from error
             self._places[known] = uri
         return self._places[known]
 

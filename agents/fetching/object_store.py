@@ -18,6 +18,8 @@ from agents.fetching.sources import OpenSource
 
 _EMPTY: Final = hashlib.sha256(b"").hexdigest()
 _BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}")
+_SIZE: Final = re.compile(r"\d{1,15}", re.ASCII)
+"""A size below 1 PB; what claims to be larger counts as of unknown size."""
 LISTING_BYTES: Final = 8 << 20
 MAX_KEYS: Final = 10_000
 
@@ -110,7 +112,7 @@ class ObjectStore:
         """
         return self._client.open(self._object(location), sign=self._sign)
 
-    def listing(self, location: Location) -> Iterator[tuple[str, int]]:
+    def listing(self, location: Location) -> Iterator[tuple[str, int | None]]:
         """Yield the key (relative to the location) and size of each object below it.
 
         Raises:
@@ -136,18 +138,20 @@ class ObjectStore:
                 return
 
 
-def _read_listing(body: bytes) -> tuple[list[tuple[str, int]], str]:
+def _read_listing(body: bytes) -> tuple[list[tuple[str, int | None]], str]:
     if b"<!" in body:
         # A listing has neither entities nor a document type; both can expand without bound.
         raise FetchError("the listing holds a document type")
     try:
         root = ET.fromstring(body)  # noqa: S314 -- no document type, so nothing expands
-    except ET.ParseError as error:
+    except (ET.ParseError, ValueError, LookupError) as error:  # LookupError: no such encoding
         raise FetchError("the listing is not XML") from error
     space = root.tag.partition("}")[0] + "}" if root.tag.startswith("{") else ""
     keys = []
     for entry in root.iter(f"{space}Contents"):
         size = entry.findtext(f"{space}Size") or ""
-        keys.append((entry.findtext(f"{space}Key") or "", int(size) if size.isdecimal() else 0))
+        keys.append(
+            (entry.findtext(f"{space}Key") or "", int(size) if _SIZE.fullmatch(size) else None)
+        )
     more = root.findtext(f"{space}IsTruncated") == "true"
     return keys, (root.findtext(f"{space}NextContinuationToken") or "") if more else ""

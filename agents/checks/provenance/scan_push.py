@@ -291,7 +291,15 @@ def _model(files: Iterable[File], fetch: Fetch) -> ModelFiles:
         uri = places[path]
         if uri is None:
             raise RefusedError("the event names no location of the file", where=path[:200])
-        return fetch.open(uri)
+        try:
+            return fetch.open(uri)
+        except FetchError:
+            raise
+        except Exception as error:  # hostile input: one file's error never stops the others
+            _log.warning("file_not_opened", error=type(error).__name__)
+            raise FetchError(
+                f"it can't be opened ({type(error).__name__})", where=path[:200]
+            ) from error
 
     return ModelFiles(places, opener)
 

@@ -103,6 +103,29 @@ def test_redirect_out_of_the_root_is_refused(server, fetcher, target):
     assert [path for path, _ in server.asked] == ["/m/a"]
 
 
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [(302, {"Location": "http://[bad/"}),
+     (206, {"Content-Range": f"bytes 0-0/{'9' * 5000}"}),
+     (206, {"Content-Range": f"bytes 0-{'9' * 5000}/1"}),
+     (206, {"Content-Range": f"bytes 0-0/{2**60}"}),
+     (416, {"Content-Range": f"bytes */{'9' * 5000}"}),
+     (200, {"Content-Length": "9" * 5000}),
+     (200, {"Content-Length": "\xb2"})],
+)  # fmt: skip
+def test_headers_that_cannot_be_read_are_errors_of_the_fetch(server, fetcher, status, headers):
+    def route(request):
+        request.send_response(status)
+        for name, value in headers.items():
+            request.send_header(name, value)
+        request.end_headers()
+        request.wfile.write(b"x")
+
+    server.routes["/m/a"] = route
+    with pytest.raises(FetchError):
+        fetcher(f"http://{server.host}/m", attempts=1).open(f"http://{server.host}/m/a")
+
+
 def test_redirect_within_the_root_is_followed_and_loops_end(server, fetcher):
     server.redirect("/m/a", "b")
     server.serve("/m/b", b"here")

@@ -77,6 +77,7 @@ def test_artifacts_elsewhere_are_what_the_tenant_may_reach_there(server, fetcher
         ("mlflow-artifacts:/0/../../x", "artifacts are at"),
         ("mlflow://127.0.0.1/x@1", "outside|registry names"),
         ("", "scheme"),
+        ("http://[bad/", "can't be read"),
     ],
 )
 def test_a_registry_leads_nowhere_else(server, fetcher, uri, what):

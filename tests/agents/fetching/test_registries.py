@@ -84,6 +84,37 @@ def test_s3_listing_with_a_document_type_is_refused(server, fetcher):
         one.listing("s3://acme/models")
 
 
+@pytest.mark.parametrize("encoding", ["utf-7", "nonesuch", "idna"])
+def test_s3_listing_in_a_strange_encoding_is_refused(server, fetcher, encoding):
+    body = f'<?xml version="1.0" encoding="{encoding}"?><ListBucketResult/>'
+    server.answer("/acme/", 200, {}, body.encode())
+    one = fetcher("s3://acme/models", credentials={"endpoint": f"http://{server.host}"})
+    with pytest.raises(FetchError):
+        one.listing("s3://acme/models")
+
+
+@pytest.mark.parametrize("size", ["9" * 5000, str(2**70), "-1", "\u0664"])
+def test_size_that_no_object_can_have_is_unknown(server, fetcher, size):
+    body = (
+        f"<ListBucketResult><Contents><Key>models/a</Key><Size>{size}</Size></Contents>"
+        "</ListBucketResult>"
+    )
+    server.answer("/acme/", 200, {}, body.encode())
+    one = fetcher("s3://acme/models", credentials={"endpoint": f"http://{server.host}"})
+    assert [(file.path, file.size) for file in one.listing("s3://acme/models")] == [("a", None)]
+
+
+@pytest.mark.parametrize("size", [2**70, -1])
+def test_size_that_no_file_of_the_hub_can_have_is_unknown(server, fetcher, size):
+    info = {
+        "sha": REV,
+        "siblings": [{"rfilename": "a", "size": size}, {"rfilename": "b", "lfs": {"size": size}}],
+    }
+    server.answer(f"/api/models/acme/m/revision/{REV}", 200, {}, json.dumps(info).encode())
+    listed = fetcher("hf://acme", hub=f"http://{server.host}").listing(f"hf://acme/m@{REV}")
+    assert [file.size for file in listed] == [None, None]
+
+
 def test_hub_revision_is_listed_with_digests_and_read(server, fetcher):
     info = {
         "sha": REV,

@@ -77,6 +77,21 @@ def test_one_bad_file_never_stops_the_others():
     assert outcome.retry is None
 
 
+def test_file_whose_server_breaks_its_reader_never_stops_the_others():
+    class Breaking(MemoryFetch):
+        def open(self, uri):
+            if uri.endswith("a.bin"):
+                raise ValueError("what no reader of an answer foresaw")
+            return super().open(uri)
+
+    checks, outcome = run(
+        {"a.bin": b"", "b.bin": b"evil"}, fetch=Breaking({"file:///m/b.bin": b"evil"})
+    )
+    assert checks["scan_a.bin"].status is Status.INCOMPLETE
+    assert checks["scan_b.bin"].status is Status.FAIL
+    assert any(detection.description == "evil" for detection in outcome.detections)
+
+
 def test_finding_of_a_malicious_file_is_bound_to_its_digest_and_may_be_blocked():
     _, outcome = run({"b.bin": b"evil"})
     detection = next(d for d in outcome.detections if d.description == "evil")
