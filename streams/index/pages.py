@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.message import Message
-from html.parser import HTMLParser
 from typing import Any, Final
 from urllib.parse import quote, unquote, urldefrag, urljoin, urlsplit
 
@@ -15,6 +14,7 @@ import msgspec
 
 from schemas.components import is_sha256
 from schemas.errors import TidewatchError
+from streams.index.anchors import anchors_of
 
 JSON_TYPE: Final = "application/vnd.pypi.simple.v1+json"
 HTML_TYPE: Final = "application/vnd.pypi.simple.v1+html"
@@ -100,6 +100,7 @@ def read_page(raw: bytes, content_type: str, base: str) -> tuple[IndexFile, ...]
 def _is_plain(file: IndexFile) -> bool:
     try:
         parts = urlsplit(file.url)
+        _ = parts.port  # it may be none that exists
         return (
             _NAME.fullmatch(file.filename) is not None
             and parts.scheme in {"http", "https"}
@@ -159,49 +160,22 @@ def _sha256(text: str | None) -> str | None:
 def _moment(text: str | None) -> datetime | None:
     try:
         found = datetime.fromisoformat(text) if text else None
-    except ValueError:
+        # at the ends of the calendar another time zone has no such day
+        return found and (found.replace(tzinfo=found.tzinfo or UTC).astimezone(UTC))
+    except (ValueError, OverflowError):
         return None
-    if found is None:
-        return None
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found
-
-
-class _Anchors(HTMLParser):
-    """Collects the links of a page."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.base: str | None = None
-        self.links: list[tuple[dict[str, str | None], list[str]]] = []
-        self._open = False
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag == "base" and self.base is None:
-            self.base = dict(attrs).get("href")
-        elif tag == "a" and len(self.links) <= MAX_FILES:
-            self.links.append((dict(attrs), []))
-            self._open = True
-
-    def handle_data(self, data: str) -> None:
-        if self._open:
-            self.links[-1][1].append(data)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == "a":
-            self._open = False
 
 
 def _read_html(raw: bytes, base: str) -> list[IndexFile]:
-    parser = _Anchors()
     try:
-        parser.feed(raw.decode("utf-8", "replace"))
-        parser.close()
-    except AssertionError as error:  # html.parser's own, of broken declarations
+        page = anchors_of(raw.decode("utf-8", "replace"), MAX_FILES + 1)
+    except ValueError as error:
         raise PageError("the index's HTML can't be read") from error
-    if parser.base:
-        base = _absolute(base, parser.base) or base
+    if page.base:
+        base = _absolute(base, page.base) or base
     found: list[IndexFile] = []
-    for attributes, texts in parser.links:
+    for link in page.links:
+        attributes = link.attributes
         href = attributes.get("href") or ""
         _, _, fragment = href.partition("#")
         url = _absolute(base, href)
@@ -214,7 +188,7 @@ def _read_html(raw: bytes, base: str) -> list[IndexFile]:
         digest = fragment.removeprefix("sha256=") if fragment.startswith("sha256=") else None
         found.append(
             IndexFile(
-                filename="".join(texts).strip() or unquote(url.rpartition("/")[2]),
+                filename="".join(link.texts).strip() or unquote(url.rpartition("/")[2]),
                 url=url,
                 sha256=_sha256(digest),
                 requires_python=attributes.get("data-requires-python"),
@@ -262,7 +236,7 @@ def _json_entry(entry: Entry) -> dict[str, Any]:
     if file.size is not None:
         found["size"] = file.size
     if file.uploaded is not None:
-        found["upload-time"] = file.uploaded.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        found["upload-time"] = file.uploaded.isoformat().replace("+00:00", "Z")
     return found
 
 

@@ -60,6 +60,8 @@ def test_json_says_when_a_file_was_uploaded() -> None:
     ("changes", "field", "value"),
     [
         ({"upload-time": "yesterday"}, "uploaded", None),
+        ({"upload-time": "0001-01-01T00:00:00+23:59"}, "uploaded", None),
+        ({"upload-time": "9999-12-31T23:59:59-23:59"}, "uploaded", None),
         ({"upload-time": "2026-11-01T12"}, "uploaded", datetime(2026, 11, 1, 12, tzinfo=UTC)),
         ({"hashes": {"sha256": "short"}}, "sha256", None),
         ({"core-metadata": False, "dist-info-metadata": True}, "metadata", False),
@@ -87,6 +89,11 @@ def test_html_is_read_with_its_base_and_attributes() -> None:
     assert (file.sha256, file.uploaded) == (DIGEST, None)
 
 
+@each("url", ["https://x:99999/a.whl", "https://x:a/a.whl", "https://[bad/a.whl", "file:///a.whl"])
+def test_a_file_without_an_address_that_can_be_asked_is_left_out(url: str) -> None:
+    assert read_page(as_json(url=url), JSON_TYPE, BASE) == ()
+
+
 @each("filename", ["", "../x.whl", "a/b.whl", "a b.whl", ".whl", "a\x1b.whl", "a" * 300, "é.whl"])
 def test_a_file_without_a_plain_name_is_left_out(filename: str) -> None:
     assert read_page(as_json(filename=filename), JSON_TYPE, BASE) == ()
@@ -102,6 +109,7 @@ def test_a_file_without_a_plain_name_is_left_out(filename: str) -> None:
         (b"\xff", JSON_TYPE),
         (b"pickle", "application/octet-stream"),
         (b"", ""),
+        (b'<a href="x">&#' + b"9" * 5000 + b";</a>", "text/html"),
     ],
 )
 def test_what_is_no_page_is_refused(raw: bytes, kind: str) -> None:
