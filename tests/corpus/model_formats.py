@@ -12,6 +12,7 @@ import struct
 from collections.abc import Iterator
 
 from tests.corpus import hdf5_files, hub_templates
+from tests.corpus.flatbuffers import executorch
 from tests.corpus.wire import (
     field,
     gguf,
@@ -391,6 +392,7 @@ def _hostile_others() -> Iterator[Sample]:
     yield "ex_hidden.bin", b"\x7fELF\x02\x01\x01" + bytes(100)
     yield "ex_program.exe", b"MZ" + bytes(58) + (64).to_bytes(4, "little") + b"PE\0\0" + bytes(100)
     yield "ex_mach.dylib", b"\xcf\xfa\xed\xfe" + bytes(100)
+    yield "et_shell.pte", executorch("aten::add", "acme::shell_exec")
     yield "ex_plugin.engine", b"ptrt" + bytes(40) + b"/tmp/libevil_plugin.so" + bytes(40)
     yield (
         "xg_code.json",
@@ -466,6 +468,7 @@ def harmless() -> Iterator[Sample]:
     yield "tf/saved_model.pb", saved_model(tf_graph(*map(tf_node, usual), functions=library))
     yield "tf_frozen.pb", tf_graph(tf_node("Placeholder"), tf_node("Const"), tf_node("Conv2D"))
     yield "tl_plain.tflite", tflite(0, 3, 9)
+    yield "et_plain.pte", executorch("aten::add", "quantized_decomposed::quantize_per_tensor")
     yield "tl_detect.tflite", tflite(3, "TFLite_Detection_PostProcess")
     yield (
         "sk_plain/schema.json",
@@ -571,6 +574,7 @@ def damaged() -> Iterator[Sample]:
     yield "kr_config/config.json", _keras(_layer("Dense"))[:-9]
     graph = saved_model(tf_graph(*[tf_node("MatMul", f"node{i}") for i in range(30)]))
     yield "tf/saved_model.pb", graph[:-100]
+    yield "et_cut.pte", executorch("aten::add")[:-60]
     yield "tl_cut.tflite", tflite(0, 3)[:60]
     yield "fx_cut.msgpack", b"\x81\xa6params\x81\xa1w\xc4\x40" + bytes(10)
     yield "pm_cut.pmml", b'<?xml version="1.0"?><PMML version="4.4"><Header>'

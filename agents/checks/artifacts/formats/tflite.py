@@ -9,12 +9,12 @@ from typing import Final
 from agents.checks.artifacts.formats.format import Format, Suffix, Trait, endings
 from agents.checks.artifacts.formats.tensorflow import EXECUTES
 from agents.checks.artifacts.readers.embedded import report_text
+from agents.checks.artifacts.readers.flatbuffer import Flatbuffer
 from agents.checks.artifacts.readers.window import Window
 from agents.checks.artifacts.scanning import CorruptFileError, Scan, Source
 
 IDENTIFIERS: Final = (b"TFL3", b"TFL2", b"TFL1")
 _MAGIC: Final = re.compile(rb".{4}(?:%b)" % b"|".join(IDENTIFIERS), re.DOTALL)
-MAX_VECTOR: Final = 1_000_000
 CUSTOM: Final = 32
 """BuiltinOperator.CUSTOM."""
 LAST_OPERATOR: Final = 400
@@ -56,7 +56,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
     Source: tensorflow/lite/schema/schema.fbs.
     """
     del name
-    buffer = _Flatbuffer(scan, Window(source))
+    buffer = Flatbuffer(scan, Window(source))
     if source.size < 8 or source.read(4, 4) not in IDENTIFIERS:
         raise CorruptFileError("no TensorFlow Lite identifier")
     root = buffer.root()
@@ -87,7 +87,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
         report_text(scan, "metadata", buffer.text(entry, 0))
 
 
-def _judge_tensors(scan: Scan, buffer: _Flatbuffer, subgraph: int, buffers: int) -> None:
+def _judge_tensors(scan: Scan, buffer: Flatbuffer, subgraph: int, buffers: int) -> None:
     for tensor in buffer.tables(subgraph, 0):
         if buffer.scalar(tensor, 2, 4) >= max(buffers, 1):
             scan.report(
@@ -109,59 +109,6 @@ def _judge_custom(scan: Scan, custom: str, index: int) -> None:
     else:
         rule = "TW-MODEL-TFLITE-CUSTOM"
     scan.report(rule, f"the model needs the operator {custom[:80]!r}", key=index, name=custom[:200])
-
-
-class _Flatbuffer:
-    """Tables of a flatbuffer; every offset is held against the file's end."""
-
-    def __init__(self, scan: Scan, window: Window) -> None:
-        self._scan = scan
-        self._window = window
-
-    def root(self) -> int:
-        return self._window.number(0, 4)
-
-    def _field(self, table: int, field: int) -> int:
-        """Return the position of a field, 0 if it is absent."""
-        self._scan.budget.step(1)
-        vtable = table - self._window.number(table, 4, signed=True)
-        size = self._window.number(vtable, 2)
-        if size < 4 or size % 2:
-            raise CorruptFileError(f"a table's layout at {vtable} is too short")
-        if 4 + 2 * field + 2 > size:
-            return 0
-        offset = self._window.number(vtable + 4 + 2 * field, 2)
-        return table + offset if offset else 0
-
-    def scalar(self, table: int, field: int, width: int) -> int:
-        at = self._field(table, field)
-        return self._window.number(at, width) if at else 0
-
-    def vector(self, table: int, field: int, width: int) -> tuple[int, int]:
-        """Return the position of a vector's first element, and their number."""
-        at = self._field(table, field)
-        if not at:
-            return 0, 0
-        begin = at + self._window.number(at, 4)
-        count = self._window.number(begin, 4)
-        if begin + 4 + count * width > self._window.size:
-            raise CorruptFileError(f"a vector of {count} at {begin} reaches beyond the file")
-        return begin + 4, count
-
-    def tables(self, table: int, field: int) -> list[int]:
-        begin, count = self.vector(table, field, 4)
-        if count > MAX_VECTOR:
-            raise CorruptFileError(f"a vector of {count} tables")
-        offsets = []
-        for index in range(count):
-            self._scan.budget.step(1)
-            at = begin + 4 * index
-            offsets.append(at + self._window.number(at, 4))
-        return offsets
-
-    def text(self, table: int, field: int) -> str:
-        begin, count = self.vector(table, field, 1)
-        return self._window.read(begin, min(count, 1 << 20)).decode("utf-8", "replace")
 
 
 FORMAT: Final = Format(
