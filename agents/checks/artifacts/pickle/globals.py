@@ -183,11 +183,11 @@ _Table = dict[str, dict[str, list[str]]]
 
 @cache
 def _tables() -> tuple[_Table, ...]:
-    """Return what tests/corpus/libraries.py found in libraries, and what a person decided.
+    """Return what tests/corpus found in libraries and in Python's own, and what a person decided.
 
     They stay as they are decoded: to index each name takes longer than a scan asks for.
     """
-    files = ("library_globals.json", "allowed_globals.json")
+    files = ("library_globals.json", "standard_globals.json", "allowed_globals.json")
     return tuple(msgspec.json.decode(_text(file), type=_Table) for file in files)
 
 

@@ -16,6 +16,7 @@ from agents.checks.artifacts.pickle.particular_calls import (
     CHECKS,
     Allowed,
     is_class,
+    iterated,
     plain_type,
 )
 from agents.checks.artifacts.pickle.pickle_file import PickleFile
@@ -43,6 +44,8 @@ _REFERRED: Final = frozenset(
         "number",
         "symbol",
         "kept",
+        "iterates",
+        "accumulates",
     )
 )
 """Uses that models refer to without a call too."""
@@ -102,6 +105,7 @@ class KnownCalls:
             "curry": self._curried,
             "compose": self._composed,
             "code": self.carried,
+            "iterates": self._iterates,
         }
         for use in CHECKS.keys() & uses:
             special[use] = partial(self._checked, CHECKS[use])
@@ -137,6 +141,12 @@ class KnownCalls:
             self._stream.imported(kind, 4)
             return kind
         return self._checked(CHECKS["type-name"], found, args, offset)
+
+    def _iterates(self, found: Global, args: Any, offset: int) -> object:  # noqa: ANN401
+        """Judge an iterator that calls nothing: over plain data it has an end."""
+        if iterated(args, self._is_allowed):
+            self._stream.misused(found, {"offset": offset, "opcode": "REDUCE"})
+        return Result(found, args, offset)
 
     def _measured(self, found: Global, args: object, offset: int) -> object:
         self._stream.weigh(found, args, offset)

@@ -281,6 +281,61 @@ def method(args: tuple[Any, ...], allowed: Allowed) -> str:
     return f"it gives {text!r}" if text else constants(args[1:], allowed)
 
 
+def iterated(args: tuple[Any, ...], allowed: Allowed) -> str:
+    """Return the fault of an iterator over anything but plain data and iterators over it."""
+    for value in args:
+        if isinstance(value, Result):
+            callee = value.callee
+            data = isinstance(callee, Global) and (callee.module, callee.name) in _ITERABLE
+            if not data and not allowed(callee, "iterates", "accumulates"):
+                return "it iterates over an object"
+        elif not isinstance(value, (*_CONSTANTS, tuple, list)):
+            return "it iterates over what may be anything"
+    return ""
+
+
+_ITERABLE: Final = frozenset(
+    (
+        ("builtins", "bytearray"), ("builtins", "frozenset"), ("builtins", "range"),
+        ("builtins", "set"), ("__builtin__", "bytearray"), ("__builtin__", "frozenset"),
+        ("__builtin__", "set"), ("__builtin__", "xrange"), ("collections", "OrderedDict"),
+        ("collections", "deque"), ("array", "array"),
+        ("array", "_array_reconstructor"),
+    )
+)  # fmt: skip
+"""What holds plain data, in the order in which it is iterated over."""
+
+
+def accumulated(args: tuple[Any, ...], allowed: Allowed) -> str:
+    """Return the fault of an iterator that calls more than an operator of numbers."""
+    calls = args[1:2] or (None,)
+    operator = calls[0]
+    fine = operator is None or (
+        isinstance(operator, Global)
+        and allowed(operator)
+        and (operator.module in _OPERATORS or operator.name in ("min", "max"))
+    )
+    given = args[:1] + args[2:]
+    if not fine or not isinstance(args[0] if args else None, Result):
+        return "it calls what it is given"
+    return iterated(given, allowed)
+
+
+_OPERATORS: Final = frozenset(("operator", "_operator"))
+
+
+def header(args: tuple[Any, ...], allowed: Allowed) -> str:
+    """Return the fault of a call that makes a header of other classes than of headers."""
+    bases = args[1] if len(args) == 3 else None  # noqa: PLR2004 -- name, bases, value
+    if not isinstance(bases, tuple) or not isinstance(args[2], str):
+        return "it makes a class"
+    own = all(
+        isinstance(base, Global) and base.module == "email.headerregistry" and allowed(base, "new")
+        for base in bases
+    )
+    return "" if own else "it makes a class of others than headers"
+
+
 CHECKS: Final[dict[str, Callable[[tuple[Any, ...], Allowed], str]]] = {
     "constants": constants,
     "subscript": subscripted_type,
@@ -294,6 +349,8 @@ CHECKS: Final[dict[str, Callable[[tuple[Any, ...], Allowed], str]]] = {
     "slot": slot,
     "type-variable": type_variable,
     "attributes": attributes,
+    "accumulates": accumulated,
+    "header": header,
     "method": method,
     "expression": expressions.expression,
     "number": expressions.number,

@@ -2,20 +2,47 @@
 
 from __future__ import annotations
 
+import ast
 import calendar
 import configparser
 import decimal
+import email
+import email.message
+import email.policy
+import http
 import itertools
+import json
+import logging
+import operator
 import pickle
+import sys
+import textwrap
 import urllib.parse
+import xml.dom.minidom
+import xml.etree.ElementTree as ET
+import zipfile
+from collections import deque
 from datetime import datetime
+from pathlib import Path
 
+import msgspec
 import pytest
 
 from agents.checks.artifacts.dispatch import scan_source
 from agents.checks.artifacts.scanning import BytesSource
 from schemas.severity import Verdict
 from tests.corpus.assembly import call
+from tests.corpus.standard_library import OUTPUT, found
+
+WRITTEN_ON = (3, 11)
+
+
+def letter():
+    made = email.message.EmailMessage()
+    made["Subject"] = "a subject"
+    made["To"] = "A <a@b.example>"
+    made.set_content("a text")
+    return made
 
 
 def verdict(raw):
@@ -40,6 +67,78 @@ def test_plain_data_is_clean(value, protocol):
 
 @pytest.mark.parametrize("protocol", [2, 4])
 @pytest.mark.parametrize(
+    "value",
+    [
+        letter(),
+        email.message_from_string("Subject: a\n\nb"),
+        email.message_from_string("Subject: a\n\nb", policy=email.policy.default),
+        ET.fromstring("<a b='c'>d<e/></a>"),
+        xml.dom.minidom.parseString("<a>b</a>"),
+        logging.makeLogRecord({"msg": "a"}),
+        zipfile.ZipInfo("a"),
+        zipfile.BadZipFile("a"),
+        json.JSONDecodeError("a", "b", 0),
+        Path("/").stat(),
+        http.HTTPStatus(200),
+        textwrap.TextWrapper(),
+        ast.parse("a = 1"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_classes_of_data_are_clean(value, protocol):
+    assert verdict(pickle.dumps(value, protocol)) is Verdict.CLEAN
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+@pytest.mark.parametrize(
+    "value",
+    [
+        iter([1, 2]),
+        iter("ab"),
+        iter({1: 2}),
+        iter(deque([1])),
+        itertools.islice([1, 2, 3], 2),
+        itertools.accumulate([1, 2]),
+        itertools.accumulate([1, 2], operator.mul),
+        itertools.chain([1], [2]),
+        enumerate([1]),
+        reversed([1, 2]),
+    ],
+)
+def test_an_iterator_over_plain_data_is_clean(value, protocol):
+    assert verdict(pickle.dumps(value, protocol)) is Verdict.CLEAN
+
+
+def test_an_iterator_that_calls_is_not_clean():
+    assert verdict(pickle.dumps(itertools.accumulate([1], print))) is Verdict.MALICIOUS
+    assert verdict(pickle.dumps(iter(int, 1))) is Verdict.SUSPICIOUS
+
+
+def test_a_header_is_made_of_headers_alone():
+    raw = pickle.dumps(letter()).replace(b"UniqueUnstructuredHeader", b"UniqueUnstructuredReader")
+    assert verdict(raw) is Verdict.MALICIOUS
+
+
+@pytest.mark.skipif(sys.version_info[:2] != WRITTEN_ON, reason="another release of Python")
+def test_the_table_is_what_is_found():
+    held = msgspec.json.decode(OUTPUT.read_bytes(), type=dict[str, dict[str, set[str]]])
+    ours = {
+        (module, use, name)
+        for module, uses in found().items()
+        for use, names in uses.items()
+        for name in names
+    }
+    listed = {
+        (module, use, name)
+        for module, uses in held.items()
+        for use, names in uses.items()
+        for name in names
+    }
+    assert ours <= listed
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+@pytest.mark.parametrize(
     "value", [itertools.repeat(1, 3), itertools.product([1], [2]), itertools.permutations([1, 2])]
 )
 def test_an_iterator_that_calls_nothing_is_suspicious(value, protocol):
@@ -55,6 +154,11 @@ def test_an_iterator_that_calls_nothing_is_suspicious(value, protocol):
         ("configparser", "ConfigParser.read"),
         ("decimal", "getcontext.__globals__"),
         ("calendar", "main"),
+        ("socket", "socket"),
+        ("zipfile", "ZipFile"),
+        ("email.utils", "localtime"),
+        ("urllib.request", "Request.full_url.fset"),
+        ("os", "stat_result.__class__"),
     ],
 )
 def test_what_calls_or_reads_is_malicious(module, name):
