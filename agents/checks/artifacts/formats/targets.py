@@ -194,7 +194,7 @@ def report_tree_targets(scan: Scan, document: object) -> None:
         prefix = f"{path}." if path else ""
         for key in _CALLED & mapping.keys():
             for value in texts(mapping[key]):
-                report_target(scan, f"{prefix}{key}", _interpolated(document, value))
+                report_target(scan, f"{prefix}{key}", _interpolated(scan, document, value))
         if _CALLED & mapping.keys():
             _judge_arguments(scan, prefix, mapping)
         for key in _MODULES & mapping.keys():
@@ -218,16 +218,19 @@ def report_tree_targets(scan: Scan, document: object) -> None:
                     )
 
 
-def _interpolated(document: object, value: str) -> str:
+def _interpolated(scan: Scan, document: object, value: str) -> str:
     """Return a text with the texts in place that it names elsewhere in its document.
 
     OmegaConf does so when a value is read, so that a target may be put together from parts.
     """
     for _ in range(MAX_INTERPOLATED):
         replaced = _INTERPOLATION.sub(lambda match: _written_at(document, match), value)
-        if replaced == value or len(replaced) > MAX_TARGET:
+        if replaced == value:
+            return value
+        if len(replaced) > MAX_TARGET:
             break
         value = replaced
+    scan.mark_incomplete(f"a target of interpolations that go on: {value[:80]!r}")
     return value
 
 
