@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -40,7 +41,7 @@ def read_document(document: Mapping[str, Any], place: str) -> Found:
     groups = table(document.get("dependency-groups"))
     for group in groups.values():
         declare(found, texts(group), place)
-    _read_uv(found, table(tools.get("uv")), place)
+    read_uv_settings(found, table(tools.get("uv")), place)
     _read_poetry(found, table(tools.get("poetry")))
     _read_pdm(found, table(tools.get("pdm")), place)
     _read_pixi(found, table(tools.get("pixi")))
@@ -69,14 +70,26 @@ def _read_setuptools(found: Found, setuptools: Mapping[str, Any], options: Insta
         declare_files(found, paths, options, "pyproject.toml")
 
 
-def _read_uv(found: Found, uv: Mapping[str, Any], place: str) -> None:
+def read_uv_settings(found: Found, uv: Mapping[str, Any], place: str) -> None:
+    """Add what uv is told in a pyproject.toml or a uv.toml.
+
+    Args:
+        found: The result to add it to.
+        uv: The settings.
+        place: The file's name, for parts that can't be read.
+    """
     declare(found, texts(uv.get("dev-dependencies")), place)
     # An override is installed in place of whatever asks for its project; a constraint never is.
     declare(found, texts(uv.get("override-dependencies")), place)
     urls = [(index.get("url"), bool(index.get("default"))) for index in entries(uv.get("index"))]
     _add_indexes(found, urls)
-    _add_indexes(found, [(uv.get("index-url"), True)])
-    _add_indexes(found, [(url, False) for url in texts(uv.get("extra-index-url"))])
+    for settings in (uv, table(uv.get("pip"))):
+        _add_indexes(found, [(settings.get("index-url"), True)])
+        _add_indexes(found, [(url, False) for url in texts(settings.get("extra-index-url"))])
+        for link in texts(settings.get("find-links")):
+            found.requirements.append(f"--find-links {shlex.quote(link)}")
+    for host in texts(uv.get("allow-insecure-host")):
+        found.requirements.append(f"--trusted-host {shlex.quote(host)}")
     _replace_sources(found, table(uv.get("sources")), {index.get("name"): index.get("url")
                      for index in entries(uv.get("index"))})  # fmt: skip
 

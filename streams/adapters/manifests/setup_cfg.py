@@ -1,29 +1,28 @@
-"""setup.cfg: what setuptools reads of it."""
+"""setup.cfg, and distutils' settings of a user: what setuptools reads of them."""
 
 from __future__ import annotations
 
-import configparser
-
 from schemas.events import Installer
 from streams.adapters.manifests.found import Found, InstallOptions
+from streams.adapters.manifests.ini_text import read_ini
+from streams.adapters.manifests.installer_settings import add_options, option_lines
 from streams.adapters.manifests.requirements import declare, declare_files
-from streams.adapters.payload import refuse
 
 
 def read(raw: bytes, options: InstallOptions) -> Found:
-    """Return the requirements of a setup.cfg."""
-    parser = configparser.ConfigParser(interpolation=None, strict=False)
-    try:
-        parser.read_string(raw.decode("utf-8-sig"))
-    except configparser.Error as error:
-        raise refuse(f"not setup.cfg: {error.message[:200]}") from error
+    """Return the requirements of a setup.cfg, and where they are looked for."""
+    sections = read_ini(raw, "setup.cfg")
     found = Found(installer=Installer(name="setuptools"))
     place = "setup.cfg"
+    plain = sections.get("options", {})
     for name in ("install_requires", "setup_requires", "tests_require"):
-        _declare(found, parser.get("options", name, fallback=""), options, place)
-    if parser.has_section("options.extras_require"):
-        for _, listed in parser.items("options.extras_require"):
-            _declare(found, listed, options, place)
+        _declare(found, plain.get(name, ""), options, place)
+    for listed in sections.get("options.extras_require", {}).values():
+        _declare(found, listed, options, place)
+    settings = list(sections.get("easy_install", {}).items())
+    # What setuptools searched once, and some installers still do.
+    settings.append(("find_links", plain.get("dependency_links", "")))
+    add_options(found, option_lines(settings), options, place)
     return found
 
 

@@ -132,7 +132,7 @@ def test_what_only_speaks_of_manifests_is_none(path, text):
 
 FOLDERS = (
     "", "/a/b.c/", ".devcontainer/", ".github/workflows/", "x/.hydra/", "reqs/", "requirements/x/",
-    "a/.argo/",
+    "a/.argo/", ".condarc.d/",
 )  # fmt: skip
 STEMS = (
     "", "x", "requirements", "dev-requirements", "myrequirements", "constraints-x", "pip-freeze",
@@ -142,11 +142,12 @@ STEMS = (
     "azure-pipelines-2", "cloudbuild", ".travis", "dvc", "MLproject", "docker-compose",
     "compose.dev", "values-dev", "package", "package-lock", "yarn", "go", "Cargo", "pom",
     "devcontainer", "build.gradle", "Gemfile", "composer", "packages.lock", "pixi",
-    "Jenkinsfile-x", "bun",
+    "Jenkinsfile-x", "bun", "pip", ".pip", ".condarc", "mambarc", ".pydistutils",
 )  # fmt: skip
 SUFFIXES = (
     "", ".txt", ".in", ".lock", ".toml", ".cfg", ".py", ".ipynb", ".zsh", ".yaml", ".YML", ".json",
-    ".mod", ".lockfile", ".sum", ".xml", ".kts", ".lockb", ".config", ".pyc", ".txt\n", ".",
+    ".mod", ".lockfile", ".sum", ".xml", ".kts", ".lockb", ".config", ".conf", ".ini",
+    ".pyc", ".txt\n", ".",
 )  # fmt: skip
 
 
