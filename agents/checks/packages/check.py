@@ -17,7 +17,7 @@ from agents.checks.packages.names import is_plausible, judge_name
 from agents.checks.packages.origin import check_origin
 from agents.checks.packages.pinning import SHOWN_LIMIT, check_pinning, check_reference
 from agents.checks.packages.popularity import name_table
-from agents.checks.packages.requirements import RequirementLine
+from agents.checks.packages.requirements import RequirementLine, names_commit
 from agents.checks.packages.seen import Seen, SignedFile, detect, sightings
 from agents.checks.packages.subject import InstallSubject, install_subject
 from agents.checks.packages.tree import Tree
@@ -350,7 +350,7 @@ def _at_recorded_commit(package: Package, reference: Detection) -> bool:
     return (
         reference.rule_id == "TW-PKG-VCS-UNPINNED"
         and vcs is not None
-        and vcs.commit_id is not None
+        and names_commit(vcs.vcs, vcs.commit_id)
         and vcs.requested_revision in {None, "HEAD"}
     )
 
@@ -362,13 +362,15 @@ def _reference(package: Package) -> RequirementLine:
     url = (vcs.url if vcs is not None else package.url) or package.url or "."
     commit = vcs.commit_id if vcs is not None else None
     asked = vcs.requested_revision if vcs is not None else None
+    # A lock written by hand may give a branch as the commit.
+    fixed = vcs is not None and names_commit(vcs.vcs, commit)
     return RequirementLine(
         text=package.name,
         name=package.name,
         url=url,
         vcs=vcs.vcs if vcs is not None else None,
         # An installed reference always has a commit; a requested branch or tag can move.
-        commit=commit if asked is None or asked == commit else None,
+        commit=commit if fixed and asked in {None, commit} else None,
         editable=package.editable,
         hashes=(f"sha256:{digest}",) if digest and package.url and "#" in package.url else (),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from typing import Any, Final
 
@@ -115,15 +116,25 @@ def check_hashes(subject: InstallSubject) -> tuple[Check | None, list[Detection]
     lock = locked(subject.install.lock) if subject.install.lock else {}
     wanted = required(subject.lines)
     names = {name for name, _ in lock}
+    bare = {key for key, digests in lock.items() if not _is_strong(digests)}
+    hashed = lock.keys() - bare if bare else lock.keys()
+    covered = {name for name, _ in hashed} if bare else names
     wrong, strangers = _compare_packages(subject.seen, lock, wanted)
-    unhashed = [line for line in subject.lines if _lacks_hash(line, lock, names)]
+    unhashed = [line for line in subject.lines if _lacks_hash(line, hashed, covered)]
     found = [*wrong, *(_not_locked(entry, names) for entry in strangers[:SHOWN_LIMIT])]
     found += map(_no_hash, unhashed[:SHOWN_LIMIT])
+    if bare:
+        said = {canonical_name(line.name or "") for line in unhashed}
+        unproved = [entry for entry in subject.seen if _is_bare(entry, bare, said)]
+        found += map(_locked_bare, unproved[:SHOWN_LIMIT])
+    else:
+        unproved = []
     if wrong:
         detail = f"{counted(len(wrong), 'digest')} not as locked"
         return Check(name="hashes", status=Status.FAIL, detail=detail), found
-    if unhashed or strangers:
-        detail = f"{len(unhashed)} without a hash, {len(strangers)} not in the lock"
+    if unhashed or unproved or strangers:
+        bad = len(unhashed) + len(unproved)
+        detail = f"{bad} without a hash, {len(strangers)} not in the lock"
         return Check(name="hashes", status=Status.WARN, detail=detail), found
     if lock or wanted:
         return _PASS, found
@@ -176,7 +187,25 @@ def _not_locked(entry: Seen, names: Collection[str]) -> Detection:
     return detect("TW-PKG-NOT-LOCKED", entry, f"{entry.name} {text}", {})
 
 
-def _lacks_hash(line: RequirementLine, lock: Wanted, names: Collection[str]) -> bool:
+def _is_bare(entry: Seen, bare: AbstractSet[tuple[str, str]], said: AbstractSet[str]) -> bool:
+    """Return whether the lock gives a package of an index without a hash, and no line said so."""
+    version = entry.package.version
+    if not version or entry.package.direct or entry.local or entry.name in said:
+        return False
+    return (entry.name, canonical_version(version)) in bare
+
+
+def _locked_bare(entry: Seen) -> Detection:
+    return detect("TW-PKG-NO-HASH", entry, f"{entry.name} is locked without a hash", {})
+
+
+def _is_strong(digests: frozenset[str]) -> bool:
+    return any(":" not in text or text.startswith(_STRONG) for text in digests)
+
+
+def _lacks_hash(
+    line: RequirementLine, lock: Collection[tuple[str, str]], names: Collection[str]
+) -> bool:
     """Return whether a requirement should have a hash, and neither it nor the lock has one."""
     # pip refuses a weak hash; other installers accept it.
     refused = line.error is not None and not line.hashes

@@ -34,6 +34,7 @@ _REMEMBERED_LENGTH: Final = 1024
 _NESTING_LIMIT: Final = 64
 """Parentheses of one requirement: the parser of markers calls itself for each."""
 _VCS: Final = ("git", "hg", "svn", "bzr")
+_BY_HASH: Final = frozenset(("git", "hg"))
 _SCHEMES: Final = ("http", "https", "file", "ftp")
 _COMMIT: Final = re.compile(r"[0-9a-fA-F]{40}|[0-9a-fA-F]{64}")
 _FRAGMENT_HASH: Final = re.compile(r"(md5|sha1|sha224|sha256|sha384|sha512)[=:]([0-9a-fA-F]+)")
@@ -117,6 +118,20 @@ class Requirements(msgspec.Struct, frozen=True, kw_only=True):
     def option_values(self, option: str) -> tuple[str, ...]:
         """Return the values of an option, in order."""
         return tuple(line.value for line in self.lines if line.option == option and line.value)
+
+
+def names_commit(vcs: str, revision: str | None) -> bool:
+    """Return whether a recorded revision can't move: the full id of a commit.
+
+    Subversion and Bazaar number their revisions.
+
+    Args:
+        vcs: The version control system.
+        revision: The revision, None if there is no record.
+    """
+    if revision is None:
+        return False
+    return vcs not in _BY_HASH or _COMMIT.fullmatch(revision) is not None
 
 
 def _fragment_hashes(fragment: str) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from streams.adapters.manifests.found import (
     digests_of,
     entries,
     from_files,
-    lock_in,
+    lock_package,
     table,
     texts,
     word,
@@ -100,6 +100,7 @@ def read_lock_file(raw: bytes, _options: InstallOptions) -> Found:
             known.append(file)
     found.foreign = {kind: list(dict.fromkeys(names)) for kind, names in found.foreign.items()}
     for (name, version), listed in files.items():
-        lock_in(found.lock, name, version, digests_of(listed))
-        found.packages.append(Package(name=name, version=version, **from_files(listed)))
+        package = Package(name=name, version=version, **from_files(listed))
+        lock_package(found.lock, package, digests_of(listed))
+        found.packages.append(package)
     return found

@@ -103,6 +103,19 @@ def lock_in(lock: Lock, name: str, version: str | None, digests: tuple[str, ...]
         lock[entry] = tuple(dict.fromkeys((*lock.get(entry, ()), *digests)))
 
 
+def lock_package(lock: Lock, package: Package, digests: tuple[str, ...]) -> None:
+    """Add a package of a lock whose format lists hashes: without one, nothing fixes its file.
+
+    Args:
+        lock: The lock to add it to.
+        package: The package.
+        digests: Of its files.
+    """
+    lock_in(lock, package.name, package.version, digests)
+    if package.version and not digests and not package.direct:
+        lock.setdefault(f"{canonical_name(package.name)}=={package.version}", ())
+
+
 def from_files(files: Sequence[File]) -> dict[str, Any]:
     """Return the details of a package of one file; of several, the installed one is not known."""
     if len(files) != 1:

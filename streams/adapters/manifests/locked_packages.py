@@ -8,12 +8,10 @@ from typing import Any, NamedTuple
 
 from streams.adapters.manifests.found import (
     File,
-    Found,
-    digests_of,
     entries,
     filename_of,
-    lock_in,
     table,
+    texts,
 )
 from streams.adapters.payload import refuse
 
@@ -28,12 +26,11 @@ class LockedPackage(NamedTuple):
     files: list[File]
 
 
-def locked_packages(raw: bytes, found: Found, *, file: str, mark: str) -> Iterator[LockedPackage]:
-    """Yield the packages of a lock, and lock in the digests of their files.
+def locked_packages(raw: bytes, *, file: str, mark: str) -> Iterator[LockedPackage]:
+    """Yield the packages of a lock.
 
     Args:
         raw: The lock.
-        found: Receives the digests.
         file: The usual name of such a lock.
         mark: The key of its metadata that no other lock has.
     """
@@ -41,14 +38,13 @@ def locked_packages(raw: bytes, found: Found, *, file: str, mark: str) -> Iterat
     metadata = table(document.get("metadata"))
     if not isinstance(document.get("package"), list) or mark not in metadata:
         raise refuse(f"no packages and {mark}: not a {file}")
-    # Older versions list files at the end: poetry's by package, PDM's by package and version.
-    older = table(metadata.get("files"))
+    # Older versions list files at the end: poetry's by package, PDM's by package and version; the
+    # oldest of poetry's list digests alone.
+    older = table(metadata.get("files")) or table(metadata.get("hashes"))
     for entry in entries(document["package"]):
         name, version = str(entry["name"]), entry.get("version")
         listed = entry.get("files") or older.get(f"{name} {version}") or older.get(name)
-        files = _files(listed)
-        lock_in(found.lock, name, version, digests_of(files))
-        yield LockedPackage(entry, name, version, files)
+        yield LockedPackage(entry, name, version, _files(listed))
 
 
 def of_one(files: list[File]) -> dict[str, Any]:
@@ -60,7 +56,7 @@ def of_one(files: list[File]) -> dict[str, Any]:
 
 def _files(listed: Any) -> list[File]:  # noqa: ANN401 -- any value of TOML
     """Return the files that a lock lists of a package: by name or URL, with one hash each."""
-    files = []
+    files = [File(None, {"sha256": digest}) for digest in texts(listed)]
     for file in entries(listed):
         kind, _, value = str(file.get("hash") or "").partition(":")
         files.append(File(file.get("url") or file.get("file"), {kind: value} if value else {}))

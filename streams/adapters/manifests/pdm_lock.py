@@ -7,7 +7,15 @@ from typing import Any
 
 from agents.checks.packages.requirements import read_line
 from schemas.events import Installer, Package, Vcs
-from streams.adapters.manifests.found import Found, InstallOptions, from_files, texts
+from streams.adapters.manifests.found import (
+    Found,
+    InstallOptions,
+    digests_of,
+    from_files,
+    lock_in,
+    lock_package,
+    texts,
+)
 from streams.adapters.manifests.locked_packages import locked_packages, of_one
 
 
@@ -15,24 +23,25 @@ def read(raw: bytes, _options: InstallOptions) -> Found:
     """Return the contents of a pdm.lock."""
     found = Found(installer=Installer(name="pdm"))
     seen: set[tuple[str, str | None]] = set()
-    for locked in locked_packages(raw, found, file="pdm.lock", mark="lock_version"):
+    for locked in locked_packages(raw, file="pdm.lock", mark="lock_version"):
         name, version, files = locked.name, locked.version, locked.files
         if (name, version) in seen:  # once for each set of extras
+            lock_in(found.lock, name, version, digests_of(files))
             continue
         seen.add((name, version))
         whole = from_files(files) if files and "://" in (files[0].url or "") else of_one(files)
-        found.packages.append(
-            Package(
-                name=name,
-                version=version,
-                requires_dist=tuple(
-                    line.name
-                    for dependency in texts(locked.entry.get("dependencies"))
-                    if (line := read_line(dependency)).name
-                ),
-                **{**whole, **_source(locked.entry)},
-            )
+        package = Package(
+            name=name,
+            version=version,
+            requires_dist=tuple(
+                line.name
+                for dependency in texts(locked.entry.get("dependencies"))
+                if (line := read_line(dependency)).name
+            ),
+            **{**whole, **_source(locked.entry)},
         )
+        lock_package(found.lock, package, digests_of(files))
+        found.packages.append(package)
     return found
 
 

@@ -10,7 +10,15 @@ from urllib.parse import urlsplit
 import msgspec
 
 from schemas.events import Installer, Package, Vcs
-from streams.adapters.manifests.found import Found, InstallOptions, entries, lock_in, table, texts
+from streams.adapters.manifests.found import (
+    Found,
+    InstallOptions,
+    entries,
+    lock_in,
+    lock_package,
+    table,
+    texts,
+)
 from streams.adapters.payload import refuse
 
 
@@ -73,7 +81,6 @@ def _add(
     pin = text.removeprefix("==").strip()
     version = pin if text.startswith("==") and not pin.endswith("*") else None
     hashes = texts(entry.get("hashes"))
-    lock_in(found.lock, name, version, tuple(hashes))
     fields: dict[str, Any] = {"index_url": indexes.get(entry.get("index"))}
     git = next((kind for kind in ("git", "hg", "svn", "bzr") if entry.get(kind)), None)
     if git is not None:
@@ -88,4 +95,9 @@ def _add(
         fields = {"direct": True, "url": str(file) if "://" in str(file) else f"file:{file}"}
     if len(hashes) == 1 and hashes[0].startswith("sha256:"):
         fields["hashes"] = {"sha256": hashes[0][7:]}
-    found.packages.append(Package(name=name, version=version, requested=not locked, **fields))
+    package = Package(name=name, version=version, requested=not locked, **fields)
+    if locked:
+        lock_package(found.lock, package, tuple(hashes))
+    else:
+        lock_in(found.lock, name, version, tuple(hashes))
+    found.packages.append(package)

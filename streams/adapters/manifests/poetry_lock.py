@@ -6,23 +6,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from schemas.events import Installer, Package, Vcs
-from streams.adapters.manifests.found import Found, InstallOptions, table
+from streams.adapters.manifests.found import Found, InstallOptions, digests_of, lock_package, table
 from streams.adapters.manifests.locked_packages import locked_packages, of_one
 
 
 def read(raw: bytes, _options: InstallOptions) -> Found:
     """Return the contents of a poetry.lock; packages have no file locations."""
     found = Found(installer=Installer(name="poetry"))
-    for locked in locked_packages(raw, found, file="poetry.lock", mark="content-hash"):
-        found.packages.append(
-            Package(
-                name=locked.name,
-                version=locked.version,
-                requires_dist=tuple(table(locked.entry.get("dependencies"))),
-                **of_one(locked.files),
-                **_source(table(locked.entry.get("source"))),
-            )
+    for locked in locked_packages(raw, file="poetry.lock", mark="content-hash"):
+        package = Package(
+            name=locked.name,
+            version=locked.version,
+            requires_dist=tuple(table(locked.entry.get("dependencies"))),
+            **of_one(locked.files),
+            **_source(table(locked.entry.get("source"))),
         )
+        lock_package(found.lock, package, digests_of(locked.files))
+        found.packages.append(package)
     return found
 
 

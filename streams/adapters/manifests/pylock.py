@@ -13,7 +13,7 @@ from streams.adapters.manifests.found import (
     InstallOptions,
     digests_of,
     from_files,
-    lock_in,
+    lock_package,
     with_digest,
 )
 from streams.adapters.payload import refuse
@@ -57,8 +57,6 @@ def read_document(document: Mapping[str, Any]) -> Found:
     for entry in document.get("packages", ()):
         version = entry.get("version")
         files = files_of(entry)
-        digests = digests_of(files)
-        lock_in(found.lock, entry["name"], version, digests)
         fields = from_files(files)
         if isinstance(entry.get("vcs"), dict):
             fields.update(vcs=_vcs(entry["vcs"]), url=entry["vcs"].get("url"), direct=True)
@@ -66,18 +64,16 @@ def read_document(document: Mapping[str, Any]) -> Found:
             fields.update(direct=True, url=with_digest(fields.get("url"), files))
         elif isinstance(entry.get("directory"), dict):
             fields.update(_directory(entry["directory"]))
-        found.packages.append(
-            Package(
-                name=entry["name"],
-                version=version,
-                index_url=entry.get("index"),
-                requires_dist=tuple(
-                    dependency["name"] for dependency in entry.get("dependencies", ())
-                ),
-                attestations=(),
-                **fields,
-            )
+        package = Package(
+            name=entry["name"],
+            version=version,
+            index_url=entry.get("index"),
+            requires_dist=tuple(dependency["name"] for dependency in entry.get("dependencies", ())),
+            attestations=(),
+            **fields,
         )
+        lock_package(found.lock, package, digests_of(files))
+        found.packages.append(package)
     return found
 
 

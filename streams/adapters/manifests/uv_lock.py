@@ -14,7 +14,7 @@ from streams.adapters.manifests.found import (
     digests_of,
     entries,
     from_files,
-    lock_in,
+    lock_package,
     table,
     texts,
     with_digest,
@@ -64,7 +64,6 @@ def _add(found: Found, entry: Mapping[str, Any], wanted: set[str]) -> None:
     source = table(entry.get("source"))
     version = entry.get("version")
     files = files_of(entry)
-    lock_in(found.lock, entry["name"], version, digests_of(files))
     fields = from_files(files)
     if "git" in source:
         url, _, commit = str(source["git"]).partition("#")
@@ -79,16 +78,16 @@ def _add(found: Found, entry: Mapping[str, Any], wanted: set[str]) -> None:
         (source[kind] for kind in ("editable", "directory", "path") if kind in source), None
     ):
         fields.update(direct=True, editable="editable" in source, url=f"file:{local}")
-    found.packages.append(
-        Package(
-            name=entry["name"],
-            version=version,
-            requested=canonical_name(entry["name"]) in wanted,
-            index_url=source.get("registry"),
-            requires_dist=tuple(dependency["name"] for dependency in entry.get("dependencies", ())),
-            **fields,
-        )
+    package = Package(
+        name=entry["name"],
+        version=version,
+        requested=canonical_name(entry["name"]) in wanted,
+        index_url=source.get("registry"),
+        requires_dist=tuple(dependency["name"] for dependency in entry.get("dependencies", ())),
+        **fields,
     )
+    lock_package(found.lock, package, digests_of(files))
+    found.packages.append(package)
 
 
 def read(raw: bytes, _options: InstallOptions) -> Found:
