@@ -69,8 +69,19 @@ def _dockerfile(text: str) -> dict[str, Any]:
                 value = command.text
         if name in {"ENV", "ARG"} and "=" in command.text:
             value = _pairs(command.text)
+        elif name == "ADD" and (addresses := _added(value)):
+            value = {"instruction": value, "data": addresses}
         found[f"{name} in line {command.line}"] = value
     return found
+
+
+def _added(value: str | list[Any]) -> list[str]:
+    """Return the addresses that ADD fetches; none if a checksum fixes the content."""
+    words = value.split() if isinstance(value, str) else [str(word) for word in value]
+    if any(word.startswith("--checksum=") for word in words):
+        return []
+    # The last word is the place in the image.
+    return [word for word in words[:-1] if "://" in word and not word.startswith("--")]
 
 
 def _assigned(command: str) -> dict[str, str]:
