@@ -18,6 +18,7 @@ from agents.checks.pipelines.remote_code import (
     REMOTE_CODE,
     REVISION_KEYS,
     UNPINNED,
+    UNPINNED_ACTION,
     Setting,
     pinned,
     settings_of,
@@ -125,6 +126,7 @@ def check_settings(
 _SAYS: Final = {
     REMOTE_CODE: "Code from a model repository may run",
     UNPINNED: "A model is taken by a revision that moves",
+    UNPINNED_ACTION: "An action is taken by a branch or tag, which can move",
     "TW-PIPE-UNSAFE-LOADER": "A loader that can run code is configured",
     "TW-PIPE-REMOTE-SCRIPT": "A command runs code that anyone on the network path can replace",
     "TW-PIPE-TLS-OFF": "Certificates are not checked",

@@ -23,6 +23,7 @@ UNSAFE_LOADER: Final = "TW-PIPE-UNSAFE-LOADER"
 REMOTE_SCRIPT: Final = "TW-PIPE-REMOTE-SCRIPT"
 TLS_OFF: Final = "TW-PIPE-TLS-OFF"
 UNPINNED: Final = "TW-PIPE-UNPINNED-MODEL"
+UNPINNED_ACTION: Final = "TW-PIPE-UNPINNED-ACTION"
 
 _SWITCHES: Final[dict[str, tuple[str, bool]]] = {
     "trust_remote_code": (REMOTE_CODE, True),
@@ -115,6 +116,14 @@ _REVISION_ARGUMENT: Final = re.compile(
 )
 
 
+_ACTION: Final = re.compile(
+    r"(?P<owner>[A-Za-z0-9][\w-]{0,38})/[\w.-]{1,100}(?:/[\w./-]{1,200})?@(?P<ref>[^\s@]{1,250})"
+)
+"""An action or a reusable workflow of another repository of GitHub."""
+_OWN_ACTIONS: Final = frozenset(("actions", "github"))
+"""Owners whose actions come with the service that runs them."""
+
+
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
     """A setting that a rule matched."""
 
@@ -184,6 +193,19 @@ def _named(node: Node, members: dict[str, Any]) -> Iterator[Setting]:
             yield Setting(rule_id=UNSAFE_LOADER, path=path, shown=f"{plain}: {value[:100]}")
         if _MODEL_KEYS.search(plain):
             yield from _model(path, value.strip(), members)
+        if plain == "uses" and is_moving_action(value.strip()):
+            yield Setting(rule_id=UNPINNED_ACTION, path=path, shown=value.strip()[:120])
+
+
+def is_moving_action(value: str) -> bool:
+    """Return whether a step's `uses` names an action of others by a branch or tag.
+
+    Source: GitHub Actions, workflow syntax, `jobs.<job_id>.steps[*].uses`.
+    """
+    match = _ACTION.fullmatch(value)
+    if match is None or match["owner"].lower() in _OWN_ACTIONS:
+        return False
+    return not pinned(match["ref"])
 
 
 def is_hub_name(value: str) -> bool:
