@@ -22,6 +22,7 @@ from streams.adapters.manifests.commands import (
 )
 from streams.adapters.manifests.found import Found, InstallOptions
 from streams.adapters.manifests.kinds import Kind
+from streams.scanning.index_accounts import read_pypirc, read_tool_settings
 from streams.scanning.targets import LOCAL_TENANT
 
 _RUNS: Final = msgspec.json.Decoder(PipelineRun)
@@ -51,6 +52,10 @@ def pipeline_event(kind: Kind, raw: bytes, name: str) -> Event[PipelineRun]:
                 },
                 name,
             )
+        case "index-accounts":
+            return _event(read_pypirc(raw), name)
+        case "index-tool-settings":
+            return _event(read_tool_settings(raw), name)
         case "pipeline-config":
             return _configured(raw, name)
         case "devcontainer":

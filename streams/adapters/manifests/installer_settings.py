@@ -1,4 +1,4 @@
-"""Settings of installers: the indexes, channels and untrusted hosts of pip, uv and conda."""
+"""Settings of installers: the indexes, channels and untrusted hosts of pip, uv, PDM and conda."""
 
 from __future__ import annotations
 
@@ -78,6 +78,19 @@ def read_uv(raw: bytes, _options: InstallOptions) -> Found:
     found = Found(installer=Installer(name="uv"))
     read_uv_settings(found, tomllib.loads(raw.decode("utf-8-sig")), "uv.toml")
     return found
+
+
+def read_pdm(raw: bytes, _options: InstallOptions) -> Found:
+    """Return the indexes of a pdm.toml; its accounts are read as a configuration."""
+    document = tomllib.loads(raw.decode("utf-8-sig"))
+    pypi = table(document.get("pypi"))
+    others = (table(value) for name, value in pypi.items() if isinstance(value, dict))
+    urls = [word(account.get("url")) for account in others]
+    return Found(
+        installer=Installer(name="pdm"),
+        index_url=word(pypi.get("url")),
+        extra_index_urls=tuple(url for url in urls if url),
+    )
 
 
 def read_conda(raw: bytes, _options: InstallOptions) -> Found:

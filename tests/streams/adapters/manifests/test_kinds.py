@@ -143,6 +143,7 @@ STEMS = (
     "compose.dev", "values-dev", "package", "package-lock", "yarn", "go", "Cargo", "pom",
     "devcontainer", "build.gradle", "Gemfile", "composer", "packages.lock", "pixi",
     "Jenkinsfile-x", "bun", "pip", ".pip", ".condarc", "mambarc", ".pydistutils",
+    ".pypirc", "pdm",
 )  # fmt: skip
 SUFFIXES = (
     "", ".txt", ".in", ".lock", ".toml", ".cfg", ".py", ".ipynb", ".zsh", ".yaml", ".YML", ".json",
