@@ -161,8 +161,20 @@ def _poetry_packages(name: str, wanted: Any, indexes: Mapping[Any, Any]) -> Iter
 
 
 def _read_pixi(found: Found, pixi: Mapping[str, Any]) -> None:
-    """Read what pixi takes from a Python index; its other packages are conda's."""
-    for part in (pixi, *map(table, table(pixi.get("feature")).values())):
+    """Read what pixi takes from a Python index, and where from; its other packages are conda's."""
+    workspace = table(pixi.get("workspace")) or table(pixi.get("project"))
+    channels = [
+        str(table(channel).get("channel")) if isinstance(channel, dict) else str(channel)
+        for channel in workspace.get("channels") or ()
+    ]
+    _add_indexes(found, [(channel, False) for channel in channels if "://" in channel])
+    for part in (pixi, workspace, *map(table, table(pixi.get("feature")).values())):
+        chosen = table(part.get("pypi-options"))
+        _add_indexes(found, [(chosen.get("index-url"), True)])
+        _add_indexes(found, [(url, False) for url in texts(chosen.get("extra-index-urls"))])
+        for link in entries(chosen.get("find-links")):
+            if isinstance(link.get("url"), str):
+                found.requirements.append(f"--find-links {shlex.quote(link['url'])}")
         for name, wanted in table(part.get("pypi-dependencies")).items():
             found.packages.extend(_poetry_packages(name, wanted, {}))
 
