@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from agents.checks.artifacts.containers.inflation import report_bomb
 from agents.checks.artifacts.containers.zips import is_escaping
 from agents.checks.artifacts.scanning import BudgetExceededError, BytesSource, Scan, Source
+
+if TYPE_CHECKING:
+    from py7zr import SevenZipFile
 
 MAX_PACKED: Final = 512 << 20
 MAX_UNPACKED: Final = 256 << 20
@@ -61,21 +64,8 @@ def scan_7z(scan: Scan, source: Source) -> None:
     holder = Holder()
     try:
         with py7zr.SevenZipFile(io.BytesIO(source.read(0, source.size))) as archive:
-            if archive.needs_password():
-                scan.mark_incomplete("the 7z archive is encrypted")
+            if not _is_unpackable(scan, source, archive):
                 return
-            expanded = sum(entry.uncompressed for entry in archive.list())
-            if expanded > MAX_UNPACKED:
-                scan.mark_incomplete(f"the 7z archive expands to {expanded} bytes")
-                report_bomb(scan, source.size, expanded)
-                return
-            for entry in archive.list():
-                if is_escaping(entry.filename):
-                    scan.report(
-                        "TW-ARCHIVE-TRAVERSAL",
-                        f"unpacking {entry.filename[:200]!r} writes outside the folder",
-                        name=entry.filename[:200],
-                    )
             archive.extractall(factory=holder)
     except BudgetExceededError as error:
         scan.mark_incomplete(error.what)
@@ -83,3 +73,23 @@ def scan_7z(scan: Scan, source: Source) -> None:
         scan.mark_incomplete(f"the 7z archive can't be unpacked: {type(error).__name__}: {error}")
     for name, member in holder.members.items():
         scan.descend(name, BytesSource(bytes(member.raw)))
+
+
+def _is_unpackable(scan: Scan, source: Source, archive: SevenZipFile) -> bool:
+    """Report what the archive's list of members shows; return whether to unpack it."""
+    if archive.needs_password():
+        scan.mark_incomplete("the 7z archive is encrypted")
+        return False
+    expanded = sum(entry.uncompressed for entry in archive.list())
+    if expanded > MAX_UNPACKED:
+        scan.mark_incomplete(f"the 7z archive expands to {expanded} bytes")
+        report_bomb(scan, source.size, expanded)
+        return False
+    for entry in archive.list():
+        if is_escaping(entry.filename):
+            scan.report(
+                "TW-ARCHIVE-TRAVERSAL",
+                f"unpacking {entry.filename[:200]!r} writes outside the folder",
+                name=entry.filename[:200],
+            )
+    return True

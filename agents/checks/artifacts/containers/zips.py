@@ -419,18 +419,7 @@ def _scan_member(scan: Scan, source: Source, member: Member) -> None:
     if body.size < member.packed:
         scan.mark_corrupt(f"{member.name!r} is cut off")
     if stat.S_ISLNK(member.mode):
-        target = body.read(0, 4096).decode("utf-8", "replace")
-        scan.report(
-            "TW-ARCHIVE-LINK",
-            f"{member.name[:200]!r} is a link to {target[:200]!r}",
-            name=member.name[:200],
-        )
-        if is_escaping(target):
-            scan.report(
-                "TW-ARCHIVE-TRAVERSAL",
-                f"the link {member.name[:200]!r} leads outside the folder",
-                name=member.name[:200],
-            )
+        _report_link(scan, member, body.read(0, 4096).decode("utf-8", "replace"))
         return
     if member.flags & (_ENCRYPTION | _PATCHED):
         scan.report(
@@ -475,6 +464,20 @@ def _scan_member(scan: Scan, source: Source, member: Member) -> None:
             )
             scan.mark_corrupt(f"the CRC of {member.name!r} is wrong")
     scan.descend(member.name or "unnamed", content)
+
+
+def _report_link(scan: Scan, member: Member, target: str) -> None:
+    scan.report(
+        "TW-ARCHIVE-LINK",
+        f"{member.name[:200]!r} is a link to {target[:200]!r}",
+        name=member.name[:200],
+    )
+    if is_escaping(target):
+        scan.report(
+            "TW-ARCHIVE-TRAVERSAL",
+            f"the link {member.name[:200]!r} leads outside the folder",
+            name=member.name[:200],
+        )
 
 
 def _looks_encrypted(content: Source) -> bool:

@@ -242,30 +242,24 @@ def _judge_tokenizer(scan: Scan, config: dict[Any, Any], path: str) -> None:
             )
 
 
+def _report_reference(scan: Scan, path: str, name: str) -> None:
+    scan.report(
+        "TW-MODEL-KERAS-IMPORT",
+        f"{path} refers to {name[:120]}",
+        key=path[:200],
+        **about(name[:200]),
+    )
+
+
 def _judge_module(scan: Scan, module: object, name: str, registered: str, path: str) -> None:
     full = f"{module}.{name}" if module else name
     if not names("keras").isdisjoint((name, registered.rsplit(">", maxsplit=1)[-1])):
-        scan.report(
-            "TW-MODEL-KERAS-IMPORT",
-            f"{path} refers to {full[:120]}",
-            key=path[:200],
-            **about(full[:200]),
-        )
+        _report_reference(scan, path, full)
         return
     if "." in registered and name_trust(registered.replace(">", ".")) is NameTrust.DANGEROUS:
-        scan.report(
-            "TW-MODEL-KERAS-IMPORT",
-            f"{path} refers to {registered[:120]}",
-            key=path[:200],
-            **about(registered[:200]),
-        )
+        _report_reference(scan, path, registered)
     if "." in name and name_trust(name) is NameTrust.DANGEROUS:
-        scan.report(
-            "TW-MODEL-KERAS-IMPORT",
-            f"{path} refers to {name[:120]}",
-            key=path[:200],
-            **about(name[:200]),
-        )
+        _report_reference(scan, path, name)
         return
     if module is None:
         if ">" in registered or ">" in name:
@@ -279,12 +273,7 @@ def _judge_module(scan: Scan, module: object, name: str, registered: str, path: 
         return
     if module == "builtins":
         if hasattr(builtins, name) and name not in _BUILTIN_TYPES:
-            scan.report(
-                "TW-MODEL-KERAS-IMPORT",
-                f"{path} refers to {full[:120]}",
-                key=path[:200],
-                **about(full[:200]),
-            )
+            _report_reference(scan, path, full)
         return
     if name in _MARKERS and module.startswith(("tensorflow", "numpy", "keras")):
         return

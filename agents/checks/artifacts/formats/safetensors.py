@@ -194,49 +194,7 @@ def _judge_tensors(scan: Scan, header: dict[str, Any], room: int) -> int:
         scan.budget.step(1)
         if not isinstance(info, dict):
             raise CorruptFileError(f"tensor {tensor[:80]!r} has no description")
-        dtype = info.get("dtype")
-        shape: Any = info.get("shape")
-        span: Any = info.get("data_offsets")
-        if not _is_counts(shape) or not _is_counts(span) or len(span) != 2:
-            if any(
-                isinstance(number, int) and number < 0
-                for number in (*_listed(shape), *_listed(span))
-            ):
-                scan.report(
-                    "TW-MODEL-SAFETENSORS-BOUNDS",
-                    f"tensor {tensor[:80]!r} has a negative length or offset",
-                    name=tensor[:80],
-                )
-            raise CorruptFileError(f"tensor {tensor[:80]!r} has no shape or no offsets")
-        bits = BITS.get(str(dtype))
-        if bits is None:
-            raise CorruptFileError(f"tensor {tensor[:80]!r} has the unknown type {dtype!r}")
-        begin, end = span
-        needed = bits
-        for dimension in shape:
-            needed *= dimension
-            if needed > 1 << 66:
-                scan.report(
-                    "TW-MODEL-SAFETENSORS-BOUNDS",
-                    f"the shape of {tensor[:80]!r} overflows",
-                    key=tensor[:200],
-                )
-                raise CorruptFileError(f"the shape of {tensor[:80]!r} overflows")
-        if needed != (end - begin) * 8:
-            if end <= room:
-                scan.report(
-                    "TW-MODEL-SAFETENSORS-BOUNDS",
-                    f"{tensor[:80]!r} declares {needed // 8} bytes and spans {end - begin}",
-                    key=tensor[:200],
-                )
-            scan.mark_corrupt(f"{tensor[:80]!r} declares {needed // 8} bytes, not {end - begin}")
-        if max(begin, end) >= ABSURD:
-            scan.report(
-                "TW-MODEL-SAFETENSORS-BOUNDS",
-                f"{tensor[:80]!r} is at {begin} to {end}",
-                key=tensor[:200],
-            )
-        spans.append((begin, end, tensor))
+        spans.append((*_judge_bounds(scan, tensor, info, room), tensor))
     spans.sort()
     if spans and spans[0][0] > 0:
         _hole(scan, 0, spans[0][0])
@@ -251,6 +209,52 @@ def _judge_tensors(scan: Scan, header: dict[str, Any], room: int) -> int:
         elif begin > end:
             _hole(scan, end, begin)
     return max((end for _, end, _ in spans), default=0)
+
+
+def _judge_bounds(scan: Scan, tensor: str, info: dict[str, Any], room: int) -> tuple[int, int]:
+    """Report a tensor whose size and offsets disagree; return where it begins and ends."""
+    dtype = info.get("dtype")
+    shape: Any = info.get("shape")
+    span: Any = info.get("data_offsets")
+    if not _is_counts(shape) or not _is_counts(span) or len(span) != 2:
+        if any(
+            isinstance(number, int) and number < 0 for number in (*_listed(shape), *_listed(span))
+        ):
+            scan.report(
+                "TW-MODEL-SAFETENSORS-BOUNDS",
+                f"tensor {tensor[:80]!r} has a negative length or offset",
+                name=tensor[:80],
+            )
+        raise CorruptFileError(f"tensor {tensor[:80]!r} has no shape or no offsets")
+    bits = BITS.get(str(dtype))
+    if bits is None:
+        raise CorruptFileError(f"tensor {tensor[:80]!r} has the unknown type {dtype!r}")
+    begin, end = span
+    needed = bits
+    for dimension in shape:
+        needed *= dimension
+        if needed > 1 << 66:
+            scan.report(
+                "TW-MODEL-SAFETENSORS-BOUNDS",
+                f"the shape of {tensor[:80]!r} overflows",
+                key=tensor[:200],
+            )
+            raise CorruptFileError(f"the shape of {tensor[:80]!r} overflows")
+    if needed != (end - begin) * 8:
+        if end <= room:
+            scan.report(
+                "TW-MODEL-SAFETENSORS-BOUNDS",
+                f"{tensor[:80]!r} declares {needed // 8} bytes and spans {end - begin}",
+                key=tensor[:200],
+            )
+        scan.mark_corrupt(f"{tensor[:80]!r} declares {needed // 8} bytes, not {end - begin}")
+    if max(begin, end) >= ABSURD:
+        scan.report(
+            "TW-MODEL-SAFETENSORS-BOUNDS",
+            f"{tensor[:80]!r} is at {begin} to {end}",
+            key=tensor[:200],
+        )
+    return begin, end
 
 
 def _spans(header: dict[str, Any], start: int) -> list[Span]:
