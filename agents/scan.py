@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Final, Protocol, runtime_checkable
 
@@ -90,20 +90,10 @@ def scan_agent(
             # Nothing lost: a push that breaks a check is kept, and does not block the others.
             log.exception("scan-failed", request=request.id, attempt=request.attempt)
             return None
-        context = push_context(push_subject(request.event, policy))
-        final = outcome.retry is None
-        said = with_required(outcome.outcome, policy, context.component, final=final)
         publish.on_abandoned(deduplicator.begin())
         messages = [
             _timed(message, work.seconds)
-            for message in outcome_messages(
-                request.event,
-                said,
-                context,
-                deduplicator,
-                stage=AssessmentStage.SCAN,
-                final=final,
-            )
+            for message in _scan_messages(request, outcome, policy, deduplicator)
         ]
         if outcome.retry is not None:
             messages.append(scan_message(outcome.retry))
@@ -131,6 +121,21 @@ def scan_agent(
             publish(scan_message(delivery.value))
 
     return scan_requests
+
+
+def _scan_messages(
+    request: ScanRequest,
+    outcome: ScanOutcome,
+    policy: Policy,
+    deduplicator: SightingDeduplicator,
+) -> Iterator[Message]:
+    """Return the messages of a scan's outcome, without its retry."""
+    context = push_context(push_subject(request.event, policy))
+    final = outcome.retry is None
+    said = with_required(outcome.outcome, policy, context.component, final=final)
+    return outcome_messages(
+        request.event, said, context, deduplicator, stage=AssessmentStage.SCAN, final=final
+    )
 
 
 def _timed(message: Message, seconds: float) -> Message:

@@ -171,6 +171,7 @@ async def scan_push(
         turn: Waits for this tenant's turn at what is slow: once for each file, and for each pass
             over the whole push.
     """
+    # Over 60 lines: each step needs the results of those before it.
     policy = knowledge.policy(request.tenant)
     if trust is None:
         trust = _trust(policy, knowledge.signers(push_subject(request.event, policy).component))
@@ -193,20 +194,15 @@ async def scan_push(
     digests = model.digests
     known = {**_declared(event.data), **digests}
     complete = len(known) == len(subject.digests)
-    attested = await _apart(
-        turn,
-        attest,
-        Pushed(
-            component=subject.component,
-            version=subject.version,
-            digests=known,
-            whole=subject.pinned or (digest_of_files(known) if complete and known else None),
-            pinned=subject.pinned is not None,
-        ),
-        model,
-        model.bundles,
-        knowledge.signers(subject.component),
+    pushed = Pushed(
+        component=subject.component,
+        version=subject.version,
+        digests=known,
+        whole=subject.pinned or (digest_of_files(known) if complete and known else None),
+        pinned=subject.pinned is not None,
     )
+    signers = knowledge.signers(subject.component)
+    attested = await _apart(turn, attest, pushed, model, model.bundles, signers)
     signed = any(
         check.name.startswith("signature") and check.status is Status.PASS
         for check in verified.checks

@@ -66,32 +66,10 @@ def sightings_of(
         attested: What signatures establish of the push.
     """
     attested = attested or Attested()
-    event, push, publisher = subject.event, subject.push, subject.publisher
-    registry = subject.registry or event.source
+    push = subject.push
+    registry = subject.registry or subject.event.source
     systems = tuple(dict.fromkeys(push.systems)) or (f"registry:{registry}",)
-    base = Sighting(
-        id="",
-        component=subject.component,
-        tenant=event.tenantid,
-        system=systems[0],
-        event_id=event.id,
-        source=event.source,
-        occurred_at=event.time,
-        kind=_KINDS.get(push.action, SightingKind.SEEN),
-        version=subject.version,
-        tag=push.tag,
-        publisher=publisher,
-        publisher_id=push.publisher.id,
-        account=push.publisher.account,
-        auth=push.publisher.auth if push.publisher.auth != "unknown" else None,
-        mfa=push.publisher.mfa,
-        origin=registry,
-        exposure=subject.exposure,
-        identities=push.identities,
-        signed=signed,
-        has_signature=_has_signature(push),
-        appended=event.position,
-    )
+    base = _base(subject, registry, systems[0], signed=signed)
     # What an OCI registry addresses by digest has that one, whichever of its layers are known.
     pinned = subject.pinned
     whole = pinned or (digest_of_files(digests) if complete and digests else None)
@@ -105,7 +83,7 @@ def sightings_of(
     )
     total = len(systems) * (
         1
-        + (publisher is not None)
+        + (subject.publisher is not None)
         + bool(tree)
         + len(set(digests.values()))
         + len(subject.parents)
@@ -129,6 +107,34 @@ def sightings_of(
         )
     )
     return PushSightings(sightings=found, left_out=max(total - len(found), 0))
+
+
+def _base(subject: PushSubject, registry: str, system: str, *, signed: bool | None) -> Sighting:
+    """Return what all sightings of the push have in common."""
+    event, push = subject.event, subject.push
+    return Sighting(
+        id="",
+        component=subject.component,
+        tenant=event.tenantid,
+        system=system,
+        event_id=event.id,
+        source=event.source,
+        occurred_at=event.time,
+        kind=_KINDS.get(push.action, SightingKind.SEEN),
+        version=subject.version,
+        tag=push.tag,
+        publisher=subject.publisher,
+        publisher_id=push.publisher.id,
+        account=push.publisher.account,
+        auth=push.publisher.auth if push.publisher.auth != "unknown" else None,
+        mfa=push.publisher.mfa,
+        origin=registry,
+        exposure=subject.exposure,
+        identities=push.identities,
+        signed=signed,
+        has_signature=_has_signature(push),
+        appended=event.position,
+    )
 
 
 def _has_signature(push: RegistryPush) -> bool | None:

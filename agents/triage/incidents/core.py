@@ -187,6 +187,17 @@ class _IncidentBatch:
             # Earlier records are acted upon first: the outcome must not depend on whether the
             # records were read in one batch or in two.
             self._advance(case, at_ms)
+        self._reduce(case, message, at_ms, touched)
+        self._publish_turns(case, message, at_ms)
+
+    def _reduce(
+        self,
+        case: IncidentRows,
+        message: IncidentInput,
+        at_ms: int,
+        touched: dict[str, None],
+    ) -> None:
+        """Reduce a message into the incident's rows, and note the tenants it touches."""
         match message:
             case FindingUpdate():
                 reducers.on_finding(case, message, at_ms)
@@ -223,7 +234,6 @@ class _IncidentBatch:
                 self._decide(case, message, at_ms)
             case ForgedResult():
                 self._forged(message)
-        self._publish_turns(case, message, at_ms)
 
     def _publish_turns(self, case: IncidentRows, message: IncidentInput, at_ms: int) -> None:
         """Publish at once that an alert opens, closes or reopens.

@@ -55,6 +55,7 @@ def incident_document(case: IncidentRows, tenant_states: Sequence[TenantState]) 
         case: The incident.
         tenant_states: The parts of its tenants, sorted by tenant, at most `LISTED_TENANTS`.
     """
+    # Over 60 lines, as the fields of the document are.
     concerned = [part for part in tenant_states if not part.advisory] or tenant_states
     count = max(case.organisations(), len(concerned))
     total = _decided(case, concerned, _operator_score(concerned, count))
@@ -70,27 +71,18 @@ def incident_document(case: IncidentRows, tenant_states: Sequence[TenantState]) 
     related = tuple(sorted(other for other, _, _ in case.core.related.values()))
     worst = worst_of(findings)
     status = _overall_status(concerned)
-    open_parts = [part for part in concerned if not part.ended]
-    leading = max(
-        open_parts or list(concerned),
-        key=lambda part: (part.score.value, part.tenant),
-        default=None,
-    )
+    leading = _leading(concerned)
     commands = [command for part, many in of_tenant for command in most_important(part, many)]
     truncated = {
         *case.core.truncated,
         *(part for label, many in of_tenant for part in truncated_parts(label, len(many))),
-        *(
-            part
-            for part, listed, most in (
-                ("tenants", count, len(concerned)),
-                ("findings", len(findings), LISTED * 2),
-                ("systems", len(systems), LISTED * 4),
-                ("commands", len(commands), LISTED * 4),
-                ("tasks", len(tasks), LISTED * 4),
-                ("timeline", len(timeline), TIMELINE),
-            )
-            if listed > most
+        *_beyond_limits(
+            ("tenants", count, len(concerned)),
+            ("findings", len(findings), LISTED * 2),
+            ("systems", len(systems), LISTED * 4),
+            ("commands", len(commands), LISTED * 4),
+            ("tasks", len(tasks), LISTED * 4),
+            ("timeline", len(timeline), TIMELINE),
         ),
     }
     affected = sum(map(count_systems, tenant_states))
@@ -120,10 +112,7 @@ def incident_document(case: IncidentRows, tenant_states: Sequence[TenantState]) 
         ssdf=union(view.ssdf for view in findings if view.active),
         next_action=next_action_of(leading, commands, worst) if leading is not None else "",
         first_seen=min(
-            (
-                *(view.occurred_at for view in findings),
-                *(system.since for system in systems),
-            ),
+            (*(view.occurred_at for view in findings), *(system.since for system in systems)),
             default=from_ms(0),
         ),
         truncated=tuple(sorted(truncated)),
@@ -133,6 +122,17 @@ def incident_document(case: IncidentRows, tenant_states: Sequence[TenantState]) 
         ),
         processing=_overall_processing(tenant_states),
     )
+
+
+def _leading(parts: Sequence[TenantState]) -> TenantState | None:
+    """Return the open part with the greatest score, of all parts if none is open."""
+    open_parts = [part for part in parts if not part.ended]
+    return max(open_parts or parts, key=lambda part: (part.score.value, part.tenant), default=None)
+
+
+def _beyond_limits(*lists: tuple[str, int, int]) -> list[str]:
+    """Return the names of the lists, each with its length and limit, that are too long."""
+    return [name for name, length, limit in lists if length > limit]
 
 
 def _timeline(

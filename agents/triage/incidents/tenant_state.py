@@ -275,26 +275,7 @@ def _undecided(case: IncidentRows, tenant: str, policy: Policy) -> TenantState:
     own = own_groups(findings)
     holding = [group.finding for group, holds in own if holds]
     full = [finding for finding in holding if not is_advice(finding)]
-    # Withdrawn findings take with them the entries that rest on them alone: those without a ground
-    # on any that is more than advice.
-    active = [
-        entry
-        for _, entry in sorted(systems_row.entries.items())
-        if entry.active
-        and (
-            entry.cause
-            or entry.of_all
-            or not own
-            or (holding if entry.advice or entry.ground else full)
-        )
-    ]
-    if findings.withheld and not full:
-        active = [
-            entry
-            for entry in active
-            if (found := systems_row.grounds.get(entry.ground)) is None
-            or not findings.withholds(found.rule_id)
-        ]
+    active = _active_entries(systems_row, findings, own, holding, full)
     entries = [entry for entry in active if not entry.advice]
     advised = [finding for finding in holding if is_advice(finding)]
     advisory = not entries and not full and bool(active or advised)
@@ -309,18 +290,11 @@ def _undecided(case: IncidentRows, tenant: str, policy: Policy) -> TenantState:
     shared = _shared_findings(case, tenant, shown_grounds, entries, full)
     systems = _systems(case, tenant, entries)
     counted = [] if advisory else [*full, *shared]
-    computed = (
-        advice_score()
-        if advisory
-        else _score(
-            [evidence_of(finding) for finding in counted],
-            systems,
-            systems_row,
-            policy,
-            known_tenants(case, tenant),
-            good,
-        )
-    )
+    computed = advice_score()
+    if not advisory:
+        evidence = [evidence_of(finding) for finding in counted]
+        others = known_tenants(case, tenant)
+        computed = _score(evidence, systems, systems_row, policy, others, good)
     tenant_state = TenantState(
         tenant=tenant,
         findings=findings,
@@ -349,6 +323,45 @@ def _undecided(case: IncidentRows, tenant: str, policy: Policy) -> TenantState:
     )
     tenant_state.is_early = not advisory and _is_early(tenant_state, counted)
     return tenant_state
+
+
+def _active_entries(
+    systems_row: SystemsRow,
+    findings: FindingsRow,
+    own: Sequence[tuple[Group, bool]],
+    holding: Sequence[Finding],
+    full: Sequence[Finding],
+) -> list[Entry]:
+    """Return the entries of the tenant's systems that still have a reason.
+
+    Args:
+        systems_row: The tenant's systems.
+        findings: The tenant's findings.
+        own: Groups of its own findings, and whether each holds.
+        holding: Its own findings that hold.
+        full: Those of them that are more than advice.
+    """
+    # Withdrawn findings take with them the entries that rest on them alone: those without a ground
+    # on any that is more than advice.
+    active = [
+        entry
+        for _, entry in sorted(systems_row.entries.items())
+        if entry.active
+        and (
+            entry.cause
+            or entry.of_all
+            or not own
+            or (holding if entry.advice or entry.ground else full)
+        )
+    ]
+    if findings.withheld and not full:
+        active = [
+            entry
+            for entry in active
+            if (found := systems_row.grounds.get(entry.ground)) is None
+            or not findings.withholds(found.rule_id)
+        ]
+    return active
 
 
 def _is_early(tenant_state: TenantState, counted: Sequence[Finding]) -> bool:

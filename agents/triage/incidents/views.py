@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from operator import attrgetter
 from typing import Any, Final
 
@@ -110,16 +111,7 @@ def alert_view(case: IncidentRows, tenant_state: TenantState) -> AlertView:
     """
     own = [finding_view(group.finding, active=holds) for group, holds in tenant_state.own]
     since = min((system.since for system in tenant_state.systems), default=from_ms(0))
-    shared = [
-        finding_view(
-            msgspec.structs.replace(finding, occurred_at=since),
-            active=True,
-            reader=tenant_state.tenant,
-            made_from=all(system.path for system in tenant_state.systems),
-        )
-        for finding in tenant_state.shared
-    ]
-    findings = tuple(own + shared)
+    findings = (*own, *_shared_views(tenant_state, since))
     worst = worst_of(findings)
     others = 1 if tenant_state.advisory else known_tenants(case, tenant_state.tenant)
     related = tuple(
@@ -171,6 +163,19 @@ def alert_view(case: IncidentRows, tenant_state: TenantState) -> AlertView:
         truncated=truncated_parts(tenant_state, len(commands)),
         processing=processing_times(tenant_state),
     )
+
+
+def _shared_views(tenant_state: TenantState, since: datetime) -> list[FindingView]:
+    """Return findings of others as the tenant reads them, dated by its first system."""
+    return [
+        finding_view(
+            msgspec.structs.replace(finding, occurred_at=since),
+            active=True,
+            reader=tenant_state.tenant,
+            made_from=all(system.path for system in tenant_state.systems),
+        )
+        for finding in tenant_state.shared
+    ]
 
 
 def activities(row: ActionsRow, status: IncidentStatus) -> tuple[Activity, ...]:

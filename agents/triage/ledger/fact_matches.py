@@ -12,7 +12,7 @@ from agents.domain.basis import bare_finding, intel
 from agents.domain.component_keys import names_content
 from agents.domain.findings import make_finding
 from agents.triage.bounded_sets import clip
-from agents.triage.correlation import for_fact
+from agents.triage.correlation import Correlation, for_fact
 from agents.triage.ledger.batch import LedgerBatch, indicator_of
 from agents.triage.ledger.marks import fresh_mark
 from agents.triage.ledger.rows import (
@@ -87,11 +87,7 @@ def match(
     other = is_other_digest(component, fact, holding.digest)
     if _is_exempt(component, fact, holding, bound):
         return None
-    # Reaching a bad domain or publisher doesn't make the component bad itself.
-    of_whom = component.startswith(("domain:", "publisher:"))
-    correlation = for_fact(
-        fact.kind.value, (component if of_whom else seen_as).partition(":")[0]
-    ) or (for_fact(fact.kind.value, component.partition(":")[0]))
+    correlation = _correlation(component, seen_as, fact.kind.value)
     if correlation is None:
         return None
     by_digest = of_digest or bool(
@@ -139,6 +135,15 @@ def match(
         identities=tuple(holding.identities),
         basis=intel(fact.sources),
     )
+
+
+def _correlation(component: str, seen_as: str, kind: str) -> Correlation | None:
+    """Return the correlation for a kind of fact on a component."""
+    # Reaching a bad domain or publisher doesn't make the component bad itself.
+    of_whom = component.startswith(("domain:", "publisher:"))
+    prefixes = (component if of_whom else seen_as, component)
+    found = (for_fact(kind, key.partition(":")[0]) for key in prefixes)
+    return next(filter(None, found), None)
 
 
 def _indicator(component: str, fact: IntelFact, holding: Holding, *, by_digest: bool) -> Indicator:
