@@ -54,6 +54,20 @@ def _ecosystem(package: Any) -> str | None:  # noqa: ANN401 -- any JSON value
     return named.lower() if named else None
 
 
+def _package_files(version: dict[str, Any]) -> tuple[File, ...]:
+    return tuple(
+        File(
+            path=path,
+            # The query of a download URL is a signature, which is a credential.
+            uri=(text(entry, "download_url") or "").partition("?")[0] or None,
+            size=size if isinstance(size := at(entry, "size"), int) and size >= 0 else None,
+            digests=sha256_digest(text(entry, "sha256")),
+        )
+        for entry in items(version, "package_files")
+        if (path := text(entry, "name")) is not None
+    )
+
+
 @adapter
 def adapt_package(payload: Payload) -> list[Event[Any]]:
     """Return the event of a package version that was published or updated.
@@ -79,17 +93,6 @@ def adapt_package(payload: Payload) -> list[Event[Any]]:
         repository = f"{namespace}/{name}"
     revision = manifest or text(version, "version")
     tag = text(version, "container_metadata", "tag", "name") if image else None
-    files = manifest_file(manifest) or tuple(
-        File(
-            path=path,
-            # The query of a download URL is a signature, which is a credential.
-            uri=(text(entry, "download_url") or "").partition("?")[0] or None,
-            size=size if isinstance(size := at(entry, "size"), int) and size >= 0 else None,
-            digests=sha256_digest(text(entry, "sha256")),
-        )
-        for entry in items(version, "package_files")
-        if (path := text(entry, "name")) is not None
-    )
     sender = at(body, "sender")
     login = text(sender, "login")
     push = RegistryPush(
@@ -106,7 +109,7 @@ def adapt_package(payload: Payload) -> list[Event[Any]]:
             id=text(package, "owner", "id"),
             auth="token" if login and login.endswith("[bot]") else "unknown",
         ),
-        files=files,
+        files=manifest_file(manifest) or _package_files(version),
         visibility=text(body, "repository", "visibility"),
     )
     times = [at(version, "updated_at"), at(version, "created_at"), at(package, "updated_at")]

@@ -75,24 +75,7 @@ def adapt(payload: Payload) -> list[Event[Any]]:
     identity = text(body, "repo", "id") or repository
     unversioned = "" if head else received_hour(payload)
     refs = [ref for ref in items(body, "updatedRefs") if isinstance(ref, dict)]
-    pushes: list[tuple[str, RegistryPush]] = []
-    for ref in refs:
-        name, old, new = text(ref, "ref") or "", text(ref, "oldSha"), text(ref, "newSha")
-        moved = (
-            PushAction.DELETE
-            if new is None
-            else PushAction.TAG
-            if name.startswith(_TAGS)
-            else PushAction.PUSH
-        )
-        push = msgspec.structs.replace(
-            base,
-            action=moved,
-            revision=new or old,
-            previous_revision=old,
-            tag=name.removeprefix(_TAGS).removeprefix(_HEADS) or None,
-        )
-        pushes.append((f"{name}\0{old}\0{new}", push))
+    pushes = [_push_of_reference(base, ref) for ref in refs]
     if not pushes:
         target = text(body, "movedTo", "name") if action == "move" else None
         push = msgspec.structs.replace(
@@ -115,3 +98,20 @@ def adapt(payload: Payload) -> list[Event[Any]]:
         )
         for mark, push in pushes
     ]
+
+
+def _push_of_reference(base: RegistryPush, ref: dict[str, Any]) -> tuple[str, RegistryPush]:
+    """Return the push that moves a reference, and what distinguishes it in its payload."""
+    name, old, new = text(ref, "ref") or "", text(ref, "oldSha"), text(ref, "newSha")
+    if new is None:
+        action = PushAction.DELETE
+    else:
+        action = PushAction.TAG if name.startswith(_TAGS) else PushAction.PUSH
+    push = msgspec.structs.replace(
+        base,
+        action=action,
+        revision=new or old,
+        previous_revision=old,
+        tag=name.removeprefix(_TAGS).removeprefix(_HEADS) or None,
+    )
+    return f"{name}\0{old}\0{new}", push

@@ -285,17 +285,7 @@ def svg(
     ]
     kinds = {node: kind_of(graph, node) for node in position}
     parts.extend(_legend(kind for kind in _COLOURS if kind in kinds.values()))
-    for parent, below in sorted(graph.children.items()):
-        if parent not in position:
-            continue
-        x1, y1 = position[parent]
-        for child in below:
-            x2, y2 = position[child]
-            down = y2 > y1
-            parts.append(
-                f'<path class="tw-edge" d="M{x1 + 14} {y1 + (_BOX[1] if down else 0)} '
-                f'V{y2 + _BOX[1] // 2} H{x2}" fill="none"/>'
-            )
+    parts.extend(_edges(graph, position))
     for node, point in position.items():
         switch = switches.get(node)
         if node in graph.groups:
@@ -318,6 +308,21 @@ def svg(
                 "</a>",
             ]
     return "\n".join([*parts, "</g></svg>", ""])
+
+
+def _edges(graph: Graph, position: dict[str, tuple[int, int]]) -> Iterator[str]:
+    """Draw a line from each node to each of its children."""
+    for parent, below in sorted(graph.children.items()):
+        if parent not in position:
+            continue
+        x1, y1 = position[parent]
+        for child in below:
+            x2, y2 = position[child]
+            down = y2 > y1
+            yield (
+                f'<path class="tw-edge" d="M{x1 + 14} {y1 + (_BOX[1] if down else 0)} '
+                f'V{y2 + _BOX[1] // 2} H{x2}" fill="none"/>'
+            )
 
 
 def _group(group: Group, switch: Switch | None, place: tuple[int, int]) -> str:
