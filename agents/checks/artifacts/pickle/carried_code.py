@@ -18,7 +18,19 @@ from agents.checks.artifacts.python.harmless_code import (
     source_fault,
 )
 
-_TYPES: Final = frozenset(("CodeType", "FunctionType", "MethodType", "CellType", "ModuleType"))
+_TYPES: Final = frozenset(
+    ("CodeType", "FunctionType", "LambdaType", "MethodType", "CellType", "ModuleType")
+)
+OF_PYTHON: Final = frozenset(
+    (
+        "AsyncGeneratorType", "BuiltinFunctionType", "BuiltinMethodType",
+        "ClassMethodDescriptorType", "CoroutineType", "EllipsisType", "FrameType", "GeneratorType",
+        "GetSetDescriptorType", "MemberDescriptorType", "MethodDescriptorType",
+        "MethodWrapperType", "NotImplementedType", "TracebackType", "UnionType",
+        "WrapperDescriptorType",
+    )
+)  # fmt: skip
+"""Types whose instances only Python makes."""
 _MAKERS: Final = frozenset(("_create_code", "_make_code"))
 FUNCTIONS: Final = frozenset(("_make_function", "_create_function", "_make_skel_func"))
 _SETTERS: Final = frozenset(("_function_setstate", "_class_setstate"))
@@ -48,6 +60,8 @@ _LIBRARIES: Final = frozenset(
     )
 )  # fmt: skip
 """What the functions of models import, and which runs nothing by that."""
+BOUND: Final = ("bound",)
+"""The arguments of a method that is referred to and harmless."""
 _PLAIN: Final = (str, bytes, int, float, bool)
 MAX_VALUES: Final = 10_000
 
@@ -145,7 +159,8 @@ def fault(callee: object, args: Any, known: Callable[[object], bool]) -> str:  #
     name = callee.name if isinstance(callee, Global) else ""
     first = args[0] if isinstance(args, tuple) and args else None
     if name in LOOKUPS:
-        return "" if first in _TYPES | WRAPPERS else "it looks up a type that is none of functions"
+        known_types = _TYPES | WRAPPERS | OF_PYTHON
+        return "" if first in known_types else "it looks up a type that is none of functions"
     if name in _IMPORTS:
         top = first.split(".")[0] if isinstance(first, str) else ""
         fine = top in _LIBRARIES | IDENTIFYING or first in saved_with_dataclasses()
@@ -218,9 +233,21 @@ def _binding_fault(args: Any, known: Callable[[object], bool]) -> str:  # noqa: 
     # a dataclass shows itself by a method of reprlib, from Python 3.13 on
     shows = isinstance(args[0], Global) and args[0].module == "reprlib"
     method = isinstance(args[0], Global) and "." in args[0].name and known(args[0])
-    if shows or method or is_carried(args[0]):
+    if shows or method or is_carried(args[0]) or _is_looked_up(args[0]):
         return ""
     return "it binds an object that is not a function of the pickle"
+
+
+def _is_looked_up(value: object) -> bool:
+    """Return whether a value is a method of a plain type, which was judged when it was looked up.
+
+    An object that reads itself when it is first asked binds those of its own type in this way.
+    """
+    made = value.callee if isinstance(value, Result) else None
+    if not isinstance(value, Result) or not isinstance(made, Global):
+        return False
+    slot = (made.module, made.name) == ("dill._dill", "_getattr")
+    return slot or (made.name == "getattr" and value.args == BOUND)
 
 
 def _class_fault(kind: object, *, enum: bool) -> str:

@@ -8,11 +8,11 @@ from functools import partial
 from typing import Any, Final, Protocol, TypeGuard
 
 from agents.checks.artifacts.pickle import carried_code
+from agents.checks.artifacts.pickle.carried_code import BOUND
 from agents.checks.artifacts.pickle.exhaustion import is_measured
 from agents.checks.artifacts.pickle.globals import ImportVerdict, Level, binding_fault, judge
 from agents.checks.artifacts.pickle.heads import starts_like_pickle
 from agents.checks.artifacts.pickle.particular_calls import (
-    BOUND,
     CHECKS,
     Allowed,
     is_class,
@@ -51,7 +51,7 @@ _REFERRED: Final = frozenset(
 """Uses that models refer to without a call too."""
 
 
-_PLAIN_OF_TYPES: Final = (("SimpleNamespace",), ("GenericAlias",))
+_PLAIN_OF_TYPES: Final = (("SimpleNamespace",), ("GenericAlias",), ("NoneType",))
 
 
 class Reporter(Protocol):
@@ -281,7 +281,9 @@ class KnownCalls:
             return False
         if import_verdict.level is Level.ALLOWED:
             # The class itself: private names are its own affair, and may be anything.
-            public = owner is not args[0] or not args[1].startswith("_")
+            # Of Python's own protocols, those are left that look at an object alone.
+            private = args[1].startswith("_") and not args[1].startswith("__")
+            public = owner is not args[0] or not private
             kept = owner is not args[0] or is_class(owner)
             return public and kept and self._is_allowed(owner, "new", "call")
         # of an unknown class too: a call of what was looked up is reported

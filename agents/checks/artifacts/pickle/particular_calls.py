@@ -9,6 +9,7 @@ from typing import Any, Final
 from agents.checks.artifacts.pickle import expressions
 from agents.checks.artifacts.pickle.carried_code import (
     BINDS,
+    OF_PYTHON,
     SHOWING,
     WRAPPERS,
     is_carried,
@@ -80,10 +81,6 @@ _SMALL: Final = {
     "collections": frozenset(("deque", "defaultdict")),
 }
 """Classes of other modules whose names are written small."""
-
-
-BOUND: Final = ("bound",)
-"""The arguments of a method that is referred to and harmless."""
 
 
 def constants(args: tuple[Any, ...], allowed: Allowed) -> str:
@@ -173,7 +170,7 @@ def union(args: tuple[Any, ...], allowed: Allowed) -> str:
 def type_name(args: tuple[Any, ...], allowed: Allowed) -> str:
     """Return the fault of a call by which dill looks up a type that is not of data."""
     del allowed
-    known = _TYPE_NAMES | _OF_CODE | WRAPPERS | {BINDS}
+    known = _TYPE_NAMES | _OF_CODE | OF_PYTHON | WRAPPERS | {BINDS}
     name = args[0] if len(args) == 1 else None
     if isinstance(name, str) and (name in known or _EXCEPTION.fullmatch(name)):
         return ""

@@ -7,7 +7,7 @@ import pytest
 from agents.checks.artifacts.dispatch import scan_source
 from agents.checks.artifacts.scanning import BytesSource
 from schemas.severity import Verdict
-from tests.corpus.assembly import PROTO4, stack_name, text
+from tests.corpus.assembly import PROTO4, arguments, call, stack_name, text
 from tests.each import each
 
 IMPORTS = "import torch\nfrom torch import device\n"
@@ -66,3 +66,65 @@ def test_a_parameter_of_the_name_of_a_built_in_function_is_none() -> None:
     assert verdict(traced("def forward(self, x):\n    return input(x)\n")) is Verdict.MALICIOUS
     two = "def other(self, input):\n    return 1\ndef forward(self, x):\n    return input(x)\n"
     assert verdict(traced(two)) is Verdict.MALICIOUS
+
+
+def made(module, name, *values):
+    """Return the opcodes of a call."""
+    return bytearray(stack_name(module, name) + arguments(*values) + b"R")
+
+
+def shown(method):
+    return made(
+        "dill._dill", "_getattr", made("dill._dill", "_load_type", "list"), method,
+        f"<slot wrapper {method!r} of 'list' objects>",
+    )  # fmt: skip
+
+
+def bound(method, of="dill._dill", by="_load_type"):
+    kind = made(of, by, "MethodType")
+    return PROTO4 + bytes(kind) + arguments(method, (1, 2)) + b"R."
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        bound(shown("__iter__")),
+        bound(
+            made("builtins", "getattr", bytearray(stack_name("builtins", "list")), "__len__"),
+            "cloudpickle.cloudpickle",
+            "_builtin_type",
+        ),
+        bound(
+            made("builtins", "getattr", bytearray(stack_name("builtins", "list")), "append"),
+            "cloudpickle.cloudpickle",
+            "_builtin_type",
+        ),
+    ],
+)
+def test_a_method_of_a_plain_type_is_bound(raw):
+    assert verdict(raw) is Verdict.SUSPICIOUS
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        bound(shown("__class__")),
+        bound(shown("__getattribute__")),
+        bound(made("builtins", "getattr", bytearray(stack_name("builtins", "list")), "__init__")),
+        bound(bytearray(stack_name("os", "system"))),
+    ],
+)
+def test_a_method_that_reaches_further_is_not_bound(raw):
+    assert verdict(raw) is Verdict.MALICIOUS
+
+
+@pytest.mark.parametrize("kind", ["GeneratorType", "LambdaType", "MemberDescriptorType"])
+def test_a_type_alone_runs_nothing(kind):
+    assert verdict(call("dill._dill", "_load_type", kind)) is not Verdict.MALICIOUS
+    assert verdict(call("cloudpickle.cloudpickle", "_builtin_type", kind)) is Verdict.SUSPICIOUS
+
+
+def test_the_names_of_the_main_module_are_referred_to_in_older_protocols():
+    raw = b"\x80\x02c__builtin__\n__main__\n."
+    assert verdict(raw) is Verdict.CLEAN
+    assert verdict(raw[:-1] + b"X\x01\0\0\0aK\x01s.") is Verdict.MALICIOUS
