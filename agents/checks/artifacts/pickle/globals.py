@@ -126,6 +126,8 @@ RUNNER: Final = late_pattern(
     r"|edit|by_name|to_(?:obj|object|func|function|callable|class|module))"
     r"|(?<=[0-9])make_(?:function|code))(?=$|_|[A-Z0-9])"
 )
+_STARTS: Final = frozenset(("main", "_main", "cli", "init", "serve", "bootstrap"))
+"""Functions that start a program or a server, which no object is restored by."""
 _WRITES: Final = frozenset(
     ("tofile", "dump", "dumps", "to_pickle", "format", "format_map", "pipe", "map", "tostring")
 )
@@ -279,8 +281,11 @@ def judge_unlisted(module: str, name: str) -> ImportVerdict:
     """
     if f"{module}.{name}" in prefixes("pickle-class"):
         return ImportVerdict(Level.DANGEROUS, reason="opens a file, and what is in it")
-    runner = bool(RUNNER.search(name)) and not CYTHON.match(name)
+    if f"{module}.{name}" in prefixes("pickle-compiler"):
+        return ImportVerdict(Level.DANGEROUS, reason="compiles text to code that runs")
     function = not _CLASS.match(name.rsplit(".", 1)[-1])
+    starts = function and name in _STARTS
+    runner = (starts or bool(RUNNER.search(name))) and not CYTHON.match(name)
     parts = module.split(".")
     top = parts[0]
     if module == "itertools" and name in _LAZY:
