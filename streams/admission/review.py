@@ -29,6 +29,7 @@ SHOWN: Final = 60
 """Characters that are shown of a kind or version that is not the right one."""
 JUDGED: Final = frozenset({"CREATE", "UPDATE"})
 """The operations that bring something into the cluster."""
+_UNJUDGED: Final = frozenset({"DELETE", "CONNECT"})
 
 
 class Kind(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,10 +99,15 @@ def named_anew(request: Request) -> Named:
     possible. What is being deleted names nothing.
 
     Raises:
-        UnreadableRecordError: An operation that has an object came without one.
+        UnreadableRecordError: An operation that has an object came without one, or is not known.
     """
-    if request.operation not in JUDGED:
+    if request.operation in _UNJUDGED:
         return Named(artifacts=(), whole=True)
+    if request.operation not in JUDGED:
+        raise UnreadableRecordError(
+            reasons.INVALID_ENVELOPE,
+            f"request.operation is {plain(request.operation, SHOWN)}, which is not known",
+        )
     if request.object is None:
         raise UnreadableRecordError(reasons.INVALID_ENVELOPE, "request.object is missing")
     metadata = request.object.get("metadata")

@@ -90,6 +90,13 @@ def test_what_ends_or_connects_names_nothing(operation: str) -> None:
     assert named_anew(read_review(json.dumps(document).encode())).artifacts == ()
 
 
+@pytest.mark.parametrize("operation", ["create", "PATCH", ""])
+def test_an_operation_that_is_not_known_is_not_taken_for_harmless(operation: str) -> None:
+    document = changed("pod", operation=operation)
+    with pytest.raises(UnreadableRecordError, match="operation"):
+        named_anew(read_review(json.dumps(document).encode()))
+
+
 def test_what_is_being_deleted_may_lose_its_finalizers() -> None:
     document = changed("pod-debugged")
     document["request"]["object"]["metadata"]["deletionTimestamp"] = "2026-11-20T08:15:30Z"
