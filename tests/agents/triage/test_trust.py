@@ -14,7 +14,7 @@ import pytest
 from agents.domain.basis import bare_finding, claimed
 from agents.domain.organisations import Register
 from agents.triage.incidents import incident_rows
-from agents.triage.ledger.advice import OF_INTRODUCER
+from agents.triage.ledger.advice import OF_INTRODUCER, OF_RECEIVER
 from agents.triage.ledger.batch import POPULAR_HOLDERS
 from schemas.basis import Basis, BasisKind
 from schemas.components import digest_of_files
@@ -627,6 +627,30 @@ def test_one_introducer_advises_a_tenant_of_few_incidents_and_each_has_its_share
     )
     flow.fact(msgspec.structs.replace(POISON, key=f"{DATA}-new"))
     assert f"{DATA}-new" in {view.root for view in flow.alerts_of("b")}
+
+
+def test_many_introducers_advise_a_tenant_of_few_incidents_and_each_of_one():
+    """Organisations that work together reach its quota; one that comes later is still heard."""
+    late = 2
+    names = [f"m{number}" for number in range(OF_RECEIVER // OF_INTRODUCER + late)]
+    flow = flow_of(*names, "b")
+    made_by = {
+        f"{DATA}-{name}-{number}": (name, f"{place:032x}{number:032x}")
+        for place, name in enumerate(names)
+        for number in range(OF_INTRODUCER)
+    }
+    for place, (root, (name, digest)) in enumerate(made_by.items()):
+        flow.put(
+            *made(name, place + 1, digest=digest, of=f"{root}@v7"),
+            *pulled("b", 1000 + place, digest=digest)[:2],
+        )
+    flow.run()
+    for root in made_by:
+        flow.fact(msgspec.structs.replace(POISON, key=root))
+    advised = {view.root for view in flow.alerts_of("b")}
+    assert len(advised) == OF_RECEIVER + late
+    assert {made_by[root][0] for root in advised} == set(names)
+    assert "bound-reached" in {alert.kind for alert in flow.operator.values()}
 
 
 def test_advice_takes_no_room_of_what_is_known_in_full():
