@@ -71,13 +71,13 @@ def functions(*kinds: str) -> re.Pattern[str]:
 
 
 def prefixes(context: str) -> tuple[str, ...]:
-    """Return the beginnings of full names that count in a context."""
+    """Return the prefixes of full names that count in a context."""
     return table().prefixes[context]
 
 
 @cache
 def usual_attributes() -> frozenset[str]:
-    """Return the names that are as often attributes of arrays as what they name here."""
+    """Return the names that are just as often attributes of arrays."""
     return frozenset(table().usual_attributes)
 
 

@@ -69,11 +69,11 @@ _ARCHIVED: Final = re.compile(
     ),
     re.DOTALL,
 )
-"""What any of these archives begins with: most files begin with none, and are asked once."""
+"""The magics of these archives: one test excludes all of them for most files."""
 _OTHERS: Final = (b"SR\0\x04", b"SR\0\x06", b"$FL2", b"$FL3")
-"""IDL's and SPSS's files, which are named as pickles are."""
+"""Files of IDL and SPSS, which have the suffixes of pickles."""
 _OTHERWISE_NAMED: Final = frozenset(("link", "appledouble"))
-"""What replaces a file, or lies beside it, under its name."""
+"""Files that replace another, or lie beside it, under its name."""
 _BINARY: Final = frozenset({"pickle", "zip", "7z", "rar", "tar", "executable", "hdf5"})
 """Formats that do not occur in text by chance."""
 
@@ -92,11 +92,11 @@ def scan_source(
     """Scan one file in this process.
 
     Args:
-        name: Its name, for what it says of the format.
+        name: Its name, a hint of the format.
         source: Its bytes.
         siblings: Paths of the other files of the same push or folder.
-        path: As reported, when other than `name`.
-        budget: What it may cost.
+        path: The reported path, if not `name`.
+        budget: The limits of its cost.
         sha256: Its digest, when known.
         sink: Called with each detection at once.
         second_opinion: Whether to ask fickling too, of pickles that have imports.
@@ -112,7 +112,7 @@ def scan_source(
 
 
 def dispatch(scan: Scan, name: str, source: Source) -> None:
-    """Scan a file or member as all that its content may be."""
+    """Scan a file or member as every format that its content may be."""
     if source.size == 0:
         if scan.member is None and (
             is_pickle_name(name)
@@ -127,7 +127,7 @@ def dispatch(scan: Scan, name: str, source: Source) -> None:
     before = len(scan.formats)
     _containers(scan, name, source, head)
     first = starts_like_pickle(head)
-    if first:  # before all others: what it does is reported, whatever stops the others
+    if first:  # before all others: its effects are reported even if another stops
         expected = _is_pickle(name, scan.formats[before:] != [])
         _part(scan, lambda: _pickle(scan, source, expected=expected))
     own = _formats(scan, name, source, head)
@@ -153,9 +153,9 @@ def dispatch(scan: Scan, name: str, source: Source) -> None:
 
 
 def _is_script_code(scan: Scan, name: str) -> bool:
-    """Return whether a member is TorchScript source: by its archive, or by a name only that has.
+    """Return whether a member is TorchScript source: by its archive, or by a name only it has.
 
-    Servers of models keep Python under `code/` too.
+    Model servers also keep Python under `code/`.
     """
     if not _SCRIPT_CODE.search(name):
         return False
@@ -163,9 +163,9 @@ def _is_script_code(scan: Scan, name: str) -> bool:
 
 
 def _unrecognised(scan: Scan, name: str, source: Source, head: bytes) -> None:
-    """Read a file of no format: a passive one, text, or what a file beside it describes.
+    """Read a file of no known format: passive, text, or described by a file beside it.
 
-    Anything else is not clean: it was searched for files and programs, and not understood.
+    Anything else is not clean: it was searched for files and programs, but not understood.
     """
     for passive in PASSIVE:
         if _begins(passive, head):
@@ -299,7 +299,7 @@ def _mismatch(scan: Scan, name: str, found: list[str]) -> None:
 
 
 def _formats(scan: Scan, name: str, source: Source, head: bytes) -> list[Format]:
-    """Read a file as the first format that matches, and return that."""
+    """Read a file as the first format that matches, and return the format."""
     named = file_name(name)
     for known in candidates(name, head):
         if known.matches is None or known.parse is None:
@@ -313,7 +313,7 @@ def _formats(scan: Scan, name: str, source: Source, head: bytes) -> list[Format]
         if fits:
             scan.formats.append(known.name)
             _part(scan, lambda parse=parse: parse(scan, named, source))
-            # ordered from the surest to what only the name says; a file is one of them
+            # ordered from the most certain to those recognised by name; a file is one of them
             return [known]
     return []
 

@@ -16,7 +16,7 @@ class FileSource:
     """A file on disk by range."""
 
     def __init__(self, descriptor: int) -> None:
-        """Read from an open descriptor, which stays the caller's."""
+        """Read from an open descriptor, which the caller closes."""
         self._descriptor = descriptor
         self.size = os.fstat(descriptor).st_size
 
@@ -44,7 +44,7 @@ def scan_descriptor(
         path: Its name, as reported.
         siblings: Paths of the other files of the same folder.
         digest: Whether to compute its SHA-256 (one streaming pass).
-        budget: What it may cost.
+        budget: The limits of its cost.
         sink: Called with each detection at once.
         second_opinion: Whether to ask fickling too.
     """

@@ -1,4 +1,4 @@
-"""What a scan says of one file, and how its verdict follows."""
+"""The report of one scanned file, and how its verdict is derived."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from agents.domain.detection import Detection
 from schemas.severity import Severity, Verdict
 
 UNREAD: Final = frozenset(("TW-PICKLE-UNLISTED-CLASS",))
-"""Rules whose findings say that a file is made of what no check has read."""
+"""Rules whose findings mean that a file was made from something no check has read."""
 
 
 class FileReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,7 +31,7 @@ class FileReport(msgspec.Struct, frozen=True, kw_only=True):
     reasons: tuple[str, ...] = ()
     """Why it is corrupt, incomplete or unsupported."""
     confinement: str = ""
-    """What the process that scanned it had given up; empty when it was scanned in no other."""
+    """What the scanning process had given up; empty if it was scanned in this process."""
 
 
 def verdict_of(
@@ -63,7 +63,7 @@ def verdict_of(
 
 
 def is_accepted(verdict: Verdict, reasons: object, kept: Iterable[str]) -> bool:
-    """Return whether all that leaves a file unsupported are findings that were suppressed.
+    """Return whether a file is unsupported only because of suppressed findings.
 
     Args:
         verdict: The file's.

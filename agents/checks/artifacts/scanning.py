@@ -62,7 +62,7 @@ class Part:
     """A range of a source as a source."""
 
     def __init__(self, source: Source, offset: int, length: int) -> None:
-        """Take `length` bytes from `offset`, or what there is of them."""
+        """Take `length` bytes from `offset`, or as many as there are."""
         self._source = source
         self._offset = offset
         self.size = max(min(length, source.size - offset), 0)
@@ -74,7 +74,7 @@ class Part:
 
 
 class Budget:
-    """What one file may cost: bytes expanded and steps taken, over all its members."""
+    """The limits of one file's cost: bytes expanded and steps taken, over all its members."""
 
     def __init__(self, expanded_bytes: int = 1 << 30, steps: int = 50_000_000) -> None:
         """Set the limits: bytes out of decompression, and steps of parsers."""
@@ -143,14 +143,14 @@ class Scan:
         self.siblings = siblings
         self.detections: list[Detection] = []
         self._lesser = 0
-        """How many of them are less than critical."""
+        """The number of detections below critical."""
         self.dropped = 0
         self.incomplete: list[str] = []
         self.corrupt: list[str] = []
         self.unsupported: list[str] = []
         self.formats: list[str] = []
         self.walks: dict[int, Any] = {}
-        """What readers of a document found by going through it, for the next of them."""
+        """Results of walking a document, kept for its next readers."""
         self.storages: list[tuple[str, int]] = []
         """Records of storages that pickles declare, with their bytes."""
         self._descend = descend
@@ -164,13 +164,13 @@ class Scan:
         confidence: float | None = None,
         **evidence: Any,  # noqa: ANN401 -- evidence is JSON
     ) -> None:
-        """Report that a rule met something here; file and member are added to the evidence.
+        """Report a finding of a rule; file and member are added to the evidence.
 
         Args:
             rule_id: The rule.
             description: What was seen, in a sentence.
-            severity: When other than the rule's.
-            confidence: When other than the rule's.
+            severity: If not the rule's.
+            confidence: If not the rule's.
             evidence: offset, opcode, global, line, key ...
         """
         location = {"file": self.path}
@@ -209,12 +209,12 @@ class Scan:
         return True
 
     def first(self, items: Sequence[_Item], most: int, what: str) -> Sequence[_Item]:
-        """Return the first of some items, and mark the file incomplete if that leaves out any.
+        """Return the first items, and mark the file incomplete if any are left out.
 
         Args:
-            items: Of the file.
+            items: The file's items.
             most: How many are read.
-            what: What they are, in the plural.
+            what: Their noun, in the plural.
         """
         if len(items) > most:
             self.mark_incomplete(f"more than {most} {what}")
@@ -236,7 +236,7 @@ class Scan:
     def descend(self, name: str, source: Source) -> None:
         """Scan a contained file under `name`; its findings become this scan's.
 
-        A container too deep is incomplete; an error in the member never erases what was found.
+        A container nested too deeply is incomplete; an error in the member erases no finding.
         """
         if self.depth + 1 > MAX_DEPTH:
             self.mark_incomplete(f"{name}: nested deeper than {MAX_DEPTH}")
@@ -267,11 +267,11 @@ class Scan:
         )
 
     def trial(self, name: str, budget: Budget) -> Scan:
-        """Return a scan of what may be a member by chance: nothing of it counts by itself.
+        """Return a scan of bytes that may look like a member by chance; nothing counts by itself.
 
         Args:
-            name: What it is called within this file.
-            budget: What the trial may cost, beside this scan's own.
+            name: Its name within this file.
+            budget: The trial's own limits, besides this scan's.
         """
         return self._inner(name, budget, None)
 
@@ -281,13 +281,13 @@ class Scan:
             self._descend(self, name, source)
 
     def adopt(self, detections: list[Detection]) -> None:
-        """Take over what a trial found, and report it."""
+        """Adopt the findings of a trial, and report them."""
         for detection in detections:
             if self._keep(detection) and self.sink is not None:
                 self.sink(detection)
 
     def absorb(self, inner: Scan) -> None:
-        """Take over what a member's scan found."""
+        """Adopt the findings of a member's scan."""
         self.dropped += inner.dropped
         for detection in inner.detections:
             self._keep(detection)

@@ -102,4 +102,4 @@ UNREAD: Final = tuple(
         ("zoo", rb".{20}\xdc\xa7\xc4\xfd"),
     )
 )
-"""Archives that are recognised and not read."""
+"""Archives that are recognised but not read."""

@@ -19,14 +19,14 @@ from agents.checks.artifacts.scanning import (
 
 CHUNK: Final = 1 << 18
 HELD: Final = 32 << 20
-"""What expands to less is held in memory; more is expanded again for each pass over it."""
+"""Data that expands to less is kept in memory; more is decompressed again for each pass."""
 BOMB_RATIO: Final = 200
 BOMB_SIZE: Final = 100 << 20
-"""Arrays of zeros reach any ratio; below this size it does no harm."""
+"""Arrays of zeros reach any ratio; below this size that is harmless."""
 
 
 class _Zlib:
-    """zlib's object with the interface of its siblings: what was held back is fed again."""
+    """zlib's decompressor with the interface of the others: held-back input is fed again."""
 
     def __init__(self, wbits: int) -> None:
         self._inner = zlib.decompressobj(wbits)
@@ -48,7 +48,7 @@ class _Zlib:
 
 
 class _Whole:
-    """Decompressors that know no limit on their output get their input in small pieces."""
+    """A decompressor that can't limit its output; it gets its input in small pieces."""
 
     def __init__(self, inner: Any) -> None:  # noqa: ANN401 -- zstandard's and lz4's
         self._inner = inner
@@ -102,7 +102,7 @@ _ERRORS: Final[tuple[type[Exception], ...]] = (
 
 
 def expand(method: str, source: Source, budget: Budget) -> Iterator[bytes]:
-    """Yield what compressed bytes expand to, member after member, and spend the budget.
+    """Yield the decompressed bytes, member by member, and charge the budget.
 
     Raises:
         CorruptFileError: the bytes are not of the method, or end early.
@@ -159,7 +159,7 @@ class Inflated:
     """The expanded form of compressed bytes, by range; to go back, it begins again."""
 
     def __init__(self, method: str, source: Source, budget: Budget, size: int) -> None:
-        """Know the expanded size already."""
+        """Prepare; the expanded size is known."""
         self._method = method
         self._source = source
         self._budget = budget
@@ -194,12 +194,12 @@ class Inflated:
 
 
 def inflate(scan: Scan, method: str, source: Source, declared: int | None = None) -> Source:
-    """Return the expanded form as a source; damage and bombs are reported, what came out is kept.
+    """Return the expanded form as a source; report damage and bombs, and keep what was expanded.
 
     A bomb is expanded no further than it takes to recognise it, and only its beginning is kept.
 
     Args:
-        scan: Where to report, and whose budget is spent.
+        scan: Receives findings; its budget is charged.
         method: One of METHODS.
         source: The compressed bytes.
         declared: The expanded size its container declares.
@@ -234,7 +234,7 @@ def inflate(scan: Scan, method: str, source: Source, declared: int | None = None
 
 
 def report_bomb(scan: Scan, packed: int, expanded: int) -> None:
-    """Report data that expands out of all proportion."""
+    """Report data with an extreme compression ratio."""
     scan.report(
         "TW-ARCHIVE-BOMB",
         f"{packed} bytes expand to {expanded} and more",

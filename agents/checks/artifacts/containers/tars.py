@@ -1,4 +1,4 @@
-"""Walks tar archives header by header, beyond their end mark too.
+"""Walks tar archives header by header, including past their end mark.
 
 Source: POSIX.1-2001 pax, GNU tar's long names.
 """
@@ -15,7 +15,7 @@ BLOCK: Final = 512
 END: Final = 2
 """Blocks of zeros that end an archive."""
 RECORD: Final = 20 * BLOCK
-"""What writers fill up with zeros, if they fill up at all."""
+"""The size that writers pad to with zeros, if they pad at all."""
 MAX_MEMBERS: Final = 100_000
 MAX_NAME: Final = 1 << 16
 _NUMERIC: Final = b"0123456789_+-oO"
@@ -53,7 +53,7 @@ def _number(field: bytes) -> int:
 
 
 def ends_in_member(source: Source, span: tuple[int, int] | None) -> bool:
-    """Return whether a span of bytes is exactly one member, with what fills up its last block.
+    """Return whether a span of bytes is exactly one member, with the padding of its last block.
 
     A zip archive that is a member can be found by its end, as one of the whole file is.
     """

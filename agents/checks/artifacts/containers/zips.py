@@ -46,7 +46,7 @@ class Member(msgspec.Struct):
     packed: int
     size: int
     offset: int
-    """Of its local header, within the source."""
+    """Offset of its local header in the source."""
     data: int = 0
     """Offset of its bytes."""
     mode: int = 0
@@ -169,7 +169,7 @@ def scan_zip(scan: Scan, name: str, source: Source, head: bytes) -> None:  # noq
 
 
 def _reads_otherwise(own: Member, listed: Member) -> bool:
-    """Return whether a reader of the local header gets other bytes or another name."""
+    """Return whether a reader of the local header gets different bytes or a different name."""
     if own.raw_name != listed.raw_name or own.method != listed.method:
         return True
     return own.packed != listed.packed and not own.flags & _DESCRIPTOR and own.packed > 0
@@ -196,7 +196,7 @@ def _around(scan: Scan, source: Source, begins: list[int]) -> None:
 
 
 def _directory(scan: Scan, source: Source) -> tuple[list[Member], int, int | None]:
-    """Return the members of the central directory, how far all is shifted, and where it begins."""
+    """Return the members of the central directory, their common shift, and where it begins."""
     found = _find_end(source)
     if found is None:
         return [], 0, None
@@ -387,7 +387,7 @@ _TRAVERSAL: Final = re.compile(r"(^|[/\\])\.\.([/\\]|$)|^[/\\]|^[A-Za-z]:[/\\]|\
 
 
 def is_escaping(name: str) -> bool:
-    """Return whether unpacking under this name leaves the folder."""
+    """Return whether unpacking under this name writes outside the folder."""
     return bool(_TRAVERSAL.search(name))
 
 
@@ -486,7 +486,7 @@ def _looks_encrypted(content: Source) -> bool:
 
 
 def _lzma(scan: Scan, body: Source, member: Member) -> Source:
-    """Expand LZMA as zip holds it: version, length of properties, properties, raw stream."""
+    """Decompress LZMA as zip stores it: version, length of properties, properties, raw stream."""
     head = body.read(0, 9)
     if len(head) < 9 or head[2:4] != b"\x05\0":
         scan.mark_corrupt(f"{member.name!r} is not LZMA data")

@@ -21,10 +21,10 @@ def matches(name: str, head: bytes, source: Source) -> bool:
 
 
 def parse(scan: Scan, name: str, source: Source) -> None:
-    """Scan the entries: attributes and resources, which no loader of models reads.
+    """Scan the entries: attributes and resources, which no model loader reads.
 
     Raises:
-        CorruptFileError: the entries can't be.
+        CorruptFileError: the entries are invalid.
 
     Source: RFC 1740, AppleSingle and AppleDouble version 2.
     """

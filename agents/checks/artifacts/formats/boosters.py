@@ -21,10 +21,10 @@ UBJ_INTEGERS: Final = {b"i": 1, b"U": 1, b"I": 2, b"l": 4, b"L": 8}
 MAX_DEPTH: Final = 256
 MAX_TEXT: Final = 1 << 20
 MAX_RUN: Final = 256
-"""Zeros at the end that no whole core has, at least."""
+"""More zeros at the end than any complete core has."""
 ABSURD: Final = 1 << 40
 MAX_NODES: Final = 8_000_000
-"""Numbers of all trees that are held at once."""
+"""The most numbers, of all trees, kept at once."""
 
 
 def matches_xgboost(name: str, head: bytes, source: Source) -> bool:
@@ -74,7 +74,7 @@ def _judge_opaque(scan: Scan, source: Source) -> None:
 
 
 def _walk_ubj(scan: Scan, cursor: Cursor) -> None:
-    """Pass over one UBJSON object, without recursion."""
+    """Walk one UBJSON object, without recursion."""
     stack: list[tuple[bytes, int, bytes]] = []  # kind, values left or -1, type of each
     trees = _Trees(scan)
     first = cursor.take(1)
@@ -132,7 +132,7 @@ def _walk_ubj(scan: Scan, cursor: Cursor) -> None:
 
 
 class _Trees:
-    """The children and features of the trees of a model, gathered as they come."""
+    """The children and features of the trees of a model, collected as they are read."""
 
     def __init__(self, scan: Scan) -> None:
         self.features = 0
@@ -152,7 +152,7 @@ class _Trees:
             self._held[name][-1].append(int.from_bytes(raw, "big", signed=kind != b"U"))
 
     def array(self, name: str, kind: bytes, cursor: Cursor, count: int) -> None:
-        """Take or pass over an array of one type."""
+        """Take or skip an array of one type."""
         width = UBJ_SIZES[kind]
         if name not in self._held or kind not in UBJ_INTEGERS or count > self._room:
             cursor.skip(count * width)
@@ -168,7 +168,7 @@ class _Trees:
         )
 
     def judge(self) -> None:
-        """Hold each tree against its bounds."""
+        """Check the bounds of each tree."""
         arrays = (self._held[key] for key in ("left_children", "right_children", "split_indices"))
         for index, (left, right, split) in enumerate(zip(*arrays, strict=False)):
             judge_tree(self._scan, left, right, split, features=self.features, name=f"tree {index}")
@@ -177,7 +177,7 @@ class _Trees:
 
 
 def _container(cursor: Cursor) -> tuple[int, bytes]:
-    """Return the count and the type that a container declares: -1 and none when it does not."""
+    """Return the count and the type that a container declares; -1 and no type if none."""
     if not cursor.left:
         raise CorruptFileError("the file ends within a value")
     mark = cursor.window.read(cursor.offset, 1)
@@ -220,10 +220,10 @@ def matches_lightgbm(name: str, head: bytes, source: Source) -> bool:
 
 
 def parse_lightgbm(scan: Scan, name: str, source: Source) -> None:
-    """Hold a LightGBM model against its own lines.
+    """Check a LightGBM model against the counts in its own lines.
 
     Raises:
-        CorruptFileError: the trees it announces are not there.
+        CorruptFileError: trees that it announces are missing.
     """
     del name
     text = decode_text(read_document(scan, source))
@@ -254,7 +254,7 @@ def parse_lightgbm(scan: Scan, name: str, source: Source) -> None:
 
 
 def _judge_sizes(scan: Scan, text: str) -> None:
-    """Hold the lengths that a LightGBM model declares of its trees against where they begin."""
+    """Check the declared lengths of a LightGBM model's trees against their positions."""
     sizes = re.search(r"^tree_sizes=([\d ]+)$", text, re.MULTILINE)
     at = text.find("Tree=0\n")
     if sizes is None or at < 0 or "\nleaf_value=" not in text or not text.isascii():
@@ -297,10 +297,10 @@ def matches_catboost(name: str, head: bytes, source: Source) -> bool:
 
 
 def parse_catboost(scan: Scan, name: str, source: Source) -> None:
-    """Hold a CatBoost model's flatbuffer against the file's end.
+    """Check a CatBoost model's flatbuffer against the file's size.
 
     Raises:
-        CorruptFileError: it is shorter than it says.
+        CorruptFileError: it is shorter than declared.
     """
     del name
     window = Window(source)

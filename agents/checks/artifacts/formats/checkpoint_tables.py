@@ -1,4 +1,4 @@
-"""Recognises the tables of checkpoints, which hold numbers and say where others lie."""
+"""Recognises the tables of checkpoints, which hold numbers and the locations of others."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _is_fingerprint(name: str, head: bytes, source: Source) -> bool:
 
 
 def _parse_records(scan: Scan, name: str, source: Source) -> None:
-    """Follow the lengths of the records, whose data no loader of models runs.
+    """Follow the lengths of the records, whose data no model loader runs.
 
     Raises:
         CorruptFileError: a record reaches beyond the file.

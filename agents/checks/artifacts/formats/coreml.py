@@ -81,10 +81,10 @@ def matches(name: str, head: bytes, source: Source) -> bool:
 
 
 def parse(scan: Scan, name: str, source: Source) -> None:
-    """Report layers and models whose code is a class of the application, and files outside.
+    """Report layers and models that a class of the application implements, and outside files.
 
     Raises:
-        CorruptFileError: no Core ML protobuf.
+        CorruptFileError: not a Core ML protobuf.
     """
     del name
     models = 0

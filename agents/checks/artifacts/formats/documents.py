@@ -10,7 +10,7 @@ from agents.checks.artifacts.readers.window import controls, is_unicode_text
 from agents.checks.artifacts.scanning import Source
 
 MAX_ANSWER: Final = 1 << 20
-"""Bytes; servers say less."""
+"""Bytes; servers' pages are shorter."""
 _READER: Final = "agents.checks.artifacts.formats.documents_reader"
 _PROMISING: Final = (Trait.PICKLE_TEXT, Trait.BINARY, Trait.MIXED)
 

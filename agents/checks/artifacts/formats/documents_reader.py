@@ -30,7 +30,7 @@ _REFUSAL: Final = re.compile(
     r"(?i)\b([45]\d\d|not found|forbidden|denied|error|sign in|log ?in|just a moment|unavailable"
     r"|too many requests|rate limit|captcha|does ?n[o']t exist)\b"
 )
-"""What the page of a server says that has no file for its reader."""
+"""Phrases of a page that a server returns instead of a file."""
 _MODEL: Final = re.compile(rb'"(learner|trees?|nodes|config|layers|weights|vocab)"\s*:')
 
 
@@ -59,14 +59,14 @@ def matches(name: FileName, head: bytes, source: Source) -> bool:
 
 
 def parse(scan: Scan, name: str, source: Source) -> None:
-    """Mark the file corrupt, and report what readers of its text would run into.
+    """Mark the file corrupt, and report what its text would do to a reader.
 
     Raises:
-        CorruptFileError: always: a text is not a model of this name.
+        CorruptFileError: always: text is not a model of this format.
     """
     del name
     start = decode_text(source.read(0, 256)).lstrip()
-    with contextlib.suppress(CorruptFileError):  # which it is anyway
+    with contextlib.suppress(CorruptFileError):  # it is corrupt anyway
         if start[:1] in ("{", "["):
             parse_json(scan, "document.json", source)
         elif start.startswith("<?xml"):

@@ -1,4 +1,4 @@
-"""Recognises what runs by itself among a model's files: ELF, PE, Mach-O, scripts, llamafiles."""
+"""Recognises executables among a model's files: ELF, PE, Mach-O, scripts, llamafiles."""
 # ruff: noqa: PLR2004 -- sizes and offsets are given where the format is read
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MACH: Final = (
 )  # fmt: skip
 FAT: Final = (b"\xca\xfe\xba\xbe", b"\xca\xfe\xba\xbf")
 SHORTCUT: Final = b"L\0\0\0\x01\x14\x02\0"
-"""Of Windows: it runs the command that it names."""
+"""A shortcut of Windows, which runs the command that it names."""
 APE: Final = (b"MZqFpD", b"jartsr", b"APEDBG")
 MAX_LINE: Final = 1 << 16
 """Characters of a line that is searched for what it holds encoded."""
@@ -35,7 +35,7 @@ _OBFUSCATED: Final = late_pattern(
     r"<\?php[^?]*\b(system|exec|shell_exec|passthru|eval|assert|popen|proc_open)\s*\(|"
     r"\bRuntime\.getRuntime\(\)\.exec|\bShell\s*\(\s*\"|Start-Process|-w(indowstyle)?\s+hidden\b"
 )
-"""What a script does in no honest way: encoded commands, fetching and running, web shells."""
+"""What no legitimate script does: encoded commands, fetching and running, web shells."""
 _IN_ONE_LINE: Final = tuple(
     (late_pattern(first), late_pattern(then))
     for first, then in (
@@ -46,14 +46,14 @@ _IN_ONE_LINE: Final = tuple(
         ),
     )
 )
-"""The same, of two things in one line: looked for one after the other, each line is read once."""
+"""The same, in two parts of one line; searched in turn, so that each line is read once."""
 _BUILD: Final = late_pattern(
     r"^\s*(set -|export |python[\d.]*\s+-?\w|pip |accelerate |torchrun |deepspeed )"
 )
 
 
 def obfuscated(text: str) -> str:
-    """Return what a script does in no honest way, empty if nothing is found."""
+    """Return what a script does that no legitimate one does, empty if nothing is found."""
     if match := _OBFUSCATED.search(text):
         return match.group()
     for first, then in _IN_ONE_LINE:
@@ -67,7 +67,7 @@ def obfuscated(text: str) -> str:
 
 
 def matches_binary(name: str, head: bytes, source: Source) -> bool:
-    """Return whether a file is a native executable, a library or other machine's code."""
+    """Return whether a file is a native executable, a library or other machine code."""
     if head.startswith((b"\x7fELF", *APE, *MACH)):
         return True
     if head.startswith(FAT):
@@ -84,7 +84,7 @@ def matches_binary(name: str, head: bytes, source: Source) -> bool:
 
 
 def parse_binary(scan: Scan, name: str, source: Source) -> None:
-    """Report a native executable; what it would do is not analysed."""
+    """Report a native executable; its behaviour is not analysed."""
     head = source.read(0, 4096)
     lower = name.lower()
     if head.startswith(APE) or lower.endswith(".llamafile"):
@@ -99,7 +99,7 @@ def parse_binary(scan: Scan, name: str, source: Source) -> None:
 
 
 def _judge_llamafile(scan: Scan, source: Source) -> None:
-    """Report a llamafile without weights, and what the script that it begins with fetches."""
+    """Report a llamafile without weights, and what its leading script fetches."""
     end = source.read(max(source.size - MAX_LINE, 0), MAX_LINE)
     if b"PK\x05\x06" not in end:  # its weights are members of an archive at its end
         scan.report("TW-MODEL-EXECUTABLE", "a program as llamafiles are, without weights", offset=0)
@@ -114,7 +114,7 @@ def _judge_llamafile(scan: Scan, source: Source) -> None:
 
 
 def matches_script(name: str, head: bytes, source: Source) -> bool:
-    """Return whether a file is a script of a shell or of another interpreter than Python."""
+    """Return whether a file is a script of a shell or of an interpreter other than Python."""
     del source
     if head.startswith(b"#!") and b"python" not in head.split(b"\n", 1)[0]:
         return True
@@ -136,7 +136,7 @@ def parse_script(scan: Scan, name: str, source: Source) -> None:
 
 
 def report_script(scan: Scan, text: str, *, shell: bool = True) -> None:
-    """Report what a script's text fetches and runs, also what it holds encoded.
+    """Report what a script's text fetches and runs, encoded text included.
 
     Args:
         scan: Where to report.

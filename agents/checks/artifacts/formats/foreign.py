@@ -54,7 +54,7 @@ _CALLS: Final = re.compile(
 
 
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Return whether a file is of such a format, by its first bytes or its name."""
+    """Return whether a file is in one of these formats, by its first bytes or its name."""
     return source.size > 0 and (
         head.startswith(HEADS)
         or (name.lower().endswith(_NAMED) and not head.startswith((b"\x1f\x8b", b"PK", b"\x80")))
@@ -62,7 +62,7 @@ def matches(name: str, head: bytes, source: Source) -> bool:
 
 
 def parse(scan: Scan, name: str, source: Source) -> None:
-    """Report what runs commands by its name; the rest stays unread."""
+    """Report the names of what runs commands; nothing else is read."""
     del name
     raw = source.read(0, PIECE)
     scan.budget.step(len(raw) // 16)

@@ -14,18 +14,18 @@ from agents.checks.artifacts.scanning import Scan, Source
 
 
 class Content(StrEnum):
-    """What a file with a suffix can hold, by the response procedure."""
+    """The content that a file with a suffix can have, by the response procedure."""
 
     TENSORS = "tensors"
     """Only tensors."""
     DESCRIPTION = "description"
-    """A description of the model: no loader runs code out of it by itself."""
+    """A description of the model; loading it alone runs no code."""
     CODE = "code"
     """Code, or objects that a loader deserialises. An unknown suffix counts as this."""
 
 
 class Trait(Flag):
-    """What else a suffix says of the files that have it."""
+    """Further properties of the files with a suffix."""
 
     NAMED = auto()
     """The suffix is enough to recognise the format."""
@@ -52,16 +52,16 @@ class Trait(Flag):
     VARIANTS = auto()
     """Files of this suffix beside one another hold the same model, quantised in several ways."""
     USUAL = auto()
-    """Usual among the files of a model, although it runs."""
+    """Common among a model's files, although it is executable."""
 
 
 NONE = Trait(0)
 SPACES: Final = b" \t\n\r\v\f"
-"""What `bytes.lstrip` takes away."""
+"""The bytes that `bytes.lstrip` removes."""
 
 
 class FileName(str):
-    """A file's name, which answers what the declared formats say of it.
+    """A file's name, with the properties that the declared formats give it.
 
     Readers ask the name that they are given. They do not ask the registry, which imports them.
     """
@@ -73,8 +73,8 @@ class FileName(str):
         """Return the name.
 
         Args:
-            name: The name of a file, or of a member behind that of its archive and `!`.
-            has_trait: Whether a file of a name has a trait, by all declared formats.
+            name: The name of a file; a member's follows its archive's name and `!`.
+            has_trait: Returns whether a file name has a trait, by all declared formats.
         """
         self = super().__new__(cls, name)
         self._has_trait = has_trait
@@ -86,7 +86,7 @@ class FileName(str):
 
 
 Matches = Callable[[FileName, bytes, Source], bool]
-"""Of a file's name, its first bytes and the file: whether it is of the format."""
+"""Takes a name, first bytes and the file; returns whether the file is in the format."""
 Parse = Callable[[Scan, FileName, Source], None]
 
 
@@ -98,8 +98,8 @@ class Suffix(msgspec.Struct, frozen=True):
     traits: Trait = NONE
     content: Content = Content.CODE
     promises: tuple[str, ...] | None = None
-    """The formats that a file of this name may be recognised as; None where any will do, empty
-    where any text will do."""
+    """The formats that a file of this name may be recognised as; None: any format; empty: any
+    text."""
     claim: str = ""
     """The format that a model card claims when such a file proves it."""
     pattern: str = ""
@@ -107,7 +107,7 @@ class Suffix(msgspec.Struct, frozen=True):
 
 
 class Format(msgspec.Struct, frozen=True, kw_only=True):
-    """One file format. It is declared in the module that recognises it, and nowhere else."""
+    """One file format. Only the module that recognises it declares it."""
 
     name: str
     suffixes: tuple[Suffix, ...] = ()
@@ -119,13 +119,13 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
     matches: Matches | None = None
     """None for a container or a pickle, which dispatch recognises itself."""
     parse: Parse | None = None
-    """None for a format that is recognised only."""
+    """None for a format that is only recognised."""
     begins: Callable[[bytes], bool] | None = None
     """Whether a few first bytes can be of the format: a check that needs no scan."""
     numeric: bool = False
     """Mostly numbers, which no reader interprets: they are searched for hidden files."""
     programless: bool = False
-    """Its numbers are never a program, as the compiled kernels of a graph are."""
+    """Its numbers are never a program, unlike the compiled kernels of a graph."""
     rules: tuple[str, ...] = ()
     """The ids of the rules that its reader reports."""
 
@@ -136,7 +136,7 @@ def endings(suffixes: Iterable[Suffix], trait: Trait = NONE) -> tuple[str, ...]:
 
 
 def parse_numbers(scan: Scan, name: FileName, source: Source) -> None:
-    """Read nothing: the search for hidden files goes through a file that holds only numbers."""
+    """Read nothing: the search for hidden files covers a file that holds only numbers."""
     del scan, name, source
 
 

@@ -23,17 +23,17 @@ _BLOCKS: Final = {
 
 
 def read_whisper(scan: Scan, cursor: Cursor) -> bool:
-    """Walk a model from behind its magic to its end.
+    """Walk a model from the end of its magic to its own end.
 
     Args:
-        scan: Whose budget it takes, and where to report.
-        cursor: Behind the magic.
+        scan: Receives findings; its budget is charged.
+        cursor: Positioned after the magic.
 
     Returns:
-        Whether it is one of whisper.cpp; nothing is said of another.
+        Whether it is a model of whisper.cpp; nothing is reported about others.
 
     Raises:
-        CorruptFileError: it breaks off, or its counts can't be.
+        CorruptFileError: it ends early, or its counts are impossible.
     """
     if cursor.left < 44:
         return False
@@ -65,7 +65,7 @@ def read_whisper(scan: Scan, cursor: Cursor) -> bool:
             _absurd(scan, f"a tensor of {elements} elements", cursor)
         per_block, size = _BLOCKS[kind]
         _skip(cursor, elements // per_block * size, "a tensor")
-    # whisper.cpp ends where no header of a tensor is left, and so does this
+    # like whisper.cpp, end where no tensor header is left
     scan.formats.append("ggml-whisper")
     return True
 

@@ -45,7 +45,7 @@ MAX_NAME: Final = 64
 """Bytes of a tensor's name; GGML_MAX_NAME."""
 MAX_DIMENSIONS: Final = 4
 ABSURD: Final = 1 << 32
-"""A count or length from here on is not damage but made to overflow a reader."""
+"""A count or length this large is not damage, but meant to overflow a reader."""
 SCALARS: Final = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 STRING: Final = 8
 ARRAY: Final = 9
@@ -58,7 +58,7 @@ KINDS: Final = {
     "tokenizer.ggml.unknown_token_id": 4, "tokenizer.ggml.padding_token_id": 4,
     "tokenizer.ggml.add_bos_token": 7, "tokenizer.ggml.add_eos_token": 7,
 }  # fmt: skip
-"""Types of the values that readers take without asking; llama.cpp `gguf_get_val_*`."""
+"""Value types that readers assume without a check; llama.cpp `gguf_get_val_*`."""
 ELEMENTS: Final = {
     TOKENS: frozenset((STRING,)),
     "tokenizer.ggml.merges": frozenset((STRING,)),
@@ -101,7 +101,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
     """Report counts that overflow, keys that repeat and templates that escape.
 
     Raises:
-        CorruptFileError: the file ends early or is none.
+        CorruptFileError: the file ends early, or is not GGUF.
 
     Source: the GGUF specification of ggml, versions 1 to 3; CVE-2024-34359, CVE-2026-7482.
     """
@@ -203,7 +203,7 @@ class _Reader:
         raise CorruptFileError(f"the value of {key[:80]!r} has the unknown type {kind}")
 
     def _array(self, key: str) -> None:
-        """Pass over an array, and arrays within it, without recursion."""
+        """Skip an array and its nested arrays, without recursion."""
         left = [1]
         while left:
             left[-1] -= 1
@@ -248,7 +248,7 @@ class _Reader:
             self._scan.budget.step(1)
 
     def _expect(self, key: str, kind: int) -> None:
-        """Report a key whose value is of another type than its readers take it for."""
+        """Report a key whose value has a different type than its readers expect."""
         if kind not in SCALARS and kind not in (STRING, ARRAY):
             return  # damage, which the reader of values reports
         expected = ARRAY if key in ELEMENTS else KINDS.get(key)

@@ -30,7 +30,7 @@ MAX_OBJECTS, MAX_MESSAGES, MAX_TEXTS, MAX_TEXT = 200_000, 100_000, 100_000, 32 <
 LINK_INFO, LINK, EXTERNAL, LAYOUT, ATTRIBUTE = 0x02, 0x06, 0x07, 0x08, 0x0C
 CONTINUATION, SYMBOLS, ATTRIBUTE_INFO, SPACE, TYPE = 0x10, 0x11, 0x15, 0x01, 0x03
 LARGEST: Final = 1 << 36
-"""Bytes of one dataset; those of real models are smaller, regardless of its file's size."""
+"""Bytes of one dataset; real models have smaller ones, whatever the file's size."""
 RATIO: Final = 1100
 """Deflate's best is 1,032 to 1."""
 HARD, SOFT, OUTSIDE = 0, 1, 64
@@ -50,7 +50,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
     """Report code in attributes, and data outside the file.
 
     Raises:
-        CorruptFileError: no HDF5, or a damaged one.
+        CorruptFileError: not HDF5, or damaged.
 
     Source: the HDF5 File Format Specification 3.0; CVE-2026-1669, CVE-2025-9905.
     """
@@ -59,7 +59,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
 
 
 class _Walker:
-    """Goes from the superblock along every hard link once."""
+    """Follows every hard link from the superblock, once."""
 
     def __init__(self, scan: Scan, source: Source) -> None:
         self._scan = scan
@@ -468,7 +468,7 @@ class _Walker:
         )
 
     def _raw_search(self) -> None:
-        """Look for code in the bytes of what can't be walked."""
+        """Search for code in the bytes of structures that can't be walked."""
         offset = 0
         while offset < self._window.size and offset < MAX_TEXT:
             raw = self._source.read(offset, 1 << 20)

@@ -11,9 +11,9 @@ from typing import Final, TypeVar
 from jinja2 import nodes
 
 MAX_FOLDED: Final = 4096
-"""Characters of a constant that is put together from its parts."""
+"""Characters of a constant that is assembled from parts."""
 MAX_VALUES: Final = 32
-"""Values that one name or expression may have; the rest is left out."""
+"""The most values of one name or expression; the rest is left out."""
 MAX_FOLD_DEPTH: Final = 120
 _Value = TypeVar("_Value")
 
@@ -40,7 +40,7 @@ def _length(values: range) -> int:
 
 
 def integer(node: nodes.Node) -> int | None:
-    """Return the integer that an expression of constants makes, None for anything else."""
+    """Return the integer that a constant expression evaluates to, None for anything else."""
     if isinstance(node, nodes.Const) and isinstance(node.value, int):
         return node.value
     if isinstance(node, nodes.Neg):
@@ -59,14 +59,14 @@ def integer(node: nodes.Node) -> int | None:
 
 
 def is_built(node: nodes.Node) -> bool:
-    """Return whether an expression puts a string together that may begin with an underscore."""
+    """Return whether an expression assembles a string that may begin with an underscore."""
     sums: list[nodes.Node] = []
     first = node
     while isinstance(first, nodes.Concat | nodes.Add):
         sums.append(first)
         first = first.nodes[0] if isinstance(first, nodes.Concat) else first.left
     if sums and isinstance(first, nodes.Const) and str(first.value)[:1] not in ("", "_"):
-        return False  # which all of the sums begin with
+        return False  # every sum begins with it
     for part in sums:
         if isinstance(part, nodes.Concat):
             return True
@@ -84,14 +84,14 @@ def is_built(node: nodes.Node) -> bool:
 
 
 class Folding:
-    """What the expressions of one template may be, as far as constants and known names make it."""
+    """The possible values of a template's expressions, from constants and known names."""
 
     def __init__(self, known: dict[str, list[str]], effort: int) -> None:
         """Start with the known texts of names, which may grow until `settle`.
 
         Args:
             known: Texts that names may hold.
-            effort: Characters that may be put together; beyond, nothing more is followed.
+            effort: The most characters to assemble; beyond that, nothing more is followed.
         """
         self._known = known
         self._effort = effort
@@ -101,21 +101,21 @@ class Folding:
 
     @property
     def exhausted(self) -> bool:
-        """Whether there was more to put together than is followed."""
+        """Whether the effort ran out before everything was followed."""
         return self._effort < 0
 
     def settle(self, all_nodes: Sequence[nodes.Node]) -> None:
-        """Fold each node once and finally, inner nodes first.
+        """Fold each node once, inner nodes first.
 
         Args:
-            all_nodes: Of the template, each before what is within it.
+            all_nodes: The template's nodes, outer before inner.
         """
         for node in reversed(all_nodes):
             if isinstance(node, nodes.Expr | nodes.TemplateData):
                 self._settled[id(node)] = self._results(node, 0)
 
     def texts(self, node: nodes.Node | None) -> list[str]:
-        """Return the strings that an expression may be."""
+        """Return the strings that an expression may evaluate to."""
         if node is None:
             return []
         return [
@@ -139,7 +139,7 @@ class Folding:
                 self._effort -= 1 + (len(value) if isinstance(value, str | list) else 0)
                 results.append(value)
         except (ValueError, TypeError, KeyError, IndexError, OverflowError):
-            return results  # what the template engine would refuse too
+            return results  # the template engine would refuse it too
         return results
 
     def _first(self, values: Iterator[_Value]) -> Iterator[_Value]:
@@ -148,7 +148,7 @@ class Folding:
             self.cut = True
 
     def _fold(self, node: nodes.Node, depth: int) -> Iterator[object]:
-        """Yield what an expression may be, strings, numbers and lists of strings alike."""
+        """Yield the possible values of an expression: strings, numbers and lists of strings."""
 
         def each(inner: nodes.Node | None) -> list[object]:
             return self._each(inner, depth + 1)

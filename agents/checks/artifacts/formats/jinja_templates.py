@@ -30,10 +30,10 @@ MAX_TEMPLATE: Final = 1 << 19
 MAX_NODES: Final = 100_000
 MAX_EFFORT: Final = 1 << 20
 EFFORT_SHARE: Final = 64
-"""Characters of constants that are put together for one template, and for each of its own beside:
-those of people put together hardly more than they are long."""
+"""Characters of constants that are assembled for one template, plus so many for each of its own;
+people's templates assemble hardly more than their own length."""
 MAX_TURNS: Final = 1_000_000
-"""Turns of all loops over constant ranges within one another."""
+"""Iterations of nested loops over constant ranges, all together."""
 
 _DUNDER: Final = re.compile(r"__\w+__|^__\w+|_TemplateReference__")
 _DANGEROUS_DUNDER: Final = re.compile(
@@ -42,7 +42,7 @@ _DANGEROUS_DUNDER: Final = re.compile(
     r"init_subclass|context|instancecheck|subclasscheck)__|_TemplateReference__"
 )
 _DANGEROUS_NAMES: Final = names("template-attribute")
-"""Attributes that lead out of the sandbox; no chat template has a use for them."""
+"""Attributes that lead out of the sandbox; no chat template needs them."""
 _DANGEROUS_CALLS: Final = names("template-call")
 _FRAMEWORK: Final[dict[str, frozenset[str]]] = {
     "config": frozenset(
@@ -55,7 +55,7 @@ _FRAMEWORK: Final[dict[str, frozenset[str]]] = {
     "session": frozenset(("items", "values", "keys", "get", "pop")),
     "g": frozenset(("pop", "get")),
 }  # fmt: skip
-"""What a web framework puts within reach of its templates, and no chat template has."""
+"""Names that web frameworks give to their templates, and that no chat template has."""
 _ESCAPE_GLOBALS: Final = frozenset(
     ("cycler", "joiner", "lipsum", "self", "url_for", "get_flashed_messages", "_context")
 )
@@ -80,11 +80,11 @@ _BINDING: Final = (
     nodes.Macro,
     nodes.Keyword,
 )
-"""Nodes that give names a meaning."""
+"""Nodes that bind names."""
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """What a template does that a chat template has no reason to."""
+    """What a template does that no chat template needs."""
 
     rule_id: str
     what: str
@@ -92,7 +92,7 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class _Generation(Extension):
-    """The tag that marks what an assistant says, as the readers of chat templates know it."""
+    """The tag around an assistant's text, as readers of chat templates know it."""
 
     tags = {"generation"}  # noqa: RUF012 -- as jinja2 declares it
 
@@ -116,17 +116,17 @@ def _environment() -> SandboxedEnvironment:
 
 
 def template_faults(text: str) -> list[Fault]:
-    """Return what a template does that leads out of its sandbox or never ends.
+    """Return where a template leaves its sandbox or never ends.
 
     Args:
         text: Jinja source.
 
     Returns:
-        Faults, each of them once per line.
+        Faults, each once per line.
 
     Raises:
         TemplateSyntaxError: jinja2 can't parse it, or it is longer than `MAX_TEMPLATE`.
-        RecursionError: it is nested too deep.
+        RecursionError: it is nested too deeply.
 
     Source: CVE-2024-34359, CVE-2016-10745, the jinja2 sandbox documentation.
     """
@@ -136,7 +136,7 @@ def template_faults(text: str) -> list[Fault]:
 
 
 class _Judge:
-    """One pass over one tree, with what its names may hold."""
+    """One pass over one tree, with the values its names may have."""
 
     def __init__(self, tree: nodes.Template, effort: int) -> None:
         self._found: dict[tuple[str, str, int], Fault] = {}
@@ -155,7 +155,7 @@ class _Judge:
             self._add("TW-MODEL-TEMPLATE-EXHAUSTION", f"has more than {MAX_NODES} nodes", 1)
         macros = {node.name for node in self._all if isinstance(node, nodes.Macro)}
         binding = [node for node in self._all if isinstance(node, _BINDING)]
-        for _ in range(3):  # names may be set from names; three rounds see what a person writes
+        for _ in range(3):  # names may be set from names; three rounds cover what people write
             for bound in binding:
                 self._learn(bound)
         self._folding.settle(self._all)

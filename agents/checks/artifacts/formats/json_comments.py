@@ -11,9 +11,9 @@ _TOKEN: Final = re.compile(
 
 
 def without_comments(raw: bytes) -> bytes:
-    """Return the plain JSON of a text with comments: they and trailing commas become blanks.
+    """Return JSON with its comments and trailing commas replaced by blanks.
 
-    Lines stay where they are.
+    Line numbers stay the same.
 
     Source: the JSONC specification.
     """

@@ -36,12 +36,12 @@ _RUN_BY_TOOLS: Final = re.compile(
 )
 """Documents whose commands editors and package managers run by themselves."""
 MAX_NAME: Final = 300
-"""Characters of a name that are looked at; names within archives may be very long."""
+"""The most characters of a name to look at; names within archives may be very long."""
 QUIET: Final = re.compile(r"(tokenizer|vocab|merges|added_tokens|special_tokens_map)[\w.-]*\.json$")
 
 
 def parse(scan: Scan, name: str, source: Source) -> None:
-    """Report what a document has its loader import, fetch, render or run.
+    """Report what a document makes its loader import, fetch, render or run.
 
     Raises:
         CorruptFileError: not JSON.
@@ -83,7 +83,7 @@ def load(scan: Scan, raw: bytes) -> Any:  # noqa: ANN401 -- JSON
 
     Raises:
         CorruptFileError: not JSON.
-        BudgetExceededError: nested too deep.
+        BudgetExceededError: nested too deeply.
     """
     scan.budget.step(len(raw) // 32)
     try:
@@ -107,7 +107,7 @@ def load(scan: Scan, raw: bytes) -> Any:  # noqa: ANN401 -- JSON
 
 
 def _relaxed(raw: bytes) -> Any:  # noqa: ANN401 -- JSON
-    """Return what editors read of a text with comments, or data sets of one with a value a line."""
+    """Return the value of JSON with comments, as editors read it, or of JSON lines."""
     try:
         if b"/" in raw or b"," in raw:
             return orjson.loads(without_comments(raw))

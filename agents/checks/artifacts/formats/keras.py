@@ -143,7 +143,7 @@ def _code_of(scan: Scan, value: object) -> list[bytes]:
 
 
 def _report_lambda(scan: Scan, short: str, config: object, path: str, lambdas: list[str]) -> None:
-    """Report a layer that holds code, once: what it wraps is not reported again."""
+    """Report a layer that holds code, once: the layers it wraps are not reported again."""
     if any(path.startswith(f"{outer}.") for outer in lambdas):
         return
     lambdas.append(path)

@@ -16,7 +16,7 @@ _LINK: Final = re.compile(rb"\.\.?/[^\x00-\x1f\"'<>|*?{}]+\Z")
 _UP: Final = re.compile(r"^/?(\.\.?/)*")
 _SYSTEM: Final = re.compile(r"(?i)(etc|proc|sys|dev|boot|(var/)?run/secrets|windows)(/|$)")
 _PROSE: Final = (".txt", ".md", ".rst", ".gitattributes", ".gitignore", ".sh")
-"""Names of files that may hold a path and mean something else, as requirements do."""
+"""Names of files in which a path means something else, such as requirements."""
 
 
 def matches(name: str, head: bytes, source: Source) -> bool:
@@ -30,13 +30,13 @@ def matches(name: str, head: bytes, source: Source) -> bool:
 
 
 def _may_lead(name: str, target: str) -> bool:
-    """Return whether a path under a name can be the target of a link: prose links to its like."""
+    """Return whether a path under a name can be the target of a link: prose only links to prose."""
     prose = next((end for end in _PROSE if name.endswith(end)), "")
     return target.lower().endswith(prose) or _is_sensitive(target)
 
 
 def parse(scan: Scan, name: str, source: Source) -> None:
-    """Report a link that leads out of the folder; what it leads to inside is scanned by itself."""
+    """Report a link that leads out of the folder; a target inside is scanned by itself."""
     del name
     text = source.read(0, MAX_LINK).decode("utf-8", "replace").strip()
     here = posixpath.dirname(scan.path)
@@ -65,12 +65,12 @@ def in_snapshot(path: str, siblings: frozenset[str], name: str) -> bool:
     """Return whether a file of a hub's cache is known under a name in one of its snapshots.
 
     In that cache, `blobs` holds all files by their digests, and `snapshots` the links that name
-    them: what lies beside a model lies beside its link.
+    them: the files beside a model lie beside its link.
 
     Args:
         path: The file's path.
         siblings: All paths of the folder.
-        name: Of the other file.
+        name: The other file's name.
     """
     before, blobs, _ = path.rpartition("blobs/")
     if not blobs or (before and not before.endswith("/")):

@@ -17,7 +17,7 @@ STEALS: Final = late_pattern(
     r"|kernel\.execute\([^)]{0,200}(os\.(system|popen)|subprocess|__import__|urllib|requests|eval|exec\()"
     r"|fetch\([^;]{0,60}/api/(terminals|kernels|contents)\b"
 )
-"""Takes what the reader's browser holds, or runs code in their kernel."""
+"""Takes data from the reader's browser, or runs code in their kernel."""
 _RUNS: Final = late_pattern(
     r"(?i)\bActiveXObject\s*\(|WScript\.Shell|require\(\s*[\"'](?:node:)?child_process"
     r"|\beval\s*\(\s*(?:atob|unescape|String\.fromCharCode)\s*\(|(?:href|src)\s*=\s*[\"']data:text/html"
@@ -26,7 +26,7 @@ _RUNS: Final = late_pattern(
 
 
 def report_markup(scan: Scan, text: str, script: re.Match[str], *, drawing: bool) -> None:
-    """Report markup that holds a script: graver if that steals or runs, and in a drawing.
+    """Report markup with a script: more severe if it steals or runs, or in a drawing.
 
     Args:
         scan: Where to report; a page whose script is not known to be hostile is unsupported.

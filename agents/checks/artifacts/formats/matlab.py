@@ -1,6 +1,6 @@
-"""Reads the frame of MATLAB's files of versions 4 and 5, which hold numbers: are they whole.
+"""Reads the structure of MATLAB files, versions 4 and 5: they hold numbers, and may be cut off.
 
-Source: MathWorks, MAT-File Format, chapter 1. Those of 7.3 are HDF5.
+Source: MathWorks, MAT-File Format, chapter 1. Files of version 7.3 are HDF5.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ MAX_ELEMENTS: Final = 100_000
 
 SUFFIXES: Final = (Suffix(".mat", Trait.BINARY),)
 MATRIX: Final = 20
-"""Bytes of the header of a matrix of version 4: type, rows, columns, imaginary part, its name's."""
+"""Bytes of a version 4 matrix header: type, rows, columns, imaginary part, length of its name."""
 _WIDTHS: Final = (8, 4, 4, 2, 2, 1)
 """Bytes of an element, by the tens of its type."""
 MAX_NAME: Final = 256
 
 
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Return whether a file is of MATLAB, by its first bytes."""
+    """Return whether a file is a MATLAB file, by its first bytes."""
     del name, source
     return head.startswith(MAGIC)
 
 
 def matches_matrices(name: str, head: bytes, source: Source) -> bool:
-    """Return whether a file of MATLAB's name begins with a matrix of version 4, without a magic."""
+    """Return whether a file named as MATLAB's begins with a version 4 matrix; it has no magic."""
     return name.lower().endswith(".mat") and 0 < _matrix(head[:MATRIX]) <= source.size
 
 
 def _matrix(head: bytes) -> int:
-    """Return the bytes of a matrix with its header, 0 if it is none."""
+    """Return the bytes of a matrix with its header, 0 if it is invalid."""
     if len(head) < MATRIX:
         return 0
     for order in ("<", ">"):
@@ -60,10 +60,10 @@ def _matrix(head: bytes) -> int:
 
 
 def parse_matrices(scan: Scan, name: str, source: Source) -> None:
-    """Walk the matrices of version 4 up to the end.
+    """Walk the version 4 matrices to the end of the file.
 
     Raises:
-        CorruptFileError: one reaches beyond the file, or is none.
+        CorruptFileError: one is invalid, or reaches beyond the file.
     """
     del name
     at = 0
@@ -79,7 +79,7 @@ def parse_matrices(scan: Scan, name: str, source: Source) -> None:
 
 
 def parse(scan: Scan, name: str, source: Source) -> None:
-    """Walk its elements up to its end.
+    """Walk the elements to the end of the file.
 
     Raises:
         CorruptFileError: it ends within its header or an element, or has none that is known.

@@ -76,8 +76,8 @@ def parse(scan: Scan, name: str, source: Source) -> None:
     """Report extension types that Flax does not have, and lengths that overflow.
 
     Raises:
-        CorruptFileError: no MessagePack.
-        BudgetExceededError: nested too deep.
+        CorruptFileError: not MessagePack.
+        BudgetExceededError: nested too deeply.
     """
     del name
     cursor = Cursor(Window(source))
@@ -111,7 +111,7 @@ class _Walker:
         self._cursor = cursor
 
     def walk(self, end: int, depth: int = 0) -> None:
-        """Pass over one value, with those it holds, without recursion."""
+        """Skip one value and all nested ones, without recursion."""
         left = [1]
         cursor = self._cursor
         while left:
@@ -132,7 +132,7 @@ class _Walker:
                 left.append(count)
 
     def _value(self, end: int, depth: int) -> int:
-        """Pass over one value; return how many it holds."""
+        """Skip one value; return how many it contains."""
         cursor = self._cursor
         start = cursor.offset
         if start >= end:

@@ -57,7 +57,7 @@ _JUDGED: Final = _CLASSES | _NAMES
 _INCLUDED: Final = frozenset(("__include__", "_base_", "_BASE_", "_include_"))
 """Keys whose value is a configuration of the same project: of MMEngine, Detectron2, D-FINE."""
 MAX_UPWARDS: Final = 3
-"""Folders that such a path leads up, within the project."""
+"""The most folders that such a path goes up within the project."""
 _ARGUMENTS: Final = frozenset(
     ("params", "kwargs", "args", "arguments", "config", "init_args", "init_kwargs",
      "init_parameters", "parameters", "options", "command", "dict_kwargs", "inputs")
@@ -66,7 +66,7 @@ _SHELLS: Final = frozenset(
     ("ShellTool", "BashProcess", "PythonREPL", "PythonREPLTool", "PythonAstREPLTool", "PALChain",
      "PythonAstREPL", "LLMBashChain")
 )  # fmt: skip
-"""Classes of LangChain that run what a model answers."""
+"""Classes of LangChain that run a model's output."""
 _CODE_NODE: Final = re.compile(r"(?i)eval|exec|python|script|shell|bash|command|subprocess|code")
 _PROMPTS: Final = re.compile(r"prompt|template|chain|agent|config")
 """Names of documents whose texts a library renders."""
@@ -77,7 +77,7 @@ HYPER_TAG: Final = re.compile(
 
 
 def report_named_calls(scan: Scan, document: object) -> None:
-    """Report what a document has a loader import, run or fetch under a library's own keys.
+    """Report what a document makes a loader import, run or fetch under a library's own keys.
 
     Args:
         scan: Where to report.
@@ -102,12 +102,12 @@ def report_named_calls(scan: Scan, document: object) -> None:
 
 
 def report_stray_template(scan: Scan, base: str, path: str, text: str) -> None:
-    """Report a template that leaves its sandbox, under a key of any name.
+    """Report a template that leaves its sandbox, under any key.
 
     Args:
         scan: Where to report.
         base: The file's own name, lower case.
-        path: Where the text stands.
+        path: The location of the text.
         text: The text.
     """
     if ("{{" in text or "{%" in text) and _PROMPTS.search(base) and is_escape(text):
@@ -119,8 +119,8 @@ def report_tag(scan: Scan, tag: str, line: int) -> bool:
 
     Args:
         scan: Where to report.
-        tag: As the document writes it.
-        line: Where.
+        tag: As written in the document.
+        line: Its line.
     """
     match = HYPER_TAG.match(tag)
     if match is None:
@@ -181,7 +181,7 @@ def _judge_plugins(scan: Scan, prefix: str, mapping: dict[Any, Any]) -> None:
             here = any(f"/{sibling}".find(inner) >= 0 for sibling in scan.siblings)
             what = f"{place} has its loader import {path[:120]!r}"
             report_loaded_code(scan, place, what, path, here=here)
-    if "framework" in mapping:  # of ModelScope, which installs and imports what it names
+    if "framework" in mapping:  # ModelScope installs and imports what it names
         for plugin in texts(mapping.get("plugins")):
             scan.report(
                 "TW-MODEL-REMOTE-CODE-ESCAPES"
@@ -236,7 +236,7 @@ def _judge_download(scan: Scan, document: dict[Any, Any]) -> None:
 
 
 def _nodes(document: dict[Any, Any]) -> Iterator[tuple[str, str, object]]:
-    """Yield place, kind and inputs of the nodes of a workflow, of both forms of ComfyUI's."""
+    """Yield location, kind and inputs of the nodes of a ComfyUI workflow, in both forms."""
     listed = document.get("nodes")
     for index, node in enumerate(listed if isinstance(listed, list) else ()):
         if isinstance(node, dict) and isinstance(node.get("type"), str):
@@ -255,12 +255,12 @@ def _judge_node(scan: Scan, where: str, kind: str, given: object) -> None:
 
 
 def report_code(scan: Scan, key: str, text: str) -> None:
-    """Report what a text does that is run as Python, if it does what no configuration needs.
+    """Report text that is run as Python and does what no configuration needs.
 
     Args:
         scan: Where to report.
-        key: Where the text stands.
-        text: Python, or a template of it.
+        key: The location of the text.
+        text: Python code, or a template of it.
     """
     if len(text) > MAX_CODE:
         scan.mark_incomplete(f"{key} runs code of {len(text)} characters")

@@ -1,4 +1,4 @@
-"""Answers what the name of a file says of its format, from the declared formats."""
+"""Derives a file's properties from its name, by the declared formats."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def is_pickle_name(name: str) -> bool:
 
 
 def is_file_name(name: str) -> bool:
-    """Return whether a name ends as files of a model do, so that it names a file and no model."""
+    """Return whether a name ends like a model's file, and so names a file, not a model."""
     return any(
         has_trait(name, trait)
         for trait in (Trait.TEXT, Trait.WEIGHTS, Trait.NONEMPTY, Trait.BINARY, Trait.USUAL)
@@ -61,7 +61,7 @@ def is_file_name(name: str) -> bool:
 
 
 def promised_formats(suffix: str) -> frozenset[str] | None:
-    """Return the formats that a suffix promises: none for any text, None for anything."""
+    """Return the formats that a suffix promises: empty for any text, None for anything."""
     return _promises().get(suffix)
 
 
@@ -160,7 +160,7 @@ HEAD_BYTES: Final = 16
 
 
 def is_content_of(path: str, head: bytes) -> bool:
-    """Return whether a file begins as its safe format must; other formats say nothing here.
+    """Return whether a file begins as its safe format requires; True for any other format.
 
     Args:
         path: The file's name.

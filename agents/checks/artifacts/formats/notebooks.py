@@ -17,7 +17,7 @@ _INSTALLER: Final = re.compile(
     r"https://(ollama\.com|sh\.rustup\.rs|astral\.sh|get\.docker\.com|"
     r"raw\.githubusercontent\.com/(pyenv|nvm-sh|conda-forge)/)"
 )
-"""Installers that notebooks pipe into a shell as their own instructions say."""
+"""Installers whose own instructions are to pipe them into a shell."""
 _SHELL_CELL: Final = re.compile(r"\s*%%(bash|sh|script|cmd|powershell|!)")
 _MAGIC: Final = re.compile(r"^\s*[!%]")
 _SCRIPT: Final = re.compile(r"(?i)<script\b[^>]*>(?!\s*</script>)|\bon(error|load)\s*=|javascript:")

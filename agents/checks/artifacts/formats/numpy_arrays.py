@@ -105,7 +105,7 @@ def _same(left: Source, right: Source) -> bool:
 
 
 def _has_calls(text: str) -> bool:
-    """Return whether a header is an expression that does something; old readers evaluate it."""
+    """Return whether a header is an expression with effects; old readers evaluate it."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -56,7 +56,7 @@ _STRING_OPS: Final = late_pattern(r"(?i)^(read|write)_?file$")
 _ATEN_FILES: Final = late_pattern(
     r"(?i)^(aten::)?(from_file|_?save|_?load|read_file|write_file)\w*$"
 )
-"""What PyTorch's operators that name another do with files."""
+"""What PyTorch's operators that name another one do with files."""
 _FILE: Final = late_pattern(r"[^\x00-\x1f\x7f<>\ufffd]{1,1024}")
 """The path of a compiled graph, which may also be in the attribute itself (EPContext)."""
 MAX_STRING: Final = 16 << 20
@@ -105,7 +105,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
     """Report external data outside the model's folder and operators that run foreign code.
 
     Raises:
-        CorruptFileError: no ONNX protobuf.
+        CorruptFileError: not an ONNX protobuf.
 
     Source: onnx.proto3; CVE-2022-25882, CVE-2024-27318, CVE-2026-27489, CVE-2026-34446.
     """

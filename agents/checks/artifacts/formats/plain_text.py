@@ -54,7 +54,7 @@ _UNWRITTEN: Final = (b"\0" * 8, b"\xff" * 8)
 _CONTROL_SHARE: Final = 0.02
 _FOREIGN: Final = bytes(range(128, 256))
 _FOREIGN_SHARE: Final = 0.5
-"""Of bytes beyond ASCII: more than any text in an encoding of single bytes has."""
+"""Share of bytes beyond ASCII: more than any text in a single-byte encoding has."""
 
 
 def matches(name: FileName, head: bytes, source: Source) -> bool:
@@ -73,12 +73,12 @@ def matches(name: FileName, head: bytes, source: Source) -> bool:
 
 
 def unwritten(raw: bytes) -> int | None:
-    """Return where a text has bytes of none, or None."""
+    """Return the position of bytes that no text has, or None."""
     return min((raw.index(run) for run in _UNWRITTEN if run in raw), default=None)
 
 
 def is_text(head: bytes) -> bool:
-    """Return whether a file is text in UTF-8 or by its mark, by its first bytes."""
+    """Return whether a file is text, by its byte order mark or first bytes in UTF-8."""
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return True
     if controls(head):

@@ -1,6 +1,6 @@
 """Recognises programs by their text, whatever their name: scripts, markup, Python, site files.
 
-Also what wraps one in text: base64 and hexadecimal, whose content is scanned in its place.
+Also programs wrapped as base64 or hexadecimal text; the decoded content is scanned instead.
 """
 # ruff: noqa: PLR2004 -- sizes and offsets are given where the format is read
 
@@ -43,14 +43,14 @@ MIN_ARMOUR: Final = 24
 
 
 def _report_python(scan: Scan, text: str, key: str) -> None:
-    # Imported on first use: few files need it, and it costs each process its time.
+    # Imported on first use: few files need it, and it takes time in each process.
     from agents.checks.artifacts.python.code import report_python  # noqa: PLC0415
 
     report_python(scan, text, key)
 
 
 def matches_site(name: str, head: bytes, source: Source) -> bool:
-    """Return whether a file is a text that Python reads at its start: `.pth`, with imports."""
+    """Return whether a file is a `.pth` file with imports, which Python runs at its start."""
     return (
         name.lower().endswith(_SITE_NAMED)
         and source.size <= MAX_TEXT

@@ -89,14 +89,14 @@ ALL: Final[tuple[Format, ...]] = (
     *containers.UNREAD,
     *passive_files.PASSIVE,
 )
-"""Those and the containers, pickles and arrays, which a file may be besides, and passive files."""
+"""These, the containers, pickles and arrays that a file may also be, and passive files."""
 _ENDINGS: Final = {
     known.name: frozenset(
         suffix.ending[suffix.ending.rindex(".") :] for suffix in known.suffixes if suffix.ending
     )
     for known in FORMATS
 }
-"""What names with the endings of a format have from their last dot on."""
+"""The suffixes, from the last dot on, of names with a format's endings."""
 _ANY_ENDING: Final = frozenset[str]().union(*_ENDINGS.values())
 
 

@@ -140,7 +140,7 @@ _SERVED: Final = frozenset(
 )
 """What TorchServe's manifest names beside the handler."""
 _OWN_FOLDER: Final = re.compile(r"^\$\{(?!oc\.(env|decode))[\w.]+:?[\w.%-]*\}(/|$)")
-"""What a configuration computes from itself, as Hydra names the folder of a run."""
+"""Values that a configuration computes from itself, as Hydra names a run's folder."""
 _KERNELS: Final = frozenset(
     (
         "custom_generate", "attn_implementation", "_attn_implementation",
@@ -155,11 +155,11 @@ _NAMES_CODE: Final = frozenset(
 _TRUSTING: Final = frozenset(("trust_remote_code", "allow_remote"))
 """Keys that ask for remote code."""
 JUDGED: Final = TEMPLATE_KEYS | _NAMES_CODE | _KERNELS | _PATHS | _TRUSTING | {"auto_map"}
-"""Keys of which a mapping has one, if it is judged by itself."""
+"""A mapping is judged by itself only if it has one of these keys."""
 
 
 def report_repository(scan: Scan, base: str, document: object) -> None:
-    """Report what a JSON document of a model repository has its loader fetch, run or open.
+    """Report what a JSON document of a model repository makes its loader fetch, run or open.
 
     Args:
         scan: Where to report.

@@ -30,7 +30,7 @@ MAX_READ: Final = 32 << 20
 the largest of models have some thousands."""
 PREFIX: Final = 8
 ABSURD: Final = 1 << 40
-"""A header length from here on is not damage: no file is that large."""
+"""A header length this large is not damage: no file is that large."""
 BITS: Final = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8,
     "F8_E5M2FNUZ": 8, "U16": 16, "I16": 16, "F16": 16, "BF16": 16, "U32": 32, "I32": 32, "F32": 32,
@@ -83,7 +83,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
         raise CorruptFileError("shorter than the length of its header")
     length = int.from_bytes(source.read(0, PREFIX), "little")
     if length > MAX_HEADER or PREFIX + length > source.size:
-        # Other bytes than a header declare absurd lengths too: a download that failed, say.
+        # Bytes that are no header declare absurd lengths too, such as a failed download's.
         begins = source.read(PREFIX, 2)
         if length > MAX_HEADER and (PREFIX + length <= source.size or _OBJECT.match(begins)):
             scan.report(

@@ -46,7 +46,7 @@ def matches(name: str, head: bytes, source: Source) -> bool:
 
 
 def parse(scan: Scan, name: str, source: Source) -> None:
-    """Hold a SentencePiece model against its wire form.
+    """Check a SentencePiece model's wire format.
 
     Raises:
         CorruptFileError: it is damaged, or has no pieces.

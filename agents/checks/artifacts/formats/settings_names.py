@@ -1,4 +1,4 @@
-"""Tells files of settings by their names."""
+"""Recognises settings files by name."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ JSONNET: Final = (".jsonnet", ".libsonnet")
 
 
 def is_settings(base: str) -> bool:
-    """Return whether a file is of settings, by its name in lower case."""
+    """Return whether a file holds settings, by its name in lower case."""
     return base.endswith((*TOML, *INI, *JSONNET, GIN))

@@ -24,7 +24,7 @@ from schemas.severity import Severity
 SHORT: Final = 8
 """Characters of a text that names no command."""
 _RUN_TABLES: Final = frozenset(("scripts", "tasks", "commands", "alias", "aliases"))
-"""Tables all of whose values are commands: of PDM, Poe, Hatch, taskipy, Git."""
+"""Tables whose values are all commands: of PDM, Poe, Hatch, taskipy, Git."""
 _GIT: Final = frozenset(
     ("fsmonitor", "sshcommand", "smudge", "clean", "process", "pager", "editor", "askpass")
 )
@@ -45,7 +45,7 @@ _BOUND: Final = re.compile(r"\s*(?:[\w.]+/)*([A-Za-z_][\w.]*)\.\w+\s*=")
 
 
 def report_settings(scan: Scan, base: str, text: str) -> None:
-    """Report what settings have a program import or run.
+    """Report what settings make a program import or run.
 
     Args:
         scan: Where to report.
@@ -105,7 +105,7 @@ def _read_toml(scan: Scan, text: str) -> dict[str, Any]:
 def _read_ini(scan: Scan, text: str) -> dict[str, Any]:
     """Return sections and their values as a document, of any dialect of INI.
 
-    A later value of a key joins the earlier one: programs differ in which of them counts.
+    A later value of a key is added to the earlier one: programs differ in which counts.
     """
     document: dict[str, dict[str, str]] = {}
     section = document.setdefault("", {})
@@ -126,7 +126,7 @@ def _read_ini(scan: Scan, text: str) -> dict[str, Any]:
 
 
 def _judge_jsonnet(scan: Scan, text: str) -> None:
-    """Report files that a program in Jsonnet takes in from elsewhere; it is not evaluated."""
+    """Report files that a Jsonnet program imports from elsewhere; it is not evaluated."""
     for match in _TAKEN_IN.finditer(text):
         if is_remote(match[1]) or match[1].startswith(("/", "~")):
             scan.report(

@@ -68,19 +68,19 @@ _OWN_PLUGINS: Final = late_pattern(
     r"^hydra\._internal\.core_plugins\.basic_(launcher\.BasicLauncher|sweeper\.BasicSweeper)$"
     r"|^hydra_plugins\.[\w.]+\.[A-Z]\w+$"
 )
-"""What every run of Hydra writes into its own configuration."""
+"""What each run of Hydra writes into its own configuration."""
 _TARGET: Final = late_pattern(
     r"""["']?(?:_target_|__target__|_partial_target_)["']?\s*[:=]\s*["']?([\w.:]+)"""
 )
 _INTERPOLATION: Final = re.compile(r"\$\{\s*([\w-]+(?:\.[\w-]+)*)\s*\}")
 MAX_INTERPOLATED: Final = 5
-"""Interpolations within one another that are followed."""
+"""The deepest nesting of interpolations that is followed."""
 MAX_TARGET: Final = 1000
-"""Characters of a target whose parts are put together."""
+"""The most characters of a target assembled from parts."""
 _CALLED: Final = frozenset(("_target_", "__target__", "_partial_target_"))
 _IMPORTED: Final = frozenset(("target", "class_path", "factory", "_instantiator"))
 MAX_DEPTH: Final = 12
-"""Folders, and parts of a name, among which a target's code is looked for."""
+"""Folders, and parts of a name, in which a target's code is searched."""
 _MODULES: Final = frozenset(("loader_module", "parent_library", "megatron_core"))
 """Keys of MLflow and PEFT whose value their loader imports."""
 _PARTS: Final = frozenset(("code", "data", "python_model", "model_path", "pickled_model"))
@@ -119,7 +119,7 @@ def about(name: str) -> dict[str, Any]:
 
 
 def report_target(scan: Scan, key: str, name: str) -> None:
-    """Report what a configuration's target imports, when that is not what models need."""
+    """Report what a configuration's target imports, unless models need it."""
     found = name_trust(name)
     if found is NameTrust.DANGEROUS:
         scan.report(
@@ -146,8 +146,8 @@ def report_loaded_code(scan: Scan, key: str, what: str, name: str, *, here: bool
     Args:
         scan: Where to report.
         key: Where it is named.
-        what: That it is loaded, as a sentence.
-        name: Of the code, or its path.
+        what: A sentence that says how it is loaded.
+        name: The code's name or path.
         here: Whether it is among the files.
     """
     scan.report(
@@ -219,9 +219,9 @@ def report_tree_targets(scan: Scan, document: object) -> None:
 
 
 def _interpolated(scan: Scan, document: object, value: str) -> str:
-    """Return a text with the texts in place that it names elsewhere in its document.
+    """Return a text with its interpolations replaced by the texts they name.
 
-    OmegaConf does so when a value is read, so that a target may be put together from parts.
+    OmegaConf does so when a value is read, so that a target may be assembled from parts.
     """
     for _ in range(MAX_INTERPOLATED):
         replaced = _INTERPOLATION.sub(lambda match: _written_at(document, match), value)
@@ -271,7 +271,7 @@ def _judge_arguments(scan: Scan, prefix: str, mapping: dict[Any, Any]) -> None:
 
 @cache
 def handed_on() -> re.Pattern[str]:
-    """Return the pattern of the functions of Python itself that no model hands on by name."""
+    """Return the pattern of the functions of Python itself that no model passes on by name."""
     return re.compile(
         rf"^({'|'.join(sorted(modules('argument')))})"
         r"[.:](?!(json|yaml|py|txt|pt|bin)$)[A-Za-z_]\w*([.:]\w+)*$"
@@ -300,7 +300,7 @@ _OPENED: Final = (dict, list)
 
 
 def _same(_path: str, _key: str) -> object:
-    """Return that every place means the same."""
+    """Give every location the same meaning."""
     return None
 
 
@@ -311,14 +311,14 @@ def leaves(
     *,
     texts_alone: bool = False,
 ) -> Iterator[tuple[str, str, Any]]:
-    """Yield every value of a document that holds no others, with its path and its key.
+    """Yield every scalar value of a document, with its path and its key.
 
-    What aliases name again is gone through once for each meaning of its place.
+    A value that aliases name again is walked once for each meaning of its location.
 
     Args:
-        scan: What pays for it.
+        scan: Its budget is charged.
         document: The document.
-        place: Returns what a path and a key mean to the reader.
+        place: Returns the meaning of a path and a key to the reader.
         texts_alone: Count numbers, but don't yield them: most of a large document are, and a path
             for each would take more memory than they do.
 

@@ -11,7 +11,7 @@ from typing import Final
 from jinja2 import nodes
 
 _TOKEN: Final = re.compile(r"[<>\[\]|/#{}\\]|^\W*$|_")
-"""Constants that are marks of a template's own, not words of a user."""
+"""Constants that are a template's own markers, not a user's words."""
 _SENTENCE: Final = re.compile(r"[A-Za-z]{2}([\s,]+[A-Za-z']+){2}[\s,]+[A-Za-z']")
 """A word and three more, from the end of the first: no long word is read again from each of its
 letters."""
@@ -20,7 +20,7 @@ _HIDES: Final = (
     r"|\b(do not|don't|never) (tell|mention|reveal|disclose|warn)"
 )
 _HIDDEN: Final = re.compile(f"(?i){_HIDES}")
-"""Orders that no template gives at a certain turn, or in place of a user's words."""
+"""Instructions that no template gives at a certain turn, or in place of a user's words."""
 _ORDER: Final = re.compile(
     rf"(?i){_HIDES}"
     r"|\b(recommend|insert|include|append|add|embed|output|write|say|reply|respond|answer|use"
@@ -31,20 +31,20 @@ _ADDRESS: Final = re.compile(r"(?i)https?://[^\s)\"'<>]+\?[^\s)\"'<>]*(%s\S*)?\Z
 _TEXTS: Final = frozenset(("content", "text", "messages", "message", "user_message", "query"))
 _KINDS: Final = frozenset(("string", "image", "video", "audio", "none"))
 _SAID_LIMIT: Final = 10_000
-"""Characters of what a chain of conditions says."""
+"""Characters of the texts of a chain of conditions."""
 _ROUNDS: Final = 3
-"""Names are set from names; this many rounds see what a person writes."""
+"""Names are set from names; this many rounds cover what people write."""
 _EARLY: Final = 2
-"""The last turn at which templates of people say something of their own."""
+"""The last turn at which ordinary templates add text of their own."""
 _COUNTS: Final = frozenset(("length", "count", "index", "index0"))
 _DATES: Final = frozenset(("strftime_now", "date_string", "now", "today"))
 
 
 def triggered(tree: nodes.Template) -> Iterator[tuple[str, int]]:
-    """Yield what a template has the model do that no person asked for.
+    """Yield what a template makes the model do without being asked.
 
-    That is what it is told under a condition on a user's words or the date, and where it is given
-    an address that those words are put into.
+    These are instructions under a condition on a user's words or the date, and addresses that
+    receive those words.
 
     Yields:
         What the template does, and the line.
@@ -90,7 +90,7 @@ def _instructions(
 
 
 def _learnt(every: list[nodes.Node]) -> tuple[dict[int, _Asks], dict[str, str]]:
-    """Return what each node asks for, and the texts that names are set to."""
+    """Return what each node tests, and the texts that names are set to."""
     assigned = [
         (node.target.name, node.node)
         for node in every
@@ -113,7 +113,7 @@ def _learnt(every: list[nodes.Node]) -> tuple[dict[int, _Asks], dict[str, str]]:
 
 
 def _orders(test: nodes.Node, asked: dict[int, _Asks], met: bool) -> re.Pattern[str] | None:
-    """Return the order under a condition, None if it may be any text."""
+    """Return the instruction under a condition, None if it may be any text."""
     if _on_words(test, asked, met):
         return _ORDER
     late = _Asks.COMPARES | _Asks.TURN | _Asks.LATE
@@ -121,7 +121,7 @@ def _orders(test: nodes.Node, asked: dict[int, _Asks], met: bool) -> re.Pattern[
 
 
 def _completed(node: nodes.Node) -> Iterator[tuple[str, nodes.Node]]:
-    """Yield the addresses that a text ends with, and what is written behind each.
+    """Yield the addresses that a text ends with, and what is written after each.
 
     A client that renders such a link or image sends its contents to the address.
     """
@@ -157,13 +157,13 @@ def _replacement(node: nodes.Node) -> nodes.Node | None:
 
 
 def _chosen(choices: list[nodes.CondExpr], texts: dict[str, str]) -> dict[int, tuple[str, str]]:
-    """Return what each conditional expression says if its condition is met, and if not.
+    """Return the texts of each conditional expression: if its condition is met, and if not.
 
     A chain of them (`a if x else b if y else c`) is read from its end, once.
 
     Args:
-        choices: Each before those within it.
-        texts: What names are set to.
+        choices: Conditional expressions, outer before inner.
+        texts: The texts that names are set to.
     """
     found: dict[int, tuple[str, str]] = {}
     for choice in reversed(choices):
@@ -186,24 +186,24 @@ def _within(node: nodes.Node) -> Iterator[nodes.Node]:
 
 
 class _Asks(Flag):
-    """What a condition asks for, of which a condition around it asks as well."""
+    """What a condition tests; one that contains it tests the same."""
 
     DATE = auto()
     USER = auto()
-    """By a name or key of what a user says."""
+    """By a name or key for the user's words."""
     CONTENT = auto()
     ROLE = auto()
     COMPARES = auto()
     SEARCHES = auto()
-    """For a text that is there."""
+    """Whether a text occurs."""
     LACKS = auto()
-    """For one that is not."""
+    """Whether a text does not occur."""
     CONSTANT = auto()
     WORD = auto()
     TURN = auto()
-    """For how many messages there are, or which one it is."""
+    """The number of messages, or the position of one."""
     LATE = auto()
-    """For a number that is no early turn's."""
+    """A number beyond the early turns."""
 
 
 _NOTHING: Final = _Asks(0)
@@ -229,11 +229,11 @@ _SELECTING: Final = _REJECTING | {"select", "selectattr"}
 
 
 def _asked(every: list[nodes.Node], of_user: set[str]) -> dict[int, _Asks]:
-    """Return what each node asks for, itself and all within it.
+    """Return what each node tests, including the nodes within it.
 
     Args:
-        every: All nodes of a template, each before what is within it.
-        of_user: Names that stand for what a user says.
+        every: All nodes of a template, outer before inner.
+        of_user: Names that stand for the user's words.
     """
     asked: dict[int, _Asks] = {}
     for node in reversed(every):
@@ -273,7 +273,7 @@ def _of_itself(node: nodes.Node) -> _Asks:
 
 
 def _of_test(name: str) -> _Asks:
-    """Return what a test by its name asks for, as `is eq` or as a filter's argument."""
+    """Return what a named test tests, as `is eq` or as a filter's argument."""
     return _Asks.COMPARES | _TESTS[name] if name in _TESTS else _NOTHING
 
 
@@ -320,11 +320,11 @@ def _of_constant(text: object) -> _Asks:
 
 
 def _on_words(test: nodes.Node, asked: dict[int, _Asks], met: bool) -> bool:
-    """Return whether a condition asks for words in what a user says, or for the date.
+    """Return whether a condition tests the user's words, or the date.
 
     Args:
         test: The condition.
-        asked: What each node asks for.
+        asked: What each node tests.
         met: Whether the words are there when it is met; else when it is not.
     """
     stack = [(test, met)]
@@ -343,7 +343,7 @@ def _asks_words(test: nodes.Node, asked: dict[int, _Asks], met: bool) -> bool:
     found = asked[id(test)]
     compares = found & _Asks.COMPARES
     if isinstance(test, nodes.Call):
-        # What it calls and is given may compare; that it calls does not.
+        # Its callee and arguments may compare; the call itself does not.
         compares = _NOTHING
         for inner in test.iter_child_nodes():
             compares |= asked[id(inner)] & _Asks.COMPARES

@@ -33,7 +33,7 @@ def is_go_template(text: str) -> bool:
     """Return whether a template is one of Go's, as Ollama reads them: it calls no code of its own.
 
     Args:
-        text: A template of another language than Jinja.
+        text: A template in a language other than Jinja.
 
     Source: Go's text/template; Ollama's `template` package.
     """

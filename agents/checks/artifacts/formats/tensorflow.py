@@ -137,7 +137,7 @@ READERS: Final = frozenset(
 ) - {"DirectedInterleaveDataset", "MapAndBatchDataset", "DecodeProtoV2", "EncodeProto"}
 """Operators that read from or write to files and services; input pipelines have them."""
 _VERSION: Final = late_pattern(r"V\d+\Z")
-"""By which TensorFlow tells later versions of an operator apart."""
+"""The suffix of later versions of an operator."""
 SUSPECT: Final = late_pattern(
     r"(?i)(py_?func|exec|shell|system|popen|eval|pickle|command|payload|backdoor|readfile|writefile"
     r"|custom_?op|load_?library)"
@@ -153,9 +153,9 @@ _PATH: Final = late_pattern(
 )
 """A file outside the model's folder."""
 MAX_PATHS: Final = 100
-"""Of which one is shown."""
+"""Paths counted in one graph; one of them is shown."""
 SHORT: Final = 8
-"""Bytes of a text that names nothing outside."""
+"""Bytes of a text too short to name anything outside."""
 _FIELD: Final = late_pattern(r"(?m)^\s*\w+\s*[:{<\[]")
 _OPERATOR: Final = late_pattern(r"""\bop\s*:\s*["']([\w>]{1,200})["']""")
 _UPWARDS: Final = late_pattern(
@@ -211,7 +211,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
     """Report the operators of a graph and its function library that leave the graph.
 
     Raises:
-        CorruptFileError: no such protobuf.
+        CorruptFileError: not such a protobuf.
 
     Source: TensorFlow's SECURITY.md ("models are programs"); op lists of `tensorflow/core/ops`.
     """

@@ -32,7 +32,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
     """Report front matter that constructs objects, packages fetched from elsewhere, templates.
 
     Raises:
-        CorruptFileError: a template file that no one can read.
+        CorruptFileError: an unreadable template file.
     """
     base = name.lower().rsplit("/", 1)[-1].rsplit("!", 1)[-1]
     head = source.read(0, 64)
@@ -44,7 +44,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
     if source.size > MAX_TEXT:
         if _is_judged(base):
             scan.mark_incomplete(f"a text of {source.size} bytes, of which none are read")
-        return  # vocabularies and logs; nothing reads them but as data
+        return  # vocabularies and logs, which are read only as data
     raw = read_document(scan, source)
     if (offset := unwritten(raw)) is not None:
         scan.mark_corrupt(f"a text with bytes of none at offset {offset}")
@@ -80,7 +80,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
 
 
 def _is_judged(base: str) -> bool:
-    """Return whether a text of a name is more than data."""
+    """Return whether a text with this name is more than data."""
     return base.endswith((*_TEMPLATES, ".md", ".html", ".svg", ".gitattributes", "modelfile")) or (
         base in _PROJECTS
         or base.startswith((*_COMMANDS, "chat_template"))
@@ -89,7 +89,7 @@ def _is_judged(base: str) -> bool:
 
 
 def _lines(scan: Scan, text: str) -> list[str]:
-    """Return the lines of a text, and spend them."""
+    """Return the lines of a text, and charge the budget for them."""
     lines = text.splitlines()
     scan.budget.step(len(lines))
     return lines

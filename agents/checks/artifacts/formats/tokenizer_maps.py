@@ -1,4 +1,4 @@
-"""Judges tokenizers: whether each token has a number of its own, and what they put into texts."""
+"""Judges tokenizers: whether each token has its own number, and what they insert into texts."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _inserts(scan: Scan, what: str, text: str) -> None:
 
 
 def _judge_part(scan: Scan, part: str, document: object) -> None:
-    """Report what a part puts into texts: replacements, prefixes and templates of its own."""
+    """Report what a part inserts into texts: replacements, prefixes and templates of its own."""
     waiting: list[object] = [document]
     while waiting:
         scan.budget.step(1)

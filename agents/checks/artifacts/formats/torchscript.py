@@ -67,7 +67,7 @@ _HOSTILE: Final = late_pattern(
 
 @cache
 def _python() -> re.Pattern[str]:
-    """Return the pattern of what Python has and the language of TorchScript has not."""
+    """Return the pattern of Python constructs that TorchScript lacks."""
     return re.compile(
         r"^[^\S\n]*(?:import|from)\s+\w|\b(?:eval|exec|compile|__import__|open)\s*\(|"
         rf"\b(?:{'|'.join(sorted(modules('torchscript')))})\.\w+|"

@@ -10,13 +10,13 @@ from agents.checks.artifacts.scanning import Source
 
 _COUNTS: Final = re.compile(rb"(\d{1,9}) (\d{1,5})\r?\n")
 _MAGIC: Final = b"\xba\x16\x4f\x2f"
-"""fastText's magic number, 793712314, and behind it the version, 11 or 12."""
+"""fastText's magic number, 793712314, followed by the version, 11 or 12."""
 _VERSIONS: Final = (11, 12)
 _MAX_WORD: Final = 1024
 
 
 def _is_word2vec(name: str, head: bytes, source: Source) -> bool:
-    """Return whether a file says how many vectors of which length it holds, and is that long.
+    """Return whether a file declares the number and length of its vectors, and has their size.
 
     A word has at least a byte and a space before its numbers.
     """

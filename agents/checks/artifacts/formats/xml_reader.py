@@ -27,7 +27,7 @@ _SCRIPT_TAGS: Final = frozenset(
 )
 _INTEGER: Final = re.compile(r"^-?\d+$")
 BEYOND: Final = 1 << 62
-"""Bytes or elements that nothing has."""
+"""More bytes or elements than any tensor has."""
 _PLUGIN: Final = re.compile(r"(?i)\.(so|dll|dylib|exe|sh|bat|py|jar)(\.\d+)*$")
 
 
@@ -45,7 +45,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
 
 
 class _Reader:
-    """What one document says, while expat reads it."""
+    """The content of one document, as expat reads it."""
 
     def __init__(self, scan: Scan) -> None:
         self._scan = scan

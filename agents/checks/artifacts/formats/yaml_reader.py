@@ -162,7 +162,7 @@ def is_plain(text: str) -> bool:
 
 
 def _place(path: str, key: str) -> tuple[bool, str]:
-    """Return what the reader makes of a place."""
+    """Return the meaning of a location to the reader."""
     return "dependencies" in path, key if key in RUN_KEYS else ""
 
 

@@ -24,7 +24,7 @@ def bounded(value: Any) -> Any:  # noqa: ANN401
     """Return a value, unless it is too large.
 
     Raises:
-        UnfoldableError: not such a value.
+        UnfoldableError: it is too large.
     """
     if isinstance(value, int) and value.bit_length() > 1 << 16:
         raise UnfoldableError
@@ -37,7 +37,7 @@ def sequence(value: Any) -> Sequence[Any]:  # noqa: ANN401
     """Return the items of a value that has some.
 
     Raises:
-        UnfoldableError: not such a value.
+        UnfoldableError: it has none.
     """
     if isinstance(value, str | bytes | bytearray | list | tuple):
         return value
@@ -93,7 +93,7 @@ def _paired(*columns: Iterable[Any]) -> list[list[Any]]:
 
 
 def _repeated(items: Any) -> list[Any]:  # noqa: ANN401
-    """Return what `itertools.cycle` gives, as much of it as any constant takes."""
+    """Return the items of `itertools.cycle`, as many as the largest constant has."""
     return list(itertools.islice(itertools.cycle(sequence(items)), 1 << 16))
 
 
@@ -169,4 +169,4 @@ FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {
     "textwrap.dedent": _first,
     "inspect.cleandoc": _first,
 }
-"""Functions of Python's own whose value follows from their arguments."""
+"""Built-in functions whose value follows from their arguments."""

@@ -34,7 +34,7 @@ LAYOUTS: Final = ((5, 2), (6, 1), (5, 1), (4, 1))
 
 
 class Code(msgspec.Struct):
-    """What a code object says of itself."""
+    """The names and constants of a code object."""
 
     names: set[str] = msgspec.field(default_factory=set)
     constants: list[bytes] = msgspec.field(default_factory=list)
@@ -57,7 +57,7 @@ def parse(scan: Scan, name: FileName, source: Source) -> None:
     """Report what compiled code uses.
 
     Raises:
-        CorruptFileError: the code breaks off.
+        CorruptFileError: the code ends early.
 
     Source: CPython's `marshal.c`, versions 0 to 5; PEP 552.
     """
@@ -81,7 +81,7 @@ def report_code(scan: Scan, raw: bytes, key: str) -> None:
         key: Where it is.
 
     Raises:
-        CorruptFileError: the code breaks off.
+        CorruptFileError: the code ends early.
     """
     code = Code()
     fault: CorruptFileError | None = None
@@ -111,12 +111,12 @@ def walk_code(raw: bytes, code: Code, layout: tuple[int, int], budget: Budget) -
 
     Args:
         raw: The marshalled value.
-        code: Filled with what it names and holds.
+        code: Receives its names and constants.
         layout: One of `LAYOUTS`.
-        budget: What the walk may cost.
+        budget: The limits of the walk's cost.
 
     Raises:
-        CorruptFileError: the code breaks off, or is of another layout.
+        CorruptFileError: the code ends early, or has another layout.
         BudgetExceededError: the budget is spent.
     """
     _Reader(budget, raw, code, layout).walk()
@@ -155,7 +155,7 @@ class _Reader:
         """Walk the value without recursion.
 
         Raises:
-            CorruptFileError: it breaks off, or is larger or deeper than any code.
+            CorruptFileError: it ends early, or is larger or deeper than any code.
         """
         pending: list[tuple[int, int]] = [(1, 0)]
         """Values to come, and bytes to skip before them; -1 values end with a mark."""
@@ -180,7 +180,7 @@ class _Reader:
                 pending.append((inner, 0))
 
     def _value(self, kind: bytes) -> int:
-        """Pass over one value; return how many follow within it, -1 for up to a mark."""
+        """Skip one value; return how many it contains, -1 if a mark ends them."""
         if kind in _FIXED:
             self._take(_FIXED[kind])
         elif kind in (b"f", b"x"):

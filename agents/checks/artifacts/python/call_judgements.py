@@ -113,7 +113,7 @@ def _judge_network(log: FaultLog, call: Call) -> None:
 
 
 def _judge_constructor(log: FaultLog, call: Call) -> None:
-    """Report code that is made of bytes."""
+    """Report code that is made from bytes."""
     log.add("TW-MODEL-CODE-DISGUISED", f"calls {call.name}", call.line, Severity.CRITICAL)
 
 
@@ -265,13 +265,13 @@ CALLS: Final[tuple[tuple[Callable[[str], object], Callable[[FaultLog, Call], Non
         _judge_open,
     ),
 )
-"""By what the full name of a call matches: which function judges it, the first that matches."""
+"""Patterns of full names, and the functions that judge such calls; the first match counts."""
 MAX_KEPT: Final = 100
 """Characters of a full name whose judgement is kept for other modules."""
 
 
 def judgement_of(name: str) -> Callable[[FaultLog, Call], None] | None:
-    """Return what judges the calls of a function, none for most.
+    """Return what judges the calls of a function, None for most functions.
 
     Args:
         name: The function's full name.

@@ -17,16 +17,16 @@ _REFERENCES: Final = (ast.Name, ast.Attribute)
 class Placement:
     """When each node of a module runs.
 
-    Nodes of one function body run together. The bodies are found once; when one runs is asked anew
-    as more is known of which functions importing the module calls.
+    Nodes of one function body run together. The bodies are found once; when they run is
+    computed again as more functions turn out to be called by importing the module.
     """
 
     def __init__(self, tree: Tree, kinds: Collection[type[ast.AST]]) -> None:
-        """Go through a module.
+        """Find the bodies of a module.
 
         Args:
-            tree: Of the module.
-            kinds: Kinds of nodes to give.
+            tree: The module's tree.
+            kinds: Kinds of nodes to return.
         """
         self._bodies = [_Body(-1, "", guarded=False, in_class=False)]
         self._nodes: list[tuple[ast.AST, int]] = []

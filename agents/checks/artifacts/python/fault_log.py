@@ -1,4 +1,4 @@
-"""Collects what a source does that model code has no reason to do."""
+"""Collects what a source does that no model code needs to do."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class FaultLog:
 
         Args:
             facts: What the module's names and values mean.
-            layer: How many sources are around it.
-            judge: Returns the faults of a source within so many others.
+            layer: The number of enclosing sources.
+            judge: Returns the faults of a source with that many enclosing ones.
         """
         self.facts = facts
         self.layer = layer
@@ -47,7 +47,7 @@ class FaultLog:
     def add(
         self, rule_id: str, what: str, line: int, severity: Severity, holds: bytes = b""
     ) -> None:
-        """Add a fault; of those of one rule and line the most severe stays."""
+        """Add a fault; of several with the same rule and line, keep the most severe."""
         known = self._found.get((rule_id, line))
         if known is None or known.severity.rank < severity.rank:
             self._found[rule_id, line] = CodeFault(
@@ -61,7 +61,7 @@ class FaultLog:
         where: str,
         lowest: Severity = Severity.INFORMATIONAL,
     ) -> None:
-        """Judge the source that a constant holds, as if it stood here."""
+        """Judge the source that a constant holds, as if it were written here."""
         text = constant if isinstance(constant, str) else constant.decode("utf-8", "replace")
         try:
             faults = self._judge(text.strip(), self.layer + 1)

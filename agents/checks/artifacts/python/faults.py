@@ -56,20 +56,20 @@ _JUDGED: Final = frozenset(
 )
 _REFERENCES: Final = (ast.Name, ast.Attribute, ast.Subscript)
 _ON_THE_WAY: Final = _CLASSES | _FRAMES | {"__init__"}
-"""Attributes that such a way goes through."""
+"""Attributes on such a path."""
 
 
 def python_faults(text: str, layer: int = 0) -> list[CodeFault]:
-    """Return what a source does that model code has no reason to do, each once per line.
+    """Return what a source does that no model code needs to do, each once per line.
 
     Args:
         text: Python source.
-        layer: How many sources are around it.
+        layer: The number of enclosing sources.
 
     Raises:
         SyntaxError: not Python 3, or too long.
         ValueError: it holds NUL bytes.
-        RecursionError, MemoryError: nested too deep for the compiler.
+        RecursionError, MemoryError: nested too deeply for the compiler.
     """
     return _Judge(Tree(parse_source(text)), layer).faults()
 
@@ -82,7 +82,7 @@ class _Judge:
 
         Args:
             tree: The module.
-            layer: How many sources are around it.
+            layer: The number of enclosing sources.
         """
         self._tree = tree
         self._facts = ModuleFacts(tree)
@@ -95,7 +95,7 @@ class _Judge:
         self._steps_within: dict[ast.AST, frozenset[str]] = {}
 
     def faults(self) -> list[CodeFault]:
-        """Return what the module does that model code has no reason to do."""
+        """Return what the module does that no model code needs to do."""
         if not may_be_judged(self._tree, self._facts):
             return []
         placement = Placement(self._tree, _JUDGED)

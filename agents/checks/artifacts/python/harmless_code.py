@@ -1,4 +1,4 @@
-"""Says of code that it only computes: it names nothing that runs, reads or reaches."""
+"""Recognises code that only computes: it names nothing that runs, reads or reaches out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from agents.checks.artifacts.scanning import Budget, BudgetExceededError, Corrup
 from agents.domain.late_pattern import late_pattern
 
 MAX_CODE: Final = 1 << 16
-"""Bytes of a function that is still called a small one."""
+"""The most bytes of a small function."""
 _REACHES: Final = frozenset(
     (
         "getattr", "setattr", "delattr", "hasattr", "vars", "globals", "locals", "dir", "open",
@@ -80,7 +80,7 @@ def harmless_text(text: str) -> bool:
 
 
 def only_computes(raw: bytes) -> bool:
-    """Return whether marshalled code is whole, small and names nothing that runs, reads or reaches.
+    """Return whether marshalled code is whole, small and only computes.
 
     Args:
         raw: A marshalled code object.

@@ -1,4 +1,4 @@
-"""Knows what the expressions of one module are: names, constants, commands, decoded values."""
+"""Resolves the expressions of one module: names, constants, commands, decoded values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from agents.checks.artifacts.python.tree import Tree
 
 _NO_WORD: Final = re.compile(r"\W")
 MAX_VALUE: Final = 1000
-"""Nodes of one value that are looked at, the outer ones first."""
+"""The most nodes of one value to look at, the outer ones first."""
 
 
 _TARGETED: Final = (ast.Assign, ast.AnnAssign, ast.NamedExpr)
@@ -50,7 +50,7 @@ def _names_given(node: ast.AST) -> tuple[set[str], ast.AST] | None:
 
 
 def _is_made_of(value: ast.AST, names: Collection[str]) -> bool:
-    """Return whether a value is made of what one of some names stands for."""
+    """Return whether a value is made from the value of one of some names."""
     return any(
         isinstance(inner, ast.Name) and inner.id in names
         for inner in itertools.islice(ast.walk(value), MAX_VALUE)
@@ -82,7 +82,7 @@ class ModuleFacts:
 
     @cached_property
     def _beside(self) -> set[str]:
-        """The names of values that are made of where the module lies."""
+        """The names of values that derive from the module's location."""
         beside = {"__file__"}
         for _ in range(2):  # a name may be used before the line that gives it the value
             for names, value in self._given:
@@ -91,7 +91,7 @@ class ModuleFacts:
         return beside
 
     def _learn_taint(self) -> dict[ast.AST, bool]:
-        """Find the names of what was decoded or fetched; few modules are asked for them."""
+        """Find the names of what was decoded or fetched; few modules need them."""
         known: dict[ast.AST, bool] = {}
         self._holds_taint = known
         for _ in range(2):  # as above

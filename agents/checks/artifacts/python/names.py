@@ -34,7 +34,7 @@ _BUILTINS: Final = frozenset(("builtins", "__builtins__", "__builtin__"))
 _ROOTS: Final = modules("code-path")
 """Modules that code reaches through those that imported them."""
 _GUARDED: Final = modules("hidden-lookup")
-"""Modules in which no model code looks for a name that it does not say."""
+"""Modules in which no model code looks up a computed name."""
 _PASSED: Final = frozenset(("__call__", "__func__", "__wrapped__"))
 """Attributes by which a function leads to itself."""
 _STARRED: Final = (
@@ -54,7 +54,7 @@ _DECLARING: Final = frozenset((*_FUNCTIONS, *_IMPORTS))
 _FOLLOWED: Final = (ast.AugAssign, ast.For, ast.While)
 _TARGETED: Final = (ast.Assign, ast.AnnAssign, ast.NamedExpr)
 _GIVING: Final = frozenset((*_FOLLOWED, *_TARGETED, ast.With))
-"""Statements and expressions that give a name a value."""
+"""Statements and expressions that bind names."""
 _TABLES: Final = (ast.Dict, ast.List, ast.Tuple)
 _REFERRING: Final = (ast.Attribute, ast.Name, ast.Subscript, ast.NamedExpr)
 _PLAIN: Final = (str, bytes, int, list, dict, bytearray)
@@ -63,17 +63,17 @@ _INSTANCES: Final = re.compile(r"^(ctypes|cffi|IPython)\.")
 
 
 class _Entries(NamedTuple):
-    """What a table holds: by its constant keys, and by those that are to be computed."""
+    """The values of a table, by constant keys and by keys that must be computed."""
 
     constant: dict[Any, ast.AST]
     computed: list[tuple[ast.expr, ast.AST]]
 
 
 class Names:
-    """The names of one module; it learns first, then a node means the same for good."""
+    """The names of one module; after learning, the meaning of a node does not change."""
 
     def __init__(self) -> None:
-        """Know nothing yet."""
+        """Start empty."""
         self.aliases: dict[str, str] = {}
         self.values = Values(self.dotted)
         self.functions: dict[str, ast.FunctionDef | ast.AsyncFunctionDef] = {}
@@ -91,7 +91,7 @@ class Names:
         """Learn imports, then assignments, in the order of the lines.
 
         Args:
-            tree: Of the module.
+            tree: The module's tree.
         """
         for node in tree.nodes:
             if type(node) not in _DECLARING:
@@ -187,7 +187,7 @@ class Names:
                         self.values.constants[f"{owner}.{statement.targets[0].id}"] = constant
 
     def runs(self, dotted: str) -> bool:
-        """Return whether a full name is of what starts a program or evaluates text."""
+        """Return whether a function of this full name starts a program or evaluates text."""
         if dotted.startswith("sh.") and "sh" not in self._imported:
             return False  # a variable of that name
         if dotted in self.functions:
@@ -195,7 +195,7 @@ class Names:
         return dotted in EVALUATORS or dotted == "__import__" or bool(SPAWN.match(dotted))
 
     def may_run(self, node: ast.AST) -> bool:
-        """Return whether what a reference refers to may be of what `runs` knows, by its last part.
+        """Return whether a reference may name something that `runs` knows, by its last part.
 
         Args:
             node: The reference.
@@ -450,7 +450,7 @@ def _may_end_what_runs(word: str) -> bool:
 
 @lru_cache(maxsize=8192)  # modules call the same functions
 def _flat(dotted: str) -> str:
-    """Return a full name without what leads to the modules of Python's own."""
+    """Return a full name without the prefixes through which built-in modules are reached."""
     for prefix in ("builtins.", "__builtins__.", "__builtin__.", "__import__."):
         dotted = dotted.removeprefix(prefix)
     head, _, rest = dotted.partition(".")

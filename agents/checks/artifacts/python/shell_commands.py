@@ -11,10 +11,10 @@ from agents.domain.late_pattern import late_pattern
 
 
 class Followed(NamedTuple):
-    """Something with something else behind it, before it is cut.
+    """One pattern followed by another, with no cut between them.
 
-    One expression for both tries each beginning with each end. Of all beginnings within a part the
-    first suffices, so that the time grows with the text alone.
+    A single expression for both would try each first match with each second one. The first match
+    within a part suffices, so the time is linear in the length of the text.
     """
 
     first: re.Pattern[str]
@@ -38,7 +38,7 @@ class Followed(NamedTuple):
             position = end.end()
 
     def is_in(self, text: str) -> bool:
-        """Return whether a text holds it."""
+        """Return whether a text contains it."""
         return next(self.ends(text), None) is not None
 
 
@@ -155,7 +155,7 @@ _RUN: Final = late_pattern(
     r"(?i)(\||&&|;)\s*(sudo\s+(-\w+\s+)*)?(/usr)?(/bin/)?(env\s+)?"
     r"((ba|z|da|k|a)?sh|python[\d.]*|perl|ruby|node|php|pwsh|source|eval|chmod)\b"
 )
-"""Programs that run what the same line fetched."""
+"""Programs that run what a line fetched."""
 _UNTRUSTED_PAIRS: Final = (
     _LISTENER,
     _within_line(r"\bmkfifo\b", r"\bnc\b"),
@@ -166,7 +166,7 @@ _UNTRUSTED_PAIRS: Final = (
     ),
 )
 _SHELLS: Final = _UNTRUSTED_PAIRS[:3]
-"""Those of them that no build has a use for."""
+"""Those that no build needs."""
 _ADDRESS: Final = late_pattern(
     r"(?:(?:https?|ftp)://(?:[^\s/@]*@)?|(?<![\w./:@-]))(\d{1,3}(?:\.\d{1,3}){3})(?![\w.-])"
 )

@@ -1,4 +1,4 @@
-"""Writes out what the patterns of the data file match: the full names of functions."""
+"""Lists the full names of functions that the patterns of the data file match."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def spellings(patterns: Iterable[str]) -> frozenset[str]:
     """Return what patterns of full names match, with `*` for parts that may be anything.
 
     Args:
-        patterns: Of letters, groups, choices, sets of letters, and `?`, `*`, `+` behind any.
+        patterns: Consist of letters, groups, choices, sets of letters, and `?`, `*`, `+` after any.
 
     Raises:
         ValueError: a pattern has something else.

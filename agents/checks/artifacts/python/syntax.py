@@ -1,4 +1,4 @@
-"""Parses Python source into its tree, within what the interpreter's parser does in linear time."""
+"""Parses Python source into its tree, within what the interpreter parses in linear time."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def parse_source(text: str) -> ast.Module:
     Raises:
         SyntaxError: not Python 3, or more than is parsed.
         ValueError: it holds NUL bytes.
-        RecursionError, MemoryError: nested too deep for the compiler.
+        RecursionError, MemoryError: nested too deeply for the compiler.
     """
     if len(text) > MAX_SOURCE:
         raise SyntaxError(f"longer than {MAX_SOURCE} characters")
@@ -45,9 +45,9 @@ def parse_source(text: str) -> ast.Module:
 
 
 def _formatted(text: str) -> int:
-    """Return what the formatted texts of a module cost: expressions by characters, of each."""
+    """Return the cost of a module's formatted texts: expressions times characters of each."""
     if text.count("{") * len(text) <= MAX_FORMATTED:
-        return 0  # whatever is formatted of it
+        return 0  # even if all of it were formatted
     cost = 0
     for literal in _LITERAL.finditer(text):
         if "f" in (literal["prefix"] or "").lower():

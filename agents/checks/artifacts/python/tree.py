@@ -1,4 +1,4 @@
-"""Goes through the syntax tree of Python source, past the parts that hold nothing."""
+"""Walks the syntax tree of Python source, without the parts that hold nothing."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _LEAVES: Final = frozenset(
 )  # fmt: skip
 """Fields that hold names, numbers, or operators and contexts, which are nodes without content."""
 _MIXED: Final = frozenset(("keys", "kw_defaults", "name", "names", "value"))
-"""Fields whose content may be something else than nodes: gaps, names, values."""
+"""Fields whose content may be something other than nodes: gaps, names, values."""
 EMPTY: Final = frozenset((ast.Name, ast.Constant, ast.alias))
-"""Kinds of nodes, half of all, that hold no other node."""
+"""Kinds of nodes, half of all, that contain no other node."""
 _FIELDS: Final[dict[type[ast.AST], tuple[str, ...]]] = {}
 """The other fields of each kind of node that was met."""
 
 
 class Tree:
-    """The tree of a module, gone through once."""
+    """The tree of a module, walked once."""
 
     def __init__(self, root: ast.Module) -> None:
-        """Go through a module.
+        """Walk a module.
 
         Args:
             root: The module.
@@ -54,7 +54,7 @@ class Tree:
     def children(self, node: ast.AST) -> list[ast.AST]:
         """Return the nodes directly within one of the tree's, but for operators and contexts."""
         known = self._within.get(node)
-        return _children(node) if known is None else known  # a node that was made is not the tree's
+        return _children(node) if known is None else known  # made-up nodes are not in the tree
 
 
 def _children(node: ast.AST) -> list[ast.AST]:

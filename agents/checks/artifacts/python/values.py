@@ -127,7 +127,7 @@ class Values:
     """The constant values of one module's expressions."""
 
     def __init__(self, dotted: Callable[[ast.AST], str]) -> None:
-        """Know nothing yet.
+        """Start empty.
 
         Args:
             dotted: Gives the full name that an expression refers to, empty when none.
@@ -141,7 +141,7 @@ class Values:
         self._calls = 0
 
     def value(self, node: ast.AST | None) -> Any:  # noqa: ANN401 -- any plain value
-        """Return what an expression makes, or `UNKNOWN`."""
+        """Return the value of an expression, or `UNKNOWN`."""
         if node is None or self._total > MAX_TOTAL or self._is_unknown(node):
             return UNKNOWN
         self._steps = 0
@@ -184,7 +184,7 @@ class Values:
         )
 
     def text(self, node: ast.AST | None) -> str | bytes | None:
-        """Return the text that an expression makes, or none."""
+        """Return the text that an expression evaluates to, or none."""
         found = self.value(node)
         return (
             bytes(found)
@@ -486,7 +486,7 @@ class Values:
                 raise UnfoldableError
 
     def _expression(self, node: ast.expr, local: dict[str, Any]) -> None:
-        """Follow what an expression does to a list, which is all that it can do here."""
+        """Follow the effect of an expression on a list: no other effect is possible here."""
         if isinstance(node, ast.Constant):
             return
         if (

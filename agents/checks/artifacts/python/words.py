@@ -49,7 +49,7 @@ JUDGED_WORDS: Final = frozenset((
 _BUILTINS: Final = frozenset(("builtins", "__builtins__", "__builtin__", "__import__"))
 """Modules whose functions are judged by their bare names."""
 _HIDING: Final = frozenset(("getattr", "__dict__", "vars"))
-"""What looks up a name that the module does not say."""
+"""Functions that look up names which the module does not contain."""
 _LOOKING_UP: Final = frozenset((
     "__import__", "import_module", "_gcd_import", "load_module", "resolve_name", "locate", "eval",
     "getattr", "__getattribute__", "getattr_static", "attrgetter", "itemgetter", "__dict__",

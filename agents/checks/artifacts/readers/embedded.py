@@ -17,15 +17,15 @@ from schemas.severity import Severity
 
 
 def descend_decoded(scan: Scan, name: str, text: str) -> bool:
-    """Hand what a base64 or hexadecimal text holds to the scan, if it looks like a file.
+    """Hand the content of base64 or hexadecimal text to the scan, if it looks like a file.
 
     Args:
         scan: Where to descend.
-        name: What the member is called in the evidence.
+        name: The member's name in the evidence.
         text: The text.
 
     Returns:
-        Whether it was one.
+        Whether it was a file.
     """
     for raw in decoded_texts(text):
         if raw.startswith(FILE_HEADS):
@@ -96,7 +96,7 @@ def decoded_texts(text: str) -> Iterator[bytes]:
     """Yield what base64 and hexadecimal runs of a text decode to.
 
     Args:
-        text: Of whose runs the first few count, and the others if they encode a file.
+        text: Its first few runs count, and further ones if they encode a file.
     """
     flat = text.strip()
     if len(flat) < MIN_RUN:
@@ -115,13 +115,13 @@ def decoded_texts(text: str) -> Iterator[bytes]:
 
 
 def report_text(scan: Scan, key: str, text: str, severity: Severity | None = None) -> None:
-    """Report what metadata should not hold: encoded files, code, commands.
+    """Report what metadata should not contain: encoded files, code, commands.
 
     Args:
         scan: Where to report.
         key: Where the text is.
         text: The text.
-        severity: Of code and commands, when other than the rule's: where text is only data.
+        severity: The severity of code and commands, if not the rule's: where text is only data.
     """
     descend_decoded(scan, f"{key}:decoded", text)
     if _begins_as_pickle(text):
@@ -185,4 +185,4 @@ _CODE: Final = late_pattern(
     r"https?://(?:169\.254\.169\.254|169\.254\.170\.2|\[fd00:ec2::254\]|100\.100\.100\.200"
     r"|metadata\.google\.internal)(?![\w.])"
 )
-"""Code, and the addresses at which clouds give a machine's credentials to whoever runs on it."""
+"""Code, and the addresses at which clouds give a machine's credentials to its programs."""

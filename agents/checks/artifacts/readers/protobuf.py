@@ -12,7 +12,7 @@ from agents.checks.artifacts.readers.window import Window
 from agents.checks.artifacts.scanning import BudgetExceededError, CorruptFileError, Scan
 
 MAX_KEPT: Final = 16 << 20
-"""Bytes of one text field that are kept; tensors are passed over."""
+"""Bytes of one text field that are kept; tensors are skipped."""
 MAX_DEPTH: Final = 200
 """Messages within messages; the reference parsers stop at 100."""
 MAX_VARINT: Final = 10
@@ -25,7 +25,7 @@ Schema = Mapping[str, Mapping[int, str]]
 
 
 class Message(msgspec.Struct):
-    """One message: the fields that its schema names; all others were passed over."""
+    """One message: the fields that its schema names; all others were skipped."""
 
     kind: str
     start: int
@@ -78,7 +78,7 @@ def walk(
 
     Raises:
         CorruptFileError: the bytes are not such a message; what was yielded before is valid.
-        BudgetExceededError: too deep, or too much.
+        BudgetExceededError: nested too deeply, or too much.
     """
     stack = [(root, start, window.size if end is None else end, 0)]
     damage: CorruptFileError | None = None

@@ -30,20 +30,20 @@ from agents.checks.artifacts.scanning import (
 from schemas.severity import Severity
 
 NAME: Final = "data"
-"""What the found is called as a member, with its offset."""
+"""The member name of a found file, with its offset."""
 HEAD: Final = 16 << 20
-"""Bytes from the begin that are searched; of longer files the last `TAIL` too."""
+"""Bytes searched from the beginning; of longer files the last `TAIL` too."""
 TAIL: Final = 1 << 20
 CHUNK: Final = 1 << 20
 OVERLAP: Final = 1 << 8
 MAX_TRIALS: Final = 2_000
-"""Of one kind in one file; random weights begin some ten pickles in each MiB."""
+"""Trials of one kind in one file; random weights have some ten pickle heads in each MiB."""
 MAX_ARCHIVES: Final = 8
 TRIAL_STEPS: Final = 200_000
 TRIAL_BYTES: Final = 16 << 20
 ALL_STEPS: Final = 1_000_000
 STEPS_SHARE: Final = 16
-"""Steps of all trials of one file together, and for each of its bytes beside."""
+"""Steps of all trials of one file together, plus so many for each of its bytes."""
 # A pattern that begins with a plain byte is searched for ten times as fast as one that begins with
 # a choice: each has its own.
 _BINARY_PICKLE: Final = re.compile(
@@ -76,14 +76,14 @@ def search_data(
     Args:
         scan: Where to report.
         source: The file.
-        formats: What it was recognised as.
-        unrecognised: No reader takes it: it is searched as those of numbers are.
+        formats: The formats it was recognised as.
+        unrecognised: No reader takes it; it is searched like a file of numbers.
 
     Source: KR03, ST01 and ON02 of the evasions known of model scanners.
     """
     numeric = unrecognised or any(known.numeric for known in formats)
     if not numeric or f"{NAME}@" in (scan.member or ""):
-        return  # nor within what such a search found: it was searched with the whole
+        return  # nor within a found file: it was searched with the whole
     programless = any(known.programless for known in formats)
     trials = _Trials(scan, source)
     left = dict.fromkeys((_BINARY_PICKLE, _text_pickle(), _BASE64), MAX_TRIALS)
@@ -132,10 +132,10 @@ def _chunks(source: Source) -> Iterator[tuple[int, bytes]]:
 
 
 class _Trials:
-    """Scans what may begin within a file's data, each place once, and all within an allowance."""
+    """Scans what may begin within a file's data, each offset once, within one allowance."""
 
     def __init__(self, scan: Scan, source: Source) -> None:
-        """Try nothing yet."""
+        """Start without trials."""
         self._scan = scan
         self._source = source
         self._steps = ALL_STEPS + STEPS_SHARE * min(source.size, HEAD + TAIL)

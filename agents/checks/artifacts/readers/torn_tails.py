@@ -16,11 +16,11 @@ import msgspec
 from agents.checks.artifacts.scanning import Scan, Source
 
 LAST: Final = 64
-"""Bytes at the end that must be alike before anything else is read."""
+"""Bytes at the end that must be equal before anything else is read."""
 SAMPLE: Final = 512
 """Bytes read at each place where the run is searched."""
 BEFORE: Final = 512
-"""Bytes before the run that must not be like it."""
+"""Bytes before the run that must differ from it."""
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -38,7 +38,7 @@ class Span(msgspec.Struct, frozen=True):
 def run_begins(source: Source, begin: int, end: int) -> int:
     """Return where the run of zeros or of 0xff begins that reaches up to `end`.
 
-    What lies between samples is taken to be like them: at most some forty samples are read.
+    Bytes between samples are assumed to be like them: at most some forty samples are read.
 
     Args:
         source: The file.
@@ -53,7 +53,7 @@ def run_begins(source: Source, begin: int, end: int) -> int:
         return end
     fill = last[-1:]
     known, step = end - len(last), SAMPLE
-    while known > begin:  # ever farther back, until something else is met
+    while known > begin:  # farther back each time, until the bytes differ
         at = max(known - step, begin)
         if source.read(at, min(SAMPLE, known - at)).strip(fill):
             break
@@ -77,7 +77,7 @@ def report_torn_tail(scan: Scan, source: Source, spans: Sequence[Span], end: int
     Args:
         scan: Where to report.
         source: The file.
-        spans: Its tensors, in the order of where they lie.
+        spans: Its tensors, in order of position.
         end: Where the last of them ends.
     """
     filled = [span for span in spans if span.end > span.begin]
@@ -117,6 +117,6 @@ def is_unwritten(source: Source, least: int) -> bool:
 
     Args:
         source: The file.
-        least: Bytes.
+        least: The least length, in bytes.
     """
     return source.size > least and source.size - run_begins(source, 0, source.size) >= least

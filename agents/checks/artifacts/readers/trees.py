@@ -1,4 +1,4 @@
-"""Holds the decision trees of boosters against their own bounds: what their loaders index by."""
+"""Checks the decision trees of boosters against their own bounds, by which loaders index."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def judge_tree(
         features: How many there are, 0 when the model does not say.
         leaves: How many leaves there are, when negative children are leaves (LightGBM); None when
             -1 marks a leaf (XGBoost).
-        name: Of the tree, in the evidence.
+        name: The tree's name in the evidence.
 
     Raises:
         CorruptFileError: the arrays differ in length.
@@ -71,7 +71,7 @@ def report_xgboost(scan: Scan, document: Mapping[str, Any]) -> None:
     """Judge the trees of an XGBoost model in JSON.
 
     Raises:
-        CorruptFileError: the arrays of a tree differ in length, or are none of numbers.
+        CorruptFileError: the arrays of a tree differ in length, or hold no numbers.
     """
     learner = document.get("learner")
     if not isinstance(learner, dict):

@@ -24,7 +24,7 @@ class Window:
     """Bytes of a source by offset, fetched in chunks, the last of them kept."""
 
     def __init__(self, source: Source) -> None:
-        """Fetch nothing yet."""
+        """Start without data."""
         self._source = source
         self.size = source.size
         self._start = 0
@@ -86,7 +86,7 @@ class Cursor:
         return raw
 
     def skip(self, length: int) -> None:
-        """Pass over `length` bytes without reading them.
+        """Skip `length` bytes without reading them.
 
         Raises:
             CorruptFileError: fewer are left.
@@ -114,7 +114,7 @@ class Cursor:
 
 
 def read_document(scan: Scan, source: Source) -> bytes:
-    """Return a document whole, and spend its bytes.
+    """Return a whole document, and charge the budget for its bytes.
 
     Raises:
         BudgetExceededError: it is larger than a document may be.

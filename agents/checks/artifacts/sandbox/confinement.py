@@ -1,8 +1,8 @@
-"""Takes from a scanning process what the kernel can take: files, network, programs, privileges.
+"""Confines a scanning process by the kernel: no files, network, programs or privileges.
 
 Linux only, by system calls through ctypes: no binding of seccomp or landlock on the package index
-is both kept up and free of a library that must be installed beside it. Elsewhere nothing of this
-holds, and `Confinement` says so.
+is both maintained and free of a library that must be installed beside it. On other systems nothing
+is confined, and `Confinement` says so.
 
 Sources: `landlock(7)`, `seccomp(2)`, `capabilities(7)`, the kernel's `include/uapi/linux`.
 """
@@ -29,11 +29,11 @@ _NEWUSER, _NEWNET = 0x10000000, 0x40000000
 _PDEATHSIG, _SECCOMP, _CAPBSET_DROP, _NO_NEW_PRIVS, _CAP_AMBIENT = 1, 22, 24, 38, 47
 _LAST_CAPABILITY: Final = 63
 _ARCHITECTURES: Final = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
-"""Of the kernel's audit, and the column of `_FORBIDDEN`."""
+"""The id in the kernel's audit, and the column of `_FORBIDDEN`."""
 _LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446
 _READ_FILE, _READ_DIR = 1 << 2, 1 << 3
 _FILE_RIGHTS: Final = {1: 13, 2: 14, 3: 15, 5: 16}
-"""By the version of landlock that brought them: how many rights over files there are."""
+"""The number of rights over files, by version of landlock."""
 _FORBIDDEN: Final[dict[str, tuple[int | None, int | None]]] = {
     "socket": (41, 198), "socketpair": (53, 199), "connect": (42, 203), "bind": (49, 200),
     "listen": (50, 201), "accept": (43, 202), "accept4": (288, 242),
@@ -75,7 +75,7 @@ class Confinement(msgspec.Struct, frozen=True, kw_only=True):
     seccomp: bool = False
     """System calls that start programs, reach others or change files are refused."""
     landlock: int = 0
-    """The version of landlock that keeps it from files but those of the libraries; 0: none."""
+    """The version of landlock that restricts it to the files of the libraries; 0: none."""
     capabilities: bool = False
     """It has none, and can get none."""
     unprivileged: bool = False
@@ -106,7 +106,7 @@ class Confinement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def confine(libraries: Iterable[str]) -> Confinement:
-    """Give up what the kernel can take, for good; return what that was.
+    """Give up all that the kernel can revoke, permanently; return what that was.
 
     Args:
         libraries: Folders and archives that the interpreter imports from; beside the system's
@@ -178,7 +178,7 @@ def _drop_capabilities(libc: Any) -> bool:  # noqa: ANN401 -- a library has no t
 
 
 def _restrict_files(libc: Any, paths: Sequence[str]) -> int:  # noqa: ANN401 -- the same
-    """Keep the process from all files but those of some paths; return landlock's version."""
+    """Restrict the process to the files of some paths; return landlock's version."""
     version = int(libc.syscall(_LANDLOCK_CREATE, None, ctypes.c_size_t(0), 1))
     if version < 1:
         return 0

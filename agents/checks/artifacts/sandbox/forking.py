@@ -26,18 +26,18 @@ _LIMITS: Final = msgspec.json.Decoder(Limits)
 
 _STDERR = 2
 _DESCRIPTORS = 2
-"""What comes with the order to fork: the connection to serve, and where to write errors."""
+"""Descriptors in the order to fork: the connection to serve, and where to write errors."""
 
 
 class Given(NamedTuple):
-    """What a fork has to begin with."""
+    """What a fork starts with."""
 
     connection: socket.socket
     limits: Limits
 
 
 class _Forks:
-    """The forks that were not ended yet, by number."""
+    """The forks that are not ended yet, by number."""
 
     def __init__(self) -> None:
         self._pids: dict[int, int] = {}
@@ -71,13 +71,13 @@ class _Forks:
 
 
 def fork_on_request(orders: socket.socket) -> Given | None:
-    """Fork as is asked for; return in each fork, and in the template when it is to end.
+    """Fork on request; return in each fork, and in the template when it should end.
 
     Args:
         orders: Closed when the parent ends, however it ends.
 
     Returns:
-        What the fork that this is now has to begin with; None in the template.
+        What this fork starts with; None in the template.
     """
     decoder: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)
     forks = _Forks()

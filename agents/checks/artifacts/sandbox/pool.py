@@ -46,7 +46,7 @@ from schemas.severity import Verdict
 _Given = TypeVar("_Given")
 _Made = TypeVar("_Made")
 MAX_ANSWERS: Final = 64 << 20
-"""Bytes a process may answer for one file, beside what it reads."""
+"""Bytes that a process may answer for one file, apart from its reads."""
 MAX_INLINE: Final = 64 << 20
 _GRAVITY: Final = (
     Verdict.CLEAN,
@@ -57,29 +57,29 @@ _GRAVITY: Final = (
     Verdict.MALICIOUS,
 )
 IDLE_PROCESSES: Final = 8
-"""Kept for the next file of their tenant, some 5 MB each; a start takes some 30 ms of CPU."""
+"""Processes kept for their tenant's next file, some 5 MB each; a start takes some 30 ms of CPU."""
 FILES_PER_PROCESS: Final = 20_000
-"""Then the process is replaced: nothing that leaks adds up."""
+"""After these the process is replaced, so that leaks do not add up."""
 _ANSWERS: Final = msgspec.msgpack.Decoder(Answer)
 _SCANNED: Final = msgspec.msgpack.Decoder(Scanned)
 _log = logging.getLogger(__name__)
-"""Of the standard library: `tidewatch scan` starts sooner without another."""
+"""The standard library's: `tidewatch scan` starts sooner without structlog."""
 
 
 class Sandbox:
     """One scanning process, started when needed, replaced when it dies; used by one thread."""
 
     def __init__(self, limits: Limits | None = None) -> None:
-        """Start nothing yet."""
+        """Prepare; no process is started yet."""
         self.limits = limits or Limits()
         self.starts = 0
         """How often a process was started."""
         self._process: ScanProcess | None = None
         self._files = 0
         self._logged = False
-        """Whether it is logged how far this process is confined."""
+        """Whether the confinement of this process is logged."""
         self._siblings: frozenset[str] | None = None
-        """Those last sent to the process."""
+        """The siblings last sent to the process."""
 
     @property
     def pid(self) -> int | None:
@@ -111,7 +111,7 @@ class Sandbox:
 
         Args:
             path: Where it is.
-            name: As reported, when other than `path`.
+            name: The reported path, if not `path`.
             siblings: Paths of the other files of the same folder.
             digest: Whether to compute its SHA-256.
             second_opinion: Whether to ask fickling too.
@@ -137,7 +137,7 @@ class Sandbox:
         digest: bool = False,
         second_opinion: bool = True,
     ) -> FileReport:
-        """Scan an open regular file, which stays the caller's.
+        """Scan an open regular file, which the caller closes.
 
         Args:
             name: The file's path, as reported.
@@ -167,7 +167,7 @@ class Sandbox:
     def scan_source(
         self, name: str, source: Source, siblings: frozenset[str] = frozenset()
     ) -> FileReport:
-        """Scan what this process reads: the other asks for ranges of it.
+        """Scan a source that this process reads; the scanning process requests ranges.
 
         Args:
             name: The file's path, as reported.
@@ -193,7 +193,7 @@ class Sandbox:
 
         The process scans one after the other, and each as if it were alone. Where one of them ends
         the process, or time runs out, it and all after it are scanned alone: the report of each
-        tells of that file only, and no finding is lost with another file's process.
+        covers that file only, and no finding is lost with another file's process.
 
         Args:
             files: Together no more than `MAX_INLINE` bytes.
@@ -209,7 +209,7 @@ class Sandbox:
         """Return the reports of the first files; none where the process does not answer."""
         try:
             connection = self._ensure().connection
-        except OSError:  # scanned alone, each file says it
+        except OSError:  # each file reports it when scanned alone
             return []
         try:
             self._files += len(files)
@@ -368,7 +368,7 @@ class SandboxPool:
         *,
         idle: int = IDLE_PROCESSES,
     ) -> None:
-        """Start nothing yet.
+        """Prepare; no process is started yet.
 
         Args:
             processes: How many files are scanned at a time; None: one per processor.
@@ -419,8 +419,8 @@ class SandboxPool:
     def for_tenant(self, tenant: str) -> Callable[..., Awaitable[FileReport]]:
         """Return `scan` for the files of a tenant.
 
-        Its processes scan no other tenant's files: what a file could do to the process that reads
-        it, it can't do to another tenant's reports.
+        Its processes scan only this tenant's files, so that a file that subverts its process
+        can't affect another tenant's reports.
         """
         return partial(self.scan, tenant=tenant)
 
@@ -438,7 +438,7 @@ class SandboxPool:
     def scan_descriptor(
         self, name: str, descriptor: int, siblings: frozenset[str] = frozenset()
     ) -> FileReport:
-        """Scan an open regular file, which stays the caller's."""
+        """Scan an open regular file, which the caller closes."""
         with self._sandbox() as sandbox:
             return sandbox.scan_descriptor(name, descriptor, siblings)
 
@@ -464,13 +464,13 @@ class SandboxPool:
         *,
         tenant: str = "",
     ) -> FileReport:
-        """Scan a local file or a source without holding up the event loop.
+        """Scan a local file or a source without blocking the event loop.
 
         Args:
             name: Its path, as reported.
             content: Where it is, or how it is read (from another thread).
             siblings: Paths of the other files of the same push.
-            tenant: Whose it is; empty: the user's own.
+            tenant: The owner; empty for the local user.
         """
         import asyncio  # noqa: PLC0415 -- who has an event loop has imported it
 
@@ -485,7 +485,7 @@ class SandboxPool:
         )
 
     def gather(self, work: Callable[[_Given], _Made], given: Sequence[_Given]) -> list[_Made]:
-        """Return what `work`, which scans, makes of each.
+        """Return the results of `work`, which scans, in the order of its inputs.
 
         One more runs at a time than there are processes, so that none of them waits while the next
         work for it is prepared. Each thread takes the next one when it is done: a future for each
@@ -493,7 +493,7 @@ class SandboxPool:
 
         Args:
             work: Called in threads of the pool.
-            given: What to call it with; results come in this order.
+            given: Its inputs, one for each call.
         """
         made: dict[int, _Made] = {}
         places = count()  # its next() is one step of the interpreter, so no two get the same

@@ -67,7 +67,7 @@ def printable(said: bytes) -> str:
 
 
 def last_words(said: str) -> str:
-    """Return the line that says why, of what `printable` returns; empty when nothing was said.
+    """Return the line of printable output that gives the reason; empty if there is no output.
 
     A traceback says it last, a fatal error of the interpreter first; neither indents it.
     """
@@ -106,7 +106,7 @@ class ScanProcess:
         self.connection, theirs = socket.socketpair()
         self._stderr, said = silent_pipe()
         self._fork: Forked | None = None
-        """None where the template ended before: what it said is what this one says."""
+        """None if the template ended before; its output then counts as this process's."""
         try:
             self._template = _template()
             try:
@@ -164,7 +164,7 @@ class ScanProcess:
                 self._template.look(self._fork.number, kill=True)
 
     def close(self) -> None:
-        """Kill it, reap it and close what led to it."""
+        """Kill it, reap it and close its connections."""
         self.connection.close()
         if self._fork is not None:
             self._template.end(self._fork.number)

@@ -1,4 +1,4 @@
-"""What the sandbox and its scanning processes say to one another."""
+"""The messages between the sandbox and its scanning processes."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ MAX_MESSAGE: Final = 96 << 20
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What one scanning process may use."""
+    """The limits of one scanning process."""
 
     memory_bytes: int = 1 << 30
-    """Of address space."""
+    """Bytes of address space."""
     cpu_seconds: float = 120.0
     """Per file."""
     wall_seconds: float = 180.0
     """Per file."""
     grace_seconds: float = 5.0
-    """After that, for the process to end the scan itself; then it is killed."""
+    """After the time limit: the process must end the scan itself, or is killed."""
     expanded_bytes: int = 1 << 30
-    """Out of decompression, per file."""
+    """Decompressed bytes, per file."""
     steps: int = 50_000_000
-    """Of parsers, per file."""
+    """Parsers' steps, per file."""
     batch_seconds: float = 10.0
     """Of CPU and of wall time, per batch of small files; then each is scanned alone."""
     open_files: int = 64
     confined: bool = False
-    """Scan nothing where the kernel does not confine the process wholly."""
+    """Scan nothing unless the kernel confines the process fully."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, tag="scan"):
@@ -45,7 +45,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, tag="scan"):
     path: str
     size: int
     siblings: frozenset[str] | None = frozenset()
-    """None: those of the request before; a folder's files share a set that may be large."""
+    """None: those of the previous request; a folder's files share a set that may be large."""
     digest: bool = False
     second_opinion: bool = True
     content: bytes | None = None
@@ -64,7 +64,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, tag="batch"):
 
     files: tuple[Small, ...]
     siblings: frozenset[str] | None = frozenset()
-    """None: those of the request before."""
+    """None: those of the previous request."""
 
 
 class Read(msgspec.Struct, frozen=True, tag="read"):
@@ -101,14 +101,14 @@ Answer = Read | Found | Done
 
 
 class Fork(msgspec.Struct, frozen=True, tag="fork"):
-    """The template is to fork; the fork's connection and its stderr come along."""
+    """Asks the template to fork; the fork's connection and its stderr come along."""
 
     limits: bytes
     """A `Limits` in JSON."""
 
 
 class Look(msgspec.Struct, frozen=True, tag="look"):
-    """The template is to say whether a fork has ended."""
+    """Asks the template whether a fork has ended."""
 
     number: int
     kill: bool = False
@@ -116,7 +116,7 @@ class Look(msgspec.Struct, frozen=True, tag="look"):
 
 
 class End(msgspec.Struct, frozen=True, tag="end"):
-    """The template is to kill a fork, wait for its end and forget it."""
+    """Asks the template to kill a fork, wait for its end and forget it."""
 
     number: int
 
@@ -128,7 +128,7 @@ class Forked(msgspec.Struct, frozen=True):
     """The template's answer to each order."""
 
     number: int = 0
-    """By which the template knows the fork; a process id may be another process's by then."""
+    """The template's number for the fork; a process id may have been reused."""
     pid: int = 0
     code: int | None = None
     """Its exit code, once it has ended; negative: the signal that ended it."""
@@ -157,7 +157,7 @@ def receive(connection: socket.socket, limit: int = MAX_MESSAGE) -> bytes:
     """Return the next message.
 
     Raises:
-        Closed: there will be none.
+        Closed: the connection has ended.
         BudgetExceededError: it is longer than `limit`.
     """
     (length,) = LENGTH.unpack(exactly(connection, LENGTH.size))
@@ -170,7 +170,7 @@ def exactly(connection: socket.socket, length: int) -> bytes:
     """Return exactly this many bytes.
 
     Raises:
-        Closed: there will be fewer.
+        Closed: the connection ended before.
     """
     parts = bytearray()
     while len(parts) < length:

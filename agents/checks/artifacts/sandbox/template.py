@@ -115,7 +115,7 @@ class Template:
 
         Args:
             connection: The descriptor it serves; the caller keeps its own.
-            stderr: Where it reports errors; the same.
+            stderr: Where it reports errors; the caller keeps its own.
             limits: Of its scans: a `Limits` in JSON.
 
         Raises:
@@ -175,12 +175,12 @@ class Template:
         return "it closed its connection" if code is None else ended_how(code)
 
     def take(self) -> None:
-        """Have one more user, for which it runs on when another template takes its place."""
+        """Add a user, for which it keeps running when another template replaces it."""
         with self._lock:
             self._users += 1
 
     def release(self, *, retire: bool = False) -> None:
-        """Have one user less, or no new ones; end it when it has none and will have none."""
+        """Remove a user, or accept no new ones; end it when it has none and will have none."""
         with self._lock:
             self._users -= not retire
             self._retired = self._retired or retire
@@ -224,7 +224,7 @@ def template_for(command: Sequence[str], environment: Mapping[str, str]) -> Temp
     """Return the running template of a command line, started if needed.
 
     Returns:
-        The template, taken: its user releases it.
+        The template; the caller releases it.
 
     Raises:
         OSError: It can't be started.

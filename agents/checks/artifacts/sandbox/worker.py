@@ -43,7 +43,7 @@ from agents.domain.detection import Detection
 
 _Made = TypeVar("_Made")
 LEAST_MEMORY: Final = 16 << 20
-"""Bytes without which no scan is begun."""
+"""Free bytes that a scan needs to begin."""
 _TOO_LITTLE: Final = b"MemoryError: the limit leaves less than 16 MiB to scan with\n"
 
 
@@ -122,7 +122,7 @@ def _product() -> list[str]:
 
 
 def confine(limits: Limits) -> Confinement:
-    """Give up network, processes, files and memory beyond the limits, for good.
+    """Give up network, processes, files and memory beyond the limits, permanently.
 
     Returns:
         What the kernel took; where it takes nothing, the hook below still refuses.
@@ -167,7 +167,7 @@ def serve(connection: socket.socket, limits: Limits, held: Confinement) -> None:
         answer: Done | Scanned
         try:
             if isinstance(request, Batch):
-                # Unanswered, where nothing may be scanned: the request for each alone says why.
+                # Where nothing may be scanned, answer none: each file's own request says why.
                 reports, expired = ((), False) if lacking else _batch(request, siblings, limits)
                 answer = Scanned(reports, confinement, expired)
             elif lacking:
@@ -198,7 +198,7 @@ def _single(
     descriptor: int,
     limits: Limits,
 ) -> tuple[FileReport, bool]:
-    """Return the report of a file, an incomplete one when time or memory ran out, and which."""
+    """Return the report of a file, incomplete if time or memory ran out, and whether one did."""
     clock = _Clock(limits.cpu_seconds, limits.wall_seconds)
     report = clock.run(
         partial(_scan, connection, request, siblings, descriptor, limits),
@@ -237,14 +237,14 @@ def _batch(
                 return
             reports.append(report)
             if budget.expanded_bytes < limits.expanded_bytes:
-                gc.collect()  # what was expanded leaves the next file no less memory
+                gc.collect()  # expanded data must leave the next file no less memory
 
     clock.run(scan, lambda _: None)
     return tuple(reports), clock.expired
 
 
 class _Clock:
-    """Interrupts a scan that takes more time than it may."""
+    """Interrupts a scan that exceeds its time."""
 
     def __init__(self, cpu_seconds: float, wall_seconds: float) -> None:
         self._cpu_seconds = cpu_seconds
