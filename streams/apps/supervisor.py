@@ -55,7 +55,7 @@ def run_app(
     Args:
         name: The app.
         settings: The checked settings.
-        http_ports: The port of health and metrics, then those of the apps it answers for as well;
+        http_ports: The port of health and metrics, then those of the other apps it answers for;
             the port of the settings if there is none.
         supervised: The exit code distinguishes an unavailable broker from other mistakes.
     """

@@ -26,7 +26,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 -- whatever the module has of that name
-    """Load what runs a broker when it is asked for: most commands need the paths alone."""
+    """Load the modules that run a broker on demand: most commands only need the paths."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = "paths" if name == "default_state_dir" else "embedded"

@@ -42,7 +42,7 @@ MAX_FEED_BYTES = 512 << 20
 
 
 class FeedKind(StrEnum):
-    """What a file holds."""
+    """The kinds of content of a file."""
 
     AUTO = "auto"
     OSV = "osv"
@@ -64,7 +64,7 @@ def read_feed(raw: bytes, kind: FeedKind, where: str, source: str | None) -> tup
 
     Args:
         raw: The file's bytes.
-        kind: What it holds; `auto` distinguishes zip archives, OSV records and STIX bundles.
+        kind: The kind of content; `auto` distinguishes zip archives, OSV records and STIX bundles.
         where: Its name.
         source: For a list: its name; the file's by default.
 
@@ -279,12 +279,12 @@ async def import_facts(
     *,
     publish: bool,
 ) -> Changes:
-    """Return what a feed changes, and publish it if asked to.
+    """Return the changes of a feed, and publish them if asked to.
 
     Args:
         settings: Which broker.
         feed: The facts.
-        prefix: What the names of its source begin with: what it dropped of them is withdrawn.
+        prefix: The prefix of its source's names: facts under it that it dropped are withdrawn.
         progress: Called from time to time with the number of records sent.
         publish: Whether to publish the changes.
 
@@ -307,7 +307,7 @@ async def withdraw_fact(settings: Settings, key: str) -> None:
         key: The component's key.
 
     Raises:
-        TidewatchError: Nothing is known of it.
+        TidewatchError: There is no fact about it.
         BrokerUnreachableError: No broker answers, or it refuses the record.
         NotAuthorisedError: The key may not publish it.
     """

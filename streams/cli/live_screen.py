@@ -30,7 +30,7 @@ WIDE: Final = 110
 """The least columns at which score, systems and updates are shown."""
 REFRESH_SECONDS: Final = 0.25
 STEP_SECONDS: Final = 10
-"""In what steps the time is drawn after the first minute, while nothing else changes."""
+"""The steps in which time is drawn after the first minute, while nothing else changes."""
 
 
 async def show(
@@ -41,14 +41,14 @@ async def show(
     broker: str,
     check: Callable[[], None],
 ) -> None:
-    """Draw what a follower has read until `stop` is set.
+    """Draw the records that a follower has read, until `stop` is set.
 
     Args:
         follower: The follower, which reads meanwhile.
         stop: Ends the view.
         began: The monotonic time that it counts from.
         broker: The address that is shown.
-        check: Called with each drawing; what it raises ends the view.
+        check: Called with each drawing; an error that it raises ends the view.
     """
     from rich.live import Live  # noqa: PLC0415 -- only on a terminal
 
@@ -66,7 +66,7 @@ async def show(
 
 
 def _shown(view: View, began: float) -> tuple[object, ...]:
-    """Return what differs whenever the view would be drawn differently."""
+    """Return a value that differs whenever the view would be drawn differently."""
     seconds = int(time.monotonic() - began)
     return (
         seconds if seconds < 60 else seconds // STEP_SECONDS * STEP_SECONDS,  # noqa: PLR2004 -- a minute
@@ -213,6 +213,6 @@ def _rest(table: Table, count: int, shown: int, none: str) -> None:
 
     note = none if not count else f"{count - shown:,} more" if count > shown else ""
     if note:
-        # in the widest column, so that it makes no other wider
+        # in the widest column, so that no other column grows
         cells = [""] * (len(table.columns) - 1)
         table.add_row(*cells, Text(note, style="dim"))

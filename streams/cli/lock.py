@@ -57,7 +57,7 @@ def make_lock(
         offline: Use only what uv has in its cache.
 
     Raises:
-        LockError: uv is not there, took too long, or can't resolve them.
+        LockError: uv is not installed, took too long, or can't resolve them.
     """
     command = ["--generate-hashes"]
     command += ["--index-url", index_url] if index_url else []
@@ -82,9 +82,9 @@ def closure_problems(
     offline: bool,
     build: bool = False,
 ) -> list[str]:
-    """Return what a lock leaves to resolve at installation.
+    """Return the requirements that a lock leaves unresolved until installation.
 
-    Packages are known by the metadata that an index serves of them.
+    Packages are read from the metadata that an index serves.
 
     Args:
         file: The lock, read by uv.
@@ -92,10 +92,10 @@ def closure_problems(
         index_url: The index to look packages up in; uv's own configuration by default.
         python_version: The target's version; default: the running one.
         offline: Use only what uv has in its cache.
-        build: Build packages that have no wheel, which runs their code, to know what they ask for.
+        build: Build packages that have no wheel, which runs their code, to know their requirements.
 
     Raises:
-        LockError: uv is not there, took too long, or can't look a package up.
+        LockError: uv is not installed, took too long, or can't look a package up.
     """
     command = ["--annotation-style", "line"]
     command += [] if build else ["--no-build"]
@@ -129,10 +129,10 @@ _NOT_LOOKED_UP = ("not found", "no version", "no wheels", "be downloaded", "netw
 
 
 def _compile(file: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Have uv resolve a file for this interpreter; extras are named in what it writes.
+    """Have uv resolve a file for this interpreter; its output names extras.
 
     Raises:
-        LockError: uv is not there, or took too long.
+        LockError: uv is not installed, or took too long.
     """
     try:
         from uv import find_uv_bin  # noqa: PLC0415 -- an extra, needed by this command only

@@ -115,7 +115,7 @@ def _check(config: NotifyConfig, form: Format) -> None:
 
 
 def _problems(config: NotifyConfig) -> list[str]:
-    """Return what this machine lacks, or a destination's secret is not, one sentence each."""
+    """Return what this machine lacks, or is wrong with destinations' secrets, one sentence each."""
     from agents.notification.config import unread_files  # noqa: PLC0415 -- only this command
     from agents.notification.services import open_service  # noqa: PLC0415 -- the same
     from agents.notification.webhook import load_secrets  # noqa: PLC0415 -- the same

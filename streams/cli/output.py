@@ -71,9 +71,9 @@ def _warnings_alone(structlog: Any) -> None:  # noqa: ANN401 -- a module
 def neutral(
     _logger: object, _method: str, entry: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """Make what a line quotes safe on a terminal: names in events are hostile.
+    """Make quoted text safe on a terminal: names in events are hostile.
 
-    A traceback keeps its lines; JSON lines need none of this, they are ASCII.
+    A traceback keeps its lines; JSON lines are ASCII and need no change.
     """
     for name, value in list(entry.items()):
         if name.startswith("_"):
@@ -107,7 +107,7 @@ def write_raw(value: bytes) -> None:
 COLUMNS: Final = 80
 """The width for text if the output is not a terminal."""
 ROOM_BESIDE: Final = 40
-"""With less than this left of a line, a last column that may go below does."""
+"""If a line has less room than this left, the last column goes below, where allowed."""
 
 
 def columns() -> int:
@@ -123,7 +123,7 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[object]], *, below:
     Args:
         head: The columns' names.
         rows: A cell for each column.
-        below: As many of the last columns go on lines of their own below their row if little
+        below: The number of last columns that go on lines of their own below their row if little
             width is left for the last; empty ones are left out.
     """
     cells = [[plain(str(cell)) for cell in row] for row in rows]

@@ -23,7 +23,7 @@ from schemas.incidents.commands import UNDO
 from schemas.policy import Policy, TrustRoot, is_signer
 
 COMMANDED: Final = frozenset(ACTIONS) - frozenset(UNDO.values())
-"""Actions that an incident calls for; what undoes one follows it."""
+"""Actions that an incident calls for; those that undo others follow automatically."""
 EVALUATION: Final = "evaluation:"
 """Begins the name of a required check that only a person's evaluation passes."""
 REGISTRIES: Final = frozenset(
@@ -104,7 +104,7 @@ def known_checks() -> frozenset[str]:
 
 
 def is_known_check(name: str) -> bool:
-    """Return whether a required name is that of a check, or the beginning of such names."""
+    """Return whether a required name is a check's name, or the prefix of such names."""
     known = known_checks()
     return name in known or any(
         check.startswith(f"{name}_") or name.startswith(f"{check}_") for check in known
@@ -112,7 +112,7 @@ def is_known_check(name: str) -> bool:
 
 
 def is_known_registry(name: str) -> bool:
-    """Return whether an adapter, or an event with a host for a registry, names one so."""
+    """Return whether an adapter, or an event with a host for a registry, names a registry so."""
     bare = registry_name(name)
     return bare in REGISTRIES or _HOST.fullmatch(bare) is not None
 

@@ -15,12 +15,12 @@ ELLIPSIS: Final = "…"
 def plain(text: str, limit: int | None = None) -> str:
     """Return `text` as one line that is safe to print.
 
-    Events are hostile: an escape sequence in a model's name must not reach a terminal. What is
-    escaped is written as JSON escapes it, so that a JSON document stays the same document.
+    Events are hostile: an escape sequence in a model's name must not reach a terminal. Escapes
+    are those of JSON, so that a JSON document stays the same document.
 
     Args:
         text: Anything that came from outside.
-        limit: Most characters to keep; what is cut is marked.
+        limit: Most characters to keep; a cut is marked.
     """
     if limit is not None and len(text) > limit:
         text = text[: max(0, limit - 1)] + ELLIPSIS
@@ -39,7 +39,7 @@ def _escaped(char: str) -> str:
 
 
 def print_line(text: str = "") -> None:
-    """Print a line for people, or the lines of a text, and make it seen at once.
+    """Print a line for people, or the lines of a text, and flush it.
 
     Nothing in it drives the terminal, wherever it came from.
     """

@@ -118,7 +118,7 @@ def keygen(*, config: ConfigOption) -> None:
 
 
 def _signing_key(state_dir: Path, config: ResponderConfig) -> SigningKey:
-    """Return the responder's key under its own name, its public half put with the trusted ones."""
+    """Return the responder's key under its own name, its public half among the trusted keys."""
     from agents.response.durable import write_whole  # noqa: PLC0415 -- only these commands
     from schemas.signing import SigningKey  # noqa: PLC0415 -- the same
     from streams.signing_keys import (  # noqa: PLC0415 -- the same

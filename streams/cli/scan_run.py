@@ -49,7 +49,7 @@ class ReportFormat(StrEnum):
 
 
 class ScanRequest(NamedTuple):
-    """What a command line asks for; the options that it does not name have these values."""
+    """The request of a command line; omitted options have these values."""
 
     targets: tuple[str, ...]
     form: ReportFormat = ReportFormat.TABLE
@@ -73,16 +73,16 @@ _VALUED: Final[dict[str, tuple[str, Callable[[str], object]]]] = {
     "-o": ("output", Path),
     "--output": ("output", Path),
 }
-"""The usual options, with what each asks for."""
+"""The usual options, with the request of each."""
 
 
 def plainly_asked(words: Sequence[str]) -> ScanRequest | None:
-    """Return what a command line of usual words asks for; None for any other.
+    """Return the request of a command line of usual words; None for any other.
 
     Typer reads all of them, errors and help too, and takes longer to start than a scan does.
 
     Args:
-        words: Behind `tidewatch scan`.
+        words: The words after `tidewatch scan`.
     """
     targets: list[str] = []
     asked: dict[str, Any] = {}
@@ -405,7 +405,7 @@ def _located(location: str, held: ExitStack) -> Iterator[Target]:
 
 
 def _fetcher(location: str) -> Fetcher:
-    """Return what reads a location: by the operator's rules, with the secrets of `local`."""
+    """Return the reader of a location: by the operator's rules, with the secrets of `local`."""
     from streams.fetch_credentials import fetch_rules, read_credentials  # noqa: PLC0415 -- --help is quick
     from streams.scanning.locations import local_fetcher  # noqa: PLC0415 -- the same
     from streams.scanning.targets import LOCAL_TENANT  # noqa: PLC0415 -- the same

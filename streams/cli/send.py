@@ -201,7 +201,7 @@ def read_records(
         kind: The kind of producer whose payload it is; our own events by default.
         tenant: The tenant of payloads that do not name one.
         max_bytes: The greatest event, in bytes.
-        options: What the payload does not say, for its adapter.
+        options: What the payload does not state, for its adapter.
 
     Raises:
         TidewatchError: The file or one of the events can't be read; says which.
@@ -270,7 +270,7 @@ def _is_manifest(kind: str | None) -> bool:
 
 
 def _beside(file: Path, kind: str | None) -> dict[str, Any]:
-    """Return what a manifest's adapter needs to read the files that it names."""
+    """Return the access to files that a manifest's adapter needs."""
     if str(file) == "-" or not _is_manifest(kind):
         return {}
     from streams.adapters.manifests.neighbours import (  # noqa: PLC0415 -- the same
@@ -294,7 +294,7 @@ def _adapted(
 
 
 def _documents(file: Path, kind: str | None) -> Iterator[tuple[str, bytes]]:
-    """Yield each document of a file, as bytes, with its place for error messages."""
+    """Yield each document of a file, as bytes, with its position for error messages."""
     try:
         raw = sys.stdin.buffer.read(MAX_FILE_BYTES + 1) if str(file) == "-" else _read(file)
     except OSError as error:

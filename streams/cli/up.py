@@ -98,7 +98,7 @@ def _running_broker(settings: Settings, *, fresh: bool, port: int | None) -> str
     """Return the address of a running Kafka; None if it has to be started.
 
     Raises:
-        TidewatchError: What runs is in the way of `--fresh` or `--port`.
+        TidewatchError: A running Kafka conflicts with `--fresh` or `--port`.
     """
     if settings.kafka is not None:
         return settings.kafka
@@ -144,7 +144,7 @@ def _broker(
     from streams.broker.paths import jars_dir  # noqa: PLC0415 -- the same
 
     if fresh:
-        # what workers kept of a Kafka that starts empty would belong to no topic
+        # the workers' state for a Kafka that starts empty would belong to no topic
         shutil.rmtree(settings.state_dir / "state", ignore_errors=True)
     jars = jars_dir(settings.state_dir)
     if not jars.is_dir():
@@ -165,13 +165,13 @@ def _broker(
 
 
 def _starting(what: str) -> None:
-    """Say on a terminal what is waited for: the view begins once it can be drawn."""
+    """Print on a terminal what is awaited: the view begins once it can be drawn."""
     if sys.stdout.isatty():
         typer.echo(f"starting {what} …", err=True)
 
 
 def _refuse_workers(state: Path) -> None:
-    """Refuse to delete what a worker works on; one whose `up` was killed is waited for.
+    """Refuse to delete the state of a running worker; wait for one whose `up` was killed.
 
     Raises:
         TidewatchError: A worker has a lock on a folder below `state`.
@@ -211,7 +211,7 @@ async def _watch(
     story = await _story(settings) if demo else None
     workers.tell_address(settings)
     follower = Follower(settings, began)
-    # what ends by itself has to see at once that all is done
+    # a run that ends by itself must see at once that all is done
     sampling = follower.sample(calm_seconds=None if ends else CALM_SAMPLE_SECONDS)
     background = [asyncio.ensure_future(follower.run()), asyncio.ensure_future(sampling)]
     console_stop = asyncio.Event()

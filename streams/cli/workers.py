@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 STOP_SECONDS: Final = 25.0
 _TAIL_BYTES: Final = 64 << 10
 _OWN: Final = "tidewatch: "
-"""What a line for people starts with, among those of the log."""
+"""The prefix of lines for people among those of the log."""
 _START: Final = (
     "import sys; sys.path.append(sys.argv.pop(1)); "
     "from streams.cli import main; raise SystemExit(main())"

@@ -141,7 +141,7 @@ class LatestSigned:
     """When the latest record of each key of a partition was signed, and its offset."""
 
     def __init__(self) -> None:
-        """Remember nothing yet."""
+        """Start empty."""
         self._signed: dict[bytes, tuple[int, int]] = {}
         self._room = ROOM
 
@@ -166,14 +166,14 @@ class LatestSigned:
         return False
 
     def _forget(self, now_ms: int) -> None:
-        """Forget what was signed so long ago that the replay window refuses all before it."""
+        """Forget signatures so old that the replay window refuses all earlier ones."""
         oldest_ms = now_ms - PUBLICATION_WINDOW // timedelta(milliseconds=1)
         kept = {key: at for key, at in self._signed.items() if at[0] >= oldest_ms}
         self._signed, self._room = kept, max(ROOM, 2 * len(kept))
 
 
 def in_order(admit: Admit) -> Admit:
-    """Return a check that also refuses what was signed before a record already admitted.
+    """Return a check that also refuses records signed before one already admitted.
 
     Within the replay window, a signed record could be published again after a later one of its key.
 

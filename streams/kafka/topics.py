@@ -74,7 +74,7 @@ class TopicSpec:
 
     @property
     def time_decides(self) -> bool:
-        """Whether something rests on when its records were appended: the broker must say when.
+        """Whether something depends on when its records were appended: the broker must set it.
 
         These are replay windows of signatures, introducers of digests, and expiry.
         """

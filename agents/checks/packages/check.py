@@ -46,7 +46,7 @@ PATHS_LIMIT: Final = 200
 
 
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
-    """What the checks of an install say, whatever system it was installed on."""
+    """The results of an install's checks, independent of the system it was installed on."""
 
     checks: tuple[Check, ...]
     status: Status
@@ -54,10 +54,10 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     checks_text: bytes
     """The checks in JSON, as an assessment has them."""
     found: tuple[Detection, ...] = ()
-    """Before the tenant's suppressions."""
+    """The detections before the tenant's suppressions."""
     seen: tuple[Seen, ...] = ()
     attested: dict[int, SignedFile] = {}
-    """Whose attestations hold, by place in `seen`."""
+    """Whose attestations hold, by index in `seen`."""
 
 
 def check_packages(event: Event[PackageInstall], knowledge: Knowledge) -> Outcome:
@@ -93,10 +93,10 @@ def judge(event: Event[PackageInstall], knowledge: Knowledge, policy: Policy) ->
     """Run the checks of an install.
 
     Args:
-        event: The install. Of it count the packages, requirements, lock and indexes, its tenant,
-            and its time where a package says when it was uploaded.
+        event: The install. Used are its packages, requirements, lock, indexes and tenant, and its
+            time if a package has a time of upload.
         knowledge: Facts.
-        policy: The tenant's; of it count `internal` and `trusted`.
+        policy: The tenant's policy; used are `internal` and `trusted`.
     """
     ecosystem = event.data.ecosystem
     if ecosystem.lower() not in _ECOSYSTEMS:
@@ -177,7 +177,7 @@ def _verdict(entry: Seen, knowledge: Knowledge) -> bool | None:
 
 
 def _known(seen: Sequence[Seen], knowledge: Knowledge) -> tuple[Check | None, list[Seen]]:
-    """Return the check against intelligence, and the packages that it condemns."""
+    """Return the check against intelligence, and the packages that it lists as bad."""
     if not seen:
         return None, []
     bad: list[Seen] = []
@@ -250,7 +250,7 @@ def _crowding(seen: Sequence[Seen], knowledge: Knowledge) -> tuple[Check | None,
             entry,
             f"{entry.name} is an unknown name with a version made to win: {entry.package.version}",
             {},
-            # Whether the name is somebody's internal one is unknown: report it without an alert.
+            # Some organisation may use the name internally: report it without an alert.
             severity=Severity.LOW,
             confidence=0.5,
         )

@@ -43,7 +43,7 @@ def _glued(name: str, index: NameIndex) -> tuple[str, str] | None:
 
 
 def judge_combination(name: str, index: NameIndex) -> NameVerdict | None:
-    """Return the verdict on a known name with other words around it; None if it is none."""
+    """Return the verdict on a known name with other words around it; None if there is none."""
     table = index.table
     terms = name.split("-")
     if len(terms) == 1:

@@ -22,12 +22,12 @@ _RULE: Final = "TW-PKG-FILE-NAME"
 
 
 def contradiction(filename: str, name: str, version: str | None) -> str | None:
-    """Return what a file name states otherwise than the metadata, None if nothing.
+    """Return how a file name contradicts the metadata, None if it does not.
 
     A version without its local part, as inventories give it, is the same one.
 
     Args:
-        filename: Of a wheel or source distribution; others state nothing.
+        filename: The name of a wheel or source distribution; other names state nothing.
         name: The project, canonical.
         version: The version, if known.
 

@@ -79,7 +79,7 @@ def _mismatch(entry: Seen, actual: str, wanted: frozenset[str], what: str) -> De
 
 
 def _no_digest(entry: Seen, text: str) -> Detection:
-    """Return that a package has a text for a digest: it names no bytes, so the release is meant."""
+    """Return the finding that a package's digest is not one: the release is its indicator."""
     return detect(
         "TW-PKG-HASH-MISMATCH",
         entry,

@@ -1,4 +1,4 @@
-"""Remembers what the checks say of installs without findings, so that each is judged once."""
+"""Caches the results of checks of installs without findings, so that each is checked once."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from schemas.events import Event, Package, PackageInstall
 from schemas.policy import Policy
 
 REMEMBERED: Final = 16_384
-"""Installs that are remembered."""
+"""The most cached installs."""
 PACKAGES: Final = 262_144
-"""Packages that the remembered installs may have together."""
+"""The most packages of all cached installs together."""
 
 
 class _Remembered(msgspec.Struct, frozen=True, gc=False):
     judgement: Judgement
     packages: tuple[Package, ...]
-    """Kept, since the key has their identities."""
+    """Kept alive, since the key consists of their identities."""
     revision: int
-    """The revision of the facts that it was judged by."""
+    """The revision of the facts it was checked by."""
     tenant: str | None
-    """The tenant whose names are in it; None: only public names."""
+    """The tenant whose internal names it has; None: only public names."""
 
 
 class Judgements:
-    """The judgements of installs, as `judge` returns them; unremarkable ones are remembered.
+    """The judgements of installs, as `judge` returns them; those without findings are cached.
 
     Two installs are the same if their packages are the same objects, as `InstallDecoder` makes
-    them, and all else that a judgement rests on is equal. One with findings, attestations or times
-    of upload is judged each time.
+    them, and everything else that affects the judgement is equal. An install with findings,
+    attestations or times of upload is checked each time.
     """
 
     def __init__(self, knowledge: Knowledge, limit: int = REMEMBERED) -> None:
-        """Start with nothing remembered.
+        """Start with an empty cache.
 
         Args:
-            knowledge: Facts and policies; its revision ends what was concluded by older facts.
-            limit: Installs that are remembered; 0 for none.
+            knowledge: Facts and policies; a new revision invalidates older judgements.
+            limit: The most cached installs; 0 disables the cache.
         """
         self._knowledge = knowledge
         self._limit = limit
@@ -49,7 +49,7 @@ class Judgements:
         self._packages = 0
 
     def of(self, event: Event[PackageInstall], policy: Policy) -> Judgement:
-        """Return what the checks say of an install.
+        """Return the results of an install's checks.
 
         Args:
             event: The install.
@@ -85,7 +85,7 @@ class Judgements:
         return judgement
 
     def __len__(self) -> int:
-        """Return how many installs are remembered."""
+        """Return the number of cached installs."""
         return len(self._known)
 
     def _remember(self, key: Any, remembered: _Remembered) -> None:  # noqa: ANN401 -- hashable

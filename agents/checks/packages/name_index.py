@@ -22,11 +22,11 @@ _TWO_EDIT_TARGETS: Final = 350
 _DOUBLED_BELOW: Final = 450
 _ANCHORS: Final = 1000
 _GENERIC_FLOOR: Final = 5
-"""Letters of a generic word of which a misspelling is still recognised."""
+"""Least letters of a generic word whose misspellings are recognised."""
 
 
 class NameIndex(msgspec.Struct, frozen=True):
-    """What the judgement of a name looks up."""
+    """The indexes that the judgement of a name looks up."""
 
     table: NameTable
     near: dict[str, tuple[str, ...]]

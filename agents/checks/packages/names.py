@@ -26,7 +26,7 @@ _OWN_FLOOR: Final = 6
 
 @lru_cache(CACHE_SIZE)
 def judge_name(name: str) -> NameVerdict | None:
-    """Return what a package name imitates, None for a name that imitates none.
+    """Return what a package name imitates, None if nothing.
 
     Args:
         name: The name in canonical form (PEP 503).

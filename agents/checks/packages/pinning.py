@@ -20,7 +20,7 @@ SHOWN_LIMIT: Final = 500
 """Findings of one kind in one event; the check says how many more there were."""
 _UNREAD_SHOWN: Final = 5
 _PLAIN: Final = frozenset(("http", "ftp"))
-"""Schemes of addresses that anybody on the way can answer."""
+"""Schemes without encryption: anyone on the network path can answer."""
 _STRONG: Final = ("sha256:", "sha384:", "sha512:")
 _PASS: Final = Check(name="pinning", status=Status.PASS)
 

@@ -53,7 +53,7 @@ def _by_prefix(written: str) -> str:
     """Return the long option that a prefix abbreviates.
 
     Raises:
-        ValueError: no option starts so, or several do.
+        ValueError: no option starts with it, or several do.
     """
     found = {name for name in (*_WITH_VALUE, *_FLAGS) if name.startswith(written)}
     if len({_WITH_VALUE.get(name, name) for name in found}) != 1:

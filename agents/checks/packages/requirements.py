@@ -1,11 +1,11 @@
 """Requirements text as pip reads it: lines, options, hashes, references, nested files.
 
 A requirement itself is read by `packaging`, whose parser pip vendors. The lines around it are read
-here rather than by pip-requirements-parser 32, because of what that costs and does: it reads only
-from files on disk (its `from_string` fails), and decides by what lies on that disk; it takes some
+here rather than by pip-requirements-parser 32, for these reasons: it reads only
+from files on disk (its `from_string` fails), and depends on files on that disk; it takes some
 170 microseconds for a plain line, where an event may carry 15,000; one line of 60,000 spaces takes
-it 13 s; and of 190 corner cases it reads 22 otherwise than pip 26, leaving aside what the disk and
-the environment decide.
+it 13 s; and of 190 corner cases it reads 22 differently from pip 26, not counting those that
+depend on the disk and the environment.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class RequirementLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     line: int = 1
     file: str | None = None
     option: str | None = None
-    """For a line that is an option (index-url, require-hashes ...): which."""
+    """The name of the option, for an option line (index-url, require-hashes ...)."""
     value: str | None = None
     """The option's value."""
     name: str | None = None

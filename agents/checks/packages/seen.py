@@ -30,14 +30,14 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
 
     package: Package
     name: str
-    """Canonical."""
+    """The canonical name."""
     key: str
     """Component key; scoped to the tenant for an internal name from an internal index."""
     digest: str | None
     """SHA-256, hex; None if the event has no valid one."""
     internal: bool
     local: bool = False
-    """From the host itself: the name is only the project's own."""
+    """Whether it comes from the host itself: the name is then only the project's own."""
 
 
 class SignedFile(msgspec.Struct, frozen=True, gc=False):
@@ -159,8 +159,8 @@ def sightings(
     data = event.data
     tenant, occurred = event.tenantid, event.time
     system = seen_on(event)
-    # The ids are those of `stable_id("obs", tenant, day, key, version, digest, system)`. What the
-    # packages of an event share, or have in common with other events, is encoded once.
+    # The ids are those of `stable_id("obs", tenant, day, key, version, digest, system)`. Parts
+    # that packages share within an event, or with other events, are encoded once.
     head = b"".join(map(length_prefixed, ("obs", tenant, _day(occurred))))
     tail = length_prefixed(system)
     result: list[Sighting] = []

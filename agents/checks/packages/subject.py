@@ -1,4 +1,4 @@
-"""What a package install is about: everything that its checks ask of the event, computed once."""
+"""The subject of a package install: everything that its checks need of the event, computed once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class InstallSubject(msgspec.Struct, frozen=True, kw_only=True):
     seen: tuple[Seen, ...]
     """The packages; one with an internal name that came from outside is the public package."""
     inside: dict[int, bool | None]
-    """By place in `seen`, for each internal name: whether an internal index served the package;
+    """By index in `seen`, for each internal name: whether an internal index served the package;
     None: the event does not show it."""
 
     @property

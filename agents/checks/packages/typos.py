@@ -98,7 +98,7 @@ _RARE: Final[dict[str, tuple[tuple[int, int], ...]]] = {
     "singular": ((10, 1000),),
     "letter added": ((8, 100),),
 }
-"""Slips that honest names rarely are: minimum letters and maximum rank of what is above low.
+"""Slips that are rare among legitimate names: minimum letters and maximum rank to be above low.
 
 Chosen by counting: of 140,000 names drawn from the public index each row has at most a few.
 """
@@ -126,7 +126,7 @@ def _slip_severity(strength: int, letters: int, rank: int) -> Severity | None:
 
 
 def _is_rare(technique: str, letters: int, rank: int, *, in_term: bool) -> bool:
-    """Return whether honest names rarely differ from a known one by such a slip."""
+    """Return whether legitimate names rarely differ from a known one by such a slip."""
     if in_term and letters >= _RARE_IN_TERM.get(technique, NAME_LIMIT):
         return True
     return any(letters >= floor and rank < below for floor, below in _RARE.get(technique, ()))
@@ -248,9 +248,9 @@ def _near_slip(name: str, target: str, index: NameIndex) -> NameVerdict | None:
 def _is_unlikely(name: str, target: str) -> bool:
     """Return whether a similar name is not a likely imitation of a target.
 
-    A name of three letters is near to many. A target that adds an `x` to the name is a variant of
-    it, as forks are named, rather than the other way round. And who imitates a short name does not
-    write letters for its digits.
+    A name of three letters is close to many. A target that adds an `x` to the name is a variant of
+    it, as forks are named, rather than the other way round. An imitator of a short name
+    does not replace its digits with letters.
     """
     spelt = any(b.isdigit() and not a.isdigit() for a, b in zip(name, target, strict=False))
     return (
@@ -364,7 +364,7 @@ def _far_slip(name: str, target: str, index: NameIndex) -> NameVerdict | None:
 
 
 def judge_typo(name: str, index: NameIndex) -> NameVerdict | None:
-    """Return the most severe verdict on a name as a misspelling; None if it is none."""
+    """Return the most severe verdict on a name as a misspelling; None if there is no verdict."""
     found = list(_whole_name(name, index))
     compact = compact_of(name)
     for target in dict.fromkeys(t for key in deletes(compact) for t in index.near.get(key, ())):

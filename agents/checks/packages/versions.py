@@ -1,4 +1,4 @@
-"""Package names and versions in canonical form, remembered in bounded caches."""
+"""Package names and versions in canonical form, in bounded caches."""
 
 from __future__ import annotations
 

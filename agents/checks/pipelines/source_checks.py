@@ -92,8 +92,8 @@ def _check_transport(source: RunSource, report: _Report, *, allowed: bool) -> It
             scheme=address.scheme,
         )
     if source.verified is not True and not source.implied:
-        # If nobody says so, but the policy trusts the host by name, or it is local or a store that
-        # only credentials open, it is a gap in a record.
+        # Without a statement, but with a host that the policy trusts by name, or that is local or a
+        # store that only credentials open, it is a gap in a record.
         gap = source.verified is None and (allowed or address.local or _is_own_kind(address))
         yield report(
             "TW-PIPE-UNVERIFIED-SOURCE",
