@@ -279,6 +279,7 @@ def judge_unlisted(module: str, name: str) -> ImportVerdict:
         module: As the machine looks it up.
         name: The same; may be dotted.
     """
+    # Over 60 lines: one chain of cases, of which the first that applies decides.
     if f"{module}.{name}" in prefixes("pickle-class"):
         return ImportVerdict(Level.DANGEROUS, reason="opens a file, and what is in it")
     if f"{module}.{name}" in prefixes("pickle-compiler"):

@@ -206,6 +206,7 @@ class Stream:
 
     def called(self, callee: object, args: object, offset: int, opcode: str) -> object:
         """Judge a call that is not quiet; return what it leaves, None for unknown."""
+        # Over 60 lines: one chain of cases, of which the first that applies decides.
         evidence = {"offset": offset, "opcode": opcode, "arguments": describe(args)[:400]}
         if not isinstance(callee, Global) and (
             carried_code.makes_code(callee) or carried_code.wraps(callee)

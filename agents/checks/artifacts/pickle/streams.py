@@ -75,6 +75,7 @@ class _Reader:
         self.file = PickleFile(scan, source, script=script)
 
     def read(self, start: int, *, expected: bool) -> bool:
+        # Over 60 lines: one loop over candidates, whose steps share its state.
         offset, attempts, streams = start, 0, 0
         size = self.source.size
         candidates = Candidates(self.source)
