@@ -62,6 +62,16 @@ def test_the_version_before_the_bad_one_is_known_good():
     assert versions(ledger) == {"1.9"}
 
 
+def test_a_version_whose_digest_nobody_knows_is_not_known_good():
+    """Its name may lead to other bytes by now."""
+    ledger = Ledger()
+    ledger.take(
+        installed("1.8", 0), installed("1.9", 5, digest=None, signed=True), installed("2.0", 10)
+    )
+    ledger.fact(COMPROMISED)
+    assert versions(ledger) == {"1.8"}
+
+
 def test_a_version_first_seen_after_the_bad_one_is_not_known_good():
     ledger = Ledger()
     ledger.take(installed("2.0", 10), installed("2.1", 20))
