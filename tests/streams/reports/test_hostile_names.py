@@ -28,7 +28,7 @@ from schemas.incidents.views import IncidentDocument
 from schemas.intel import IntelFact, IntelKind
 from schemas.severity import Severity, Tlp, Verdict
 from streams.apps.supervisor import run_app
-from streams.cli import _fail, scan
+from streams.cli import _fail, scan_run
 from streams.cli.live_screen import render
 from streams.cli.live_view import LiveAlert, LiveCommand, View
 from streams.cli.output import plain, print_json, print_line, print_table, quiet_logs, write_raw
@@ -295,7 +295,7 @@ def test_a_warning_of_a_command_drives_nothing(capsys: pytest.CaptureFixture[str
 def test_a_warning_of_a_scan_drives_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    scan._warn(f"suppression expired: {HOSTILE}")
+    scan_run._warn(f"suppression expired: {HOSTILE}")
     text = capsys.readouterr().err
     assert "OWNED" in text
     assert not driving(text)
