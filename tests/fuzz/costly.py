@@ -155,6 +155,7 @@ _CODE: Final[dict[str, Callable[[int], bytes]]] = {
     "parentheses.py": _nested(b"(", b")", b"x="),
     "calls.py": _repeated(b"f()\n"),
     "call_chain.py": _repeated(b"()", b"x=a"),
+    "argument_chain.py": _repeated(b"(1)", b"x=a"),
     "method_chain.py": _repeated(b".b()", b"x=a"),
     "call_nest.py": _nested(b"f(", b")", b"x="),
     "assignments.py": _numbered("a{i}=a{j}+a{j}\n"),

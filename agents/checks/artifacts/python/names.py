@@ -118,6 +118,7 @@ class Names:
                 self._learn_value(node)
         for node in classes:
             self._learn_class(node)
+        self._known.clear()
         self._learnt = True
 
     def _learn_import(self, node: ast.Import | ast.ImportFrom) -> None:
@@ -208,8 +209,8 @@ class Names:
 
     def dotted(self, node: ast.AST, depth: int = 0) -> str:
         """Return the full name of a reference, as far as it is constant."""
-        if not self._learnt:
-            return self._resolve(node, depth)
+        if not self._learnt and depth == 0:
+            self._known.clear()  # a name that is learnt next may be of its parts
         known = self._known.get(node)
         if known is None:
             known = self._known[node] = self._resolve(node, depth)

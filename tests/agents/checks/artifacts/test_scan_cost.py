@@ -70,7 +70,7 @@ def test_twice_the_input_is_at_most_twice_the_work(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["call_chain.py", "method_chain.py"])
+@pytest.mark.parametrize("name", ["call_chain.py", "argument_chain.py", "method_chain.py"])
 def test_an_expression_as_deep_as_the_parser_takes_is_gone_through_once(name: str) -> None:
     scan_source(name, BytesSource(INPUTS[name](1_000)), second_opinion=True)
     assert _cost(name, AT_LEAST) <= GROWTH * _cost(name, SMALLEST) + SPARE
