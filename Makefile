@@ -22,7 +22,7 @@ run: setup ## set up, then show the main job live (ARGS=--exit-when-done for a s
 	$(BIN)/tidewatch up --demo $(ARGS)
 
 test: setup-dev $(VENV)/interop.stamp $(VENV)/siem.stamp ## set up, then run the tests (ARGS="tests/streams -k broker" for some)
-	OPENC2_PYTHON="$(CURDIR)/$(VENV)/interop/bin/python" SIEM_PYTHON="$(CURDIR)/$(VENV)/siem/bin/python" $(BIN)/python -m pytest --numprocesses 5 $(SPREAD) $(ARGS)
+	OPENC2_PYTHON="$(CURDIR)/$(VENV)/interop/bin/python" SIEM_PYTHON="$(CURDIR)/$(VENV)/siem/bin/python" $(BIN)/python -m pytest --numprocesses 4 $(SPREAD) $(ARGS)
 
 test-fast: setup-dev ## the tests that need no Kafka, kill nothing and are quick
 	$(BIN)/python -m pytest --numprocesses 2 $(SPREAD) -m "not kafka and not fault and not slow" $(ARGS)
