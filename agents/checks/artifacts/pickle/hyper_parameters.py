@@ -69,32 +69,15 @@ def report_named_calls(scan: Scan, memo: dict[int, Any], end: End) -> None:
 
 def _under(scan: Scan, result: object, keys: frozenset[str]) -> Iterator[tuple[str, str]]:
     """Yield each text that dictionaries within a value have under some keys, with its key."""
-    waiting: list[object] = [result]
-    seen: set[int] = set()
-    while waiting:
-        scan.budget.step(1)
-        value = waiting.pop()
-        if id(value) in seen:
-            continue
-        seen.add(id(value))
-        if isinstance(value, Result):
-            waiting += [value.args, value.state]
-        elif isinstance(value, list | tuple):
-            parts = list(value)
-            if isinstance(value, Mapping):
-                for key, held in zip(parts[::2], parts[1::2], strict=False):
-                    if type(key) is str and key in keys and isinstance(held, str):
-                        yield key, held
-            waiting += [held for held in parts if type(held) not in _PLAIN]
+    for value, parts in _sequences(scan, result):
+        if isinstance(value, Mapping):
+            for key, held in zip(parts[::2], parts[1::2], strict=False):
+                if type(key) is str and key in keys and isinstance(held, str):
+                    yield key, held
 
 
-def _holds(scan: Scan, end: End) -> bool:
-    """Return whether a pickle without a memo has the key at its top."""
-    return isinstance(end.result, Mapping) and _named(scan, end.result) is not None
-
-
-def _named(scan: Scan, result: object) -> str | None:
-    """Return the name under the key, the first that is found."""
+def _sequences(scan: Scan, result: object) -> Iterator[tuple[object, list[object]]]:
+    """Yield each list, tuple and dictionary within a value once, with its parts."""
     waiting: list[object] = [result]
     # a memo puts one value into many places, and into itself
     seen: set[int] = set()
@@ -108,9 +91,20 @@ def _named(scan: Scan, result: object) -> str | None:
             waiting += [value.args, value.state]
         elif isinstance(value, list | tuple):
             parts = list(value)
-            if KEY in parts:
-                for key, held in pairwise(parts):
-                    if type(key) is str and key == KEY and isinstance(held, str):
-                        return held
+            yield value, parts
             waiting += [held for held in parts if type(held) not in _PLAIN]
+
+
+def _holds(scan: Scan, end: End) -> bool:
+    """Return whether a pickle without a memo has the key at its top."""
+    return isinstance(end.result, Mapping) and _named(scan, end.result) is not None
+
+
+def _named(scan: Scan, result: object) -> str | None:
+    """Return the name under the key, the first that is found."""
+    for _, parts in _sequences(scan, result):
+        if KEY in parts:
+            for key, held in pairwise(parts):
+                if type(key) is str and key == KEY and isinstance(held, str):
+                    return held
     return None
