@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import MessageSizeTooLargeError
 
 from schemas.channels import Channel
 from tests.streams.engine.conftest import Bench
@@ -75,14 +76,27 @@ def test_an_output_that_is_not_delivered_means_nothing_is_acknowledged(bench: Be
     bench.make_topics()
     topic = bench.topic(Channel.IOCS)
 
-    async def limit(size: str) -> None:
+    async def limit(size: int) -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=bench.options["kafka"])
         await admin.start()
-        resource = ConfigResource(ConfigResourceType.TOPIC, topic, {"max.message.bytes": size})
-        await admin.alter_configs([resource])
+        resource = ConfigResource(ConfigResourceType.TOPIC, topic, {"max.message.bytes": str(size)})
+        [response] = await admin.alter_configs([resource])
         await admin.close()
+        assert response.resources[0][0] == 0
 
-    bench.do(limit("1000"))
+    def takes(size: int) -> bool:
+        """Return whether the broker takes a record of that size; it acts on a setting later."""
+        try:
+            bench.send(
+                *(("probe", {"id": "probe", "fill": "x" * size}, number) for number in range(2)),
+                channel=Channel.IOCS,
+            )
+        except MessageSizeTooLargeError:
+            return False
+        return True
+
+    bench.do(limit(1000))
+    wait_for(lambda: not takes(1000), "the broker refused a record of 1,000 bytes")
     bench.send(("k", {"id": 1, "size": 500_000, "fill": ""}))
     bench.send(*events(2, 10))
     worker = bench.start("collect")
@@ -90,7 +104,8 @@ def test_an_output_that_is_not_delivered_means_nothing_is_acknowledged(bench: Be
     assert worker.logged("delivery-failed")
     assert bench.committed("collect") == 0
     assert bench.rows() == {}
-    bench.do(limit("2000000"))
+    bench.do(limit(2_000_000))
+    wait_for(lambda: takes(1_000_000), "the broker took a record of 1,000,000 bytes")
     bench.start("collect")
     bench.wait_outputs({1, *range(2, 10)})
 
