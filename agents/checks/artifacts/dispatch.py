@@ -73,7 +73,7 @@ _ARCHIVED: Final = re.compile(
 _OTHERS: Final = (b"SR\0\x04", b"SR\0\x06", b"$FL2", b"$FL3")
 """Files of IDL and SPSS, which have the suffixes of pickles."""
 _OTHERWISE_NAMED: Final = frozenset(("link", "appledouble"))
-"""Files that replace another, or lie beside it, under its name."""
+"""Suffixes of files that replace another file or lie beside it."""
 _BINARY: Final = frozenset({"pickle", "zip", "7z", "rar", "tar", "executable", "hdf5"})
 """Formats that do not occur in text by chance."""
 
@@ -153,7 +153,7 @@ def dispatch(scan: Scan, name: str, source: Source) -> None:
 
 
 def _is_script_code(scan: Scan, name: str) -> bool:
-    """Return whether a member is TorchScript source: by its archive, or by a name only it has.
+    """Return whether a member is TorchScript source: by its archive, or by its unique name.
 
     Model servers also keep Python under `code/`.
     """

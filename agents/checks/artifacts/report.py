@@ -12,7 +12,7 @@ from agents.domain.detection import Detection
 from schemas.severity import Severity, Verdict
 
 UNREAD: Final = frozenset(("TW-PICKLE-UNLISTED-CLASS",))
-"""Rules whose findings mean that a file was made from something no check has read."""
+"""Rules whose findings mean that a file was made from something unread."""
 
 
 class FileReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""Defines what a parser works with: bytes by range, a budget, and a scan to report to."""
+"""Defines the inputs of a parser: bytes by range, a budget, and a scan to report to."""
 
 from __future__ import annotations
 
@@ -267,7 +267,7 @@ class Scan:
         )
 
     def trial(self, name: str, budget: Budget) -> Scan:
-        """Return a scan of bytes that may look like a member by chance; nothing counts by itself.
+        """Return a scan of bytes that may look like a member; only adopted findings count.
 
         Args:
             name: Its name within this file.

@@ -15,7 +15,7 @@ BLOCK: Final = 512
 END: Final = 2
 """Blocks of zeros that end an archive."""
 RECORD: Final = 20 * BLOCK
-"""The size that writers pad to with zeros, if they pad at all."""
+"""The block size to which writers pad with zeros, if they pad."""
 MAX_MEMBERS: Final = 100_000
 MAX_NAME: Final = 1 << 16
 _NUMERIC: Final = b"0123456789_+-oO"

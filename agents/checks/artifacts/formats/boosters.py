@@ -21,7 +21,7 @@ UBJ_INTEGERS: Final = {b"i": 1, b"U": 1, b"I": 2, b"l": 4, b"L": 8}
 MAX_DEPTH: Final = 256
 MAX_TEXT: Final = 1 << 20
 MAX_RUN: Final = 256
-"""More zeros at the end than any complete core has."""
+"""Zeros at the end of a file that only a truncated one has."""
 ABSURD: Final = 1 << 40
 MAX_NODES: Final = 8_000_000
 """The most numbers, of all trees, kept at once."""

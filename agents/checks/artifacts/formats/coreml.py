@@ -81,7 +81,7 @@ def matches(name: str, head: bytes, source: Source) -> bool:
 
 
 def parse(scan: Scan, name: str, source: Source) -> None:
-    """Report layers and models that a class of the application implements, and outside files.
+    """Report layers and models that the application's classes implement, and files outside.
 
     Raises:
         CorruptFileError: not a Core ML protobuf.

@@ -18,7 +18,7 @@ _PROMISING: Final = (Trait.PICKLE_TEXT, Trait.BINARY, Trait.MIXED)
 def matches(name: FileName, head: bytes, source: Source) -> bool:
     """Return whether a file is text under the name of a binary format.
 
-    The reader is imported only for text under a name that promises something else.
+    The reader is imported only for text under a name that implies another format.
     """
     if name.has(Trait.TEXT) or not head[:64].strip() or controls(head[:64]):
         return False

@@ -35,7 +35,7 @@ _MODEL: Final = re.compile(rb'"(learner|trees?|nodes|config|layers|weights|vocab
 
 
 def matches(name: FileName, head: bytes, source: Source) -> bool:
-    """Return whether a file is a server's text where its name promises a binary format.
+    """Return whether a file is a server's text where its name implies a binary format.
 
     Args:
         name: Its name, of a binary format.
@@ -59,7 +59,7 @@ def matches(name: FileName, head: bytes, source: Source) -> bool:
 
 
 def parse(scan: Scan, name: str, source: Source) -> None:
-    """Mark the file corrupt, and report what its text would do to a reader.
+    """Mark the file corrupt, and report active content in its text.
 
     Raises:
         CorruptFileError: always: text is not a model of this format.

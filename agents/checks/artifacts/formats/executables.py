@@ -26,7 +26,7 @@ SHORTCUT: Final = b"L\0\0\0\x01\x14\x02\0"
 """A shortcut of Windows, which runs the command that it names."""
 APE: Final = (b"MZqFpD", b"jartsr", b"APEDBG")
 MAX_LINE: Final = 1 << 16
-"""Characters of a line that is searched for what it holds encoded."""
+"""Characters of a line that is searched for encoded content."""
 _OBFUSCATED: Final = late_pattern(
     r"(?i)-enc(odedcommand)?\s+[A-Za-z0-9+/=]{16,}|FromBase64String|IEX\b|Invoke-Expression|"
     r"WScript\.Shell|ActiveXObject|CreateObject\(|child_process|eval\s*\(\s*(atob|unescape)|"
@@ -35,7 +35,7 @@ _OBFUSCATED: Final = late_pattern(
     r"<\?php[^?]*\b(system|exec|shell_exec|passthru|eval|assert|popen|proc_open)\s*\(|"
     r"\bRuntime\.getRuntime\(\)\.exec|\bShell\s*\(\s*\"|Start-Process|-w(indowstyle)?\s+hidden\b"
 )
-"""What no legitimate script does: encoded commands, fetching and running, web shells."""
+"""Never in a legitimate script: encoded commands, fetching and running, web shells."""
 _IN_ONE_LINE: Final = tuple(
     (late_pattern(first), late_pattern(then))
     for first, then in (
@@ -53,7 +53,7 @@ _BUILD: Final = late_pattern(
 
 
 def obfuscated(text: str) -> str:
-    """Return what a script does that no legitimate one does, empty if nothing is found."""
+    """Return what a script does that only a hostile one does; empty if nothing."""
     if match := _OBFUSCATED.search(text):
         return match.group()
     for first, then in _IN_ONE_LINE:

@@ -29,9 +29,9 @@ IN_SEGMENT: Final = 1
 """DataLocation.SEGMENT."""
 
 _EXTENDED: Final = b"eh00"
-"""Begins the header that says where the segments lie."""
+"""The magic of the header that locates the segments."""
 _XNNPACK: Final = (b"XH00", b"XN00", b"XN01")
-"""At the fifth byte of a graph of XNNPACK, whose nodes are numbers of its own operators."""
+"""The magic at byte 4 of an XNNPACK graph, whose nodes are numbers of XNNPACK's operators."""
 KNOWN_OPERATORS: Final = frozenset(
     (
         "aten", "prim", "prims", "executorch_prim", "dim_order_ops", "et_copy", "llama",
@@ -69,7 +69,7 @@ def matches(name: str, head: bytes, source: Source) -> bool:
 def parse(scan: Scan, name: str, source: Source) -> None:
     """Report operators and backends that are not ExecuTorch's own, and libraries it names.
 
-    What a backend other than XNNPACK is given is for a device: it is unsupported.
+    The data of other backends than XNNPACK is for a device, and unsupported.
 
     Raises:
         CorruptFileError: no identifier, an offset leads out of the file, or an index out of its
@@ -105,7 +105,7 @@ class _Program:
         self._base = window.number(24, 8) if window.read(8, 4) == _EXTENDED else 0
 
     def judge(self) -> None:
-        """Report what its plans need, and what it holds beside them."""
+        """Report what its plans need, and its other content."""
         buffer = self._buffer
         plans = buffer.tables(self._root, PLANS)
         if not plans:
@@ -172,7 +172,7 @@ class _Program:
             self._scan.mark_unsupported(f"what the backend {backend[:80]!r} is given is not read")
 
     def _data(self, reference: int) -> Part:
-        """Return what a backend is given."""
+        """Return the data of a backend."""
         buffer = self._buffer
         if not reference:
             raise CorruptFileError("a backend without its data")

@@ -62,7 +62,7 @@ def matches(name: str, head: bytes, source: Source) -> bool:
 
 
 def parse(scan: Scan, name: str, source: Source) -> None:
-    """Report the names of what runs commands; nothing else is read."""
+    """Report names of functions that run commands; the rest is not read."""
     del name
     raw = source.read(0, PIECE)
     scan.budget.step(len(raw) // 16)

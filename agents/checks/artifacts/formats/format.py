@@ -34,9 +34,9 @@ class Trait(Flag):
     SIZED = auto()
     """The file's size shows the number of parameters."""
     NONEMPTY = auto()
-    """No whole file is empty."""
+    """A complete file is never empty."""
     MAGIC = auto()
-    """Every whole file begins with its format's magic."""
+    """Every complete file begins with its format's magic."""
     BINARY = auto()
     """Never text."""
     PICKLED = auto()
@@ -63,7 +63,7 @@ SPACES: Final = b" \t\n\r\v\f"
 class FileName(str):
     """A file's name, with the properties that the declared formats give it.
 
-    Readers ask the name that they are given. They do not ask the registry, which imports them.
+    Readers use the name that they are given, not the registry, which imports them.
     """
 
     __slots__ = ("_has_trait",)

@@ -45,7 +45,7 @@ MAX_NAME: Final = 64
 """Bytes of a tensor's name; GGML_MAX_NAME."""
 MAX_DIMENSIONS: Final = 4
 ABSURD: Final = 1 << 32
-"""A count or length this large is not damage, but meant to overflow a reader."""
+"""A count or length this large is an attempt to overflow a reader, not damage."""
 SCALARS: Final = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 STRING: Final = 8
 ARRAY: Final = 9
@@ -174,7 +174,7 @@ class _Reader:
         return int.from_bytes(raw, "big" if self._order == "big" else "little")
 
     def _bounds(self, count: int, what: str, size: int = 1) -> None:
-        """Report a count that no damage explains."""
+        """Report a count that damage does not explain."""
         if count >= ABSURD or count * size >= 1 << 64:
             self._scan.report(
                 "TW-MODEL-GGUF-BOUNDS", f"declares {what}", offset=self._cursor.offset

@@ -30,7 +30,7 @@ MAX_OBJECTS, MAX_MESSAGES, MAX_TEXTS, MAX_TEXT = 200_000, 100_000, 100_000, 32 <
 LINK_INFO, LINK, EXTERNAL, LAYOUT, ATTRIBUTE = 0x02, 0x06, 0x07, 0x08, 0x0C
 CONTINUATION, SYMBOLS, ATTRIBUTE_INFO, SPACE, TYPE = 0x10, 0x11, 0x15, 0x01, 0x03
 LARGEST: Final = 1 << 36
-"""Bytes of one dataset; real models have smaller ones, whatever the file's size."""
+"""Bytes of one dataset; those of real models are smaller, regardless of the file's size."""
 RATIO: Final = 1100
 """Deflate's best is 1,032 to 1."""
 HARD, SOFT, OUTSIDE = 0, 1, 64

@@ -31,7 +31,8 @@ MAX_NODES: Final = 100_000
 MAX_EFFORT: Final = 1 << 20
 EFFORT_SHARE: Final = 64
 """Characters of constants that are assembled for one template, plus so many for each of its own;
-people's templates assemble hardly more than their own length."""
+ordinary templates assemble little more than their own length.
+"""
 MAX_TURNS: Final = 1_000_000
 """Iterations of nested loops over constant ranges, all together."""
 
@@ -42,7 +43,7 @@ _DANGEROUS_DUNDER: Final = re.compile(
     r"init_subclass|context|instancecheck|subclasscheck)__|_TemplateReference__"
 )
 _DANGEROUS_NAMES: Final = names("template-attribute")
-"""Attributes that lead out of the sandbox; no chat template needs them."""
+"""Attributes that lead out of the sandbox; chat templates don't need them."""
 _DANGEROUS_CALLS: Final = names("template-call")
 _FRAMEWORK: Final[dict[str, frozenset[str]]] = {
     "config": frozenset(
@@ -84,7 +85,7 @@ _BINDING: Final = (
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """What a template does that no chat template needs."""
+    """Something that a template does and chat templates don't need."""
 
     rule_id: str
     what: str

@@ -24,7 +24,7 @@ from agents.checks.artifacts.scanning import BudgetExceededError, CorruptFileErr
 from schemas.severity import Severity
 
 SHORT: Final = 8
-"""Characters of a text that holds neither code nor a file."""
+"""Characters of a text too short to hold code or a file."""
 CONFIGURATION: Final = re.compile(
     r"(^|[._-])(config|configs|configuration|index|metadata|schema|params|hparams|hyperparameters|"
     r"args|model|signature|processor|settings|pipeline|state|card)([._-]|$)"
@@ -34,7 +34,7 @@ _RUN_BY_TOOLS: Final = re.compile(
     r"(^|/)package\.json$|devcontainer\.json$|(^|/)composer\.json$|(^|/)\.?mcp\.json$"
     r"|(^|/)\.(vscode|cursor|claude|gemini)/[\w.]+\.json$"
 )
-"""Documents whose commands editors and package managers run by themselves."""
+"""Documents whose commands editors and package managers run automatically."""
 MAX_NAME: Final = 300
 """The most characters of a name to look at; names within archives may be very long."""
 QUIET: Final = re.compile(r"(tokenizer|vocab|merges|added_tokens|special_tokens_map)[\w.-]*\.json$")

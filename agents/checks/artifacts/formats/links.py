@@ -53,7 +53,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
 
 
 def _is_sensitive(target: str) -> bool:
-    """Return whether a link leads to credentials or to the system's own files.
+    """Return whether a link leads to credentials or system files.
 
     Data kept elsewhere is linked legitimately, but models never link to these.
     """

@@ -1,4 +1,4 @@
-"""Judges the scripts of HTML and SVG: what they take from the reader, or run."""
+"""Judges the scripts of HTML and SVG: the data that they steal, and the code that they run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STEALS: Final = late_pattern(
     r"|kernel\.execute\([^)]{0,200}(os\.(system|popen)|subprocess|__import__|urllib|requests|eval|exec\()"
     r"|fetch\([^;]{0,60}/api/(terminals|kernels|contents)\b"
 )
-"""Takes data from the reader's browser, or runs code in their kernel."""
+"""Steals data from the reader's browser, or runs code in the notebook's kernel."""
 _RUNS: Final = late_pattern(
     r"(?i)\bActiveXObject\s*\(|WScript\.Shell|require\(\s*[\"'](?:node:)?child_process"
     r"|\beval\s*\(\s*(?:atob|unescape|String\.fromCharCode)\s*\(|(?:href|src)\s*=\s*[\"']data:text/html"

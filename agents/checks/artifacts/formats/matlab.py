@@ -1,4 +1,4 @@
-"""Reads the structure of MATLAB files, versions 4 and 5: they hold numbers, and may be cut off.
+"""Reads the structure of MATLAB files, versions 4 and 5: they hold numbers, and may be truncated.
 
 Source: MathWorks, MAT-File Format, chapter 1. Files of version 7.3 are HDF5.
 """

@@ -255,7 +255,7 @@ def _judge_node(scan: Scan, where: str, kind: str, given: object) -> None:
 
 
 def report_code(scan: Scan, key: str, text: str) -> None:
-    """Report text that is run as Python and does what no configuration needs.
+    """Report text that is run as Python and does more than a configuration needs.
 
     Args:
         scan: Where to report.

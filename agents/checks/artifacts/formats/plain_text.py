@@ -50,7 +50,7 @@ _BASES: Final = frozenset((
     "requirements",
 ))  # fmt: skip
 _UNWRITTEN: Final = (b"\0" * 8, b"\xff" * 8)
-"""What no text holds: a page that was never written, or that was erased."""
+"""Never in text: a page that was never written, or that was erased."""
 _CONTROL_SHARE: Final = 0.02
 _FOREIGN: Final = bytes(range(128, 256))
 _FOREIGN_SHARE: Final = 0.5

@@ -1,4 +1,4 @@
-"""Recognises programs by their text, whatever their name: scripts, markup, Python, site files.
+"""Recognises programs by their text, not their name: scripts, markup, Python, site files.
 
 Also programs wrapped as base64 or hexadecimal text; the decoded content is scanned instead.
 """

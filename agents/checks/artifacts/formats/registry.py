@@ -89,7 +89,7 @@ ALL: Final[tuple[Format, ...]] = (
     *containers.UNREAD,
     *passive_files.PASSIVE,
 )
-"""These, the containers, pickles and arrays that a file may also be, and passive files."""
+"""The same, with containers, pickles, arrays and passive files."""
 _ENDINGS: Final = {
     known.name: frozenset(
         suffix.ending[suffix.ending.rindex(".") :] for suffix in known.suffixes if suffix.ending

@@ -131,14 +131,14 @@ _NEVER_LOCAL: Final = frozenset(
         "name_or_path",
     ]
 )
-"""Keys in which training leaves paths of its own machine, which no loader opens."""
+"""Keys in which training leaves paths of its machine, which loaders do not open."""
 _PRIVATE: Final = re.compile(
     r"/etc/|\.ssh|/proc/|\.aws|\.env$|/(?:root)/|\.\./\.\.|^(file|gopher):"
 )
 _SERVED: Final = frozenset(
     ("serializedFile", "modelFile", "extraFiles", "requirementsFile", "configFile")
 )
-"""What TorchServe's manifest names beside the handler."""
+"""Keys of TorchServe's manifest that name files besides the handler."""
 _OWN_FOLDER: Final = re.compile(r"^\$\{(?!oc\.(env|decode))[\w.]+:?[\w.%-]*\}(/|$)")
 """Values that a configuration computes from itself, as Hydra names a run's folder."""
 _KERNELS: Final = frozenset(

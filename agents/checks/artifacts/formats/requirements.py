@@ -19,7 +19,7 @@ _TRUSTED: Final = re.compile(
 _OPEN: Final = re.compile(
     r"(?i)\bhttp://(?!localhost|127\.|\[::1\])|https?://\d+\.\d+\.\d+\.\d+[:/]"
 )
-"""Locations without encryption or a name: anyone on the path decides what is installed."""
+"""Locations without encryption or a name: anyone on the path can replace the package."""
 
 
 def report_requirement(scan: Scan, line: str, number: int) -> None:

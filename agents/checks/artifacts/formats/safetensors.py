@@ -1,4 +1,4 @@
-"""Reads the header of a safetensors file; the library's own rules, and what it lets pass."""
+"""Reads the header of a safetensors file by the library's rules, and reports what they allow."""
 # ruff: noqa: PLR2004 -- sizes and offsets are given where the format is read
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MAX_READ: Final = 32 << 20
 the largest of models have some thousands."""
 PREFIX: Final = 8
 ABSURD: Final = 1 << 40
-"""A header length this large is not damage: no file is that large."""
+"""A header length this large is an attack, not damage: it exceeds any file."""
 BITS: Final = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8,
     "F8_E5M2FNUZ": 8, "U16": 16, "I16": 16, "F16": 16, "BF16": 16, "U32": 32, "I32": 32, "F32": 32,
@@ -72,7 +72,7 @@ def matches(name: str, head: bytes, source: Source) -> bool:
 
 
 def parse(scan: Scan, name: str, source: Source) -> None:
-    """Judge a header against the rules of the library and report what they let pass.
+    """Check a header against the library's rules, and report what they allow.
 
     Raises:
         CorruptFileError: the library would refuse the file.
@@ -83,7 +83,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
         raise CorruptFileError("shorter than the length of its header")
     length = int.from_bytes(source.read(0, PREFIX), "little")
     if length > MAX_HEADER or PREFIX + length > source.size:
-        # Bytes that are no header declare absurd lengths too, such as a failed download's.
+        # Bytes that are not a header, such as a failed download's, also declare absurd lengths.
         begins = source.read(PREFIX, 2)
         if length > MAX_HEADER and (PREFIX + length <= source.size or _OBJECT.match(begins)):
             scan.report(
@@ -297,7 +297,7 @@ def _ask_library(scan: Scan, raw: bytes, end: int) -> None:
             len(raw).to_bytes(PREFIX, "little") + raw + bytes(end)
         )
     except SafetensorError as error:
-        # Which of several tensors it names changes from call to call, the report must not.
+        # Of several tensors it names another one in each call; the report must not vary.
         reason = re.sub(r" for tensor `.*`$", "", str(error), flags=re.DOTALL)
         scan.mark_corrupt(f"the safetensors library refuses it: {reason}")
 

@@ -1,4 +1,4 @@
-"""Reads settings in TOML, INI and gin as documents: what they name, import and run.
+"""Reads settings in TOML, INI and gin as documents: names, imports and commands.
 
 Sources: the TOML and gin-config documentation; `configparser`; `logging.config.fileConfig`, which
 evaluates arguments of handlers.

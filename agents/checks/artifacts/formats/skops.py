@@ -54,7 +54,7 @@ def is_skops(document: object) -> bool:
 
 
 def report_skops(scan: Scan, document: dict[str, Any]) -> None:
-    """Report the types of a schema that its loader would import, and that no model needs.
+    """Report the types that a schema's loader would import and models do not need.
 
     Source: skops.io `get_untrusted_types`; CVE-2025-54412, CVE-2025-54413, CVE-2025-54886.
     """

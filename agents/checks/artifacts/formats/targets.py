@@ -68,7 +68,7 @@ _OWN_PLUGINS: Final = late_pattern(
     r"^hydra\._internal\.core_plugins\.basic_(launcher\.BasicLauncher|sweeper\.BasicSweeper)$"
     r"|^hydra_plugins\.[\w.]+\.[A-Z]\w+$"
 )
-"""What each run of Hydra writes into its own configuration."""
+"""Targets that each run of Hydra writes into its own configuration."""
 _TARGET: Final = late_pattern(
     r"""["']?(?:_target_|__target__|_partial_target_)["']?\s*[:=]\s*["']?([\w.:]+)"""
 )
@@ -271,7 +271,7 @@ def _judge_arguments(scan: Scan, prefix: str, mapping: dict[Any, Any]) -> None:
 
 @cache
 def handed_on() -> re.Pattern[str]:
-    """Return the pattern of the functions of Python itself that no model passes on by name."""
+    """Return the pattern of Python's own functions that models never pass on by name."""
     return re.compile(
         rf"^({'|'.join(sorted(modules('argument')))})"
         r"[.:](?!(json|yaml|py|txt|pt|bin)$)[A-Za-z_]\w*([.:]\w+)*$"
@@ -319,8 +319,8 @@ def leaves(
         scan: Its budget is charged.
         document: The document.
         place: Returns the meaning of a path and a key to the reader.
-        texts_alone: Count numbers, but don't yield them: most of a large document are, and a path
-            for each would take more memory than they do.
+        texts_alone: Count numbers, but don't yield them: most leaves of a large document are
+            numbers, and their paths would take more memory than the document.
 
     Raises:
         BudgetExceededError: the document, written out without aliases, has more than `MAX_TREE`
@@ -363,13 +363,13 @@ def leaves(
 
 
 class _Passed(msgspec.Struct, frozen=True):
-    """How many values of a collection were passed over; they count behind the others."""
+    """The number of skipped values of a collection; they are counted after the others."""
 
     amount: int
 
 
 def judge_size(scan: Scan, document: object) -> None:
-    """Refuse a document that is very large once its aliases are written out.
+    """Refuse a document that is too large with its aliases written out.
 
     Each collection is counted once, and counts again wherever an alias names it.
 

@@ -11,16 +11,19 @@ from typing import Final
 from jinja2 import nodes
 
 _TOKEN: Final = re.compile(r"[<>\[\]|/#{}\\]|^\W*$|_")
-"""Constants that are a template's own markers, not a user's words."""
+"""Constants that are the template's markers, not a user's words."""
 _SENTENCE: Final = re.compile(r"[A-Za-z]{2}([\s,]+[A-Za-z']+){2}[\s,]+[A-Za-z']")
-"""A word and three more, from the end of the first: no long word is read again from each of its
-letters."""
+"""Four words, matched from the end of the first, so that a long word is not read again from each of
+its letters.
+"""
 _HIDES: Final = (
     r"https?://|\b(ignore|disregard|forget) (all|any|the|your|previous|prior)|\bsecretly\b"
     r"|\b(do not|don't|never) (tell|mention|reveal|disclose|warn)"
 )
 _HIDDEN: Final = re.compile(f"(?i){_HIDES}")
-"""Instructions that no template gives at a certain turn, or in place of a user's words."""
+"""Instructions that ordinary templates do not give at a certain turn, or in place of a user's
+words.
+"""
 _ORDER: Final = re.compile(
     rf"(?i){_HIDES}"
     r"|\b(recommend|insert|include|append|add|embed|output|write|say|reply|respond|answer|use"
@@ -33,7 +36,7 @@ _KINDS: Final = frozenset(("string", "image", "video", "audio", "none"))
 _SAID_LIMIT: Final = 10_000
 """Characters of the texts of a chain of conditions."""
 _ROUNDS: Final = 3
-"""Names are set from names; this many rounds cover what people write."""
+"""Rounds of resolving names that are set from names; ordinary templates need no more."""
 _EARLY: Final = 2
 """The last turn at which ordinary templates add text of their own."""
 _COUNTS: Final = frozenset(("length", "count", "index", "index0"))
@@ -41,7 +44,7 @@ _DATES: Final = frozenset(("strftime_now", "date_string", "now", "today"))
 
 
 def triggered(tree: nodes.Template) -> Iterator[tuple[str, int]]:
-    """Yield what a template makes the model do without being asked.
+    """Yield instructions and addresses that a template adds unasked.
 
     These are instructions under a condition on a user's words or the date, and addresses that
     receive those words.

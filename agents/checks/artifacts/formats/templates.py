@@ -30,7 +30,7 @@ _GO_SIGN: Final = late_pattern(
 
 
 def is_go_template(text: str) -> bool:
-    """Return whether a template is one of Go's, as Ollama reads them: it calls no code of its own.
+    """Return whether a template is in Go's language, as Ollama reads it; it can't call code.
 
     Args:
         text: A template in a language other than Jinja.
@@ -54,7 +54,7 @@ def _go_actions(text: str) -> Iterator[str]:
 
 
 def is_escape(text: str) -> bool:
-    """Return whether a template names what leads out of its sandbox."""
+    """Return whether a template names a way out of its sandbox."""
     return _RAW_ESCAPE.search(text) is not None
 
 

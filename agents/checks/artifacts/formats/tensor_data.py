@@ -1,4 +1,4 @@
-"""Recognises numbers without a format of their own, by the file beside them that describes them."""
+"""Recognises raw numbers by the file beside them that describes them."""
 
 from __future__ import annotations
 

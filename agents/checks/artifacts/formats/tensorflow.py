@@ -161,8 +161,9 @@ _OPERATOR: Final = late_pattern(r"""\bop\s*:\s*["']([\w>]{1,200})["']""")
 _UPWARDS: Final = late_pattern(
     r"""["'](?:\$\$TRITON_MODEL_DIRECTORY/\.\./(?=\.\.))?((?:[\w.-]+/){0,8}\.\.[/\\][^"'\n]{1,500})["']"""
 )
-"""A path that leads up, as of the environment of Triton's Python backend; models may share one that
-lies beside their own folder."""
+"""A path that leads up, such as that of the environment of Triton's Python backend, which models
+may share beside their folders.
+"""
 STRING_TENSOR: Final = 7
 
 

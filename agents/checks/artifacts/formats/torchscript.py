@@ -1,4 +1,4 @@
-"""Judges TorchScript source: which operators it names, and what no such source contains.
+"""Judges TorchScript source: the operators that it names, and constructs that TorchScript lacks.
 
 PyTorch's compiler reads a subset of Python; what it accepts can still read and write files.
 """

@@ -65,7 +65,7 @@ _RUN_BY_TOOLS: Final = re.compile(
     r"(^|/)\.github/|(^|/)\.gitlab-ci|(^|/)(docker-)?compose[\w.-]*\.ya?ml$|(^|/)bentofile\.ya?ml$"
     r"|(^|/)(azure-pipelines|action|\.travis|\.pre-commit-config)\.ya?ml$|(^|/)\.circleci/"
 )
-"""Documents whose commands servers and tools run by themselves."""
+"""Documents whose commands servers and tools run automatically."""
 _EVENTFUL: Final = ("!", "*", "${", "\\")
 _STRUCTURE: Final = ("[", "{", "-", ":", "?")
 _MANY: Final = re.compile(r"(\*\w+\s*,\s*){3}|(-\s*\*\w+\s*){3}")
@@ -149,7 +149,7 @@ def report_yaml(scan: Scan, text: str, name: str) -> None:
 
 
 def is_plain(text: str) -> bool:
-    """Return whether a text has nothing that is judged by its events; most are as short as that.
+    """Return whether no event of a text needs judging, as for most short texts.
 
     No tags, aliases and interpolations, nor an escape that writes one; and fewer marks of
     structure than levels are allowed, since each level has one.

@@ -1,4 +1,4 @@
-"""Reads how long the raw arrays are that joblib writes between the opcodes of a pickle."""
+"""Determines the length of the raw arrays that joblib writes between the opcodes of a pickle."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def array_end(state: Any, position: int, source: Source) -> tuple[int, bool]:  #
     shape = fields.get("shape")
     made = dtype.callee if isinstance(dtype, Result) else None
     if isinstance(made, Global) and made.name == TEXT_DTYPE:
-        return position, True  # of text of any length, which NumPy counts as objects
+        return position, True  # text of variable length, which NumPy treats as objects
     if not isinstance(dtype, Result) or not isinstance(dtype.args, tuple) or not dtype.args:
         return position, False
     kind = dtype.args[0]
@@ -77,11 +77,11 @@ def array_end(state: Any, position: int, source: Source) -> tuple[int, bool]:  #
 
 
 def other_file(state: Any) -> str:  # noqa: ANN401
-    """Return the path outside the pickle's folder that an array of joblib before 0.10 is in.
+    """Return the path of a joblib array (before 0.10) that is outside the pickle's folder.
 
     Args:
-        state: Of the `NDArrayWrapper`, or what it is called with. Its `filename` is joined to the
-            folder of the pickle, and what is in that file is loaded, pickles too.
+        state: The state of the `NDArrayWrapper`, or its arguments. joblib joins `filename` to the
+            pickle's folder and loads that file, which may be a pickle too.
     """
     waiting = [state]
     seen: set[int] = set()

@@ -30,7 +30,7 @@ OF_PYTHON: Final = frozenset(
         "WrapperDescriptorType",
     )
 )  # fmt: skip
-"""Types whose instances only Python makes."""
+"""Types whose instances only the interpreter creates."""
 _MAKERS: Final = frozenset(("_create_code", "_make_code"))
 FUNCTIONS: Final = frozenset(("_make_function", "_create_function", "_make_skel_func"))
 _SETTERS: Final = frozenset(("_function_setstate", "_class_setstate"))
@@ -39,15 +39,15 @@ CLASSES: Final = _SKELETONS | {"_create_namedtuple"}
 WRAPPERS: Final = frozenset(
     ("property", "staticmethod", "classmethod", "MappingProxyType", "PartialType")
 )
-"""Types that only hold what they are given: functions of a class, or its attributes."""
+"""Types that only hold their arguments: functions of a class, or its attributes."""
 BINDS: Final = "MethodType"
-"""The type that holds a function and what it will be given first."""
+"""The type that holds a function and its first argument."""
 SHOWING: Final = frozenset(("__repr__", "__str__", "__format__", "__hash__"))
-"""Methods of plain types that an enumeration of texts or numbers takes over."""
+"""Methods of plain types that an enumeration of texts or numbers inherits."""
 _IMPORTS: Final = frozenset(("subimport", "_import_module"))
 _CELLS: Final = frozenset(("_create_cell", "_make_cell", "_make_empty_cell"))
 SOURCES: Final = frozenset(("reduce_graph_module",))
-"""Functions that are given a module's attributes, its source among them, and the imports before."""
+"""Functions whose arguments are a module's attributes, including its source, and its imports."""
 LOOKUPS: Final = frozenset(("_builtin_type", "_load_type"))
 _LIBRARIES: Final = frozenset(
     (
@@ -59,9 +59,9 @@ _LIBRARIES: Final = frozenset(
         "dataclasses", "enum", "abc",
     )
 )  # fmt: skip
-"""What the functions of models import, and which runs nothing by that."""
+"""Libraries that models' functions import, and whose import runs nothing harmful."""
 BOUND: Final = ("bound",)
-"""The arguments of a method that is referred to and harmless."""
+"""Arguments that refer to a harmless method."""
 _PLAIN: Final = (str, bytes, int, float, bool)
 MAX_VALUES: Final = 10_000
 
@@ -89,12 +89,12 @@ def wraps(callee: object) -> bool:
 
 
 def binds_import(callee: object, args: Any) -> bool:  # noqa: ANN401
-    """Return whether a method that is imported is bound: nothing comes by value then."""
+    """Return whether an imported method is bound, so that nothing is carried by value."""
     return _binds(callee) and isinstance(args, tuple) and isinstance(args[0], Global)
 
 
 def is_carried(value: object) -> bool:
-    """Return whether a value is a function or class that came by value, or a wrapped one."""
+    """Return whether a value is a function or class carried by value, or a wrapped one."""
     if not isinstance(value, Result):
         return False
     made = value.callee
@@ -103,19 +103,19 @@ def is_carried(value: object) -> bool:
 
 
 def _is_partial(value: object) -> bool:
-    """Return whether a value was made by `functools.partial`, which was judged then."""
+    """Return whether a value was made by `functools.partial`, whose call has been judged."""
     made = value.callee if isinstance(value, Result) else None
     return isinstance(made, Global) and (made.module, made.name) == ("functools", "partial")
 
 
 def is_cell(value: object) -> bool:
-    """Return whether a value is a cell of a closure that came by value."""
+    """Return whether a value is a cell of a closure carried by value."""
     made = value.callee if isinstance(value, Result) else None
     return isinstance(made, Global) and made.name in _CELLS
 
 
 def is_maker(args: Any) -> bool:  # noqa: ANN401
-    """Return whether getattr looks up how a plain type makes or shows values, for a class."""
+    """Return whether getattr looks up a plain type's method that makes or shows values."""
     if len(args) != 2 or args[1] not in SHOWING | {"__new__"}:  # noqa: PLR2004 -- as getattr has
         return False
     kind = args[0].callee if isinstance(args[0], Result) else args[0]
@@ -146,7 +146,7 @@ def fault(callee: object, args: Any, known: Callable[[object], bool]) -> str:  #
     """Return why a call does more than assemble harmless functions, or an empty string.
 
     Args:
-        callee: A function that the allow-list knows to carry code, or what makes code objects.
+        callee: A function that carries code by the allow-list, or one that makes code objects.
         args: Its arguments.
         known: Whether a value is an import that may be called later, with any arguments.
     """
@@ -194,13 +194,13 @@ def _graph_fault(args: Any) -> str:  # noqa: ANN401
     ]
     if not sources or not all(isinstance(text, str) for text in (imports, *sources)):
         return "its code comes from elsewhere"
-    # torch runs both as one text
+    # torch runs both as one source
     faults = (source_fault(imports + text, _LIBRARIES) for text in sources)
     return next(filter(None, faults), "")
 
 
 def wrapping_fault(args: Any) -> str:  # noqa: ANN401
-    """Return why a wrapper of functions is given something else, or an empty string."""
+    """Return why a wrapper's argument is not a harmless function, or an empty string."""
     waiting: list[object] = [args]
     for _ in range(MAX_VALUES):
         if not waiting:
@@ -209,7 +209,7 @@ def wrapping_fault(args: Any) -> str:  # noqa: ANN401
         if isinstance(value, tuple | list):
             waiting.extend(value)
         elif isinstance(value, Global) and value.module == "enum":
-            continue  # what an enumeration takes over from its base
+            continue  # inherited by an enumeration from its base
         elif not (
             value is None or isinstance(value, _PLAIN) or is_carried(value) or _is_partial(value)
         ):
@@ -230,7 +230,7 @@ def _binding_fault(args: Any, known: Callable[[object], bool]) -> str:  # noqa: 
     """
     if not isinstance(args, tuple) or len(args) != 2:  # noqa: PLR2004 -- function, instance
         return "it binds an object that is not a method"
-    # a dataclass shows itself by a method of reprlib, from Python 3.13 on
+    # from Python 3.13 on, the repr of a dataclass is a method of reprlib
     shows = isinstance(args[0], Global) and args[0].module == "reprlib"
     method = isinstance(args[0], Global) and "." in args[0].name and known(args[0])
     if shows or method or is_carried(args[0]) or _is_looked_up(args[0]):
@@ -241,7 +241,7 @@ def _binding_fault(args: Any, known: Callable[[object], bool]) -> str:  # noqa: 
 def _is_looked_up(value: object) -> bool:
     """Return whether a value is a method of a plain type, which was judged when it was looked up.
 
-    An object that reads itself when it is first asked binds those of its own type in this way.
+    An object that loads itself lazily binds methods of its own type in this way.
     """
     made = value.callee if isinstance(value, Result) else None
     if not isinstance(value, Result) or not isinstance(made, Global):
@@ -254,7 +254,7 @@ def _class_fault(kind: object, *, enum: bool) -> str:
     """Return why a class is not made by a metaclass, or an empty string.
 
     Args:
-        kind: What will be called to make it; for an enumeration its bases.
+        kind: The callee that makes it; for an enumeration its bases.
         enum: Whether an enumeration is made, whose metaclass is fixed.
     """
     if enum or is_carried(kind):

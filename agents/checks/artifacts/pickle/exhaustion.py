@@ -9,13 +9,13 @@ from typing import Any, Final
 from agents.checks.artifacts.pickle.symbols import Global, Result
 
 MAX_OCTETS: Final = 1 << 30
-"""Octets that a call may be asked to make: a pickler writes them out, however many they are."""
+"""Bytes that a call may create: picklers write bytes out, regardless of their number."""
 MAX_ITEMS: Final = 1 << 24
-"""Numbers of a range that a call may be asked to go through: a pickler never lists one so."""
+"""Length of a range that a call may iterate over: picklers never write a list in this way."""
 MAX_CELLS: Final = 1 << 36
-"""Items of an array that is asked for by its shape: sixty-four thousand million."""
+"""Items of an array that is created by its shape: 64,000 million."""
 MAX_BITS: Final = 1 << 26
-"""Of a number that a call is asked to compute."""
+"""Digits of a number that a call computes."""
 MAX_EXPONENT: Final = 1_000_000
 _BUILTINS: Final = frozenset(("builtins", "__builtin__"))
 _OCTETS: Final = frozenset(("bytes", "bytearray"))
@@ -32,7 +32,7 @@ _EXPONENT: Final = re.compile(r"[eE][+]?(\d[\d_]*)\s*$")
 
 
 def is_measured(module: str, name: str) -> bool:
-    """Return whether what a call of a harmless name costs depends on its arguments."""
+    """Return whether the cost of calling a harmless name depends on the arguments."""
     return (
         (module in _BUILTINS and name in _ITERATING | _RANGES)
         or (module == "collections" and name in _ITERATING)
@@ -45,9 +45,9 @@ def exhausting(callee: Global, args: object, *, sized: bool = False) -> str:
     """Return why a call would exhaust memory or time, or an empty string.
 
     Args:
-        callee: The callee; other harm it does is not judged here.
+        callee: The callee; its other effects are judged elsewhere.
         args: As on the stack.
-        sized: Whether it may be a maker of arrays, whose sides its own arguments may be.
+        sized: Whether it may create arrays, with its arguments as their shape.
     """
     if not isinstance(args, tuple):
         return ""
@@ -81,7 +81,7 @@ def _cells(value: object) -> int:
 
 
 def _length(value: object) -> int:
-    """Return how many numbers a range has that a call before made."""
+    """Return the length of a range that an earlier call made."""
     made = value.callee if isinstance(value, Result) else None
     if not isinstance(made, Global) or made.name not in _RANGES:
         return 0

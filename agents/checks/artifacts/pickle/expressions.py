@@ -1,7 +1,7 @@
 """Says why a call makes more of SymPy than an expression of numbers and symbols.
 
-SymPy evaluates text that it is given in place of an expression, and the text of objects that it
-does not know: `sin("…")` runs Python. Its own pickles hold neither.
+SymPy evaluates text in place of an expression, and the text of unknown objects: `sin("…")` runs
+Python. Its own pickles hold neither.
 
 Source: SymPy `core/sympify.py`, `core/basic.py`.
 """
@@ -17,20 +17,20 @@ from agents.checks.artifacts.pickle.globals import code_in
 from agents.checks.artifacts.pickle.symbols import Mapping, Result
 
 USES: Final = ("expression", "number", "symbol")
-"""What the allow-list calls these classes."""
+"""The use under which the allow-list has these classes."""
 _NUMBERS: Final = (int, float, bool, type(None))
 _DIGITS: Final = re.compile(r"[0-9a-fA-FxX+\-./_]*")
 _MOST: Final = 1000
 
 Judge = Callable[..., bool]
-"""Of a value and uses: whether it is an import that the allow-list knows for one of them."""
+"""Takes a value and uses; returns whether it is an import listed for one of them."""
 
 
 def expression(args: tuple[Any, ...], allowed: Judge) -> str:
-    """Return the fault of an operation that is given more than numbers and expressions."""
+    """Return the fault of an operation on more than numbers and expressions."""
 
     def is_operand(value: object) -> bool:
-        # of a function that came by value, the code has been judged
+        # the code of a function carried by value has been judged
         return isinstance(value, Result) and (
             allowed(value.callee, *USES) or carried_code.makes_class(value.callee)
         )
@@ -39,13 +39,13 @@ def expression(args: tuple[Any, ...], allowed: Judge) -> str:
 
 
 def number(args: tuple[Any, ...], allowed: Judge) -> str:
-    """Return the fault of a number that is made of more than digits."""
+    """Return the fault of a number whose text has more than digits."""
     del allowed
     return _fault(args, lambda value: isinstance(value, str) and bool(_DIGITS.fullmatch(value)))
 
 
 def symbol(args: tuple[Any, ...], allowed: Judge) -> str:
-    """Return the fault of a symbol whose name is code, or that is given more than a name."""
+    """Return the fault of a symbol whose name is code, or that has more arguments than a name."""
     del allowed
     return _fault(args, lambda value: isinstance(value, str) and not code_in(value, function=False))
 

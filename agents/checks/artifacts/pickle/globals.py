@@ -20,7 +20,7 @@ from agents.domain.late_pattern import late_pattern
 
 
 class Level(IntEnum):
-    """How an import is judged."""
+    """The levels of a judgement of an import."""
 
     ALLOWED = 0
     UNKNOWN = 1
@@ -35,15 +35,15 @@ class ImportVerdict(msgspec.Struct, frozen=True):
     """call, new, ref; enum, type, ufunc, bytes, partial: calls with particular arguments."""
     reason: str = ""
     runner: bool = False
-    """Names that suggest that it runs, loads, fetches or looks up."""
+    """Words of its name that suggest that it runs, loads, fetches or looks up."""
     function: bool = False
     """Its name is not that of a class."""
     in_known: bool = False
-    """It is of a package whose legitimate imports the allow-list knows."""
+    """It belongs to a package whose legitimate imports are on the allow-list."""
     evaluates: bool = False
-    """Instances evaluate the text that they are made of."""
+    """Its instances evaluate the text of their arguments."""
     referable: bool = False
-    """A method of a known class, which objects may refer to; a call is judged as of any other."""
+    """A method of a known class, which objects may refer to; a call is judged like any other."""
 
 
 ML_PACKAGES: Final = frozenset(
@@ -109,13 +109,14 @@ ML_PACKAGES: Final = frozenset(
         "h5py",
     ]
 )
-"""Packages whose legitimate imports the allow-list knows: anything else in them is a gadget."""
+"""Packages whose legitimate imports are on the allow-list: anything else in them is a gadget."""
 DATA_PACKAGES: Final = frozenset(
     ["numpy", "scipy", "pandas", "pyarrow", "polars", "statsmodels", "h5py"]
 )
-"""Those of them whose releases bring further functions that rebuild arrays, columns and types.
+"""Of these, packages whose releases add functions that rebuild arrays, columns and types.
 
-Of the others, objects are made by classes: a function that is called and not known is a gadget."""
+In the others, classes make all objects: an unknown function that is called is a gadget.
+"""
 RUNNER: Final = late_pattern(
     r"(?i)(?:(?:^|_|\.|(?<=[a-z]))(exec\w*|eval\w*|system|popen\w*|spawn\w*|shell\w*|run|runs|runner|call"
     r"|cmd|command|import\w*|load|loads|loader|load\w+|unpickle|download\w*|fetch\w*|urlopen|get_file"
@@ -127,36 +128,37 @@ RUNNER: Final = late_pattern(
     r"|(?<=[0-9])make_(?:function|code))(?=$|_|[A-Z0-9])"
 )
 _STARTS: Final = frozenset(("main", "_main", "cli", "init", "serve", "bootstrap"))
-"""Functions that start a program or a server, which no object is restored by."""
+"""Functions that start a program or a server; none restores an object."""
 _WRITES: Final = frozenset(
     ("tofile", "dump", "dumps", "to_pickle", "format", "format_map", "pipe", "map", "tostring")
 )
-"""Methods that write files, unpickle, reach attributes or call what they are given."""
+"""Methods that write files, unpickle, access attributes or call their arguments."""
 _RUNS: Final = late_pattern(
     r"(?i)(?:^|_)(exec\w*|eval\w*|system|popen\w*|spawn\w*|shell\w*|run|call|cmd|command|import\w*"
     r"|load\w*|unpickle|download\w*|fetch\w*|urlopen|open|compile\w*|getattr\w*|apply|invoke|launch"
     r"|write\w*|unlink|rmtree|connect|read_\w+|from_file|save\w*|source|script|subproc\w*|query)"
     r"(?=$|_|[A-Z0-9])"
 )
-"""Methods of known classes that run, read or write; an unknown class's may be called anything."""
+"""Methods of known classes that run, read or write; those of unknown classes may have any name."""
 _HOOKS: Final = frozenset(("_lazy_load_hook", "_load_state_dict_post_hook"))
-"""Methods of PyTorch's modules that a saved module keeps to be called with its own state."""
+"""Methods of PyTorch's modules that a saved module keeps and calls with its own state."""
 _COMPARING: Final = frozenset(
     (
         "__hash__", "__len__", "__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__",
         "__contains__", "__iter__",
     )
 )  # fmt: skip
-"""Methods of Python's own protocols that look at an object alone."""
+"""Methods of Python's protocols that only inspect the object."""
 _KERAS_SAVED: Final = late_pattern(r"[A-Z]\w*\._unpickle_model")
-"""How anything of Keras that can be saved is restored: from an archive, in safe mode.
+"""Restores any saved Keras object from an archive, in safe mode.
 
-The archive itself is scanned as a file. Source: `KerasSaveable`."""
+The archive is scanned as a file. Source: `KerasSaveable`.
+"""
 RESTORER: Final = late_pattern(
     r"^_*(pyx_)?(rebuild|reconstruct|unpickle|restore|new|make|from|create|recreate|build)\w*$"
 )
 CYTHON: Final = late_pattern(r"^__pyx_unpickle_[A-Z]\w*$")
-"""What Cython generates to restore an object of a class: it makes one and sets its attributes."""
+"""Functions that Cython generates to restore an object: they create it and set its attributes."""
 _COMPILES: Final = late_pattern(
     r"\.(parsing|utilities|codegen|printing|plotting|interactive|testing|external|crypto|unify|rubi"
     r"|strategies|multipledispatch|sandbox|benchmarks|tests|deprecated|sphinxext|core\.sympify)\b"
@@ -180,14 +182,14 @@ def _text(name: str) -> str:
 
 
 _Table = dict[str, dict[str, list[str]]]
-"""Names by module, then by what a pickle may do with them."""
+"""Names by module, then by their permitted use."""
 
 
 @cache
 def _tables() -> tuple[_Table, ...]:
-    """Return what tests/corpus found in libraries and in Python's own, and what a person decided.
+    """Return the names that tests/corpus found in libraries, and those added by hand.
 
-    They stay as they are decoded: to index each name takes longer than a scan asks for.
+    They stay as decoded: indexing every name would take longer than a scan's lookups.
     """
     files = ("library_globals.json", "standard_globals.json", "allowed_globals.json")
     return tuple(msgspec.json.decode(_text(file), type=_Table) for file in files)
@@ -195,7 +197,7 @@ def _tables() -> tuple[_Table, ...]:
 
 @lru_cache(maxsize=16384)
 def _allowed(module: str, name: str) -> frozenset[str]:
-    """Return what a pickle may do with a name, nothing if it is not listed."""
+    """Return the permitted uses of a name, none if it is not listed."""
     return frozenset(
         use for table in _tables() for use, names in table.get(module, {}).items() if name in names
     )
@@ -214,7 +216,7 @@ def _renames() -> tuple[dict[str, str], dict[tuple[str, str], tuple[str, str]]]:
 
 
 def renamed(module: str, name: str, protocol: int) -> tuple[str, str]:
-    """Return the name that the machine looks up: below protocol 3 Python 2's names are mapped."""
+    """Return the name that is looked up: below protocol 3, Python 2's names are mapped."""
     if protocol >= 3:
         return module, name
     modules, names = _renames()
@@ -227,8 +229,8 @@ def judge(module: str, name: str, protocol: int, *, script: bool = False) -> Imp
 
     Args:
         module: As the stream names it.
-        name: The same; may be dotted.
-        protocol: That the stream declared by then.
+        name: As the stream names it; may be dotted.
+        protocol: The protocol declared so far.
         script: Whether the stream belongs to a TorchScript archive, whose own classes
             (`__torch__.…`) only its C++ reader resolves.
     """
@@ -249,7 +251,7 @@ def _judge(module: str, name: str, *, script: bool) -> ImportVerdict:
         return ImportVerdict(Level.ALLOWED, uses)
     top, _, rest = name.partition(".")
     if rest and top == module.partition(".")[0] and (uses := _allowed(top, rest)):
-        # found by its whole name in the first module that imports its package
+        # reached by its full name through the first module that imports its package
         return ImportVerdict(Level.ALLOWED, uses)
     if module.startswith("keras.src.") and _KERAS_SAVED.fullmatch(name):
         return ImportVerdict(Level.ALLOWED, frozenset({"call"}))
@@ -263,7 +265,7 @@ def _judge(module: str, name: str, *, script: bool) -> ImportVerdict:
 
 
 def compiles(module: str, name: str) -> bool:
-    """Return whether a name of SymPy is not an expression's: it parses, prints, compiles or runs.
+    """Return whether a name of SymPy parses, prints, compiles or runs, and is no expression.
 
     Args:
         module: Of SymPy.
@@ -273,11 +275,11 @@ def compiles(module: str, name: str) -> bool:
 
 
 def judge_unlisted(module: str, name: str) -> ImportVerdict:
-    """Judge an import by its names alone, whatever the allow-list says of it.
+    """Judge an import by its names alone, regardless of the allow-list.
 
     Args:
-        module: As the machine looks it up.
-        name: The same; may be dotted.
+        module: As it is looked up.
+        name: As it is looked up; may be dotted.
     """
     # Over 60 lines: one chain of cases, of which the first that applies decides.
     if f"{module}.{name}" in prefixes("pickle-class"):
@@ -304,7 +306,7 @@ def judge_unlisted(module: str, name: str) -> ImportVerdict:
     if near := impersonated(module, name):
         return ImportVerdict(Level.DANGEROUS, reason=f"passes for {near}, which it is not")
     if name == "__dict__" and not _core().intersection(parts):
-        # dill names the globals of a function that it carries; items set on them are reported
+        # dill names the globals of a function carried by value; items set on them are reported
         return ImportVerdict(
             Level.UNKNOWN, reason="the names of a module", function=True, in_known=True
         )
@@ -360,7 +362,7 @@ def binding_fault(name: object, *, known: bool = True) -> str:
 
     Args:
         name: The attribute that is looked up.
-        known: Whether its class is of a package that is known.
+        known: Whether the package of its class is known.
     """
     if not isinstance(name, str) or not name.isidentifier():
         return "the name is not that of a method"
@@ -374,7 +376,7 @@ def binding_fault(name: object, *, known: bool = True) -> str:
 
 
 _STATE_HOOK: Final = late_pattern(r"_?(?:load|save)_state(?:_dict)?(?:_pre|_post)?_hook\w*")
-"""A method that a module of PyTorch keeps of itself, to adapt the weights that it is given."""
+"""Methods that a PyTorch module keeps of itself, to adapt the weights that it loads."""
 
 
 @cache
@@ -383,14 +385,14 @@ def _modules() -> frozenset[str]:
 
 
 FEW: Final = 8
-"""Names that are looked for one by one; an index of all takes as long as that."""
+"""Names that are searched one by one; building an index takes as long."""
 
 
 class _ModulesByName:
     """The modules of the allow-list that have a name."""
 
     def __init__(self) -> None:
-        """Index nothing yet: most processes ask for a few names or none."""
+        """Index nothing yet: most processes look up few names or none."""
         self._asked = 0
 
     def having(self, name: str) -> list[str]:
@@ -422,10 +424,11 @@ _by_name: Final = _ModulesByName()
 
 
 def impersonated(module: str, name: str) -> str:
-    """Return the module of the allow-list that another passes for, or an empty string.
+    """Return the listed module that another imitates, or an empty string.
 
-    It has the same name in it, and is written the same but for letters that look alike or one
-    letter. A leading underscore, a digit and a plural are how packages move their own modules.
+    The listed module has the same name, and its spelling differs in look-alike letters or in one
+    letter only. A leading underscore, a digit or a plural do not count: packages rename their
+    modules so.
     """
     if len(module) < SHORT or module in _modules():
         return ""
@@ -434,13 +437,13 @@ def impersonated(module: str, name: str) -> str:
 
 @cache
 def _core() -> frozenset[str]:
-    """Return what leads out of the package it is found in, as one part of a dotted path."""
+    """Return the part of a dotted path that leads out of its package."""
     return modules("pickle-path") | names("pickle-path")
 
 
 @cache
 def own_modules() -> frozenset[str]:
-    """Return the names under which a package's own modules may also be."""
+    """Return the names that a package's own modules may have too."""
     return modules("own-module") | names("own-module")
 
 
@@ -460,9 +463,9 @@ _CODE: Final = (
     r"__class__|__globals__|__builtins__|\|\s*sh\b|>\s*/|\bopen\s*\(|b64decode"
 )
 CODE: Final = late_pattern(_CODE, re.IGNORECASE)
-"""Text that, given to a call as an argument, is code, a command, a path or an address."""
+"""Matches an argument that is code, a command, a path or an address."""
 MAX_ARGUMENTS: Final = 5_000
-"""Values of a call that are searched; a call that has more is of an unknown function, and said."""
+"""Values of a call that are searched; only unknown functions have more, and these are reported."""
 MAX_SEARCHED: Final = 4096
 """Characters at either end of such a value."""
 COMMAND: Final = late_pattern(
@@ -472,7 +475,7 @@ COMMAND: Final = late_pattern(
     rf"({'|'.join(map(re.escape, endings(PICKLE.suffixes, Trait.PICKLED | Trait.WEIGHTS)))})$",
     re.IGNORECASE,
 )
-"""The same, given to a function: single words and file names too."""
+"""Matches an argument of a function: also single words and file names."""
 
 
 def code_in(value: object, *, function: bool) -> str:

@@ -63,7 +63,7 @@ _URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
 
 
 def starts_like_pickle(head: bytes) -> bool:
-    """Return whether bytes begin as a pickle does, of protocol 0 or any later one."""
+    """Return whether bytes begin as a pickle of any protocol does."""
     return (len(head) > 1 and head[0] == 0x80 and head[1] <= 5) or bool(_TEXTUAL.match(head))
 
 
@@ -112,7 +112,7 @@ def decoded(raw: bytes) -> list[bytes]:
 
 
 class Candidates:
-    """Finds where further streams may begin, going forward: each part is searched once."""
+    """Finds where further streams may begin; searches each part once, forward."""
 
     def __init__(self, source: Source) -> None:
         """Read nothing yet."""
@@ -122,13 +122,13 @@ class Candidates:
         self._last = False
         """The chunk reaches up to the file's end."""
         self._found: list[int | None] = []
-        """Of each pattern, where in the chunk it matches next; None when nowhere."""
+        """The next match of each pattern within the chunk, None if there is none."""
 
     def next(self, floor: int) -> int:
         """Return the first offset from `floor` on where a stream may begin, else the file's size.
 
         Args:
-            floor: Not less than when asked before.
+            floor: At least that of the previous call.
         """
         size = self._source.size
         if not self._found or floor >= self._base + len(self._chunk):

@@ -1,4 +1,4 @@
-"""Judges the hyper-parameters of Lightning checkpoints: which function loading calls with them.
+"""Judges hyper-parameters of Lightning checkpoints, and the function that loading calls with them.
 
 Source: Lightning `core/saving.py`, `_load_state`; Lightning-AI/pytorch-lightning#21822.
 """
@@ -29,8 +29,8 @@ def report_instantiator(scan: Scan, memo: dict[int, Any], end: End) -> None:
 
     Args:
         scan: Where to report.
-        memo: What the stream memoized: the key is there if it is anywhere.
-        end: How the stream ended, and with what.
+        memo: The memo of the stream, which has the key if the stream does.
+        end: How the stream ended, and its result.
     """
     if not any(type(value) is str and value == KEY for value in memo.values()) and not _holds(
         scan, end
@@ -53,12 +53,12 @@ def report_named_calls(scan: Scan, memo: dict[int, Any], end: End) -> None:
     """Report functions in hyper-parameters that a program's loader looks up by their names.
 
     Hydra and LightningCLI call what a configuration names, and checkpoints keep their
-    configuration. Classes are to be expected there; what runs commands or code is not.
+    configuration. Classes are to be expected there; functions that run commands or code are not.
 
     Args:
         scan: Where to report.
-        memo: What the stream memoized: the keys are there if they are anywhere.
-        end: How the stream ended, and with what.
+        memo: The memo of the stream, which has the keys if the stream does.
+        end: How the stream ended, and its result.
     """
     if CALLING.isdisjoint(value for value in memo.values() if type(value) is str):
         return
@@ -79,7 +79,7 @@ def _under(scan: Scan, result: object, keys: frozenset[str]) -> Iterator[tuple[s
 def _sequences(scan: Scan, result: object) -> Iterator[tuple[object, list[object]]]:
     """Yield each list, tuple and dictionary within a value once, with its parts."""
     waiting: list[object] = [result]
-    # a memo puts one value into many places, and into itself
+    # by the memo a value may occur in many places, and within itself
     seen: set[int] = set()
     while waiting:
         scan.budget.step(1)

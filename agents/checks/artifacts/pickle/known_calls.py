@@ -48,7 +48,7 @@ _REFERRED: Final = frozenset(
         "accumulates",
     )
 )
-"""Uses that models refer to without a call too."""
+"""Uses that models also refer to without a call."""
 
 
 _PLAIN_OF_TYPES: Final = (("SimpleNamespace",), ("GenericAlias",), ("NoneType",))
@@ -69,20 +69,20 @@ class Reporter(Protocol):
         """Report a finding."""
 
     def once(self, kind: str, module: str, name: str) -> bool:
-        """Return whether this is the first time that something is reported of an import."""
+        """Return whether nothing was reported of an import under this key yet."""
 
     def imported(self, found: Global, protocol: int) -> None:
         """Judge an import."""
 
     def misused(self, callee: Global, evidence: dict[str, Any]) -> None:
-        """Report a call of what models only refer to."""
+        """Report a call of something that models only refer to."""
 
     def weigh(self, callee: Global, args: object, offset: int, *, sized: bool = False) -> None:
-        """Report a call that makes more than memory holds."""
+        """Report a call whose result exceeds memory."""
 
 
 class KnownCalls:
-    """Judges the calls of imports that the allow-list knows, by their arguments."""
+    """Judges the calls of listed imports by their arguments."""
 
     def __init__(self, stream: Reporter) -> None:
         """Judge the calls of a stream."""
@@ -93,7 +93,7 @@ class KnownCalls:
 
         Args:
             found: The import.
-            uses: What the allow-list knows it to be used for.
+            uses: Its uses by the allow-list.
         """
         module, name = found.module, found.name
         special: dict[str, Callable[[Global, Any, int], object]] = {
@@ -135,7 +135,7 @@ class KnownCalls:
         return b"" if args == () else self._measured(found, args, offset)
 
     def _named_type(self, found: Global, args: Any, offset: int) -> object:  # noqa: ANN401
-        """Judge a type that dill looks up by its name, a plain one as if it were imported."""
+        """Judge a type that dill looks up by name; a plain type is judged like an import."""
         if place := plain_type(args):
             kind = Global(*place, offset, "REDUCE")
             self._stream.imported(kind, 4)
@@ -143,7 +143,7 @@ class KnownCalls:
         return self._checked(CHECKS["type-name"], found, args, offset)
 
     def _iterates(self, found: Global, args: Any, offset: int) -> object:  # noqa: ANN401
-        """Judge an iterator that calls nothing: over plain data it has an end."""
+        """Judge an iterator that calls nothing: over plain data it ends."""
         if iterated(args, self._is_allowed):
             self._stream.misused(found, {"offset": offset, "opcode": "REDUCE"})
         return Result(found, args, offset)
@@ -209,8 +209,8 @@ class KnownCalls:
     def made_by(self, callee: object, args: object) -> tuple[Global, object] | None:
         """Return the class and arguments of an instance that a prepared call makes.
 
-        Below protocol 4, what NEWOBJ_EX does is written as a call of
-        `partial(cls.__new__, cls, *arguments, **keywords)`.
+        Below protocol 4, NEWOBJ_EX is written as a call of `partial(cls.__new__, cls, *arguments,
+        **keywords)`.
 
         Args:
             callee: What is called.
@@ -224,7 +224,7 @@ class KnownCalls:
         given, keywords = state[1], state[2]
         if state[0] is not new or not isinstance(given, tuple) or not given:
             return None
-        cls = given[0]  # it, or one that inherits how it is made
+        cls = given[0]  # the class itself, or a subclass that inherits its constructor
         return (cls, (given[1:], keywords)) if self._is_class(cls) else None
 
     def _makes_instances(self, value: object) -> bool:
@@ -259,7 +259,7 @@ class KnownCalls:
         return self._checked(CHECKS["expression"], head, args, offset)
 
     def _is_callable(self, target: object) -> bool:
-        """Return whether a value is an import that is harmless whatever it will be given."""
+        """Return whether a value is an import that is harmless with any arguments."""
         return (
             isinstance(target, Global)
             and self._stream.verdicts[id(target)].level is not Level.DANGEROUS
@@ -280,13 +280,13 @@ class KnownCalls:
         if binding_fault(args[1], known=known):
             return False
         if import_verdict.level is Level.ALLOWED:
-            # The class itself: private names are its own affair, and may be anything.
-            # Of Python's own protocols, those are left that look at an object alone.
+            # In the class itself, private names are internal and may be anything. Of Python's
+            # protocols, only methods that inspect the object remain.
             private = args[1].startswith("_") and not args[1].startswith("__")
             public = owner is not args[0] or not private
             kept = owner is not args[0] or is_class(owner)
             return public and kept and self._is_allowed(owner, "new", "call")
-        # of an unknown class too: a call of what was looked up is reported
+        # also for an unknown class: a call of the result is reported
         return (
             import_verdict.level is Level.UNKNOWN
             and not import_verdict.function
@@ -299,13 +299,13 @@ class KnownCalls:
         return self._is_allowed(of, "enum") and value.args is BOUND
 
     def carried(self, found: object, args: Any, offset: int) -> object:  # noqa: ANN401
-        """Judge a part of code that travels by value: whether it reaches out of itself."""
+        """Judge a part of code carried by value: whether it refers to anything outside."""
         if isinstance(found, Global) and found.name in carried_code.LOOKUPS:
             return self._builtin_type(found, args, offset)
         return self._carried(found, args, offset)
 
     def _builtin_type(self, found: Global, args: Any, offset: int) -> object:  # noqa: ANN401
-        """Judge a type that cloudpickle looks up by name, a plain one as if it were imported."""
+        """Judge a type that cloudpickle looks up by name; a plain type is judged like an import."""
         if args in _PLAIN_OF_TYPES:
             kind = Global("types", args[0], offset, "REDUCE")
             self._stream.imported(kind, 4)
@@ -375,7 +375,7 @@ class KnownCalls:
         return Result(found, None, offset)
 
     def _partial(self, found: Global, args: Any, offset: int) -> object:  # noqa: ANN401
-        """Binds arguments for a call to come: harmless when what will be called is."""
+        """Binds arguments for a later call: harmless if the function is."""
         target = args[0] if args else None
         if self._makes_instances(target):
             return Result(found, target, offset)
@@ -388,11 +388,11 @@ class KnownCalls:
         return Result(found, None, offset)
 
     def _is_judged(self, value: Result) -> bool:
-        """Return whether a value was bound or composed before, and judged then."""
+        """Return whether a value was bound or composed before, and has been judged."""
         return self._is_allowed(value.callee, "partial", "curry", "compose", "attributes", "method")
 
     def _curried(self, found: Global, args: Any, offset: int) -> object:  # noqa: ANN401
-        """Toolz binds arguments as partial does; what its own modules define it names as text."""
+        """Toolz binds arguments like partial; it names functions of its own modules as text."""
         if len(args) not in (5, 6) or not (isinstance(args[0], Global) and args[0].creatable):
             self._odd(found, args, offset, "it calls its first argument")
             return None
@@ -404,7 +404,7 @@ class KnownCalls:
         return self._partial(found, (target,), offset)
 
     def _composed(self, found: Global, args: Any, offset: int) -> object:  # noqa: ANN401
-        """Holds functions that will be called one after another: each as partial's."""
+        """Holds functions for successive calls: each is judged like partial's."""
         for target in args:
             self._partial(found, (target,), offset)
         return Result(found, None, offset)
@@ -423,7 +423,7 @@ class KnownCalls:
     def _reconstruct(self, found: Global, args: Any, offset: int) -> object:  # noqa: ANN401
         cls = named_class(args[0]) if args else None
         if isinstance(cls, Result) and cls.callee is PERSISTENT:
-            return Result(found, args, offset)  # whatever it is, it is not called
+            return Result(found, args, offset)  # not called, so anything is harmless
         if isinstance(cls, Global):
             import_verdict = self._stream.verdicts[id(cls)]
             base = args[1] if found.name == "_reconstructor" and len(args) > 1 else None

@@ -1,4 +1,4 @@
-"""Tells names of modules that pass for others: by letters that look alike, or by one letter."""
+"""Recognises module names that imitate others: by look-alike letters, or by one letter."""
 # ruff: noqa: PLR2004 -- counts of letters are given where they are compared
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ _ALIKE: Final = str.maketrans("IL1|0Oіоасерхуѕԁ", "llllooioacepxysd") 
 
 
 def passes_for(module: str, known: str) -> bool:
-    """Return whether a module's name may be taken for another's."""
+    """Return whether a module's name may be mistaken for another's."""
     return _look(module) == _look(known) or one_letter(module, known)
 
 
 def _look(module: str) -> str:
-    """Return a module's name with letters that look alike made the same."""
+    """Return a module's name with look-alike letters replaced by one of them."""
     folded = unicodedata.normalize("NFKC", module).translate(_ALIKE).lower()
     return folded.replace("rn", "m").replace("vv", "w")
 

@@ -1,4 +1,4 @@
-"""Steps through a pickle as CPython's C `_pickle` does, naming what it would import and call.
+"""Steps through a pickle like CPython's C `_pickle`, and reports what it would import and call.
 
 Nothing is imported, called or built: imports and results of calls are symbols on a simulated stack.
 The frequent opcodes are one loop over local variables, the most frequent first: a dispatch through
@@ -36,12 +36,12 @@ from agents.checks.artifacts.pickle.symbols import (
 )
 
 MAX_CONSTANT: Final = 4 << 20
-"""Longer constants are passed over; their beginning is kept."""
+"""Longer constants are skipped; their beginning is kept."""
 MAX_STACK: Final = 20_000_000
 """Values on the stack; more do not fit a scanning process."""
 BLOB_HEAD: Final = 4096
 LONGEST_OPCODE: Final = 64
-"""Bytes of an opcode and its argument, but for constants and lines, whose end is looked for."""
+"""Bytes of an opcode and its argument, except constants and lines, whose end is searched."""
 STEP_CHUNK: Final = 4096
 BUDGET_EXHAUSTED: Final = "budget"
 

@@ -24,9 +24,9 @@ FIRST_WINDOW: Final = 1 << 13
 """Bytes read first: most attempts at data that is not a pickle end within them."""
 MAX_LINE: Final = 16 << 20
 DEEP_NESTING: Final = 10_000
-"""No pickler nests so deep: it recurses, and Python's limit is 1,000."""
+"""Picklers recurse, and Python's limit is 1,000: they never nest deeper than that."""
 DOUBLINGS: Final = 16
-"""Containers of the same thing twice, one in the other: 2**16 visits and up."""
+"""Nested containers that each hold the next twice: 2**16 visits and more."""
 
 
 class BrokenStreamError(Exception):
@@ -58,11 +58,11 @@ class MachineState:
         self.buffer = b""
         self.base = start
         self.reached = start
-        """How far the file was looked at, beyond where it stopped too."""
+        """How far the file was read, including bytes after the stop."""
         self.frame_end = -1
         self._levels: dict[int, tuple[int, object]] = {}
         self.persistent: list[tuple[Any, ...]] = []
-        """Persistent ids, as PyTorch names storages by them."""
+        """Persistent ids, by which PyTorch names storages."""
         self._depths: dict[int, tuple[int, object]] = {}
         self._flagged: set[str] = set()
 
@@ -74,7 +74,7 @@ class MachineState:
 
     def refill(self, absolute: int) -> None:
         """Refill the buffer from an offset of the file."""
-        # As much again as was gone over: what ends soon costs little, wherever it is tried.
+        # Read as much again as before, so that a stream that ends soon costs little.
         length = min(max(absolute - self.start, FIRST_WINDOW), WINDOW)
         self.base = absolute
         self.buffer = self.source.read(absolute, length)
@@ -102,13 +102,13 @@ class MachineState:
         return Unknown("memo")
 
     def import_name(self, module: str, name: str, at: int, opcode: str) -> Global:
-        """Return the value of an import, once the observer has judged it."""
+        """Have the observer judge an import, and return its value."""
         found = Global(module, name, at, opcode)
         self.observer.imported(found, self.protocol)
         return found
 
     def stack_global(self, module: object, name: object, at: int) -> object:
-        """Return the value of an import by two values of the stack."""
+        """Return the value of an import that two values of the stack name."""
         if type(module) is str and type(name) is str:
             return self.import_name(module, name, at, "STACK_GLOBAL")
         self.observer.anomaly(
@@ -117,13 +117,13 @@ class MachineState:
         return Unknown("import")
 
     def call(self, callee: object, args: object, at: int, opcode: str) -> object:
-        """Return what a call leaves on the stack, once the observer has judged it."""
+        """Have the observer judge a call, and return its result on the stack."""
         callee = named_class(callee)
         result = self.observer.called(callee, args, at, opcode)
         return Result(callee, args, at) if result is None else result
 
     def fill(self, target: object, items: list[Any], at: int, opcode: str) -> None:
-        """Set items on anything but a plain container, which the observer judges."""
+        """Have the observer judge items that are set on anything but a plain container."""
         if type(target) is Result:
             if not holds_items(target):
                 self.observer.patched(target, at, opcode)
@@ -133,7 +133,7 @@ class MachineState:
         self.observer.patched(target, at, opcode)
 
     def nested(self, inner: object, whole: object, at: int) -> None:
-        """Count how deep single things are put within one another, until that is too deep."""
+        """Count nested containers of a single value, up to the limit."""
         if "deep-nesting" in self._flagged:
             return
         depth = self._depths.get(id(inner), (0, None))[0] + 1
@@ -142,7 +142,7 @@ class MachineState:
             self.flag("deep-nesting", at, f"{depth} containers within one another")
 
     def doubled(self, inner: object, whole: object, at: int) -> None:
-        """Count how often containers hold the next one twice, until that is too often."""
+        """Count nested containers that hold the next one twice, up to the limit."""
         if type(inner) not in (tuple, list):
             return
         level = self._levels.get(id(inner), (0, None))[0] + 1

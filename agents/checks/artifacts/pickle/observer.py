@@ -30,7 +30,7 @@ from agents.checks.artifacts.scanning import BytesSource
 from schemas.severity import Severity
 
 MAX_NESTED: Final = 1_000
-"""Files within constants of one file that are scanned."""
+"""Files within a file's constants that are scanned."""
 MAX_NAMES: Final = 20
 """Imports that one finding names."""
 _CRITICAL: Final = {
@@ -63,22 +63,22 @@ class Stream:
         self.pending: list[Callable[[], None]] = []
         self.imports = 0
         self.strange = False
-        """An import whose names are not identifiers, so that this is not a pickle."""
+        """Whether an import's names are not identifiers: then the bytes are not a pickle."""
         self.dangerous = False
         self.called_unknown = False
         self.dangerous_call = False
         self.unknown: dict[tuple[str, str], tuple[Global, ImportVerdict, bool]] = {}
         self.constructed: set[tuple[str, str]] = set()
-        """Unknown imports that are called: of classes, the constructor runs."""
+        """Unknown imports that are called; for a class, the constructor runs."""
         self.damage: list[str] = []
         self.verdicts: dict[int, ImportVerdict] = {}
         self.globals: list[Global] = []
         """Kept alive: judgements are found by their identity."""
         self.particular: list[Global] = []
-        """Harmless when called as they should be, and not otherwise."""
+        """Imports that are harmless only if called as intended."""
         self._known_calls = KnownCalls(self)
 
-    # What is observed is reported when the bytes turn out to be a pickle.
+    # Observations are reported when the bytes turn out to be a pickle.
 
     def convincing(self, end: End, magic: bool, *, within: bool) -> bool:
         """Return whether the observations show that the bytes are a pickle.
@@ -91,7 +91,7 @@ class Stream:
         if self.strange:
             return False
         if self.dangerous and (within or magic or end.stopped or self.dangerous_call):
-            return True  # two lines of a text can read as an import, and are none
+            return True  # two lines of a text may look like an import
         if self.damage and within and not self.imports:
             return False  # numbers among weights
         if end.stopped and (self.imports or (end.opcodes > 3 and (magic or self.dangerous_call))):
@@ -132,10 +132,10 @@ class Stream:
             )
 
     def _report_unknown(self) -> None:
-        """Report the unknown imports, those of one package for one reason as one finding.
+        """Report the unknown imports, one finding for each package and reason.
 
-        What only objects are made of is nothing to suspect, and nothing that was read: the file is
-        unsupported for it.
+        Imports that only make objects are not suspicious, but were not understood: the file is
+        unsupported.
         """
         alike: dict[tuple[str, str, bool, bool], list[Global]] = {}
         for (module, name), (found, import_verdict, called) in self.unknown.items():
@@ -205,7 +205,7 @@ class Stream:
             self.unknown.setdefault((module, name), (found, import_verdict, False))
 
     def called(self, callee: object, args: object, offset: int, opcode: str) -> object:
-        """Judge a call that is not quiet; return what it leaves, None for unknown."""
+        """Judge a call that is not quiet; return its result, None if unknown."""
         # Over 60 lines: one chain of cases, of which the first that applies decides.
         evidence = {"offset": offset, "opcode": opcode, "arguments": describe(args)[:400]}
         if not isinstance(callee, Global) and (
@@ -213,14 +213,14 @@ class Stream:
         ):
             return self._known_calls.carried(callee, args, offset)
         if carried_code.makes_class(callee):
-            return Result(callee, args, offset)  # what its own code does has been judged
+            return Result(callee, args, offset)  # its code has been judged
         if made := self._known_calls.made_by(callee, args):
             callee, args, opcode = *made, "NEWOBJ_EX"
             if callee.creatable and callee.evaluate is None:
                 callee.calls += 1
                 return callee.instance
         if isinstance(callee, Result) and self._known_calls.is_head(callee.callee):
-            # a function of SymPy that has no definition, of expressions
+            # an undefined function of SymPy, applied to expressions
             return self._known_calls.applied(callee.callee, args, offset)
         if isinstance(callee, Result) and self._known_calls.joins(callee, args):
             return Result(args[0], None, offset)  # type: ignore[index]  # `joins` checked it
@@ -240,7 +240,7 @@ class Stream:
         import_verdict = self.verdicts[id(callee)]
         where = str(callee)
         evidence["global"] = where
-        # For an unknown package, numbers of an instance are not a shape.
+        # In an unknown package, an instance's numbers are not a shape.
         if import_verdict.level is Level.ALLOWED or import_verdict.in_known:
             sized = import_verdict.function or import_verdict.level is Level.ALLOWED
             self.weigh(callee, args, offset, sized=sized and not callee.quiet)
@@ -284,7 +284,7 @@ class Stream:
         return None
 
     def _misused_on(self, callee: Global, args: object, evidence: dict[str, Any]) -> None:
-        """Report a call of what models only refer to, worse if it is given a private file."""
+        """Report a call of something that models only refer to; more severe on a private file."""
         given = args if isinstance(args, tuple) else ()
         private = next(
             (value for value in given if isinstance(value, str) and is_private_path(value)), ""
@@ -325,7 +325,7 @@ class Stream:
         return position
 
     def _set_up(self, callee: Global, state: object) -> None:
-        """Report the code and the commands that an object of an unknown class is set up with."""
+        """Report code and commands in the state or arguments of an object of an unknown class."""
         for attribute, text in settings(state):
             key = f"{callee}.{attribute}"[:200]
             self.pending.append(
@@ -356,7 +356,7 @@ class Stream:
             )
 
     def _follow(self, callee: Global, state: object, offset: int) -> None:
-        """Report when an array of older joblib, in a file beside, is in a file elsewhere."""
+        """Report an array of older joblib versions in a file outside the pickle's folder."""
         path = other_file(state) if callee.name.endswith("NDArrayWrapper") else ""
         if path:
             self.dangerous_call = True
@@ -382,7 +382,7 @@ class Stream:
         return end
 
     def patched(self, target: object, offset: int, opcode: str) -> None:
-        """Report that an import itself is changed, or items are set on a tensor or a storage."""
+        """Report changes to an import itself, and items set on a tensor or storage."""
         if isinstance(target, Result):
             self.dangerous_call = True
             if self.once("items", "", ""):
@@ -404,7 +404,7 @@ class Stream:
             )
 
     def anomaly(self, kind: str, offset: int, detail: str) -> None:
-        """Report what no pickler writes, or keep it as damage."""
+        """Report an anomaly that picklers never write, or record it as damage."""
         rule_id = _CRITICAL.get(kind)
         if rule_id is None:
             self.damage.append(f"{detail} (offset {offset})")
@@ -414,7 +414,7 @@ class Stream:
         self.report(rule_id, f"the pickle is made to mislead: {detail}", offset=offset, name=kind)
 
     def constant(self, value: str | bytes, offset: int) -> None:
-        """Scan a constant that is a file, as it is or encoded."""
+        """Scan a constant that is a file, plain or encoded."""
         if isinstance(value, str):
             try:
                 raw = value.encode("latin-1")

@@ -1,4 +1,4 @@
-"""Says why a call is not one of those that are harmless with particular arguments only."""
+"""Explains why a call that is harmless only with particular arguments is not harmless."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from agents.checks.artifacts.pickle.globals import binding_fault, code_in
 from agents.checks.artifacts.pickle.symbols import Global, Mapping, Result
 
 Allowed = Callable[..., bool]
-"""Of a value and uses: whether it is an import that the allow-list knows, for one of them."""
+"""Takes a value and uses; returns whether it is an import listed for one of them."""
 
 _BUILTINS: Final = frozenset(("builtins", "__builtin__"))
 _TYPING: Final = frozenset(("typing", "typing_extensions", "types", "collections.abc"))
@@ -35,7 +35,7 @@ _TYPE_NAMES: Final = frozenset(
         "MethodDescriptorType", "ClassMethodDescriptorType", "GetSetDescriptorType",
     )
 )  # fmt: skip
-"""Types that dill names by a table of its own; the others there make functions and code."""
+"""Data types in dill's own table of names; the others there make functions and code."""
 _EXCEPTION: Final = re.compile(
     r"[A-Z]\w*(Error|Exception|Warning|Interrupt|Exit|Iteration)|Exception"
 )
@@ -48,7 +48,7 @@ _ELSEWHERE: Final = {
     "AttrGetterType": ("operator", "attrgetter"),
     "SimpleNamespace": ("types", "SimpleNamespace"),
 }
-"""Where types are that dill names by its own names."""
+"""The modules of types that dill has names of its own for."""
 _PLAIN_TYPES: Final = frozenset(
     (
         "bool", "bytes", "bytearray", "complex", "dict", "enumerate", "float", "frozenset", "int",
@@ -56,17 +56,17 @@ _PLAIN_TYPES: Final = frozenset(
     )
 )  # fmt: skip
 _SLOT: Final = re.compile(r"<(?:slot wrapper|method) '(\w+)' of '(\w+)' objects>")
-"""How Python shows a method of a built-in type, which dill looks up by that text."""
+"""The repr of a method of a built-in type, by which dill looks it up."""
 _OF_CODE: Final = frozenset(("CodeType", "CellType", "LambdaType", "FunctionType", "ModuleType"))
-"""Those that make functions: as types alone they do nothing, and each call is judged."""
+"""Types that make functions: harmless as types, and each call is judged."""
 _SHOWN: Final = frozenset(("__qualname__", "__name__", "__module__", "__doc__"))
 _RANGE: Final = re.compile(r"range\(-?\d{1,20}(?:, -?\d{1,20}){1,2}\)")
-"""How Python shows a range, which dill evaluates."""
+"""The repr of a range, which dill evaluates."""
 MAX_PARTS: Final = 1000
 
 
 def is_class(found: Global) -> bool:
-    """Return whether an import is a class, by its name: Python's own are written small."""
+    """Return whether an import is a class, by its name: Python's own may be lower-case."""
     last = found.name.rsplit(".", 1)[-1]
     small = found.module in _BUILTINS | _SMALL.keys() and last in _SMALL.get(
         found.module, _TYPE_NAMES
@@ -80,11 +80,11 @@ _SMALL: Final = {
     "_datetime": _DATES,
     "collections": frozenset(("deque", "defaultdict")),
 }
-"""Classes of other modules whose names are written small."""
+"""Classes of other modules with lower-case names."""
 
 
 def constants(args: tuple[Any, ...], allowed: Allowed) -> str:
-    """Return the fault of a call that is given more than constants."""
+    """Return the fault of a call with other arguments than constants."""
     waiting: list[object] = list(args)
     for _ in range(MAX_PARTS):
         if not waiting:
@@ -147,7 +147,7 @@ _MAKE_TYPES: Final = frozenset(
 
 
 def array_parts(args: tuple[Any, ...], allowed: Allowed) -> str:
-    """Return the fault of a call by which dill makes an array without NumPy's own function."""
+    """Return the fault of a call by which dill makes an array without NumPy's function."""
     if len(args) < 3 or not isinstance(args[0], Global):  # noqa: PLR2004 -- function, arguments, state
         return "it calls an object that is not imported"
     if args[0].name != "_reconstruct" or not allowed(args[0]):
@@ -168,7 +168,7 @@ def union(args: tuple[Any, ...], allowed: Allowed) -> str:
 
 
 def type_name(args: tuple[Any, ...], allowed: Allowed) -> str:
-    """Return the fault of a call by which dill looks up a type that is not of data."""
+    """Return the fault of a call by which dill looks up a type other than a data type."""
     del allowed
     known = _TYPE_NAMES | _OF_CODE | OF_PYTHON | WRAPPERS | {BINDS}
     name = args[0] if len(args) == 1 else None
@@ -181,7 +181,7 @@ def plain_type(args: tuple[Any, ...]) -> tuple[str, str] | None:
     """Return the module and name of a plain type that dill looks up, None for any other.
 
     Args:
-        args: Those of the call by which it looks it up.
+        args: The arguments of the lookup.
     """
     name = args[0] if len(args) == 1 else None
     if not isinstance(name, str):
@@ -192,7 +192,7 @@ def plain_type(args: tuple[Any, ...]) -> tuple[str, str] | None:
 
 
 def wrapped(args: tuple[Any, ...], allowed: Allowed) -> str:
-    """Return the fault of a descriptor that holds anything but functions of the pickle itself."""
+    """Return the fault of a descriptor of anything but functions of the pickle itself."""
     del allowed
     return wrapping_fault(args)
 
@@ -201,7 +201,7 @@ def attribute(args: tuple[Any, ...], allowed: Allowed) -> str:
     """Return the fault of a call that sets more than the shown name or closure of carried code."""
     if len(args) == 3 and is_cell(args[0]) and args[1] == "cell_contents":  # noqa: PLR2004 -- as setattr has
         return _cell_fault(args[2], allowed)
-    # dill names a class of `__main__` instead of carrying it when it holds instances of itself
+    # dill refers to a class of `__main__` by name if the class holds instances of itself
     own = isinstance(args[0], Global) and args[0].module == "__main__" if args else False
     if len(args) == 3 and (own or is_carried(args[0])) and args[1] in _SHOWN:  # noqa: PLR2004 -- as setattr has
         return "" if isinstance(args[2], str | None) else "it sets a value that is not text"
@@ -211,7 +211,7 @@ def attribute(args: tuple[Any, ...], allowed: Allowed) -> str:
 def _cell_fault(value: object, allowed: Allowed) -> str:
     """Return why a closure may not hold a value, or an empty string.
 
-    What a call returned was judged when it was called, as when dill makes the cell with it.
+    Results of calls were judged with the call, including the call by which dill makes the cell.
     """
     plain = isinstance(value, Global) and (value.evaluate is None or is_class(value))
     if isinstance(value, Result) or (plain and allowed(value)):
@@ -229,13 +229,13 @@ def singleton(args: tuple[Any, ...], allowed: Allowed) -> str:
 
 
 def kept(args: tuple[Any, ...], allowed: Allowed) -> str:
-    """Return the fault of any call of what dill saves with a function's module, and never calls."""
+    """Return the fault of any call of objects that dill saves with a function's module."""
     del args, allowed
     return "only its own module calls it"
 
 
 def slot(args: tuple[Any, ...], allowed: Allowed) -> str:
-    """Return the fault of a call that evaluates more than a shown method of a built-in type."""
+    """Return the fault of a call that evaluates more than the repr of a built-in type's method."""
     del allowed
     shown = _SLOT.fullmatch(args[2]) if len(args) == 3 and isinstance(args[2], str) else None  # noqa: PLR2004 -- type, name, text
     if shown is None or shown[2] not in _TYPE_NAMES or args[1] != shown[1]:
@@ -259,7 +259,7 @@ def type_variable(args: tuple[Any, ...], allowed: Allowed) -> str:
 
 
 def attributes(args: tuple[Any, ...], allowed: Allowed) -> str:
-    """Return the fault of a getter of more than public attributes, which it is given later."""
+    """Return the fault of a getter of other than public attributes."""
     del allowed
     for name in args:
         parts = name.split(".") if isinstance(name, str) else [""]
@@ -269,7 +269,7 @@ def attributes(args: tuple[Any, ...], allowed: Allowed) -> str:
 
 
 def method(args: tuple[Any, ...], allowed: Allowed) -> str:
-    """Return the fault of a caller of a method by name that gives it more than constants."""
+    """Return the fault of a method caller with other arguments than constants."""
     if not args or (why := binding_fault(args[0])):
         return why if args else "it calls nothing"
     if args[0].startswith("_"):
@@ -279,7 +279,7 @@ def method(args: tuple[Any, ...], allowed: Allowed) -> str:
 
 
 def iterated(args: tuple[Any, ...], allowed: Allowed) -> str:
-    """Return the fault of an iterator over anything but plain data and iterators over it."""
+    """Return the fault of an iterator over other than plain data and its iterators."""
     for value in args:
         if isinstance(value, Result):
             callee = value.callee
@@ -300,7 +300,7 @@ _ITERABLE: Final = frozenset(
         ("array", "_array_reconstructor"),
     )
 )  # fmt: skip
-"""What holds plain data, in the order in which it is iterated over."""
+"""Types of plain data with a fixed order of iteration."""
 
 
 def accumulated(args: tuple[Any, ...], allowed: Allowed) -> str:
@@ -322,7 +322,7 @@ _OPERATORS: Final = frozenset(("operator", "_operator"))
 
 
 def header(args: tuple[Any, ...], allowed: Allowed) -> str:
-    """Return the fault of a call that makes a header of other classes than of headers."""
+    """Return the fault of a call that makes a header from other classes than headers."""
     bases = args[1] if len(args) == 3 else None  # noqa: PLR2004 -- name, bases, value
     if not isinstance(bases, tuple) or not isinstance(args[2], str):
         return "it makes a class"
@@ -353,4 +353,4 @@ CHECKS: Final[dict[str, Callable[[tuple[Any, ...], Allowed], str]]] = {
     "number": expressions.number,
     "symbol": expressions.symbol,
 }
-"""By the uses that the allow-list names; each returns an empty string for a harmless call."""
+"""The checks by use in the allow-list; each returns an empty string for a harmless call."""

@@ -1,4 +1,4 @@
-"""What the streams of one pickle share."""
+"""Holds the state that the streams of one pickle share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from agents.checks.artifacts.scanning import Scan, Source
 
 
 class PickleFile:
-    """What the streams of one file share."""
+    """The shared state of the streams of one file."""
 
     def __init__(self, scan: Scan, source: Source, *, script: bool) -> None:
         """Begin with nothing reported.
@@ -20,5 +20,5 @@ class PickleFile:
         self.source = source
         self.script = script
         self.seen: set[tuple[str, str, str]] = set()
-        """What was reported, by kind, module and name."""
+        """Reported imports, by kind, module and name."""
         self.nested = 0

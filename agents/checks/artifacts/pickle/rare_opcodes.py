@@ -1,4 +1,4 @@
-"""Runs the opcodes that are rare in pickles of models, as a table beside the machine's loop."""
+"""Runs the opcodes that are rare in models' pickles, in a table beside the machine's loop."""
 # ruff: noqa: PLR2004 -- numbers of formats are what they are
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from agents.checks.artifacts.pickle.symbols import PERSISTENT, Mapping, Members,
 MIN_FILE: Final = 12
 """Bytes of a constant that may be a file."""
 SPARSE_MEMO: Final = 1 << 20
-"""How far a memo index may be ahead of the memo: C allocates an array of its size."""
+"""The most that a memo index may exceed the memo's size: C allocates an array up to the index."""
 ABSURD_LENGTH: Final = 1 << 38
 ABSURD_NUMBER: Final = 1 << 24
 MAX_DIGITS: Final = 4300
-"""Digits of a number that is converted; Python's own limit."""
+"""Digits of a number that is converted; Python's limit."""
 KNOWN_NUMBER: Final = 64
 """Bytes of a number that is kept."""
 _I32: Final = struct.Struct("<i").unpack_from
@@ -78,7 +78,7 @@ def _number(machine: MachineState, op: int, at: int, position: int) -> int:
 
 
 def _read_number(machine: MachineState, op: int, line: bytes, at: int) -> Any:  # noqa: ANN401 -- int, bool or float
-    """Return a number as C reads it: up to NUL, INT and LONG in the base that they show."""
+    """Return a number as C reads it: up to NUL, for INT and LONG in the base of its prefix."""
     text = line.split(b"\0", 1)[0]
     try:
         if op == 0x46:
@@ -107,7 +107,7 @@ def _string(machine: MachineState, op: int, at: int, position: int) -> int:
     if b"\\" in raw:
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of unknown escapes, which C takes
+                warnings.simplefilter("ignore")  # unknown escapes, which C accepts
                 raw = codecs.escape_decode(raw)[0]
         except ValueError:
             machine.flag("bad-argument", at, "STRING with a broken escape")

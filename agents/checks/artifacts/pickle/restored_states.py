@@ -1,4 +1,4 @@
-"""Says why a state runs code: some classes evaluate text when they are restored.
+"""Explains why a state runs code: some classes evaluate text when they are restored.
 
 SciPy's distributions run the text of their argument parsers, statsmodels evaluates a model's
 formula on the model's data, and PyTorch Geometric renders the signatures of a layer into a module
@@ -35,18 +35,18 @@ _PARSER: Final = late_pattern(
     rf" *moments='mvs?k?'\):\n"
     rf"    return \((?:{_NAMES})? *\), *(?:loc|0), *(?:scale|1), moments\n"
 )
-"""SciPy's values there: three functions that pass on their arguments."""
+"""SciPy's own texts: three functions that pass on their arguments."""
 _OPERATORS: Final = late_pattern(r"[~|:]|%in%")
-"""Of formulas, and not of Python's expressions."""
+"""Operators of formulas that Python's expressions lack."""
 _BUILTINS: Final = frozenset(vars(builtins)) - {
     "abs", "bool", "float", "int", "len", "list", "max", "min", "pow", "range", "round", "sorted",
     "str", "sum", "tuple",
 }  # fmt: skip
-"""Functions that no transformation of a column needs; columns may be named as they are."""
+"""Functions that transformations of columns never need; columns may have the same names."""
 _EVALUATING: Final = frozenset(("eval", "exec", "compile", "getattr", "breakpoint"))
 _MOST: Final = 2000
 _TYPE: Final = late_pattern(r"[\w\[\], .|]*")
-"""A name, or a type as it is written."""
+"""Matches a name or a type annotation."""
 _TYPES_SAID: Final = late_pattern(r"#\s*(?:propagate|edge_updater)_type\s*:")
 _TYPES_GIVEN: Final = late_pattern(r"\s*\([\w\s\[\],.:|#]*\)")
 _PASSES_ON: Final = late_pattern(r"\bself\s*\.\s*(?:propagate|edge_updater)\s*\(")
@@ -70,7 +70,7 @@ def state_fault(callee: Global, state: object) -> str:
 
 
 def _rendered_fault(state: object) -> str:
-    """Return what a layer of PyTorch Geometric renders that is no name and no type."""
+    """Return a text that a PyTorch Geometric layer renders, and that is no name and no type."""
     inspector = dict(_hashable(state)).get("inspector") if isinstance(state, Mapping) else None
     if inspector is None:
         return ""
@@ -107,7 +107,7 @@ def _texts(value: object) -> Iterator[str]:
 
 
 def _odd_source(text: str) -> bool:
-    """Return whether the source of a class gives a signature more than names and types."""
+    """Return whether a class's source has a signature with more than names and types."""
     if any(not _TYPES_GIVEN.match(text, match.end()) for match in _TYPES_SAID.finditer(text)):
         return True
     return any(
@@ -118,7 +118,7 @@ def _odd_source(text: str) -> bool:
 
 
 def _arguments(text: str, begin: int) -> list[str]:
-    """Return the arguments of a call, whose parenthesis was just opened."""
+    """Return the arguments of a call, from its opening parenthesis on."""
     parts, depth, at = [""], 1, begin
     while depth and at < min(len(text), begin + _MOST):
         character = text[at]
@@ -165,7 +165,7 @@ def _items(state: Mapping) -> list[tuple[Any, Any]]:
 
 
 def formula_fault(formula: object) -> str:
-    """Return what a formula evaluates beyond columns and their transformations.
+    """Return the part of a formula that is more than columns and their transformations.
 
     Args:
         formula: As patsy and formulaic read it: terms are Python's expressions, joined by `~`, `+`,

@@ -1,7 +1,7 @@
-"""Asks fickling about a pickle, within what it can be asked, and reports where it disagrees.
+"""Runs fickling's analyses on a pickle, and reports where they disagree.
 
-Source: fickling 0.1.12. Only the analyses that judge imports and calls are used: the others hold
-each framework's imports for unsafe. `is_likely_safe`, `load` and `scan_zip_archive` are never
+Source: fickling 0.1.12. Only the analyses that judge imports and calls are used: the others
+consider every framework's imports unsafe. `is_likely_safe`, `load` and `scan_zip_archive` are never
 called: they read the first stream only, or load.
 """
 
@@ -20,7 +20,7 @@ from schemas.severity import Severity
 
 MAX_OPCODES: Final = 50_000
 MAX_STREAMS: Final = 100
-"""Each costs fickling a millisecond and more, however short it is."""
+"""Each takes fickling a millisecond or more, even if it is short."""
 MAX_BYTES: Final = 8 << 20
 TRUSTED_ANALYSES: Final = frozenset(
     ("UnsafeImports", "UnsafeImportsML", "OvertlyBadEval", "ScannerDeactivation")
@@ -31,7 +31,7 @@ _IMPORT: Final = re.compile(r"from ([\w.]+) import ([\w.]+)")
 
 
 def ask_fickling(scan: Scan, source: Source) -> None:
-    """Ask fickling about a file that is a pickle itself, when nothing critical was found.
+    """Run fickling on a file that is itself a pickle, if nothing critical was found.
 
     Args:
         scan: The file's scan; where it disagrees is reported there.
@@ -57,9 +57,9 @@ def ask_fickling(scan: Scan, source: Source) -> None:
 def _is_accounted_for(scan: Scan, raw: bytes) -> bool:
     """Return whether nothing was found: each import is on the exact allow-list.
 
-    fickling holds each call for unsafe, those by which NumPy and PyTorch make an array too: its
-    opinion tells something where our own analysis leaves a question. Dangerous names are looked for
-    in the bytes as well, without the analysis that they are to vouch for.
+    fickling considers every call unsafe, including those that make arrays in NumPy and PyTorch: its
+    opinion adds something only where this analysis is uncertain. Dangerous names are also searched
+    in the bytes, independently of the analysis.
     """
     if scan.detections or scan.corrupt or scan.incomplete:
         return False
@@ -73,11 +73,10 @@ def _is_accounted_for(scan: Scan, raw: bytes) -> bool:
 def _is_known(message: str) -> bool:
     """Return whether the import that fickling warns of is on the exact allow-list, or harmless.
 
-    It also warns of a package's own module that is named as one of Python's, and may be so named:
-    what is of such a module, and does not say that it runs, is reported as unlisted.
-
-    It shows in the names of the stream, which may be those of Python 2. Where a protocol takes
-    those for what they say, our own analysis has called them dangerous, and nobody is asked.
+    It also warns of a package's module that has the name of one of Python's, which is legitimate:
+    an import from such a module is reported as unlisted unless its name suggests that it runs
+    something. fickling shows the names of the stream, which may be Python 2's. If the protocol does
+    not map those, this analysis has already reported them as dangerous, and fickling is not run.
     """
     match = _IMPORT.search(message)
     if match is None:
@@ -91,7 +90,7 @@ def _is_known(message: str) -> bool:
 def _is_worth_asking(raw: bytes) -> bool:
     """Return whether the streams are short and few, and import something or are followed by more.
 
-    All as fickling itself reads it; all that it is asked about is what is imported.
+    The streams are read as fickling reads them; its opinion covers imports only.
     """
     imports, count, streams = False, 0, 0
     stream = io.BytesIO(raw)
@@ -104,12 +103,12 @@ def _is_worth_asking(raw: bytes) -> bool:
                     return False
                 imports = imports or opcode.name in _IMPORTING
         except (ValueError, OverflowError, MemoryError):
-            return streams > 1  # what follows is not a pickle; fickling reads what it can of it
+            return streams > 1  # the rest is not a pickle; fickling reads as much as it can
     return imports or streams > 1
 
 
 def _opinions(raw: bytes) -> list[tuple[str, bool, str]]:
-    """Return what the trusted analyses say: their name, whether overtly malicious, why."""
+    """Return the results of the trusted analyses: name, whether overtly malicious, reason."""
     quiet = io.StringIO()  # it writes warnings to standard output and error
     with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
         from fickling.analysis import Severity as Theirs  # type: ignore[import-untyped]  # noqa: PLC0415 -- costs 60 ms

@@ -25,7 +25,7 @@ WIDTHS: Final = {
 }
 """Bytes of an element of each storage."""
 _SHAPES: Final = re.compile(r"(^|/)traced_inputs/[^/]+$")
-"""What a model was traced with: TorchScript keeps the shapes, and leaves the numbers out."""
+"""Inputs that a model was traced with: TorchScript keeps their shapes without the numbers."""
 
 
 def storage_sizes(member: str, persistent: Iterable[tuple[Any, ...]]) -> Iterator[tuple[str, int]]:
@@ -44,10 +44,10 @@ def storage_sizes(member: str, persistent: Iterable[tuple[Any, ...]]) -> Iterato
 
 
 def report_storages(scan: Scan, records: dict[str, int]) -> None:
-    """Report the first storage that declares another size than its record has.
+    """Report the first storage whose declared size differs from its record's.
 
     Args:
-        scan: Holds what the pickles of the archive declared.
+        scan: Holds the declarations of the archive's pickles.
         records: Bytes of each member of the archive, by its name.
     """
     for record, declared in scan.storages:

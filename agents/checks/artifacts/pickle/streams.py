@@ -16,14 +16,14 @@ from agents.checks.artifacts.pickle.symbols import End, Global
 from agents.checks.artifacts.scanning import BudgetExceededError, Scan, Source
 
 MAX_ATTEMPTS: Final = 20_000
-"""Places after the first stream where another is tried."""
+"""Offsets after the first stream where another stream is tried."""
 MAX_TRIED: Final = 1 << 20
 TRIED_SHARE: Final = 16
-"""Bytes that failed attempts may read, and how many times the file's size."""
+"""The most bytes that failed attempts may read, absolute and as a multiple of the file's size."""
 SWEEP: Final = 1 << 20
 SWEEP_OVERLAP: Final = 1 << 10
 LEGACY_MAGIC: Final = 0x1950A86A20F9469CFC6C
-"""What PyTorch's format of before 1.6 begins with."""
+"""The magic number of PyTorch's format before 1.6."""
 LEGACY_STREAMS: Final = 5
 """A number, a version, the system, the object and the keys of its storages."""
 
@@ -42,12 +42,12 @@ def scan_pickle(
     Args:
         scan: Where to report.
         source: The bytes.
-        expected: Whether something else says that it is a pickle; then a broken one is corrupt,
-            otherwise it is none unless it does something.
+        expected: Whether other evidence says that it is a pickle. A broken stream is then corrupt;
+            otherwise it counts as a pickle only if it does something.
         script: Whether it belongs to a TorchScript archive.
         start: Offset of the first stream.
-        tried: Returns whether a stream was tried at an offset before, and records it. When
-            given, only streams that follow one another are read, up to one that was.
+        tried: Returns whether a stream was tried at an offset before, and records it. When given,
+            only streams that follow one another are read, up to one that was.
 
     Returns:
         Whether it is a pickle.
@@ -174,7 +174,7 @@ class _Reader:
         return len(head) == 2 and head[0] == 0x80 and head[1] <= 5
 
     def sweep(self, offset: int) -> None:
-        """Look only for imports, from `offset` on; say that this is all that was done."""
+        """Search for imports only, from `offset` on, and report that the rest was not analysed."""
         self.scan.mark_incomplete(f"not analysed from offset {offset} on, but for imports")
         self.scan.report(
             "TW-PICKLE-UNANALYSED", "the pickle exceeds the limits of the scan", offset=offset

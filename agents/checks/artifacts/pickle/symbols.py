@@ -25,17 +25,17 @@ class Global:
     )
 
     def __init__(self, module: str, name: str, offset: int, opcode: str) -> None:
-        """Keep what was named and where."""
+        """Keep the name and its offset."""
         self.module = module
         self.name = name
         self.offset = offset
         self.opcode = opcode
         self.quiet = False
-        """Calling it needs no mention."""
+        """Whether calling it is not reported."""
         self.creatable = False
-        """Making an instance without its constructor (NEWOBJ) needs no mention."""
+        """Whether making an instance without its constructor (NEWOBJ) is not reported."""
         self.evaluate: Callable[[Any, int], Any] | None = None
-        """What a call with these arguments, at this offset, leaves on the stack."""
+        """Returns the result of a call with these arguments at this offset."""
         self.instance = Result(self, None, offset)
         self.calls = 0
 
@@ -49,12 +49,12 @@ class Global:
 
 
 class Result:
-    """What a call leaves on the stack."""
+    """The result of a call."""
 
     __slots__ = ("args", "callee", "offset", "state")
 
     def __init__(self, callee: object, args: object, offset: int) -> None:
-        """Keep what was called, with what, where."""
+        """Keep the callee, its arguments and the offset."""
         self.callee = callee
         self.args = args
         self.offset = offset
@@ -86,7 +86,7 @@ class Members(list[Any]):
 
 
 class Unknown:
-    """A value that is not known: persistent objects, buffers, what a broken opcode left."""
+    """An unknown value: a persistent object, a buffer, the result of a broken opcode."""
 
     __slots__ = ("kind",)
 
@@ -108,13 +108,13 @@ class End(msgspec.Struct, frozen=True):
 
 
 class Observer(Protocol):
-    """Receives what the stream does, in order."""
+    """Receives the effects of a stream, in order."""
 
     def imported(self, found: Global, protocol: int) -> None:
         """Handle an import; set how its calls are treated."""
 
     def called(self, callee: object, args: object, offset: int, opcode: str) -> object:
-        """Handle a call that is not quiet; return what it leaves, None for unknown."""
+        """Handle a call that is not quiet; return its result, None if unknown."""
 
     def built(self, target: object, state: object, offset: int, position: int) -> int:
         """Handle BUILD; return where the stream continues (raw data may follow)."""
@@ -126,11 +126,11 @@ class Observer(Protocol):
         """Handle a constant that may hold a file."""
 
     def anomaly(self, kind: str, offset: int, detail: str) -> None:
-        """Handle what no pickler writes."""
+        """Handle an anomaly that picklers never write."""
 
 
 PERSISTENT: Final = Unknown("persistent")
-"""What resolves a persistent id to its object."""
+"""The callee that resolves a persistent id to its object."""
 
 
 def named_class(value: object) -> object:
@@ -177,9 +177,9 @@ _TENSORS: Final = frozenset(
 
 
 def holds_items(made: Result) -> bool:
-    """Return whether what a call made can be a container that is filled with items.
+    """Return whether the result of a call can be a container that is filled with items.
 
-    No pickler sets items on tensors and storages; on those it writes to memory (CVE-2026-24747).
+    Picklers never set items on tensors and storages; there it writes to memory (CVE-2026-24747).
     """
     callee = made.callee
     if callee is PERSISTENT:

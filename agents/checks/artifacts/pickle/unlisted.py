@@ -1,4 +1,4 @@
-"""Tells unknown imports that are only what objects are made of from those that do something."""
+"""Separates unknown imports that only make objects from those that do something."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from agents.checks.artifacts.pickle.look_alikes import SHORT, one_letter
 from agents.checks.artifacts.pickle.symbols import Mapping
 
 MAX_SETTINGS: Final = 1_000
-"""Values of one object that are looked at."""
+"""The most values of one object to check."""
 MAX_PARTS: Final = 16
-"""Of a sequence that is a setting."""
+"""The longest sequence that counts as a setting."""
 MAX_TEXT: Final = 4096
 """Characters of one."""
 _BOASTS: Final = re.compile(
@@ -28,7 +28,7 @@ _BOASTS: Final = re.compile(
     r"|trojan|shellcode|rce|steal\w*|exfil\w*)(?=$|[._]|[A-Z0-9])"
     r"|(?<=[a-z0-9])(?:Pwn|Payload|Evil|Malware|Backdoor|Exploit|Trojan|Shellcode|RCE|Exfil)"
 )
-"""Words by which a module or name says that it is meant to do harm."""
+"""Words in the name of a module that is meant to do harm."""
 _ACTS: Final = re.compile(
     r"(?:^|[._]|(?<=[a-z0-9]))(?:Run|Runner|Exec|Execute|Executor|Eval|Evaluator|System|Popen|Spawn"
     r"|Shell|Script|Command|Cmd|Call|Caller|Import|Importer|Load|Loader|Unpickler|Download|Downloader"
@@ -36,19 +36,19 @@ _ACTS: Final = re.compile(
     r"|Launch|Launcher|Writer|Remover|Connection|Hook|Injector|Reverse|Subprocess|Process|Interpreter"
     r"|Exploit|Payload|Render|Renderer|Query)(?=$|[._A-Z0-9])"
 )
-"""Whole words of a class's name by which an instance does something when it is made."""
+"""Whole words in the name of a class whose constructor does something."""
 
 
 def makes_objects(
     module: str, name: str, verdict: ImportVerdict, *, called: bool, made: bool
 ) -> bool:
-    """Return whether an unknown import is only what objects are made of.
+    """Return whether an unknown import only makes objects.
 
-    Whoever saves an object of a class names it, whatever the package: that a class is on no list
-    says nothing against it, unless its package is written almost as one that is known. An instance
-    that is made without its constructor runs nothing that the name could tell of. What is called
-    is judged by its name: a function counts if it is named as what restores an object, and of a
-    known package what is called is on the list.
+    A pickle names the class of each object, from any package: an unlisted class is not suspicious
+    unless its package imitates a known one. An instance that is made without its constructor runs
+    nothing that the name could reveal. A call is judged by the callee's name: a function must be
+    named like one that restores an object, and legitimate callees of a known package are on the
+    list.
 
     Args:
         module: As the machine looks it up.
@@ -73,7 +73,7 @@ def makes_objects(
 
 
 def imitates_package(module: str) -> bool:
-    """Return whether a module's package is written almost as a known one, or in other letters.
+    """Return whether a module's package is spelt almost like a known one, or in other letters.
 
     Args:
         module: As the machine looks it up.
@@ -87,7 +87,7 @@ def imitates_package(module: str) -> bool:
 
 
 def boasts(name: str) -> bool:
-    """Return whether a class's name says that an instance runs, loads or fetches something.
+    """Return whether a class's name suggests that an instance runs, loads or fetches something.
 
     Args:
         name: May be dotted.
@@ -96,7 +96,7 @@ def boasts(name: str) -> bool:
 
 
 def named_function(args: object) -> str:
-    """Return a function of Python itself that a constructor is given by its name, if any.
+    """Return the builtin function that an argument of a constructor names, if any.
 
     Args:
         args: Of the call.
@@ -105,9 +105,9 @@ def named_function(args: object) -> str:
 
 
 def settings(state: object) -> Iterator[tuple[str, str]]:
-    """Yield the texts that an object is set up with, each with the attribute that holds it.
+    """Yield the texts of an object's settings, each with its attribute.
 
-    Long sequences are data: what they hold is no setting.
+    Long sequences are data, not settings.
 
     Args:
         state: Its state or arguments, as on the stack.

@@ -1,6 +1,6 @@
 """Reads compiled Python within bounds: which names its code uses and which constants it holds.
 
-Nothing is unmarshalled: the values are walked and forgotten, but for names and texts.
+Nothing is unmarshalled: the values are walked and dropped, except names and texts.
 """
 # ruff: noqa: PLR2004 -- sizes and offsets are given where the format is read
 

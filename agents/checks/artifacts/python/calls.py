@@ -17,7 +17,7 @@ HOOKS: Final = functions("hook")
 RUNS_FILES: Final = functions("run-file")
 HOST: Final = functions("host")
 STARTUP: Final = functions("startup")
-"""Folders from which Python runs files by itself."""
+"""Folders from which Python runs files automatically."""
 DANGEROUS_KEYS: Final = names("code-key")
 SENDS: Final = re.compile(r"(post|put|patch|sendall|sendto|send|urlopen|request)$|^webbrowser\.")
 RAW: Final = re.compile(

@@ -1,4 +1,4 @@
-"""Collects what a source does that no model code needs to do."""
+"""Collects faults: things that source code does and model code never needs."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from schemas.severity import Severity
 
 
 class CodeFault(msgspec.Struct, frozen=True):
-    """What a source does, where, and how bad it is."""
+    """What a source does, where, and with which severity."""
 
     rule_id: str
     what: str
     line: int
     severity: Severity
     holds: bytes = b""
-    """A constant that it hands to a loader, to be scanned as what that reads."""
+    """A constant that it passes to a loader, to be scanned in the loader's format."""
 
 
 class FaultLog:

@@ -39,7 +39,7 @@ MAX_ROUNDS: Final = 64
 """Functions that call one another, from what runs on import."""
 
 _INTROSPECTION: Final = frozenset(("__subclasses__", "f_builtins", "__globals__", "func_globals"))
-"""Attributes that lead from any object to what the module does not name."""
+"""Attributes that lead from any object to something that the module does not name."""
 _CLASSES: Final = frozenset(("__base__", "__bases__", "__mro__", "__class__"))
 _FRAMES: Final = frozenset(("_getframe", "currentframe"))
 _JUDGED: Final = frozenset(
@@ -60,7 +60,7 @@ _ON_THE_WAY: Final = _CLASSES | _FRAMES | {"__init__"}
 
 
 def python_faults(text: str, layer: int = 0) -> list[CodeFault]:
-    """Return what a source does that no model code needs to do, each once per line.
+    """Return the faults of a source, each once per line.
 
     Args:
         text: Python source.
@@ -95,7 +95,7 @@ class _Judge:
         self._steps_within: dict[ast.AST, frozenset[str]] = {}
 
     def faults(self) -> list[CodeFault]:
-        """Return what the module does that no model code needs to do."""
+        """Return the faults of the module."""
         if not may_be_judged(self._tree, self._facts):
             return []
         placement = Placement(self._tree, _JUDGED)
@@ -110,7 +110,7 @@ class _Judge:
                 break
             self._called_on_import |= called
             placed = placement.nodes(self._called_on_import)
-        else:  # no ordinary module has a longer chain of calls: all functions count
+        else:  # ordinary modules have shorter chains of calls: all functions count
             self._called_on_import |= self._names.functions.keys()
             placed = placement.nodes(self._called_on_import)
         self._uses = {self._dotted(node.func) for node, _ in placed if isinstance(node, ast.Call)}
@@ -228,7 +228,7 @@ class _Judge:
             judge_call(self._log, Call(node, name, arguments, where))
 
     def _judge_secret_call(self, node: ast.Call, name: str, where: str) -> None:
-        """Report a call whose function is not known and whose arguments say what it does."""
+        """Report a call of an unknown function whose arguments reveal what it does."""
         method = (
             self._facts.constant(node.args[0])
             if node.args and name.endswith("methodcaller")

@@ -32,7 +32,8 @@ _REACHES: Final = frozenset(
     )
 )  # fmt: skip
 IDENTIFYING: Final = frozenset(("_thread",))
-"""The module by which `repr` of a dataclass distinguishes threads; what starts one is named above.
+"""The module by which `repr` of a dataclass distinguishes threads; functions that start one are
+listed above.
 """
 _DUNDER: Final = late_pattern(
     r"__(?!(init|call|len|getitem|setitem|iter|next|repr|str|eq|hash|name|doc|qualname|module|class"
@@ -42,7 +43,7 @@ _DUNDER: Final = late_pattern(
     r"|setattr|delattr|dataclass_\w+|missing|format|round|trunc|floor|ceil|divmod|invert|pos|bytes"
     r"|complex|set_name|class_getitem|init_subclass|itruediv|ifloordiv|imod|ipow|iand|ior|ixor)__)\w+__"
 )
-"""Names of the interpreter's own, but for those that every class has; alone they reach nothing."""
+"""Names of the interpreter itself, except those that every class has, which are harmless alone."""
 _ADDRESS: Final = late_pattern(r"(?i)^\s*(\w+://|\\\\|\.\./|/)\S*\s*$|^\s*(import|from)\s+\w")
 _NAME: Final = late_pattern(r"^[A-Za-z_][\w.]*$")
 
@@ -111,7 +112,7 @@ def source_fault(text: str, libraries: Collection[str]) -> str:
         tree = parse_source(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return "its code is not Python"
-    # its name is a constant, which is judged as one
+    # its name is a constant, and judged as such
     passed: set[ast.AST] = {node.func for node in ast.walk(tree) if _looks_up_a_constant(node)}
     passed |= set(_own_parameters(tree))
     for node in ast.walk(tree):
@@ -169,5 +170,5 @@ def _names(node: ast.AST) -> Iterator[str]:
 
 
 def _is_place(text: str) -> bool:
-    """Return whether a text is where the code was written, or a table of its lines."""
+    """Return whether a text is the path of the code's source, or a table of its lines."""
     return text.endswith((".py", ">")) or not text.isprintable()

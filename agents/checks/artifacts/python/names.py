@@ -34,7 +34,7 @@ _BUILTINS: Final = frozenset(("builtins", "__builtins__", "__builtin__"))
 _ROOTS: Final = modules("code-path")
 """Modules that code reaches through those that imported them."""
 _GUARDED: Final = modules("hidden-lookup")
-"""Modules in which no model code looks up a computed name."""
+"""Modules in which model code never looks up a computed name."""
 _PASSED: Final = frozenset(("__call__", "__func__", "__wrapped__"))
 """Attributes by which a function leads to itself."""
 _STARRED: Final = (
@@ -175,7 +175,7 @@ class Names:
             refers = self._looked_up(value) != "" or bool(_INSTANCES.match(dotted))
         if refers and dotted not in ("", name) and name not in self.functions:
             if self.runs(dotted) and name not in self._imported:
-                self.aliases[name] = dotted  # whatever else it was before
+                self.aliases[name] = dotted  # regardless of its earlier value
             else:
                 self.aliases.setdefault(name, dotted)
 

@@ -166,7 +166,7 @@ _UNTRUSTED_PAIRS: Final = (
     ),
 )
 _SHELLS: Final = _UNTRUSTED_PAIRS[:3]
-"""Those that no build needs."""
+"""Programs that builds never need."""
 _ADDRESS: Final = late_pattern(
     r"(?:(?:https?|ftp)://(?:[^\s/@]*@)?|(?<![\w./:@-]))(\d{1,3}(?:\.\d{1,3}){3})(?![\w.-])"
 )
@@ -221,12 +221,12 @@ def _runs_what_it_fetched(text: str) -> bool:
 
 
 def is_piped_to_a_shell(text: str) -> bool:
-    """Return whether a text is a command that only a shell takes."""
+    """Return whether a text is a command that needs a shell."""
     return bool(_PIPED.search(text)) or _PIPED_PAIR.is_in(text)
 
 
 def is_harmless_command(text: str) -> bool:
-    """Return whether a command only asks the machine about itself or calls a known build tool."""
+    """Return whether a command only queries the system or calls a known build tool."""
     words = text.split()
     first = words[0].rsplit("/", 1)[-1] if words else ""
     return first in _HARMLESS and not is_hostile_command(text)

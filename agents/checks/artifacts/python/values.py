@@ -40,7 +40,7 @@ _FAULTS: Final = (
     ValueError, TypeError, LookupError, ArithmeticError, AttributeError, binascii.Error, zlib.error,
     lzma.LZMAError, OSError, EOFError, MemoryError, RecursionError,
 )  # fmt: skip
-"""What operations on constants that don't go together raise."""
+"""Errors of operations on incompatible constants."""
 _BINARY: Final[dict[type[ast.operator], Callable[[Any, Any], Any]]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,

@@ -1,8 +1,8 @@
-"""Skips Python modules without any word that a judged name consists of.
+"""Skips Python modules that contain no word of a judged name, as most modules.
 
-Most modules say nothing that is judged. A full name is judged only if its parts are words of the
-module: names, attributes, imports, or texts by which something is looked up. Where no judged name
-can be made of them, the module need not be gone through again.
+A full name is judged only if its parts are words of the module: names, attributes, imports, or
+texts by which something is looked up. If no judged name can be formed from them, the module is not
+walked again.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ JUDGED_NAMES: Final = (
 )
 """Other full names that are judged, as patterns like those of the data file."""
 JUDGED_ENDS: Final = ("methodcaller", "spec_from_file_location", "Path")
-"""What the last part of a judged name may end with."""
+"""Possible endings of the last part of a judged name."""
 JUDGED_WORDS: Final = frozenset((
     "__subclasses__", "f_builtins", "__globals__", "func_globals", "__code__", "func_code", "recv",
     "write_text", "write_bytes", "rename",
 ))  # fmt: skip
-"""Attributes that are judged whatever they are of."""
+"""Attributes that are judged on any object."""
 _BUILTINS: Final = frozenset(("builtins", "__builtins__", "__builtin__", "__import__"))
 """Modules whose functions are judged by their bare names."""
 _HIDING: Final = frozenset(("getattr", "__dict__", "vars"))
@@ -59,12 +59,12 @@ _LOOKING_UP: Final = frozenset((
 
 
 class _Parts(NamedTuple):
-    """What the parts of a full name are made of."""
+    """The parts of a full name, as words and pieces of words."""
 
     words: frozenset[str]
     """Parts that are words."""
     pieces: tuple[str, ...]
-    """Of the parts of which only a piece is known: what a word of each contains."""
+    """Substrings, for parts of which only a piece is known."""
 
 
 class _Judged(NamedTuple):
@@ -101,7 +101,7 @@ def _names_judged(tree: Tree, facts: ModuleFacts) -> bool:
         words.add("numpy")
     words.update(word.lstrip("_") for word in list(words) if word[:1] == "_")
     if not _BUILTINS.isdisjoint(words):
-        words.add("builtins")  # as it is called, whichever of its names it is looked up by
+        words.add("builtins")  # under its real name, not the alias by which it is looked up
     judged = judged_words()
     if not judged.alone.isdisjoint(names | texts):
         return True

@@ -63,7 +63,7 @@ _HEX: Final = late_pattern(r"(?:[0-9a-fA-F]{2}){8,}")
 
 
 _FEW: Final = 16
-"""Runs of a text that are decoded whatever they begin with."""
+"""Runs of a text that are decoded regardless of how they begin."""
 
 
 def _encoded(head: bytes) -> tuple[str, str]:
@@ -121,7 +121,7 @@ def report_text(scan: Scan, key: str, text: str, severity: Severity | None = Non
         scan: Where to report.
         key: Where the text is.
         text: The text.
-        severity: The severity of code and commands, if not the rule's: where text is only data.
+        severity: The severity of code and commands where text is only data; by default the rule's.
     """
     descend_decoded(scan, f"{key}:decoded", text)
     if _begins_as_pickle(text):
@@ -175,9 +175,9 @@ _COMMAND: Final = late_pattern(
     r"/dev/tcp/|(curl|wget)\s[^\n]*\|\s*(ba|z)?sh|bash\s+-i|powershell(\.exe)?\s+-"
 )
 _SIGNS_OF_A_COMMAND: Final = ("/dev/tcp/", "|", "bash", "powershell")
-"""One of them is in whatever `_COMMAND` finds."""
+"""Every match of `_COMMAND` contains one of these."""
 _SIGNS_OF_CODE: Final = ("(", "__", "marshal.loads", "!!python/", "<!ENTITY", "://")
-"""One of them is in whatever `_CODE` finds."""
+"""Every match of `_CODE` contains one of these."""
 _CODE: Final = late_pattern(
     r"__import__\s*\(|\bos\.(system|popen)\s*\(|\bsubprocess\.\w+\s*\(|\bexec\s*\(\s*['\"b_]|"
     r"\beval\s*\(\s*['\"_]|\bmarshal\.loads|!!python/|__globals__|__subclasses__|"
@@ -185,4 +185,4 @@ _CODE: Final = late_pattern(
     r"https?://(?:169\.254\.169\.254|169\.254\.170\.2|\[fd00:ec2::254\]|100\.100\.100\.200"
     r"|metadata\.google\.internal)(?![\w.])"
 )
-"""Code, and the addresses at which clouds give a machine's credentials to its programs."""
+"""Code, and the addresses at which clouds serve a machine's credentials."""

@@ -1,7 +1,7 @@
-"""Searches the data of formats that run nothing for what a second loader would run.
+"""Searches the data of formats that run nothing for content that a second loader would run.
 
-A pickle, an archive or a program that lies in a tensor does nothing by itself; no weights look
-like one by chance, and its author has a loader that extracts it.
+A pickle, archive or program in a tensor does nothing by itself, but weights never look like one by
+chance, and its author has a loader that extracts it.
 """
 
 from __future__ import annotations
@@ -71,13 +71,13 @@ def _text_pickle() -> re.Pattern[bytes]:
 def search_data(
     scan: Scan, source: Source, formats: Sequence[Format], *, unrecognised: bool
 ) -> None:
-    """Report what hides among a file's numbers, when running it would be malicious.
+    """Report files hidden among a file's numbers, if they are malicious.
 
     Args:
         scan: Where to report.
         source: The file.
         formats: The formats it was recognised as.
-        unrecognised: No reader takes it; it is searched like a file of numbers.
+        unrecognised: No format was recognised; it is searched like a file of numbers.
 
     Source: KR03, ST01 and ON02 of the evasions known of model scanners.
     """

@@ -107,7 +107,7 @@ def report_torn_tail(scan: Scan, source: Source, spans: Sequence[Span], end: int
 
 
 def _is_dense(source: Source, span: Span, at: int) -> bool:
-    """Return whether what lies before the run is data of another kind than the run."""
+    """Return whether the bytes before the run are data unlike the run."""
     before = source.read(max(at - BEFORE, span.begin), min(BEFORE, at - span.begin))
     return len(before) >= 16 and before.count(0) + before.count(255) < len(before) // 3
 

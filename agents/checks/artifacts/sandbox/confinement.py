@@ -79,7 +79,7 @@ class Confinement(msgspec.Struct, frozen=True, kw_only=True):
     capabilities: bool = False
     """It has none, and can get none."""
     unprivileged: bool = False
-    """It is not root."""
+    """It does not run as root."""
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -204,7 +204,7 @@ def _restrict_files(libc: Any, paths: Sequence[str]) -> int:  # noqa: ANN401 -- 
 
 
 def _allow_reading(libc: Any, ruleset: int, path: str) -> None:  # noqa: ANN401 -- the same
-    with contextlib.suppress(OSError):  # what can't be opened now can't be read later either
+    with contextlib.suppress(OSError):  # a path that can't be opened now can't be read later either
         descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
         rights = _READ_FILE | (_READ_DIR if stat.S_ISDIR(os.fstat(descriptor).st_mode) else 0)
         rule = ctypes.create_string_buffer(struct.pack("<Qi", rights, descriptor))

@@ -148,7 +148,7 @@ class Sandbox:
         """
         size = os.fstat(descriptor).st_size
         if size == 0:
-            # Files of the kernel say that they are empty, whatever can be read from them.
+            # Kernel files report a size of zero, regardless of their content.
             try:
                 unsized = bool(os.pread(descriptor, 1, 0))
             except OSError as error:
@@ -304,7 +304,7 @@ class Sandbox:
                     if leaving:
                         self.close()
                     self._log_confinement(report.confinement)
-                    # What was reported during the scan stays reported, whatever ended it.
+                    # Findings reported during the scan stay, regardless of how it ended.
                     known = {(reported.rule_id, reported.locator) for reported in report.detections}
                     lost = tuple(
                         reported
@@ -321,7 +321,7 @@ class Sandbox:
 
     @staticmethod
     def _fate(process: ScanProcess) -> str:
-        """Return how it ended and the gist of its last words; log all of them."""
+        """Return how it ended and the last line of its stderr; log the whole."""
         fate = process.fate()
         said = printable(process.said())
         output = " | ".join(said.splitlines()) or "it printed nothing"  # one line of a log
@@ -496,7 +496,7 @@ class SandboxPool:
             given: Its inputs, one for each call.
         """
         made: dict[int, _Made] = {}
-        places = count()  # its next() is one step of the interpreter, so no two get the same
+        places = count()  # next() is one interpreter step, so no two threads get the same item
 
         def take() -> None:
             while not self._closed and (at := next(places)) < len(given):

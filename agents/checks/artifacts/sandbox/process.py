@@ -1,4 +1,4 @@
-"""One scanning process: how it is started, what it says on stderr, and how it ended."""
+"""One scanning process: its start, its stderr and its end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from agents.checks.artifacts.sandbox.template import (
 )
 
 MAX_SAID: Final = 4_000
-"""Characters of a process's last words that are kept."""
+"""Characters of a process's stderr that are kept."""
 MAX_REASON: Final = 300
 """Characters of them that a report's reason shows."""
 _END_SECONDS: Final = 1.0
@@ -69,7 +69,7 @@ def printable(said: bytes) -> str:
 def last_words(said: str) -> str:
     """Return the line of printable output that gives the reason; empty if there is no output.
 
-    A traceback says it last, a fatal error of the interpreter first; neither indents it.
+    A traceback ends with it, a fatal error of the interpreter begins with it; neither indents it.
     """
     lines = [line for line in said.splitlines() if line.strip() and not line[0].isspace()]
     fatal = [line for line in lines if line.startswith("Fatal Python error")]
@@ -92,7 +92,7 @@ def _template() -> Template:
 
 
 class ScanProcess:
-    """A process that scans what it is handed over a connection, confined before the first file."""
+    """A process that scans files sent over a connection, confined before the first one."""
 
     def __init__(self, limits: bytes) -> None:
         """Start it, as a fork of this process's template.

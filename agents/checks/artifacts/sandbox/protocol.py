@@ -40,7 +40,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, tag="scan"):
-    """One file to scan; its bytes come along, by a descriptor, or by ranges that are asked for."""
+    """One file to scan; its bytes are included, or read by descriptor or by requested ranges."""
 
     path: str
     size: int
@@ -53,7 +53,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, tag="scan"):
 
 
 class Small(msgspec.Struct, frozen=True, array_like=True):
-    """One of several small files that come in one message."""
+    """One of several small files in one message."""
 
     path: str
     content: bytes
@@ -101,7 +101,7 @@ Answer = Read | Found | Done
 
 
 class Fork(msgspec.Struct, frozen=True, tag="fork"):
-    """Asks the template to fork; the fork's connection and its stderr come along."""
+    """Asks the template to fork; passes the fork's connection and its stderr."""
 
     limits: bytes
     """A `Limits` in JSON."""
@@ -141,7 +141,7 @@ class Closed(Exception):  # noqa: N818 -- no error: the other side is gone
 
 
 def send(connection: socket.socket, payload: bytes) -> None:
-    """Send one message: its length, then itself, at once so that the other side wakes once."""
+    """Send a message with its length in front, in one write, so that the other side wakes once."""
     connection.sendall(LENGTH.pack(len(payload)) + payload)
 
 

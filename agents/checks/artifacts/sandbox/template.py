@@ -1,8 +1,8 @@
 """The process that scanning processes are forked from, as its parent sees it.
 
 It has imported the parsers, and nothing else: no file, tenant, setting or secret ever reaches it.
-So a scanning process starts in milliseconds, and is the same as if it had been started alone. What
-forks share beside code is where the code lies and the seed of hashes.
+So a scanning process starts in milliseconds, and is the same as one started alone. Forks share only
+code, its addresses and the hash seed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from agents.checks.artifacts.sandbox.protocol import (
 
 _FORKED: Final = msgspec.msgpack.Decoder(Forked)
 START_SECONDS: Final = 60.0
-"""How long it may take to import the parsers, on a machine that is busy with other things."""
+"""Time for importing the parsers on a busy machine."""
 _END_SECONDS: Final = 1.0
 _PIPE_BYTES: Final = 64 << 10
 
@@ -48,7 +48,7 @@ def ended_how(code: int) -> str:
 
 
 def silent_pipe() -> tuple[int, int]:
-    """Return a pipe that never blocks: a writer of too much continues, and the excess is lost."""
+    """Return a pipe that never blocks: if it is full, further output is lost."""
     ours, theirs = os.pipe()
     os.set_blocking(ours, False)
     os.set_blocking(theirs, False)
@@ -160,7 +160,7 @@ class Template:
         except (OSError, msgspec.DecodeError) as error:
             self._broken = True
             if isinstance(error, TimeoutError | msgspec.DecodeError):
-                self._process.kill()  # what it answers next would be out of turn
+                self._process.kill()  # its next answer would belong to this order
             raise Closed from error
 
     def said(self) -> bytes:
@@ -175,7 +175,7 @@ class Template:
         return "it closed its connection" if code is None else ended_how(code)
 
     def take(self) -> None:
-        """Add a user, for which it keeps running when another template replaces it."""
+        """Add a user, for which it keeps running after another template replaces it."""
         with self._lock:
             self._users += 1
 

@@ -124,8 +124,7 @@ def _product() -> list[str]:
 def confine(limits: Limits) -> Confinement:
     """Give up network, processes, files and memory beyond the limits, permanently.
 
-    Returns:
-        What the kernel took; where it takes nothing, the hook below still refuses.
+    Returns: The confinement by the kernel; without it, the hook below still refuses.
     """
     held = give_up(_product())
     for kind, limit in (
@@ -167,7 +166,7 @@ def serve(connection: socket.socket, limits: Limits, held: Confinement) -> None:
         answer: Done | Scanned
         try:
             if isinstance(request, Batch):
-                # Where nothing may be scanned, answer none: each file's own request says why.
+                # If nothing may be scanned, answer none: each file's own request gives the reason.
                 reports, expired = ((), False) if lacking else _batch(request, siblings, limits)
                 answer = Scanned(reports, confinement, expired)
             elif lacking:
