@@ -91,7 +91,7 @@ def verifier(trusted_root: Path | None = None) -> Verifier:
     """Return a verifier on a pinned trust root.
 
     Args:
-        trusted_root: The operator's `trusted_root.json`; the packaged one by default.
+        trusted_root: The operator's `trusted_root.json`; default: bundled.
 
     Raises:
         UnfinishedVerificationError: the operator's file cannot be read or is not a trust root.
@@ -155,7 +155,7 @@ def verify_attestation(
         filename: The distribution's file name.
         digest: Its SHA-256, hex.
         expected: The required signer; anyone by default.
-        trusted_root: The operator's `trusted_root.json`; the packaged one by default.
+        trusted_root: The operator's `trusted_root.json`; default: bundled.
 
     Returns:
         The publisher its certificate names.
@@ -255,7 +255,7 @@ def check_attestations(
         knowledge: The trust roots and their authorisations.
 
     Returns:
-        The check, the findings, and whose attestations hold, by index in `seen`.
+        The check, the findings, and the signers of valid attestations, by index in `seen`.
     """
     found: list[Detection] = []
     signed: dict[int, SignedFile] = {}
@@ -339,7 +339,7 @@ def verify_distribution(
         bundle: The sigstore bundle or PEP 740 attestation, as a file or its bytes; None: the file
             beside the distribution named `<file>.sigstore.json`, `.sigstore`,
             `.publish.attestation` or `.provenance`.
-        trusted_root: The operator's `trusted_root.json`; the packaged one by default.
+        trusted_root: The operator's `trusted_root.json`; default: bundled.
 
     Returns:
         File name, digest and identity.

@@ -57,7 +57,7 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     """The detections before the tenant's suppressions."""
     seen: tuple[Seen, ...] = ()
     attested: dict[int, SignedFile] = {}
-    """Whose attestations hold, by index in `seen`."""
+    """The signers of valid attestations, by index in `seen`."""
 
 
 def check_packages(event: Event[PackageInstall], knowledge: Knowledge) -> Outcome:
@@ -345,7 +345,7 @@ def _commit(package: Package) -> str:
 
 
 def _at_recorded_commit(package: Package, reference: Detection) -> bool:
-    """Return whether only immutable references were requested, and the result is recorded."""
+    """Return whether only immutable references were requested and the record names the commit."""
     vcs = package.vcs
     return (
         reference.rule_id == "TW-PKG-VCS-UNPINNED"

@@ -18,11 +18,11 @@ _PAIR: Final = 2
 _FRONTS: Final = frozenset({"python", "py", "lib", "pip", "open", "free", "real", "easy"})
 MOST_TERMS: Final = 5
 _PAIRED: Final = 450
-"""Rank below which two known names in one are taken for bait."""
+"""Rank up to which a name of two known names counts as bait."""
 
 
 def _glued(name: str, index: NameIndex) -> tuple[str, str] | None:
-    """Split a name into a known name and a generic word, where no hyphen parts the two."""
+    """Split a name into a known name and a generic word that no hyphen separates."""
     start = name.rfind("-") + 1
     if start:
         cuts = range(start + 1, len(name) - 1)

@@ -188,7 +188,7 @@ def _not_locked(entry: Seen, names: Collection[str]) -> Detection:
 
 
 def _is_bare(entry: Seen, bare: AbstractSet[tuple[str, str]], said: AbstractSet[str]) -> bool:
-    """Return whether the lock gives a package of an index without a hash, and no line said so."""
+    """Return whether the lock has a package of an index without a hash, not reported by line."""
     version = entry.package.version
     if not version or entry.package.direct or entry.local or entry.name in said:
         return False
@@ -206,7 +206,7 @@ def _is_strong(digests: frozenset[str]) -> bool:
 def _lacks_hash(
     line: RequirementLine, lock: Collection[tuple[str, str]], names: Collection[str]
 ) -> bool:
-    """Return whether a requirement should have a hash, and neither it nor the lock has one."""
+    """Return whether a requirement should have a hash, but neither it nor the lock has one."""
     # pip refuses a weak hash; other installers accept it.
     refused = line.error is not None and not line.hashes
     if refused or line.option is not None or line.constraint or line.url is not None:

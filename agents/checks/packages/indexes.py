@@ -37,7 +37,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_local(self) -> bool:
-        """Whether it is on the host itself."""
+        """Whether it is on the local host."""
         if self.scheme == "file" or self.host == "localhost":
             return True
         try:

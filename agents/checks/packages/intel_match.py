@@ -1,4 +1,4 @@
-"""Whether a fact of intelligence is about a given version or digest."""
+"""Decides whether a fact of intelligence is about a given version or digest."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ TWO_EDIT_FLOOR: Final = 10
 VERY_POPULAR: Final = 300
 SHORT_TERM: Final = 4
 FOLDED_FLOOR: Final = 6
-"""Letters of a folded name below which several slips make just another name."""
+"""Letters of a folded name below which several slips yield an unrelated name."""
 _TWO_EDIT_TARGETS: Final = 350
 _DOUBLED_BELOW: Final = 450
 _ANCHORS: Final = 1000

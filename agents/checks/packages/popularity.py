@@ -13,7 +13,7 @@ from agents.checks.packages.versions import canonical_name
 WELL_KNOWN_RANK: Final = 1000
 """Rank of names that are well known but not ranked."""
 INSTALLED_TARGETS: Final = 3000
-"""Names, by downloads, that count as worth imitating besides those a person chose."""
+"""The number of names, by downloads, that count as worth imitating, besides the curated ones."""
 BRAND_RANK: Final = 150
 """Rank given to AI vendors' names, which are imitated whether or not they are packages."""
 
@@ -24,17 +24,17 @@ class NameTable(msgspec.Struct, frozen=True):
     ranks: dict[str, int]
     """Canonical name to rank, 0 the most popular: the names that others imitate."""
     curated: frozenset[str]
-    """Names that a person chose, including the ranked ones."""
+    """Curated names, including the ranked ones."""
     known: frozenset[str]
     """Every name of a known legitimate package: the curated ones and the most installed."""
     brands: frozenset[str]
-    """AI vendors and products whose names are borrowed."""
+    """AI vendors and products whose names imitations borrow."""
     bait: frozenset[str]
     """Generic words that are added to a known name."""
     claims: frozenset[str]
     """Words that claim to be the vendor's own, or better than it."""
     affixes: frozenset[str]
-    """Words around which names of a project's parts are made: weaker than bait."""
+    """Words in names of a project's parts: weaker than bait."""
     vendors: frozenset[str]
     """Vendors whose name is put in front of a project's."""
     families: tuple[str, ...]

@@ -37,11 +37,11 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
     """SHA-256, hex; None if the event has no valid one."""
     internal: bool
     local: bool = False
-    """Whether it comes from the host itself: the name is then only the project's own."""
+    """Whether it comes from the local host: its name is then the project's choice."""
 
 
 class SignedFile(msgspec.Struct, frozen=True, gc=False):
-    """Who signed the file of a package, as its attestations prove."""
+    """The signer of a package's file, by its valid attestations."""
 
     publisher: str | None
     """Component key."""
@@ -101,8 +101,8 @@ def see(package: Package, policy: Policy, tenant: str) -> Seen:
 def origin_of(package: Package, data: PackageInstall) -> str | None:
     """Return the index a package came from, or the host of its URL; no credentials.
 
-    An installer's report does not say which of several indexes served a file: then only the
-    file's own host is known.
+    An installer's report does not name which of several indexes served a file: then only the file's
+    host is known.
     """
     index = package.index_url
     if index is None and not package.direct and not data.extra_index_urls:

@@ -100,7 +100,7 @@ _RARE: Final[dict[str, tuple[tuple[int, int], ...]]] = {
 }
 """Slips that are rare among legitimate names: minimum letters and maximum rank to be above low.
 
-Chosen by counting: of 140,000 names drawn from the public index each row has at most a few.
+Chosen by counting: each row matches at most a few of 140,000 names drawn from the public index.
 """
 _SEPARATED: Final = ((6, 300), (8, 450))
 """Letters and rank from which a name that differs by separators alone is above low."""
@@ -271,7 +271,7 @@ def _short_slip(
 
 
 def _is_telling(term: str, index: NameIndex) -> bool:
-    """Return whether a term of a name belongs to one project rather than to the language."""
+    """Return whether a term of a name is specific to one project rather than an ordinary word."""
     table = index.table
     return (
         len(term) >= _TERM_FLOOR
