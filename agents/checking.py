@@ -43,7 +43,7 @@ _Order = tuple[datetime, str]
 """When a sighting occurred, and the event that reports it."""
 _NO_TIME: Final = datetime.min.replace(tzinfo=UTC)
 NO_POSITION: Final[Position] = (0, "", 0, 0)
-"""Of an event that came by no topic."""
+"""The position of an event that came from no topic."""
 _HOUR_MS: Final = 3_600_000
 _DAY_MS: Final = 24 * _HOUR_MS
 BASELINE_SOURCES: Final = 16
@@ -57,10 +57,11 @@ SAID: Final = attrgetter(
 )
 """The fields of a sighting except its event and time."""
 SPELL: Final = msgspec.msgpack.Encoder().encode
-"""Encodes them as one key. Bytes are hashed once, a tuple anew each time it is looked up; and the
-garbage collector does not visit them."""
+"""Encodes them as one key. The hash of bytes is computed once, that of a tuple at each lookup; and
+the garbage collector does not visit bytes.
+"""
 place_of: Final = attrgetter("component", "name", "kind", "filename")
-"""The fields of a sighting that say what of a system it is about."""
+"""The fields of a sighting that identify its place in a system."""
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,23 +85,23 @@ class LastSent(msgspec.Struct, gc=False):
     order: _Order
     """When it occurred, and the event that reports it."""
     position: Position
-    """Where its record lies."""
+    """The position of its record."""
 
     def holds(self, order: _Order, position: Position) -> bool:
         """Return whether it was sent, was not forgotten, and is no later than this."""
         return self.said is not None and self.order <= order and self.position <= position
 
     def covers(self, said: bytes, order: _Order, position: Position) -> bool:
-        """Return whether a sighting says the same, and nothing earlier."""
+        """Return whether a sighting has the same content and is not earlier."""
         return self.said == said and self.order <= order and self.position <= position
 
 
 class SightingDeduplicator:
     """Remembers which sightings were sent to the ledger, so that each is sent once per event-day.
 
-    A sighting earlier than the one sent is sent as well, by its time or by where its record lies,
-    so that the ledger's state does not depend on when a worker restarted. The sightings of an
-    abandoned batch are forgotten.
+    A sighting that is earlier than the one sent, by time or position, is sent as well, so that the
+    ledger's state does not depend on when a worker restarted. The sightings of an abandoned batch
+    are forgotten.
     """
 
     def __init__(self, limit: int = REMEMBERED) -> None:
@@ -109,9 +110,9 @@ class SightingDeduplicator:
         self._seen: OrderedDict[Any, tuple[_Order, Position]] = OrderedDict()
         self._last: OrderedDict[bytes, LastSent] = OrderedDict()
         self._noted: list[Any] = []
-        """Keys of what was seen, as those of one batch."""
+        """Keys of the sightings of the current batch."""
         self._placed: list[bytes] = []
-        """Keys of what was sent last."""
+        """Keys of the sightings sent last."""
 
     def begin(self) -> Callable[[], None]:
         """Record the sightings from now on as those of one batch, until the next call.
@@ -136,15 +137,15 @@ class SightingDeduplicator:
     def is_news(self, sighting: Sighting) -> bool:
         """Return whether this sighting was not sent yet, or only a later one of its day.
 
-        A system that returns to a version of the same day is news: it differs from what was sent
-        last, which is how the ledger sees a rollback or a recurrence.
+        A system that returns to an earlier version on the same day is news: it differs from the
+        last sighting sent, and shows the ledger a rollback or a recurrence.
         """
         return self.noted_sighting(sighting)[0]
 
     def noted_sighting(self, sighting: Sighting) -> tuple[bool, LastSent]:
-        """Return whether a sighting is news, and what holds it until another takes its place.
+        """Return whether a sighting is news, and its entry, which another may replace.
 
-        As long as the second covers what a later event says, that event is no news.
+        As long as the entry covers a later event's sighting, that sighting is no news.
         """
         place = SPELL((sighting.tenant, sighting.system)) + SPELL(place_of(sighting))
         said = SPELL((sighting.occurred_at.toordinal(), SAID(sighting)))
@@ -163,19 +164,19 @@ class SightingDeduplicator:
         """Return what `noted_sighting` returns, of a sighting that is not built.
 
         Args:
-            place: What it is compared with the last of: tenant and system, as `SPELL` encodes
-                them, and `place_of` it.
+            place: The key of the last sighting to compare with: tenant and system, as `SPELL`
+                encodes them, and its `place_of`.
             has: Version and digest.
             said: Its day and the fields of `SAID`, as `SPELL` encodes them.
             order: When it occurred, and the event that reports it.
-            position: Where its record lies.
+            position: The position of its record.
         """
         places = self._last
         last = places.get(place)
         changed = False
         if last is not None:
             places.move_to_end(place)
-            # The usual case: the same once more.
+            # The usual case: an unchanged sighting.
             if last.covers(said, order, position):
                 return False, last
             changed = last.has != has
@@ -203,7 +204,7 @@ class SightingDeduplicator:
     def is_new_baseline(self, event: Event[Any]) -> bool:
         """Return whether the source marked nothing else as a baseline on the day of its arrival.
 
-        A tenant that makes up sources has at most `BASELINE_SOURCES` of them noted each day.
+        At most `BASELINE_SOURCES` sources of a tenant are noted each day, in case it makes them up.
         """
         day = ("baseline", event.tenantid, event.received_ms // _DAY_MS)
         return self._note((*day, event.source), (_NO_TIME, ""), NO_POSITION) and any(
@@ -301,9 +302,9 @@ def assessment_of(
 
 
 def failed_message(event: Event[Any], stage: AssessmentStage) -> Message:
-    """Return the assessment of an event whose checks failed: never clean, and nothing follows.
+    """Return the final assessment of an event whose checks failed: never clean.
 
-    A gate that waits for it would wait in vain otherwise; the event itself is a dead letter.
+    Without it a gate would wait in vain; the event itself is a dead letter.
 
     Args:
         event: What could not be checked.
@@ -349,14 +350,14 @@ def _bind(
 def policy_notice(
     tenant: str, policy: Policy, deduplicator: SightingDeduplicator
 ) -> Iterator[Message]:
-    """Yield the notice of a tenant whose events come while its policy says nothing.
+    """Yield the notice of a tenant that sends events but has no policy.
 
-    Without a policy its files are not fetched and none of its names is internal: what a check
-    then leaves out must not pass for all well. Each worker says so once; its id is the tenant's.
+    Without a policy its files are not fetched and no name is internal: the omitted checks must not
+    look like passed ones. Each worker sends it once; its id is the tenant's.
 
     Args:
         tenant: Whose event it is.
-        policy: Its policy; the default one where there is none.
+        policy: Its policy; the default one if it has none.
         deduplicator: What this agent has sent already.
     """
     if deduplicator.knows_tenant(tenant) or policy != default_policy(tenant):
@@ -444,7 +445,7 @@ def outcome_messages(
         )
     yield from news
     for finding in findings:
-        # what was there before it was watched is no news, unless it is known to be malicious
+        # state from before monitoring began is not reported, unless known to be malicious
         if not event.baseline or is_known_malicious(finding):
             yield from finding_messages(finding)
     for finding in _bind(event, outcome.withheld, context):
@@ -452,7 +453,7 @@ def outcome_messages(
     if event.baseline:
         if stage is AssessmentStage.EVENT:
             yield from _baseline_notice(event, deduplicator)
-        # its source is heard once, and not missed then
+        # its source is heard once, and its later silence is not reported
         yield assessment_message(assessment, event.time)
         return
     yield from source_messages(event, assessment.overall_status, deduplicator, final=final)
@@ -462,7 +463,7 @@ def outcome_messages(
 def source_messages(
     event: Event[Any], status: Status, deduplicator: SightingDeduplicator, *, final: bool
 ) -> Iterator[Message]:
-    """Yield the record that a source was heard, where the event is the one to say so.
+    """Yield the record that a source was heard, if this event is to report it.
 
     Args:
         event: What was checked.

@@ -85,7 +85,7 @@ def containment_results_agent(
 def _forged(
     result: SignedResult, record: Record, at: datetime, error: InvalidSignatureError
 ) -> Message:
-    """Return that a result has no signature of its tenant's responders."""
+    """Return the notice of a result without a signature of its tenant's responders."""
     forged = ForgedResult(
         incident=result.incident,
         id=stable_id("fgd", record.topic, str(record.partition), str(record.offset)),
@@ -118,6 +118,6 @@ def _answered(result: SignedResult, at: datetime) -> Message:
         },
         hold=component,
     )
-    # Of the tenant whose key signed it: no other tenant's hold is reached.
+    # The tenant is the one whose key signed it, so other tenants' holds are unaffected.
     key = hold_key(result.tenant, component) if component else result.incident
     return incident_message(key, update)

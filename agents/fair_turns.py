@@ -1,4 +1,4 @@
-"""Shares slow work fairly between tenants: who has least of it under way is next."""
+"""Shares slow work fairly between tenants: the one with the least work in progress is next."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from contextlib import asynccontextmanager
 
 
 class FairTurns:
-    """So many turns at a time; a free one goes to the waiting tenant that holds the fewest.
+    """A fixed number of turns at a time; a free one goes to the waiting tenant with the fewest.
 
-    Among equals it goes round. So a tenant waits, whatever the others have queued, until one of the
-    turns under way ends, and never for a second one of a tenant that holds more than it does.
+    Equals take their turns in rotation. So a tenant waits until one of the turns in progress ends,
+    regardless of what others have queued, and never for a second turn of a tenant that holds more.
     """
 
     def __init__(self, width: int) -> None:
         """Give no turn yet.
 
         Args:
-            width: How many turns there are at a time.
+            width: The number of turns at a time.
         """
         self._free = width
         self._held: Counter[str] = Counter()
@@ -47,7 +47,7 @@ class FairTurns:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self._end(tenant)  # it was given in the same moment
+                self._end(tenant)  # the turn was given at the same moment
             else:
                 self._forget(tenant, turn)
             raise
@@ -75,7 +75,7 @@ class FairTurns:
 
 
 class TimedTurns:
-    """The turns of one piece of work, and for how long it held at least one of them."""
+    """The turns of one piece of work, and the time in which it held at least one of them."""
 
     def __init__(
         self, turns: FairTurns, tenant: str, clock: Callable[[], float] = time.monotonic
@@ -84,8 +84,8 @@ class TimedTurns:
 
         Args:
             turns: The turns of all tenants.
-            tenant: Whose work it is.
-            clock: Seconds that only grow.
+            tenant: The tenant of the work.
+            clock: Returns monotonic seconds.
         """
         self._turns = turns
         self._tenant = tenant

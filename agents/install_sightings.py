@@ -1,4 +1,4 @@
-"""Writes the sightings of an install that the ledger has not heard of, and no others."""
+"""Writes only the sightings of an install that are new to the ledger."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _BLANK: Final = Sighting(
 _OF_EVENT: Final = ("id", "tenant", "system", "event_id", "source", "occurred_at", "appended")
 _OPENING: Final = b'{"type":"sighting","id":"obs-'
 _BLANK_JSON: Final = _ENCODER.encode(_BLANK)[:-1]
-"""What precedes the fields that a package decides, when those of the event are blank."""
+"""The encoding before a package's fields, with the event's fields blank."""
 _EVENTS: Final = 4
 """Fields of `SAID` that the event decides: component, tenant, system, source come first."""
 _FIELDS: Final = len(SAID(_BLANK)) - _EVENTS
@@ -49,38 +49,38 @@ _HEADER: Final = len(SPELL((0,) * _FIELDS)) - _FIELDS
 
 class _Known(msgspec.Struct, frozen=True, gc=False):
     package: Package
-    """Kept, since it is found by its identity."""
+    """Kept alive, since it is found by its identity."""
     key: str
     sent: tuple[LastSent, ...]
 
 
 class _Part(msgspec.Struct, frozen=True, gc=False):
-    """A sighting of a package, without what its event says."""
+    """A sighting of a package, without its event's fields."""
 
     component: str
     place: bytes
-    """What of a system it is about."""
+    """Its place in a system."""
     has: tuple[str | None, str | None]
     """Version and digest."""
     hashed: bytes
-    """The middle of what the id is the hash of."""
+    """The middle of the hashed content of the id."""
     begins: bytes
     """JSON from the end of the id to the tenant."""
     ends: bytes
-    """JSON from behind the time."""
+    """JSON after the time."""
     component_said: bytes
     """The component, as the deduplicator's key spells it."""
     said: bytes
-    """The fields behind the source, likewise."""
+    """The fields after the source, encoded in the same way."""
 
 
 class _Frame(msgspec.Struct, frozen=True, gc=False):
-    """What the sightings of a source on a system have in common on a day, encoded."""
+    """The common fields of a source's sightings on a system on a day, encoded."""
 
     hashed: bytes
-    """The beginning of what their ids are the hashes of."""
+    """The beginning of the hashed content of their ids."""
     system_hashed: bytes
-    """The end of it."""
+    """The end of the hashed content."""
     begins: bytes
     """JSON from the tenant to the id of the event."""
     ends: bytes
@@ -128,11 +128,11 @@ def _part(sighting: Sighting) -> _Part:
 
 
 class InstallSightings:
-    """Finds what is news of an install before any sighting is built.
+    """Finds the news of an install before any sighting is built.
 
-    A package that a system installed before, on the same day and from the same source, says nothing
-    new unless another version was seen there in between. The sightings of a package differ between
-    systems in what their events say; the rest of their records is encoded once.
+    A package that a system installed before, on the same day and from the same source, is news only
+    if another version was seen there in between. The sightings of a package differ between systems
+    only in the event's fields; the rest of their records is encoded once.
     """
 
     def __init__(self, deduplicator: SightingDeduplicator, limit: int = REMEMBERED) -> None:
@@ -140,7 +140,7 @@ class InstallSightings:
 
         Args:
             deduplicator: Decides what is news.
-            limit: Packages on systems that are remembered; 0 for none, and each sighting is built.
+            limit: Packages on systems that are remembered; 0: none, each sighting is built.
         """
         self._deduplicator = deduplicator
         self._limit = limit
@@ -157,10 +157,10 @@ class InstallSightings:
 
         Args:
             event: The install.
-            judgement: What the checks say of it.
+            judgement: The results of its checks.
         """
         data = event.data
-        # all that a sighting has of its event, but the event's own id, time and position
+        # all of a sighting's fields from its event, except the event's id, time and position
         place = (
             event.tenantid,
             event.source,
@@ -205,16 +205,17 @@ class InstallSightings:
     def _note(
         self, event: Event[PackageInstall], sighting: Sighting, messages: list[Message]
     ) -> LastSent:
-        """Add the record of a sighting if it is news; return what holds it."""
+        """Add the record of a sighting if it is news; return its entry."""
         is_news, last = self._deduplicator.noted_sighting(sighting)
         if is_news:
             messages.append(sent(event, sighting))
         return last
 
     def _parts_of(self, event: Event[PackageInstall], seen: Seen) -> tuple[_Part, ...] | None:
-        """Return the sightings of a package without what an event says; None for the first event.
+        """Return the sightings of a package without an event's fields; None for the first event.
 
-        Most packages of a fleet are on many systems; for one that is not, parts are wasted work.
+        Most packages of a fleet are on many systems; for one that is not, parts would be wasted
+        work.
         """
         data, package = event.data, seen.package
         key = (
@@ -260,7 +261,7 @@ class _Texts:
         position: Position,
         noted: Callable[..., tuple[bool, LastSent]],
     ) -> None:
-        """Encode what the event says."""
+        """Encode the event's fields."""
         frame = _frame(event.tenantid, seen_on(event), event.source, event.time.date())
         self._order = order
         self._position = position
@@ -280,7 +281,7 @@ class _Texts:
         )
 
     def note(self, part: _Part, messages: list[Message]) -> LastSent:
-        """Add the record of a sighting if it is news; return what holds it."""
+        """Add the record of a sighting if it is news; return its entry."""
         frame = self._frame
         is_news, last = self._noted(
             frame.place + part.place,

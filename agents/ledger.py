@@ -26,9 +26,9 @@ def ledger_agent(
 
     Args:
         k: Fewer tenants are never counted in what a tenant reads.
-        popular_holders: What more of them hold is not contained on a scan's word alone.
+        popular_holders: A component with more holders is not contained on a scan alone.
         register: Which organisations tenants belong to; None: each is one.
-        secret: By which full sets choose, so that nobody can aim at what is dropped.
+        secret: Keys the choice in full sets, so that no tenant can aim at what is dropped.
         trusts: Returns whether a trust root is in force, by its id.
         indicators: Renders an indicator; by default its record alone.
     """

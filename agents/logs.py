@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 _waiting: list[Callable[[Any], None]] = []
-"""What sets the library up, once something loads it."""
+"""The function that sets the library up when it is loaded."""
 
 
 class Logger:
-    """A structlog logger in all but one thing: most commands write no line, and load nothing.
+    """A structlog logger that is loaded with its first line: most commands write none.
 
-    The library brings a terminal library with it; both take a third of a short command's start.
+    The library imports a terminal library; both take a third of a short command's start.
     """
 
     def __init__(self, *names: str) -> None:
@@ -25,7 +25,7 @@ class Logger:
 
 
 def loaded() -> Any:  # noqa: ANN401 -- a module
-    """Load structlog, set it up as was asked, and return it."""
+    """Load structlog, set it up, and return it."""
     import structlog  # noqa: PLC0415 -- what this module is for
 
     while _waiting:
@@ -34,9 +34,9 @@ def loaded() -> Any:  # noqa: ANN401 -- a module
 
 
 def set_up(configure: Callable[[Any], None] | None) -> None:
-    """Have the library set up before the first line; what was asked before no longer holds.
+    """Register the set-up of the library, in place of an earlier one.
 
     Args:
-        configure: Is given structlog; None leaves its defaults.
+        configure: Sets up structlog; None leaves its defaults.
     """
     _waiting[:] = [] if configure is None else [configure]

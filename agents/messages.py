@@ -59,8 +59,8 @@ _ENCODER: Final = msgspec.json.Encoder()
 def _routing(**attributes: str) -> tuple[Header, ...]:
     """Return headers by which a consumer routes a record without reading its value.
 
-    They are extension attributes of CloudEvents: lower-case letters alone. They repeat what the
-    value says, and are not signed.
+    They are extension attributes of CloudEvents: lower-case letters alone. They repeat the value's
+    fields, and are not signed.
     """
     return tuple((f"ce_{name}", value.encode()) for name, value in attributes.items() if value)
 
@@ -108,11 +108,11 @@ _EVENT_ID: Final = length_prefixed("evt")
 
 
 class _Passing(msgspec.Struct, frozen=True, gc=False):
-    """What the assessments of a subject's events have in common, encoded."""
+    """The common fields of the assessments of a subject's events, encoded."""
 
     key: str
     identified: bytes
-    """The beginning of what the id is the hash of."""
+    """The beginning of the hashed content of the id."""
     subject: bytes
     """JSON from the tenant to the overall status."""
     source: bytes
@@ -137,8 +137,7 @@ def _passing(tenant: str, subject: str, source: str) -> _Passing:
 def passing_message(event: Event[Any], status: Status, checks: bytes) -> Message:
     """Return the record of the final assessment of an event without findings.
 
-    It is the one that `assessment_message` makes; what is the same for many events is not encoded
-    for each.
+    It equals that of `assessment_message`; parts shared by many events are encoded once.
 
     Args:
         event: What was checked.
@@ -210,12 +209,12 @@ def indicator_message(ioc: SupplyChainIoC) -> Message:
 
 
 class IndicatorMessages(msgspec.Struct, frozen=True, kw_only=True):
-    """Renders an indicator: its record, and what else the settings ask for."""
+    """Renders an indicator: its record, and further records by the settings."""
 
     ecs: bool = False
-    """Also the ECS document, on a topic of its own."""
+    """Whether to write the ECS document too, on a topic of its own."""
     hygiene: bool = False
-    """Indicators of hygiene go to a topic of their own."""
+    """Whether hygiene indicators go to a topic of their own."""
 
     def __call__(self, ioc: SupplyChainIoC) -> Iterator[Message]:
         """Yield the records of an indicator."""
@@ -293,7 +292,7 @@ def _time(at_ms: int) -> datetime:
 
 
 def _wrong_rule(view: AlertView) -> str:
-    """Return the rule of the finding that an alert leads with; empty where it has none."""
+    """Return the rule of an alert's leading finding; empty if it has none."""
     lead = ocsf.lead_finding(view)
     return lead.rule_id if lead is not None else ""
 
@@ -421,7 +420,7 @@ class StandardDocuments:
         )
 
     def hold(self, view: HoldView, at_ms: int) -> Iterator[Message]:
-        """Yield the record of all holds of a component, None once that is nothing."""
+        """Yield the record of all holds of a component; a tombstone once there are none."""
         value = msgspec.json.encode(view) if view.things else None
         yield Message(
             channel=Channel.HOLDS,
@@ -495,9 +494,9 @@ def _named(record: Record) -> tuple[str, str]:
 
 
 def refusal_message(record: Record) -> Message:
-    """Return the notice that a source's record became a dead letter, for the watch on blind spots.
+    """Return the notice that a source's record became a dead letter, for source health.
 
-    The origin that the record claims is trusted for nothing else.
+    The origin that the record claims is used for nothing else.
     """
     tenant, source = _named(record)
     return source_notice(

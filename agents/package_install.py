@@ -55,8 +55,7 @@ def install_check(
     Args:
         knowledge: Facts and policies.
         deduplicator: The sightings that were sent already.
-        remember: Whether what was concluded of one install serves the next; the records are the
-            same.
+        remember: Whether to reuse judgements between installs; the records are the same.
     """
     judgements = Judgements(knowledge) if remember else Judgements(knowledge, limit=0)
     unsent = InstallSightings(deduplicator) if remember else InstallSightings(deduplicator, limit=0)

@@ -29,10 +29,12 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     headers: Headers = ()
     entered_ms: int = 0
     """When the event or fact that led to it entered Kafka, milliseconds since the epoch; its own
-    timestamp for what comes from outside, 0 where time alone led to it."""
+    timestamp for external records, 0 if time alone led to it.
+    """
     appended: bool = False
     """Whether the broker set the timestamp when it appended the record (`LogAppendTime`); else its
-    producer chose it, and it decides nothing."""
+    producer chose it, and nothing depends on it.
+    """
 
 
 T = TypeVar("T")
@@ -68,7 +70,7 @@ class Publish(Protocol):
         """Set the cause of the messages from here on.
 
         Args:
-            entered_ms: `Record.entered_ms` of it; 0 where time alone led to them.
+            entered_ms: `Record.entered_ms` of it; 0 if time alone led to them.
         """
 
     def refuse(self, record: Record, reason: str, error: str) -> None:
@@ -83,7 +85,7 @@ class Publish(Protocol):
     def on_abandoned(self, undo: Callable[[], None]) -> None:
         """Call `undo` if nothing of this batch is delivered: its records will come again.
 
-        What an agent remembers of its messages is true only once they are sent.
+        An agent's memory of its messages is valid only once they are sent.
         """
 
 

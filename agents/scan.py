@@ -1,4 +1,4 @@
-"""The agent of scan requests: the slow work of a push, retried where it could not be done."""
+"""The agent of scan requests: the slow work of a push, retried if it failed."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ class Clock(Protocol):
 
 @runtime_checkable
 class TenantScans(Protocol):
-    """Keeps what scans one tenant's files apart from what scans another's."""
+    """Separates the scanning processes of tenants."""
 
     def for_tenant(self, tenant: str) -> ScanFile:
-        """Return what scans the files of a tenant, and of no other."""
+        """Return the scanner of a tenant's files, which scans no other tenant's."""
 
 
 def scan_agent(
@@ -59,9 +59,8 @@ def scan_agent(
 
     Args:
         knowledge: Intelligence and the tenants' policies.
-        fetch: Opens what a tenant may reach.
-        scan: Scans one file in the sandbox; or gives what scans a tenant's files apart from those
-            of others.
+        fetch: Opens artifacts within a tenant's fetch scope.
+        scan: Scans one file in the sandbox, or provides a scanner for each tenant.
         now: The time.
         turns: Shares the slow work between tenants; by default one turn for each file that a push
             may have scanned at a time.
@@ -101,7 +100,7 @@ def scan_agent(
 
     async def scan_requests(batch: Batch[ScanRequest], publish: Publish) -> None:
         moment = now()
-        # no comprehension names its variable as the function: Python 3.12 mixes them up
+        # comprehensions do not reuse the function's name as a variable: Python 3.12 confuses them
         due = [held for held in batch.deliveries if held.value.not_before_ms <= moment]
         early = [held for held in batch.deliveries if held.value.not_before_ms > moment]
         if early and not due:
@@ -139,7 +138,7 @@ def _scan_messages(
 
 
 def _timed(message: Message, seconds: float) -> Message:
-    """Return a message; with that of the assessment go the outcome and duration of the scan."""
+    """Return a message; the assessment's has outcome and duration of the scan as its measure."""
     if message.channel is not Channel.ASSESSMENTS or not isinstance(message.measure, ScanMeasure):
         return message
     measure = msgspec.structs.replace(message.measure, seconds=seconds)
@@ -147,7 +146,7 @@ def _timed(message: Message, seconds: float) -> Message:
 
 
 def _unreachable(error: FetchError) -> ScanOutcome:
-    """Return the outcome of a push whose tenant can reach nothing: never clean."""
+    """Return the outcome of a push whose tenant has no fetch scope: never clean."""
     return ScanOutcome(
         checks=(Check(name="scan", status=Status.INCOMPLETE, detail=error.explain()[:300]),)
     )

@@ -20,16 +20,16 @@ _NOT_VERSIONS: Final = ("sha256:", "publisher:", "domain:")
 
 
 def with_required(outcome: Outcome, policy: Policy, component: str, *, final: bool) -> Outcome:
-    """Return an outcome whose sightings say which required checks they passed, and which not.
+    """Return an outcome whose sightings list the required checks with their results.
 
-    A required name stands for the check of that name and for those that begin with it and an
-    underscore (`hash` for every `hash_<path>`). As long as a scan is to follow nothing passed:
-    a result by names alone may change once the bytes have been read.
+    A required name covers the check of that name and those that begin with it and an underscore
+    (`hash` for every `hash_<path>`). Before a scan, nothing has passed: a result by names alone may
+    change once the bytes have been read.
 
     Args:
-        outcome: What the checks of one event say.
+        outcome: The results of one event's checks.
         policy: Its tenant's policy.
-        component: What was checked; empty: all that the event names.
+        component: The checked component; empty: every one that the event names.
         final: Nothing more follows on this event.
     """
     names = policy.required_checks[:REQUIRED]

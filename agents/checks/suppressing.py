@@ -1,4 +1,4 @@
-"""Findings that a tenant or user does not want reported: by rule, digest and path, until a day."""
+"""Suppresses findings by rule, digest and path, until a day."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def last_day(suppression: Suppression) -> date | None:
 def suppresses(
     suppression: Suppression, *, rule_id: str, path: str | None, digest: str | None, day: date
 ) -> bool:
-    """Return whether a suppression is about a finding and still applies.
+    """Return whether a suppression covers a finding and still applies.
 
     Args:
         suppression: The suppression; one that names nothing, or no end, suppresses nothing.
@@ -48,9 +48,9 @@ def suppresses(
 def unsuppressed(
     detections: Iterable[Detection], suppressions: tuple[Suppression, ...], day: date
 ) -> tuple[Detection, ...]:
-    """Return the detections that no suppression is about on a day.
+    """Return the detections that no suppression covers on a day.
 
-    A check keeps its status: what is suppressed is the report, not the result.
+    A check keeps its status: a suppression hides the report, not the result.
     """
     return tuple(found for found in detections if not _is_suppressed(found, suppressions, day))
 

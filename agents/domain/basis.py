@@ -27,7 +27,7 @@ def claimed(tenant: str) -> Basis:
 
 
 def attested(identity: str, tenant: str = "", root: str = "") -> Basis:
-    """Return the basis of what an identity signed.
+    """Return the basis of content that an identity signed.
 
     Args:
         identity: The signer, in readable form.
@@ -62,7 +62,7 @@ def is_verified(finding: Finding) -> bool:
 def is_known_malicious(finding: Finding) -> bool:
     """Return whether intelligence or a scan of bytes found something malicious.
 
-    It is all that is reported of what was there before it was watched.
+    Of a baseline, only such findings are reported.
     """
     if finding.basis is None:
         return False
@@ -98,7 +98,7 @@ def _is_of_tenant(basis: Basis) -> bool:
 
 
 def affects(basis: Basis, tenant: str) -> bool:
-    """Return whether what is known on a basis may affect a tenant in full, not only as advice."""
+    """Return whether facts on a basis may affect a tenant in full, not only as advice."""
     if basis.kind is BasisKind.CLAIMED:
         return bool(basis.tenant) and basis.tenant == tenant
     return not basis.tenant or basis.tenant == tenant

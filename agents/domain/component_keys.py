@@ -1,4 +1,4 @@
-"""Component keys out of what an event says: a private name (`@…`) is the event's tenant's own."""
+"""Makes component keys from an event's content: a private name (`@…`) belongs to its tenant."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def event_key(prefix: str, name: str, tenant: str) -> str:
 
     Args:
         prefix: The kind of component.
-        name: As the event names it; `@somebody/name` means the tenant's own `name`, whoever
-            somebody is: no event reaches another tenant's namespace.
+        name: As the event names it; `@owner/name` means the tenant's own `name` for any owner: no
+            event reaches another tenant's namespace.
         tenant: The event's tenant.
 
     Raises:
@@ -36,7 +36,7 @@ def event_key(prefix: str, name: str, tenant: str) -> str:
 
 
 def own_key(prefix: str, name: str, tenant: str) -> str:
-    """Return the key of what means something to its tenant only.
+    """Return the key of a name that is private to its tenant.
 
     Raises:
         InvalidComponentError: unknown kind or empty name.

@@ -26,7 +26,7 @@ class Detection(msgspec.Struct, frozen=True, kw_only=True):
     evidence: dict[str, Any]
     """file, member, offset, opcode, global, line, expected, actual ..."""
     locator: str
-    """Where within the event or file: the same on every replay, unique for rule and subject."""
+    """The location in the event or file: the same on every replay, unique for rule and subject."""
     severity: Severity | None = None
     """None: the rule's."""
     confidence: Confidence | None = None
@@ -53,7 +53,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """Verified detections that the tenant's policy suppresses: other holders of the bytes are
     alerted, the tenant is not."""
     contents: tuple[str, ...] = ()
-    """What was fetched and read, as `Assessment.contents` names it."""
+    """The fetched and read content, as named in `Assessment.contents`."""
 
 
 def rule_of(detection: Detection) -> Rule:

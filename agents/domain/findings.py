@@ -12,8 +12,7 @@ from schemas.findings import Finding, Indicator
 from schemas.severity import ExposureLevel, Severity
 
 SOLE_FILE: Final = "sole_file"
-"""In the evidence of what a scan found: the file is the version's only one, its digest is the
-version's."""
+"""Key in a scan finding's evidence: the file is the version's only one, and has its digest."""
 
 
 def make_finding(
@@ -61,7 +60,7 @@ def make_finding(
         identities: References to credentials that the component could reach.
         related: Other component keys.
         basis: How it is known; None: the tenant's event says so.
-        publisher_attested: By whose signatures the publisher is known to be its own.
+        publisher_attested: The signers who attest the publisher.
     """
     return Finding(
         id=stable_id("fnd", *locator),

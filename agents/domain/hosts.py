@@ -31,7 +31,7 @@ STORE_SCHEMES: Final = DATABASE_SCHEMES | frozenset(
     {"s3", "s3a", "s3n", "gs", "gcs", "az", "abfs", "abfss", "wasbs", "hf", "mlflow", "oci",
      "dbfs", "hdfs", "r2", "minio"}
 )  # fmt: skip
-"""Schemes whose authority is a bucket or a store, not a host that anybody may serve."""
+"""Schemes whose authority is a bucket or a store, not a host."""
 USUAL_PORTS: Final[dict[str, frozenset[int]]] = {
     "http": frozenset({80, 8080}),
     "https": frozenset({443, 8443}),
@@ -82,7 +82,7 @@ MAX_PORT: Final = 65_535
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True):
-    """What a URL points at."""
+    """The target of a URL."""
 
     scheme: str = ""
     """Lower case; empty for a path without one."""
@@ -102,7 +102,7 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def local(self) -> bool:
-        """Return whether it is on the machine itself or inside a private network.
+        """Return whether it is on the local machine or inside a private network.
 
         Only plainly written addresses count: a hexadecimal one is obfuscated.
         """
@@ -121,7 +121,7 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
 
 @lru_cache(CACHE_SIZE)
 def read_address(url: str) -> Address:
-    """Return what `url` points at, read the way the most lenient fetcher would follow it.
+    """Return the target of `url`, as the most lenient client would read it.
 
     Backslashes count as slashes, the host follows the last `@`, control characters and
     surrounding blanks are dropped. `oddities` lists what is unusual; the host is always the one
@@ -259,11 +259,11 @@ def below(host: str, name: str) -> bool:
 
 @lru_cache(CACHE_SIZE)
 def is_local(host: str) -> bool:
-    """Return whether `host` is the machine itself, a cluster's service or a private address.
+    """Return whether `host` is the local machine, a cluster's service or a private address.
 
     Source: RFC 6761 and 6762 (localhost, .local), RFC 8375 (home.arpa), RFC 1918 and 4193 (private
     addresses), Kubernetes DNS (`.svc`, `.cluster.local`). A name of one label is a service beside
-    the caller: public names have two. Link-local addresses are not meant: credentials lie there.
+    the caller: public names have two. Link-local addresses do not count: they serve credentials.
     """
     if not host:
         return False
@@ -283,7 +283,7 @@ def is_local(host: str) -> bool:
 
 @lru_cache(CACHE_SIZE)
 def imitates(host: str, trusted: tuple[str, ...]) -> str | None:
-    """Return the trusted host that `host` imitates, if it is none of them.
+    """Return the trusted host that `host` imitates; none if it is itself trusted.
 
     A host imitates by an equal skeleton, by one edit (hosts of 8 characters or more), or by the
     trusted name as a prefix or with its dots as hyphens.

@@ -31,7 +31,7 @@ class MemoryKnowledge:
     """Facts and policies by key, fed by the intel and policy topics."""
 
     def __init__(self, trust_roots: Iterable[TrustRoot] = ()) -> None:
-        """Start knowing nothing but the operator's trust roots."""
+        """Start with the operator's trust roots alone."""
         self.revision = 0
         self._trust_roots = tuple(trust_roots)
         self._tenants_roots: dict[str, tuple[TrustRoot, ...]] = {}
@@ -80,5 +80,5 @@ class MemoryKnowledge:
         return root in self._standing
 
     def __len__(self) -> int:
-        """Return how many facts are known."""
+        """Return the number of known facts."""
         return len(self._facts)

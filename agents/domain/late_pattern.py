@@ -1,4 +1,4 @@
-"""Compiles a regular expression when it is first used: a program needs few of those it declares."""
+"""Compiles a regular expression on first use: a process uses few of those that are declared."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import re
 from typing import Any, AnyStr, Generic, cast
 
 _USED = ("search", "match", "fullmatch", "finditer", "findall", "sub", "split")
-"""What patterns are asked for; the rest is passed on each time."""
+"""Attributes that are cached; others are looked up each time."""
 
 
 class _Late(Generic[AnyStr]):
-    """Stands for a pattern, which it compiles when asked for anything."""
+    """A proxy of a pattern that compiles it on first access."""
 
     def __init__(self, source: AnyStr, flags: int) -> None:
         self._source: AnyStr = source
@@ -18,13 +18,13 @@ class _Late(Generic[AnyStr]):
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 -- whatever a pattern has
         compiled = re.compile(self._source, self._flags)
-        for used in _USED:  # found without this function from now on
+        for used in _USED:  # later lookups bypass this function
             setattr(self, used, getattr(compiled, used))
         return getattr(compiled, name)
 
 
 def late_pattern(source: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:
-    """Return a pattern as `re.compile` does, for its methods; it is compiled by their first use.
+    """Return a pattern like that of `re.compile`, compiled when a method is first used.
 
     Args:
         source: The regular expression.

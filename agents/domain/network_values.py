@@ -38,7 +38,7 @@ _FILES: Final = frozenset(
         *("cfg", "conf", "ini", "json", "sh", "so", "toml", "txt", "yaml", "yml", "zip"),
     }
 )
-"""Last labels that are rather those of files, as in `setup.py:12`."""
+"""Last labels that are more likely a file's suffix, as in `setup.py:12`."""
 _BITCOIN: Final = re.compile(r"\b(?:bc1[ac-hj-np-z02-9]{11,71}|[13][1-9A-HJ-NP-Za-km-z]{25,34})\b")
 _ETHEREUM: Final = re.compile(r"\b0x[0-9a-fA-F]{40}\b")
 _MONERO: Final = re.compile(r"\b[48][1-9A-HJ-NP-Za-km-z]{94}\b")
@@ -56,7 +56,7 @@ class NetworkValue(msgspec.Struct, frozen=True, kw_only=True, order=True):
     kind: IndicatorType
     value: str
     well_known: bool = False
-    """A host with many legitimate users: what is found there does not condemn it."""
+    """Whether the host has many legitimate users, so that a finding does not condemn it."""
 
     @property
     def key(self) -> str:
@@ -68,7 +68,7 @@ def network_values(evidence: Mapping[str, Any]) -> tuple[NetworkValue, ...]:
     """Return the public addresses and the wallets in a finding's evidence, each once.
 
     Args:
-        evidence: Of a finding about a payload; only what holds its text is read.
+        evidence: The evidence of a finding about a payload; only values with its text are read.
     """
     found: set[NetworkValue] = set()
     for name in CARRIERS:
@@ -79,7 +79,7 @@ def network_values(evidence: Mapping[str, Any]) -> tuple[NetworkValue, ...]:
 
 
 def defanged(text: str) -> str:
-    """Return a value as people read it: nothing in it is clickable.
+    """Return a value in readable form without anything clickable.
 
     Args:
         text: A URL, host or address.

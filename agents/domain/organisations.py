@@ -14,7 +14,7 @@ class Register:
         self.organisations = (
             frozenset(self._organisations.values()) if self._organisations else None
         )
-        """All that are counted; None: no register, and each tenant is."""
+        """The registered organisations; None: no register, each tenant counts."""
 
     def counted(self, tenant: str) -> str | None:
         """Return the name under which a tenant counts; None if it is not registered.

@@ -1,19 +1,19 @@
-"""The role of bytes: as what a file's name has them read, and as part of what they are held."""
+"""The role of bytes: how a file's name has them read, and what they are a part of."""
 
 from __future__ import annotations
 
 from typing import Final
 
 _NAMED: Final = frozenset({".json", ".yaml", ".yml", ".toml", ".xml", ".txt", ""})
-"""Suffixes under which the whole name says what a file is for."""
+"""Suffixes with which the whole name, not the suffix, shows a file's purpose."""
 _NAME_LIMIT: Final = 60
 
 
 def role_of(path: str | None) -> str:
     """Return the role of a file by its name; empty where no name is known.
 
-    The same bytes may be harmless as notes and hostile as a chat template: what a scan of text
-    found holds in the role it was read in.
+    The same bytes may be harmless as notes and hostile as a chat template: a finding in text
+    applies only in the role in which it was read.
     """
     if not path:
         return ""
@@ -24,7 +24,7 @@ def role_of(path: str | None) -> str:
 
 
 TREE: Final = "/"
-"""The role of a digest that is a listing's: no file has it."""
+"""The role of a listing's digest, which no file has."""
 
 
 def is_text(head: bytes) -> bool:
@@ -34,7 +34,7 @@ def is_text(head: bytes) -> bool:
     try:
         head.decode("utf-8")
     except UnicodeDecodeError as error:
-        return error.start >= len(head) - 3  # a character that the head ends within
+        return error.start >= len(head) - 3  # the head may end within a character
     return True
 
 
@@ -46,8 +46,8 @@ USES: Final = frozenset(_USES.values())
 def use_of(component: str | None) -> str:
     """Return the role in which a component's files are used: package, image, or empty for others.
 
-    A scan judges bytes as part of a model or dataset. What it finds says nothing of those who hold
-    the same bytes as a package's file or an image's layer: a wheel is full of programs.
+    A scan judges bytes as part of a model or dataset. Its findings do not apply to the same bytes
+    in a package's file or an image's layer, which normally contain programs.
     """
     return _USES.get((component or "").partition(":")[0], "")
 

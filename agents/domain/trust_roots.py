@@ -1,4 +1,4 @@
-"""Trust roots: whose signatures establish what they say of a component, and for whom."""
+"""Trust roots: whose signatures establish facts about a component, and for which tenants."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from schemas.canonical import stable_hash
 from schemas.policy import TrustRoot
 
 OF_TENANT: Final = 8
-"""Most trust roots of one tenant that are asked about one component."""
+"""The most trust roots of one tenant that are considered for one component."""
 AT_MOST: Final = 64
-"""Most trust roots that are asked about one component: the operator's first."""
+"""The most trust roots that are considered for one component, the operator's first."""
 _ID_DIGITS: Final = 24
 
 
@@ -25,14 +25,14 @@ class Signer(msgspec.Struct, frozen=True, kw_only=True):
     """A trust root authorised for a component by one of its namespaces."""
 
     signer: str
-    """As the trust root says it."""
+    """The signer as the trust root names it."""
     tenant: str = ""
-    """Who alone trusts it; empty: the operator, for all."""
+    """The only tenant that trusts it; empty: the operator, for all."""
     root: str = ""
     """The id of the trust root, for this namespace."""
 
     def basis(self, name: str) -> Basis:
-        """Return the basis of what it signed; `name` is the identity as people read it."""
+        """Return the basis of content that it signed; `name` is the identity in readable form."""
         return attested(name, self.tenant, self.root)
 
     def is_same(self, other: Signer) -> bool:
@@ -44,13 +44,12 @@ class Signer(msgspec.Struct, frozen=True, kw_only=True):
 def root_id(signer: str, namespace: str, tenant: str = "") -> str:
     """Return the id of a trust root for one namespace: equal content, equal id.
 
-    Each namespace has an id of its own, so that removing one ends what rests on it and nothing
-    else.
+    Each namespace has an id of its own, so that removing one ends only the facts that rest on it.
 
     Args:
         signer: The signer, as the trust root names it.
         namespace: The namespace.
-        tenant: Who alone trusts it; empty: the operator.
+        tenant: The only tenant that trusts it; empty: the operator.
     """
     return stable_hash("trust-root", tenant, signer.strip(), namespace)[:_ID_DIGITS]
 
@@ -82,7 +81,7 @@ def signers_of(
     found = list(_authorised(operators, key))
     for tenant in sorted(tenants):
         if is_foreign(key, tenant):
-            continue  # of another tenant's private names it may not even ask
+            continue  # another tenant's private names are out of bounds
         found += list(_authorised(tenants[tenant], key, tenant))[:OF_TENANT]
     return tuple(found[:AT_MOST])
 

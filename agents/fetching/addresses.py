@@ -24,7 +24,7 @@ _PUBLIC_BUT_INTERNAL: Final = tuple(
         ),
     )
 )
-"""Ranges that pass for public and lead inside; newer releases of Python know some of them."""
+"""Ranges that look public but lead inside; newer releases of Python know some of them."""
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 _LOW_32: Final = (1 << 32) - 1
 

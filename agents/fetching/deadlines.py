@@ -1,4 +1,4 @@
-"""Bounds an answer in time: a least speed, and an end for each request."""
+"""Bounds the time of an answer: a minimum speed, and a deadline for each request."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from agents.fetching.fetch_scope import FetchRules, Location
 
 
 class Pace:
-    """Holds one answer to a least speed, on average and from its beginning."""
+    """Enforces a minimum average speed of one answer."""
 
     def __init__(self, rules: FetchRules, clock: Callable[[], float] = time.monotonic) -> None:
         """Start the clock."""
@@ -26,11 +26,7 @@ class Pace:
         self._bytes = 0
 
     def came(self, count: int, location: Location) -> None:
-        """Count bytes that came.
-
-        Raises:
-            FetchError: they come too slowly.
-        """
+        """Count received bytes."""
         self._bytes += count
         rules = self._rules
         late = self._clock() - self._began - rules.slow_seconds
@@ -48,9 +44,9 @@ class Deadlines(threading.local):
 
 
 class _TimedReader(io.RawIOBase):
-    """Reads a connection; each read waits no longer than its request may take.
+    """Reads a connection; each read waits at most until the request's deadline.
 
-    The connection's own timeout restarts with every byte, so that an answer could never end.
+    The connection's own timeout restarts with every byte, so an answer might never end.
     """
 
     def __init__(self, inner: io.RawIOBase, sock: socket.socket, deadlines: Deadlines) -> None:
@@ -83,7 +79,7 @@ def timed(base: type[Any], deadlines: Deadlines) -> type[Any]:
     class Answered(http.client.HTTPResponse):
         def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 -- as its base
             super().__init__(sock, *args, **kwargs)
-            # nothing is read yet: what was buffered would be lost
+            # nothing is read yet, so no buffered bytes are lost
             self.fp = io.BufferedReader(_TimedReader(self.fp.detach(), sock, deadlines))
 
     return type("Timed", (base,), {"response_class": Answered})

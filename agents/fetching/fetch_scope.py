@@ -55,17 +55,17 @@ class FetchRules(msgspec.Struct, frozen=True, kw_only=True):
     redirect_hosts: tuple[str, ...] = (".hf.co", "cdn-lfs.huggingface.co")
     """Hosts that a redirect may lead to: a name, or `.suffix` for its subdomains."""
     hub: str = "https://huggingface.co"
-    """The model hub that `hf://` means."""
+    """The model hub behind `hf://`."""
     fsspec_schemes: frozenset[str] = frozenset()
     """Further schemes, read by an installed fsspec implementation with the tenant's options."""
     connect_seconds: float = 10.0
     read_seconds: float = 60.0
     bytes_per_second: int = 16 << 10
-    """Least that a server must send, on average, once `slow_seconds` are over."""
+    """The minimum average speed of a server after `slow_seconds`."""
     slow_seconds: float = 20.0
-    """How long an answer may take to begin, headers and all, and to come to speed."""
+    """Time for an answer to begin, including headers, and to reach its speed."""
     total_seconds: float = 3600.0
-    """How long one file, listing or answer may take in all, its attempts and ranges together."""
+    """Total time for one file, listing or answer, including all attempts and ranges."""
     attempts: int = 3
     """Attempts of a request before it fails, with exponential back-off."""
     backoff_seconds: float = 0.5
@@ -87,7 +87,7 @@ class Location(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def uri(self) -> str:
         """The location without its query, for messages: a query may hold a signature."""
-        # the hub's has no host: its path begins with the organisation
+        # a hub's location has no host: its path begins with the organisation
         path = self.path.lstrip("/") if self.scheme == "hf" else self.path
         return f"{self.scheme}://{self.host}{path}"
 
@@ -134,11 +134,11 @@ def parse_location(uri: str) -> Location:
 
 
 def parse_relative(base: str, reference: str) -> Location:
-    """Return where a server leads to, by a redirect or a link, in canonical form.
+    """Return the target of a server's redirect or link, in canonical form.
 
     Args:
-        base: The URI that was asked.
-        reference: What its server says: absolute, or relative to `base`.
+        base: The requested URI.
+        reference: The server's reference, absolute or relative to `base`.
 
     Raises:
         RefusedError: it is not a reference, or leads to a URI that `parse_location` refuses.
@@ -157,7 +157,7 @@ def _plain_path(path: str, uri: str) -> str:
         raise RefusedError("the path is not UTF-8", where=uri[:120]) from error
     if not decoded.isprintable() or "\\" in decoded:
         raise RefusedError("the path contains control characters", where=uri[:120])
-    # some servers take what follows a semicolon for parameters, and climb on "..;"
+    # some servers treat the part after a semicolon as parameters, and go up on "..;"
     segments = [segment.partition(";")[0] for segment in decoded.split("/")]
     if any(segment in {".", ".."} for segment in segments):
         raise RefusedError("the path contains ..", where=uri[:120])
@@ -230,8 +230,8 @@ def tenant_reach(
     Args:
         policy: The tenant's policy: its roots and its reference to credentials.
         rules: The operator's rules.
-        credentials: The operator's secrets by reference. Secrets of other tenants are ignored,
-            whatever the policy names.
+        credentials: The operator's secrets by reference. Secrets of other tenants are ignored, even
+            if the policy names them.
 
     Raises:
         RefusedError: a root of the policy is invalid.

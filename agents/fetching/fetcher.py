@@ -78,7 +78,7 @@ class Fetcher:
     def listing(self, uri: str) -> tuple[File, ...]:
         """Return the files of a folder, bucket prefix, or a version that a registry has.
 
-        What a server says of a size that no file can have counts as unsaid.
+        An impossible size in a server's answer counts as unknown.
 
         Raises:
             RefusedError: the URI is outside the tenant's fetch scope.
@@ -101,7 +101,7 @@ class Fetcher:
             case "mlflow":
                 if self._mlflow.is_proxied(location):
                     return self._mlflow.listing(location)
-                # elsewhere its artifacts are what the tenant may reach there by itself
+                # elsewhere the tenant's own fetch scope decides about its artifacts
                 return self._stored(self._mlflow.place(location))
             case "s3":
                 return _files(location, self._store.listing(location))
@@ -111,15 +111,15 @@ class Fetcher:
                 raise FetchError(f"{location.scheme} has no listings", where=location.uri[:200])
 
     def _stored(self, uri: str) -> tuple[File, ...]:
-        """Return the files of a place that a registry names: below a root, like any other."""
+        """Return the files at a location that a registry names, which must be below a root too."""
         if self.reach.admit(uri).scheme == "mlflow":
             raise FetchError("the registry refers to another registry", where=uri[:200])
         return self._listing(uri)
 
     def is_published(self, uri: str) -> bool:
-        """Return whether what was read is what its host gives everybody under an immutable name.
+        """Return whether the content read is public under an immutable name.
 
-        Only a commit of the operator's hub can be: elsewhere a name means what its tenant's
+        Only a commit of the operator's hub can be: elsewhere a name means whatever the tenant's
         host serves.
 
         Raises:

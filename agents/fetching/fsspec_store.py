@@ -1,8 +1,8 @@
 """Read further stores through fsspec (an extra), for schemes that the operator names.
 
-HTTP, S3, OCI and the hub are not read this way: fsspec's clients resolve names and follow
-redirects themselves, which leaves nothing to check. What is left are stores whose endpoint the
-implementation fixes.
+HTTP, S3, OCI and the hub are not read this way: fsspec's clients resolve names and follow redirects
+themselves, which can't be checked. The remaining stores have an endpoint that the implementation
+fixes.
 """
 
 from __future__ import annotations

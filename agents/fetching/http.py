@@ -109,7 +109,7 @@ class HttpClient:
     def _send(
         self, location: Location, headers: Mapping[str, str], due: float
     ) -> urllib3.BaseHTTPResponse:
-        """Return an answer whose headers have come, and whose body may be read until `due`."""
+        """Return an answer with its headers, whose body may be read until `due`."""
         now = time.monotonic()
         if now >= due:
             raise FetchError(
@@ -259,7 +259,7 @@ class HttpClient:
             length: How many bytes.
             etag: The entity tag of the object when it was opened.
             size: Its size then.
-            due: By when the object must have been read, on the monotonic clock.
+            due: The deadline for reading the object, on the monotonic clock.
 
         Raises:
             FetchError: the object changed, the response is incomplete, or the fetch failed.
@@ -392,7 +392,7 @@ def _read(response: urllib3.BaseHTTPResponse, length: int, location: Location, p
 
     Raises:
         _TransientError: the connection broke.
-        FetchError: the server sends slower than it must.
+        FetchError: the server is slower than the minimum speed.
     """
     body = bytearray()
     try:
@@ -444,7 +444,7 @@ def no_signature(_location: Location, headers: dict[str, str]) -> dict[str, str]
 
 
 def bearer(reach: Reach) -> Signer:
-    """Return a signer that sends the tenant's token or password to the hosts it is for."""
+    """Return a signer that sends the tenant's token or password to its hosts only."""
 
     def sign(location: Location, headers: dict[str, str]) -> dict[str, str]:
         secrets = reach.secrets_for(location.host)

@@ -27,7 +27,7 @@ _PART: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _REVISION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}")
 _NEXT: Final = re.compile(r'<([^<>]{1,2048})>\s*;\s*rel="?next"?')
 _OWN_REFS: Final = ("refs/heads/", "refs/tags/")
-"""Where those who own a repository write; anybody may write `refs/pr/…`."""
+"""References that only a repository's owners may write; `refs/pr/…` are open to everyone."""
 
 
 class _Lfs(msgspec.Struct, frozen=True):
@@ -150,7 +150,7 @@ class Hub:
         """Return the files of a repository at its revision, with sizes and digests.
 
         Raises:
-            FetchError: it can't be had, is of another revision, or holds too many files.
+            FetchError: it can't be read, is of another revision, or holds too many files.
         """
         reference = hub_reference(location)
         path = f"/api/{reference.kind}/{reference.repository}/revision/{reference.revision}"
@@ -177,11 +177,11 @@ class Hub:
         )
 
     def is_published(self, location: Location) -> bool:
-        """Return whether what was read so far is what the hub gives everybody as a revision.
+        """Return whether the content read so far is public as a revision.
 
         It is if the revision is a commit that a branch or tag of the repository leads to, and no
-        credentials went with any request: the hub gives the commits of pull requests under the
-        name of the repository, too, and may give a tenant what it gives nobody else.
+        request had credentials: the hub also serves commits of pull requests under the repository's
+        name, and may serve private content to a tenant.
 
         Args:
             location: The repository at its revision.
@@ -209,7 +209,7 @@ class Hub:
         pages = 0
         for tip in tips:
             if tip in known:
-                continue  # of a history that was looked through
+                continue  # from a history that was searched
             page: Location | None = self._at(f"{base}/commits/{tip}")
             while page is not None:
                 if pages == MAX_PAGES:
@@ -219,13 +219,13 @@ class Hub:
                 commits = [entry.id for entry in _decoded(answer, _COMMITS, reference)]
                 if commit in commits:
                     return True
-                # Elsewhere begins the history of something else.
+                # A history that begins elsewhere is unrelated.
                 page = _next(answer) if commits and not known.issuperset(commits) else None
                 known.update(commits)
         return False
 
     def _asked(self, location: Location) -> Answer:
-        """Return an answer that is about the repository of that name, asked by nobody."""
+        """Return an anonymous answer about the repository of that name."""
         answer = self._client.get(location, sign=no_signature, limit=REFS_BYTES, own_host=True)
         if (answer.location.host, answer.location.path) != (location.host, location.path):
             raise FetchError("the repository has another name", where=location.uri[:200])
@@ -245,7 +245,7 @@ def _decoded(
 
 
 def _next(answer: Answer) -> Location | None:
-    """Return the next page that an answer names, None if there is none of the same history."""
+    """Return the next page that an answer names, None if the same history has none."""
     match = _NEXT.search(answer.headers.get("link", ""))
     if match is None:
         return None

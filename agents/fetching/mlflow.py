@@ -84,7 +84,7 @@ class MlflowRegistry:
     """Reads MLflow registries for one tenant."""
 
     def __init__(self, reach: Reach, client: HttpClient) -> None:
-        """Use the tenant's token or password for the hosts that they are for."""
+        """Use the tenant's token or password, for their hosts only."""
         self._reach = reach
         self._client = client
         self._sign = bearer(reach)
@@ -119,14 +119,14 @@ class MlflowRegistry:
         return self._places[known]
 
     def is_proxied(self, location: Location) -> bool:
-        """Tell whether the tracking server itself serves the artifacts of a version."""
+        """Return whether the tracking server itself serves the artifacts of a version."""
         return urlsplit(self.place(location)).scheme == "mlflow-artifacts"
 
     def listing(self, location: Location) -> tuple[File, ...]:
         """Return the files of a version that the tracking server serves.
 
         Raises:
-            FetchError: it can't be had, is empty, or holds too many files.
+            FetchError: it can't be read, is empty, or holds too many files.
         """
         reference = mlflow_reference(location)
         base = self._base(location)

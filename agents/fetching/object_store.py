@@ -19,7 +19,7 @@ from agents.fetching.sources import OpenSource
 _EMPTY: Final = hashlib.sha256(b"").hexdigest()
 _BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}")
 _SIZE: Final = re.compile(r"\d{1,15}", re.ASCII)
-"""A size below 1 PB; what claims to be larger counts as of unknown size."""
+"""Matches a size below 1 PB; a larger one counts as unknown."""
 LISTING_BYTES: Final = 8 << 20
 MAX_KEYS: Final = 10_000
 

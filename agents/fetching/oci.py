@@ -173,7 +173,7 @@ class Registry:
         A layer's path is its title, where it has one (ORAS, model packages), or its digest.
 
         Raises:
-            FetchError: it can't be had, is not what its digest says, or holds too much.
+            FetchError: it can't be read, differs from its digest, or holds too much.
         """
         _, name, digest = self._base(location)
         first = self._manifest(location, digest)

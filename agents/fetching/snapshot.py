@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from agents.fetching.errors import FetchError
 
 BLOCK: Final = 64 * 1024
-"""Bytes that are remembered by one hash."""
+"""Bytes that one hash covers."""
 CHUNK: Final = 64 * BLOCK
 _HASH_BYTES: Final = 16
 
@@ -24,9 +24,9 @@ class _Readable(Protocol):
 class Snapshot:
     """Serves a file in whole blocks and remembers each by its hash.
 
-    A path may be opened twice and a server asked twice, and give other bytes the second time: so
-    every further read of a block, and the digest of the whole, must meet what was read before.
-    Nothing is stored but hashes.
+    A path that is opened twice, or a server that is asked twice, may return other bytes the second
+    time: so every further read of a block, and the digest of the whole, must match the earlier
+    read. Only hashes are stored.
     """
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class Snapshot:
         """Return up to `length` bytes from `offset` of a source of the file.
 
         Raises:
-            FetchError: they can't be had, or are not those that were read before.
+            FetchError: they can't be read, or differ from an earlier read.
         """
         size = self._same_size(source)
         if offset < 0 or length <= 0 or offset >= size:
@@ -72,13 +72,13 @@ class Snapshot:
         return raw
 
     def sha256(self, source: _Readable) -> str:
-        """Return the SHA-256 of the whole file, in hex, of which all that was read is a part.
+        """Return the SHA-256 of the whole file, in hex, consistent with all earlier reads.
 
         Args:
             source: The file, reopened or still open.
 
         Raises:
-            FetchError: it can't be read to its end, or is not what was read before.
+            FetchError: it can't be read to its end, or differs from an earlier read.
         """
         size = self._same_size(source)
         digest = hashlib.sha256()

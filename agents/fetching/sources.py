@@ -46,7 +46,7 @@ class DescriptorSource:
 
         Args:
             descriptor: Of a regular file.
-            size: Its length, if that was asked for already.
+            size: Its length, if already known.
         """
         self._descriptor = descriptor
         self._size = os.fstat(descriptor).st_size if size is None else size
@@ -119,7 +119,7 @@ class BlockSource:
         """Return up to `length` bytes from `offset`.
 
         Raises:
-            FetchError: a range could not be had.
+            FetchError: a range could not be read.
         """
         if offset < 0 or offset >= self._size or length <= 0:
             return b""

@@ -20,7 +20,7 @@ PATTERN_LIMIT: Final = 65_536
 _COMPARISON: Final = re.compile(r"([a-z0-9-]+):([A-Za-z0-9_.'\- ]+?)\s*=\s*'((?:[^'\\]|\\.)*)'")
 _PURL: Final = re.compile(r"pkg:(pypi|huggingface)/([^@?#\s]+)(?:@([^?#\s]+))?")
 _SHARED_HOSTS: Final = frozenset({"huggingface.co", "github.com", "gitlab.com"})
-"""Hosts shared by everybody: a malicious file there does not make the host malicious."""
+"""Shared hosts: a malicious file there does not make the host malicious."""
 _BENIGN: Final = "benign"
 
 

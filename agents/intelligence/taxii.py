@@ -37,11 +37,11 @@ class TaxiiError(InvalidFeedError):
 
 
 class Collected(msgspec.Struct, frozen=True):
-    """What a collection holds."""
+    """The content of a collection."""
 
     feed: Feed
     last: str | None
-    """When the last of it was added, as the server says: what to ask for next time."""
+    """When its last object was added, by the server: the start of the next request."""
 
 
 def read_collection(
@@ -50,13 +50,13 @@ def read_collection(
     """Return the facts of a collection's indicators; revoked ones are withdrawals.
 
     Nothing in it is signed: it is as trustworthy as the operator of the server. Redirects are not
-    followed, since the token would go along.
+    followed, as they would get the token.
 
     Args:
         url: The collection, as `https://HOST/API-ROOT/collections/ID/`.
         user: The user name of HTTP Basic; without one the token is sent as Bearer.
         token: The secret; None: nothing is sent.
-        since: Only what was added later, as an earlier call returned in `last`.
+        since: Only objects added later than this, the `last` of an earlier call.
 
     Raises:
         TaxiiError: It can't be reached, or refuses, or does not answer as the standard says.
@@ -128,7 +128,7 @@ class _Reading:
                 raise self._wrong(f"it has more than {OBJECTS_LIMIT:,} objects")
             if not body.get("more"):
                 return objects, last
-            # `next` is optional: then what follows was added after the last of this page
+            # `next` is optional: without it, later objects were added after the last of this page
             follows = (
                 {"next": str(body["next"])} if "next" in body else {"added_after": added or ""}
             )

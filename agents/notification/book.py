@@ -1,4 +1,4 @@
-"""Keeps the threads of a notifier: which are due, which message goes next, what changed."""
+"""Keeps the threads of a notifier: due ones, the next message, changes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ THREADS: Final = 1000
 FOLDED: Final = "+"
 """The subject of the thread that represents further incidents."""
 UNDELIVERED: Final = "!"
-"""In the place of a route: the row of a message that was brought back from the dead letters."""
+"""Used as the route in the row of a message that was replayed from the dead letters."""
 _SERVED: Final = 10_000
 _SLACK: Final = 1000
 NO_DESTINATION: Final = "the configuration has no such destination any more"
@@ -76,7 +76,7 @@ class Book:
         self.evicted = 0
         """How many threads were dropped early because a tenant had too many."""
         self.stale = 0
-        """How many ended long before a message could be sent."""
+        """The number of threads that ended long before a message could be sent."""
 
     def __len__(self) -> int:
         """Return how many threads there are."""
@@ -91,7 +91,7 @@ class Book:
         return self._threads.get(key)
 
     def load(self, key: str, thread: NotificationThread, now_ms: int) -> None:
-        """Put a thread as it was kept; nothing about it has changed."""
+        """Load a stored thread, unchanged."""
         self._put(key, thread, now_ms, changed=False)
 
     def adopt(self, key: str, thread: NotificationThread, now_ms: int) -> None:
@@ -100,10 +100,10 @@ class Book:
             self._put(key, msgspec.structs.replace(thread, changed_ms=now_ms), now_ms)
 
     def take(self, notice: Notice, at_ms: int, now_ms: int) -> int:
-        """Take note of a record.
+        """Process a record.
 
         Args:
-            notice: What it says.
+            notice: Its content.
             at_ms: The broker's timestamp of it.
             now_ms: Milliseconds since the epoch.
 
@@ -114,7 +114,7 @@ class Book:
             route
             for route in self._config.routes
             if route.serves(notice.tenant)
-            # what is proposed has the severity and the standing of its incident's alert
+            # a proposal has the severity and the standing of its incident's alert
             and (notice.kind in route.kinds or (notice.incident and PROPOSAL in route.kinds))
         ]
         for route in serving:
@@ -139,7 +139,7 @@ class Book:
     def ready(self, busy: Collection[str], now_ms: int) -> Iterator[Delivery]:
         """Yield the attempts to make now: one for each destination that is not busy.
 
-        The tenant whose turn was longest ago goes first, so that no tenant's messages keep back
+        The tenant whose turn was longest ago goes first, so that no tenant's messages delay
         another's.
 
         Args:
@@ -172,7 +172,7 @@ class Book:
                 yield best[1]
 
     def settle(self, delivery: Delivery, outcome: Outcome, now_ms: int) -> None:
-        """Take note of the outcome of an attempt; a failing destination rests as a whole."""
+        """Record the outcome of an attempt; a failing destination pauses as a whole."""
         retries = self._config.retries
         failures = self._pauses.get(delivery.destination, (0, 0))[0]
         if outcome.taken or outcome.refused:
@@ -192,7 +192,7 @@ class Book:
         self._put(delivery.key, step.thread, now_ms)
 
     def changes(self) -> dict[str, NotificationThread | None]:
-        """Return the threads that changed since the last call; None: it is done with."""
+        """Return the threads that changed since the last call; None: finished."""
         changed = {key: self._threads.get(key) for key in self._changed}
         self._changed.clear()
         return changed
@@ -236,14 +236,14 @@ class Book:
             return
         if known is None:
             if after.due_ms is None and PROPOSAL not in route.kinds:
-                return  # neither it nor a proposal on its account is sent
+                return  # neither it nor a proposal of it is sent
             if not self._room(route, notice.tenant):
                 self._fold(route, notice, after, now_ms)
                 return
         self._put(key, after, now_ms)
 
     def _room(self, route: Route, tenant: str | None) -> bool:
-        """Make room for one more thread of a tenant; False where all it has are of use."""
+        """Make room for one more thread of a tenant; return False if all its threads are in use."""
         keys = self._of_tenant.get((route.name, tenant or ""), {})
         if len(keys) < THREADS:
             return True

@@ -93,9 +93,9 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     kinds: tuple[Kind, ...] = ("alert", "proposal")
     """Which records it sends; operator alerts only with `*` as tenants: they may name any."""
     min_severity: Severity = Severity.INFORMATIONAL
-    """Less severe incidents are not sent; an incident that was sent is followed until it ends."""
+    """Less severe incidents are not sent; a sent incident is followed until it ends."""
     group_wait_seconds: float = 30.0
-    """How long a first message waits for what follows at once."""
+    """How long a first message waits for updates that follow at once."""
     group_interval_seconds: float = 300.0
     """How long the next message of the same incident gathers updates."""
     quiet_hours: QuietHours | None = None
@@ -145,7 +145,7 @@ def unread_files(config: NotifyConfig) -> list[str]:
 
 
 def unrouted(config: NotifyConfig) -> list[str]:
-    """Return what no route sends, one sentence each."""
+    """Return the records that no route sends, one sentence each."""
     return [
         f"no route sends every tenant's {kind}s"
         if kind != OPERATOR_ALERT
@@ -161,7 +161,7 @@ def unrouted(config: NotifyConfig) -> list[str]:
 
 
 def read_secret(path: Path) -> str:
-    """Return what a file of secrets holds.
+    """Return the content of a file of secrets.
 
     Raises:
         OSError: It can't be read.
@@ -278,7 +278,7 @@ def _quiet_problem(quiet: QuietHours) -> str | None:
 
 
 def fields(config: NotifyConfig) -> dict[str, Any]:
-    """Return what `--check` shows: routes and destinations, without secrets."""
+    """Return the fields of `--check`: routes and destinations, without secrets."""
     return {
         "name": config.name,
         "destinations": {
@@ -300,7 +300,7 @@ def fields(config: NotifyConfig) -> dict[str, Any]:
 
 
 def masked(destination: Destination) -> str:
-    """Return what a destination is, without what may be a token."""
+    """Return a destination in readable form, without anything that may be a token."""
     if destination.webhook is not None:
         parts = urlsplit(destination.webhook)
         return f"webhook {parts.scheme}://{parts.hostname}/…"

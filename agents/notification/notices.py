@@ -24,8 +24,9 @@ READS: Final = (Channel.ALERTS, Channel.OPERATOR_ALERTS, Channel.CONTAINMENT_PRO
 """The channels that people are notified of."""
 ENDED: Final = frozenset({"closed", "false-positive", "withdrawn", "suppressed"})
 _BY_PERSON: Final = frozenset({"acknowledged"}) | ENDED
-"""Statuses that say that a person, or the source itself, dealt with it. Containment that Tidewatch
-did by itself is not among them."""
+"""Statuses of alerts that a person, or the source itself, has handled. Containment that Tidewatch
+did by itself is not among them.
+"""
 _OPERATOR: Final = {
     "source-silent": Severity.MEDIUM,
     "source-recovered": Severity.INFORMATIONAL,
@@ -43,26 +44,26 @@ _OPERATOR: Final = {
 }
 """How severe an operator alert is, by its kind; another one is medium."""
 _ENDS: Final = {"source-recovered": "source-silent"}
-"""A kind of operator alert, and the kind that it ends."""
+"""Kinds of operator alert, each with the kind that it ends."""
 _KEPT: Final = 600
 """Most characters kept of a text."""
 
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True):
-    """One record, as far as it concerns people."""
+    """The part of a record that concerns people."""
 
     kind: str
     """alert, proposal or operator-alert."""
     tenant: str | None
     subject: str
-    """What it is about: the incident, or the kind and subject of an operator alert."""
+    """Its subject: the incident, or the kind and subject of an operator alert."""
     incident: str | None = None
     severity: Severity | None = None
-    """None: of a proposal, which has that of its incident."""
+    """None for a proposal, which has that of its incident."""
     standing: Standing | None = None
     proposed: Proposed | None = None
     settled: frozenset[str] = frozenset()
-    """Of an alert: ids of commands that no longer wait for a decision."""
+    """For an alert: ids of commands that no longer wait for a decision."""
 
 
 class _Metadata(msgspec.Struct, frozen=True):
@@ -109,7 +110,7 @@ _SEVERITIES: Final = tuple(Severity)
 
 
 def read_notice(channel: Channel, record: Record, max_bytes: int) -> Notice:
-    """Return what a record says to people.
+    """Return the notice of a record.
 
     Args:
         channel: The channel it was read from, one of `READS`.
@@ -117,8 +118,7 @@ def read_notice(channel: Channel, record: Record, max_bytes: int) -> Notice:
         max_bytes: The largest accepted value.
 
     Raises:
-        UnreadableRecordError: It is not what its channel carries, or of another tenant than it
-            says.
+        UnreadableRecordError: It is not a record of its channel, or its tenant is inconsistent.
     """
     if record.value is None:
         raise UnreadableRecordError(reasons.NULL_VALUE, "the record has no value")

@@ -1,4 +1,4 @@
-"""Makes what came from outside safe to show in chats and mails: one line, no links, no markup."""
+"""Makes external text safe for chats and mails: one line, no links, no markup."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _LOOK_ALIKES: Final = str.maketrans(
     {"<": "‹", ">": "›", "`": "'", "*": "∗", "~": "∼", "|": "¦", "&": "＆", "\\": "＼"}  # noqa: RUF001 -- meant
 )
-"""What HTML, Markdown and the mark-up of chats are written in, by what looks like it."""
+"""Characters of HTML, Markdown and chat markup, each with its look-alike."""
 _HTTP: Final = re.compile(r"\bhttp(?=s?://)", re.IGNORECASE)
 _ADDRESS: Final = re.compile(r"(?<![\w.])(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})(?![\w.]*\w)")
 _NAME: Final = re.compile(r"(?<![\w.-])(?:[\w-]{1,63}\.){1,20}[^\W\d_][\w-]{1,62}(?![\w-])")
@@ -29,15 +29,15 @@ def plain(text: str, limit: int) -> str:
     """Return a text as one line without links, mentions or markup.
 
     Args:
-        text: Anything that came from outside.
-        limit: Most characters to keep of it; what is cut is marked.
+        text: External text.
+        limit: Most characters to keep; a cut is marked.
 
     Returns:
-        The text with white space as single spaces, hidden characters written out, URLs, host
-        names that are registered below a public suffix and addresses defanged, and characters of
-        markup replaced by what looks like them.
+        The text with white space as single spaces, hidden characters written out, URLs, host names
+        that are registered below a public suffix and addresses defanged, and characters of markup
+        replaced by look-alikes.
     """
-    # bounded before anything else is done to it
+    # bounded before any other step
     words = " ".join(text[: 4 * limit + 4].split())
     if len(words) > limit:
         words = words[: limit - 1] + ELLIPSIS

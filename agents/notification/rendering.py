@@ -1,4 +1,4 @@
-"""Writes messages: short, in plain English, with nothing in them that a reader could follow."""
+"""Writes messages: short, in plain English, without links from outside."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def render(
     """Return the title and the body of a message.
 
     Args:
-        thread: All that is known, and what was sent before.
+        thread: The state of the incident, and earlier messages.
         event: Why the message is written.
         now_ms: When it is written, milliseconds since the epoch.
         link: The address of the incident for a person; empty: none.

@@ -1,7 +1,7 @@
 """Sends messages through Apprise: chats, mail, paging and the rest.
 
-An Apprise URL holds its service's token. None is logged, and of what Apprise says about a failure
-only the status of HTTP is kept.
+An Apprise URL holds its service's token. URLs are not logged, and of a failure reported by Apprise
+only the HTTP status is kept.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def open_service(destination: Destination, where: str) -> Any:  # noqa: ANN401 -
         raise ServiceError(
             "Apprise is not installed", where=where, remedy=install_extra(EXTRA)
         ) from error
-    # what it logs may name hosts and tokens; what matters of it is in its result
+    # its log may contain hosts and tokens; its result is enough
     logging.getLogger("apprise").propagate = False
     seconds = destination.timeout_seconds
     asset = AppriseAsset(
@@ -70,7 +70,7 @@ def open_service(destination: Destination, where: str) -> Any:  # noqa: ANN401 -
             where=str(destination.apprise_file),
             remedy="write it there, readable by this user only",
         ) from error
-    # a list of several would be one attempt, and those that took the message would get it again
+    # several services would share one attempt, and those that succeeded would get it again
     service = Apprise.instantiate(url, asset=asset) if url and url.split() == [url] else None
     if service is None:
         raise ServiceError(

@@ -1,7 +1,7 @@
 """Decides when a route sends a message about an incident: grouping, quiet hours, escalation.
 
-Functions over a thread; time is passed in. A message that was written keeps its id and its bytes
-until every destination has taken it, so whatever is done twice is recognised by its receiver.
+Functions over a thread; time is passed in. A written message keeps its id and its bytes until every
+destination has taken it, so that receivers recognise repetitions.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     retry_after: float | None = None
     """Seconds that the destination asks to wait."""
     detail: str = ""
-    """What went wrong, without anything that may be secret."""
+    """The error, without anything that may be secret."""
 
 
 class GivenUp(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,10 +67,10 @@ class GivenUp(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a thread."""
+    """The result of a step of a thread."""
 
     thread: NotificationThread | None
-    """None: it is done with."""
+    """The thread; None: it is finished."""
     given_up: tuple[GivenUp, ...] = ()
     stale: bool = False
     """It ended long before its first message, and is not sent."""
@@ -88,7 +88,7 @@ def with_standing(
     Args:
         thread: The thread.
         route: Its route.
-        standing: What the alert says.
+        standing: The alert's state.
         now_ms: Milliseconds since the epoch.
         settled: Ids of commands that no longer wait for a decision.
     """
@@ -232,7 +232,7 @@ def settle(
     retries: Retries,
     now_ms: int,
 ) -> Step:
-    """Return a thread after an attempt: without what was taken, or with the next attempt's time.
+    """Return a thread after an attempt: the message removed, or its next attempt scheduled.
 
     Args:
         thread: The thread.

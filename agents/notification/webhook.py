@@ -32,11 +32,11 @@ PREFIX: Final = "whsec_"
 SHORTEST: Final = 24
 """Bytes that a secret has at least, by the specification."""
 SECRETS: Final = 4
-"""Secrets of one file that sign; more are not needed to change one for another."""
+"""Secrets of one file that sign; more are not needed to rotate one."""
 _SUCCESS: Final = range(200, 300)
 _CLIENT_ERRORS: Final = range(400, 500)
 _PASSING: Final = frozenset({401, 403, 404, 407, 408, 409, 425, 429})
-"""Client errors that are about the destination or the moment, not about the message."""
+"""Client errors that concern the destination or the time, not the message."""
 
 
 class WebhookSecretError(TidewatchError):

@@ -1,5 +1,5 @@
-"""Containment carried out: what a responder does to files, registries and hooks on a command.
+"""Carries out containment: a responder's actions on files, registries and hooks.
 
 Everything here is safe to repeat and safe to kill at any point: each step leaves either the old
-state or the new one, and finds out on the next run which it was.
+state or the new one, and the next run determines which.
 """

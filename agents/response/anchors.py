@@ -1,7 +1,7 @@
-"""Opens a path component by component, none of them a link, and holds what it has opened.
+"""Opens a path component by component, follows no links, and holds the opened folders.
 
-What is checked by its name can be another thing when it is used by its name: who may write in a
-store swaps a folder for a link in between. A held folder stays the same, whatever its names become.
+A path that was checked by name may lead elsewhere when it is used by name: a writer in the store
+may replace a folder with a link in between. A held folder stays the same even if it is renamed.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ def opened(folder: Path, *, make: bool = False) -> Iterator[Path]:
 
     Args:
         folder: Absolute, and without links: resolve what the operator named before.
-        make: Make what is missing of it.
+        make: Create missing folders.
 
     Raises:
-        NotCarriedOutError: A link, or something that is no folder, is on the way.
+        NotCarriedOutError: A component is a link, or not a folder.
         FileNotFoundError: It is not there.
     """
     start = _HELD.match(str(folder))
@@ -61,7 +61,9 @@ def _step(part: str, held: int, *, make: bool) -> int:
     except FileNotFoundError:
         if not make:
             raise
-    with suppress(FileExistsError):  # another process was quicker: opening it shows what it is
+    with suppress(
+        FileExistsError
+    ):  # another process created it first: opening it checks that it is a folder
         os.mkdir(part, dir_fd=held)
     return os.open(part, _STEP, dir_fd=held)
 
@@ -74,10 +76,10 @@ def anchored(path: Path, *, make: bool = False) -> Iterator[Path]:
 
     Args:
         path: Absolute, and without links above its last component.
-        make: Make what is missing of its folder.
+        make: Create missing folders above it.
 
     Raises:
-        NotCarriedOutError: A link is on the way.
+        NotCarriedOutError: A component is a link.
         FileNotFoundError: Its folder is not there.
     """
     with opened(path.parent, make=make) as folder:

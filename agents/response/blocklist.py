@@ -1,8 +1,8 @@
-"""Write blocklist and pip constraint files: what to keep out, and which commands ask for it.
+"""Write blocklist and pip constraint files: the blocked values, and the commands that require them.
 
-Each value is a line of its own, as loaders and pip read it. Comment lines before it name the
-commands that added it: the value is removed when the last of them is undone. Lines that people
-wrote are never changed.
+Each value is a separate line, as loaders and pip read it. Comment lines before it name the commands
+that added it: the value is removed when the last of them is undone. Lines that people wrote are
+never changed.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def _answer(text: str, path: Path, value: str, **more: bool) -> Outcome:
 
 
 def _note(spec: CommandSpec, at: datetime) -> str:
-    # Of a hold, which of its incidents the command names depends on which was first.
+    # For a hold, the command names whichever of its incidents was first.
     text = spec.reason if spec.hold else f"{spec.incident} {spec.reason}"
     shown = "".join(char if char.isprintable() else " " for char in text)
     return f"{MARK}{spec.command_id} {format_time(at)} {shown[:300]}"

@@ -176,7 +176,7 @@ def load_config(path: Path) -> ResponderConfig:
 
 
 def unmet(config: ResponderConfig) -> list[str]:
-    """Return what the configuration needs and this machine lacks, one sentence each."""
+    """Return the requirements of the configuration that this machine lacks, one sentence each."""
     missing: list[str] = []
 
     def folder(path: Path, what: str, *, writable: bool) -> None:

@@ -13,14 +13,14 @@ from typing import Final
 from agents.response.outcome import FAILED, NotCarriedOutError
 
 STAGING: Final = ".tidewatch-"
-"""Prefix of temporary names; nothing in use has it."""
+"""Prefix of temporary names, which nothing in use has."""
 LEAVING: Final = f"{STAGING}leaving-"
 """Prefix of a complete source during a move; an arriving copy may be incomplete."""
 ARRIVING: Final = f"{STAGING}arriving-"
 
 
 class ChangedMeanwhileError(NotCarriedOutError):
-    """What was to be moved changed after it was looked at; it is where it was."""
+    """The source of a move changed after it was checked; it is back in its place."""
 
 
 def sync_folder(folder: Path) -> None:
@@ -81,15 +81,16 @@ def move(source: Path, target: Path, verified: Callable[[Path], bool]) -> None:
     """Move a file or folder; across file systems by copy, verification and removal.
 
     The first step takes the source out of use in both cases. A repetition continues where the last
-    run ended. A complete target stays as it is, whatever is at the source by then.
+    run ended. A complete target stays as it is, even if the source exists again.
 
     Args:
-        source: The file or folder to move; below a folder that is held open, where others write.
+        source: The file or folder to move; below a folder that is held open if others may write
+            there.
         target: Its new path; the folder exists.
-        verified: Returns whether what arrived is what was to be moved.
+        verified: Returns whether the target is the intended content.
 
     Raises:
-        ChangedMeanwhileError: What arrived is something else; it is put back.
+        ChangedMeanwhileError: The target is something else; it is put back.
         NotCarriedOutError: The source is gone, or the copy is not the same.
         OSError: The file system refuses.
     """
@@ -111,7 +112,7 @@ def move(source: Path, target: Path, verified: Callable[[Path], bool]) -> None:
             sync_folder(source.parent)
             sync_folder(target.parent)
             if not verified(target):
-                # Out of use it is; but by its name, and that was given to something else meanwhile.
+                # It was moved by name, and the name now belongs to something else.
                 _put_back(target, source)
                 raise _changed(source)
             return
@@ -132,7 +133,7 @@ def move(source: Path, target: Path, verified: Callable[[Path], bool]) -> None:
 
 
 def _put_back(target: Path, source: Path) -> None:
-    """Undo a rename, unless something else has taken the place."""
+    """Undo a rename, unless something else has taken the name."""
     if not os.path.lexists(source):
         target.rename(source)
         sync_folder(source.parent)

@@ -1,8 +1,8 @@
-"""Evidence: a tar.gz of what a system holds, with SHA-256 of each file and a chain of custody.
+"""Evidence: a tar.gz of a system's files, with the SHA-256 of each and a chain of custody.
 
 `<folder>/<date>/<command id>.tar.gz` is the archive; its last member, `SHA256SUMS`, can be checked
 with `sha256sum -c`. `<command id>.json` beside it is the manifest: who captured what, when, on
-which command, each file's hash, what was left out and why, and the archive's own hash.
+which command, each file's hash, omissions with reasons, and the archive's own hash.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Captured(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     gid: int = 0
     modified_ns: int = 0
     changed: bool = False
-    """True if it shrank while it was read; the missing bytes are zeros."""
+    """Whether it shrank while it was read; the missing bytes are zeros."""
 
 
 class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +75,7 @@ class Custody(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """The manifest of an archive: what was captured, by whom, when and why."""
+    """The manifest of an archive: its content, who captured it, when and why."""
 
     format: str
     command_id: str
@@ -126,7 +126,7 @@ class _Capture:
                 self.leave_out(item, error.what)
 
     def _add_item(self, item: Path, held: Path) -> None:
-        """Add what is at a path, read through the folder that is held open."""
+        """Add the file at a path, read through the folder that is held open."""
         status = held.lstat()
         if stat.S_ISLNK(status.st_mode):
             link = str(held.readlink())
@@ -198,7 +198,8 @@ def capture(context: ActionContext) -> Outcome:
     Repeating a command returns its complete archive; an interrupted capture starts over.
 
     Raises:
-        NotCarriedOutError: No evidence is configured, or everything named lies out of reach.
+        NotCarriedOutError: No evidence is configured, or every named path is outside the configured
+            folders.
         OSError: The archive can't be written.
     """
     config, spec = context.site.evidence, context.spec

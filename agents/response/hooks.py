@@ -2,8 +2,8 @@
 
 `POST` of the command as JSON. `X-Tidewatch-Signature` is `sha256=` and the HMAC-SHA-256, in hex,
 with the shared secret over `X-Tidewatch-Timestamp` (seconds since the epoch), a full stop and the
-body; a receiver refuses old timestamps. `Idempotency-Key` is the command's id: a receiver does each
-once. Any 2xx means done.
+body; a receiver refuses old timestamps. `Idempotency-Key` is the command's id: a receiver carries
+out each id once. Any 2xx means done.
 """
 
 from __future__ import annotations

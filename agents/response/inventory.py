@@ -55,7 +55,7 @@ def _hashed(file: IO[bytes]) -> tuple[str, int]:
 def inventory(path: Path) -> tuple[FileEntry, ...]:
     """Return every file of a component, hashed, in the order of their paths.
 
-    No link is followed, on the way there or below it, whatever is renamed meanwhile.
+    No link is followed, on the path or below it, even if something is renamed meanwhile.
 
     Args:
         path: A folder or file, absolute, without links above it.
@@ -101,7 +101,7 @@ def _entry(relative: str, name: str, folder: int) -> FileEntry:
         return FileEntry(path=shown, link=os.readlink(name, dir_fd=folder))
     if not stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
         return FileEntry(path=shown, special=True)
-    # a pipe in the place of the file would wait for its writer
+    # opening a pipe would wait for its writer
     handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
     with os.fdopen(handle, "rb") as file:
         if not stat.S_ISREG(os.fstat(handle).st_mode):

@@ -141,11 +141,11 @@ class Journal:
         return kept
 
     def generation(self, thing: str) -> int:
-        """Return the latest generation of commands about a thing that was begun; 0 by default."""
+        """Return the latest generation of started commands about a thing; 0 by default."""
         return int(self.note(thing, GENERATION) or 0)
 
     def reach(self, thing: str, generation: int, at: datetime) -> None:
-        """Note that a command of a generation is begun: those of older ones are over."""
+        """Record the start of a generation's command; older generations are obsolete."""
         self._db.execute(
             "INSERT INTO notes VALUES (?, ?, ?, ?) ON CONFLICT (command_id, name) DO UPDATE SET"
             " value = max(CAST(value AS INTEGER), CAST(excluded.value AS INTEGER)),"

@@ -1,7 +1,7 @@
 """Contain models in an MLflow registry: tag versions, remove aliases, move the serving alias.
 
-The registry's own artifacts stay where they are; what serves follows an alias. Spoken to by its
-REST API (mlflow 2.3 and later), so that no MLflow needs to be installed here.
+The registry's artifacts stay in place; serving follows an alias. The registry is accessed by its
+REST API (mlflow 2.3 and later), so that MLflow need not be installed.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from schemas.components import digest_of_files
 from schemas.incidents.commands import CommandSpec
 
 TAG: Final = "tidewatch.quarantine"
-"""The tag of a version that is out of use; its value is the command's id."""
+"""The tag of a quarantined version; its value is the command's id."""
 TAKES_OVER: Final = "takes over"
 """The note of a quarantine that found a version tagged by an earlier one of its hold."""
 MAX_ANSWER: Final = 16 * 1024 * 1024
 MAX_BYTES: Final = 200 * 1024**3
-"""Of a version's artifacts that are read to verify it."""
+"""Bytes of a version's artifacts that are read to verify it."""
 _MAX_TOKEN: Final = 16 * 1024
 _HTTP_OK, _HTTP_ABSENT, _HTTP_SERVER_ERROR = 200, 404, 500
 _API: Final = "/api/2.0/mlflow/"
@@ -111,7 +111,7 @@ class Registry:
         self._call("DELETE", "registered-models/alias", {"name": name, "alias": alias})
 
     def digest(self, name: str, version: str) -> str | None:
-        """Return the digest of a version's artifacts, read again; None where they can't be reached.
+        """Return the digest of a version's artifacts, read anew; None if they can't be reached.
 
         Raises:
             NotCarriedOutError: The registry does not answer, or there is too much to read.
@@ -266,8 +266,8 @@ def _quarantined_already(
 ) -> Outcome:
     """Return that another command quarantined the version already.
 
-    This one changed nothing then, and its release gives nothing back; unless it takes the place of
-    the other, of the same hold.
+    This command then changed nothing, and its release restores nothing, unless it replaces the
+    other command of the same hold.
     """
     takes_over = tagged_by == context.spec.replaces
     if takes_over and not context.spec.dry_run:
@@ -280,7 +280,7 @@ def _quarantined_already(
 
 
 def restore(context: ActionContext) -> Outcome:
-    """Take the tag off again and give the aliases back that no other version has by now.
+    """Remove the tag and restore the aliases that no other version has taken.
 
     Raises:
         NotCarriedOutError: The version is not there, or the registry does not answer.

@@ -46,7 +46,7 @@ class NotCarriedOutError(TidewatchError):
         status: The OpenC2 status to answer with.
         what: What went wrong.
         where: The path, URL or component.
-        remedy: What to do about it.
+        remedy: How to fix it.
     """
 
     def __init__(self, status: int, what: str, *, where: str = "", remedy: str = "") -> None:

@@ -91,10 +91,10 @@ def version_folder(base: Path, version: str) -> Path:
 def confined(path: Path) -> Path:
     """Return `path` if neither it nor a folder above it is a link.
 
-    This refuses early; what acts on the path holds it open (`agents.response.anchors`).
+    This is an early check; actions hold the path open (`agents.response.anchors`).
 
     Raises:
-        NotCarriedOutError: A link leads to it, or it is one.
+        NotCarriedOutError: It, or a folder above it, is a link.
     """
     if os.path.realpath(path) != str(path):
         raise NotCarriedOutError(REFUSED, "the path contains a link", where=str(path))

@@ -57,7 +57,7 @@ _ELSEWHERE: Final[Mapping[str, Action]] = {
 def carry_out(
     spec: CommandSpec, config: ResponderConfig, journal: Journal, now: datetime
 ) -> Answered:
-    """Carry out a command, or say why not.
+    """Carry out a command, or return why not.
 
     Safe to repeat: an attempt with an outcome keeps it, and a command that succeeded is not
     carried out again. Safe to kill: the next run finishes what was started.
@@ -161,7 +161,7 @@ def _waits_for(spec: CommandSpec, journal: Journal) -> list[str]:
     """Return the commands that must succeed first and have not yet.
 
     Raises:
-        NotCarriedOutError: One failed, was taken back, or was only tried dry.
+        NotCarriedOutError: One failed, was reversed, or was only a dry run.
     """
     waits: list[str] = []
     for command_id in spec.after:
@@ -200,7 +200,7 @@ def _held(
 
 
 def _thing(spec: CommandSpec) -> str:
-    """Return what the generations of a command and of what takes it back are counted by."""
+    """Return the key that counts the generations of a command and of its reversal."""
     contains = {undo: action for action, undo in UNDO.items()}.get(spec.action, spec.action)
     return f"{spec.tenant}|{contains}|{spec.target}"
 

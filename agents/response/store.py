@@ -2,7 +2,7 @@
 
 Layout: `<root>/<registry>/<org>/<name>/versions/<revision>/…` are the files, and the link
 `<root>/<registry>/<org>/<name>/current` points to the version in use. A quarantine is
-`<quarantine>/<date>/<command id>/`, with `manifest.json` and what was moved, in numbered folders.
+`<quarantine>/<date>/<command id>/`, with `manifest.json` and the moved files, in numbered folders.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ from schemas.cloudevents import format_time
 
 MANIFEST: Final = "manifest.json"
 TAKES_OVER: Final = "takes over"
-"""The note of a quarantine that found what an earlier one of its hold had moved."""
+"""The note of a quarantine whose files an earlier one of its hold had moved."""
 FORMAT: Final = "tidewatch.quarantine.v1"
 SHOWN: Final = 20
 """Most paths named in a result; the manifest names all."""
@@ -101,7 +101,7 @@ def _kept_in(store: StoreConfig) -> Path:
 
 
 def quarantine(context: ActionContext) -> Outcome:
-    """Move a component out of use, never deleting; a manifest records what, from where and why.
+    """Move a component out of use without deleting it; a manifest records files, origin and reason.
 
     Raises:
         NotCarriedOutError: It is not here, or a link leads out of the store.
@@ -158,8 +158,8 @@ def quarantine(context: ActionContext) -> Outcome:
 def _quarantined_already(context: ActionContext, store: StoreConfig) -> Outcome | None:
     """Return that another command quarantined it already, None if none did.
 
-    This one changed nothing then, and its release moves nothing back; unless it takes the place of
-    the other, of the same hold.
+    This command then changed nothing, and its release moves nothing back, unless it replaces the
+    other command of the same hold.
     """
     spec = context.spec
     kept_in = _kept_in(store)
@@ -171,7 +171,7 @@ def _quarantined_already(context: ActionContext, store: StoreConfig) -> Outcome 
                 or known.restored_at is not None
                 or (known.tenant, known.component, known.version)
                 != (spec.tenant, component_of(spec), spec.version)
-                # something else came in its place since
+                # something else has taken its place
                 or any(os.path.lexists(item.original) for item in known.items)
             ):
                 continue

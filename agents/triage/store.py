@@ -19,7 +19,7 @@ _DECODERS: Final[dict[type[Any], msgspec.msgpack.Decoder[Any]]] = {}
 
 
 def row_key(kind: str, *parts: str) -> str:
-    """Return the key of a row: its kind and its parts, apart even where they hold separators."""
+    """Return the key of a row: its kind and parts, unambiguous even if parts contain separators."""
     joined = SEPARATOR.join(parts)
     if (
         joined.count(SEPARATOR) >= len(parts)

@@ -47,7 +47,7 @@ _CHECKS: Final = (
     "remote_code",
     "secrets",
 )
-"""The checks of a run, in the order of its assessment; each rule names the one it feeds."""
+"""The checks of a run, in the order of its assessment; each rule names its check."""
 _OF_CONFIG: Final = frozenset({"config_integrity", "remote_code", "secrets"})
 
 

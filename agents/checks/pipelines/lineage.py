@@ -129,13 +129,12 @@ class _RunSightings:
             used = ref.revision or (f"sha256:{digest}" if digest else None)
             parents[f"{key}@{used}" if used else key] = None
             if digest and ref.revision and not names_content(ref.revision):
-                # The same version may be given another content: what is known of one is not of
-                # both.
+                # The same version may get other content: facts about one do not apply to both.
                 parents[f"{key}@sha256:{digest}"] = None
             self.see(key, SightingKind.USED, used_as, version=ref.revision, digest=digest)
             commit = commit_of(ref.digests)
             if commit and commit != ref.revision:
-                # Under its tag and under the commit it resolved to: either may be found to be bad.
+                # Under its tag and its resolved commit: either may turn out to be bad.
                 parents[f"{key}@{commit}"] = None
                 self.see(key, SightingKind.USED, used_as, version=commit, tag=ref.revision)
             if digest:
@@ -232,14 +231,14 @@ def run_lineage(
         subject: The run.
         sources: Its data sources.
         config_digest: The hash of the run's configuration, if it has one. Outputs are made by the
-            pipeline with this configuration: what is found in it says nothing of other runs.
+            pipeline with this configuration: its findings do not apply to other runs.
         is_baseline: Whether the hash is to become the pipeline's baseline.
     """
     collected = _RunSightings(subject)
     pipeline = subject.component
     collected.parents[f"{pipeline}@{config_digest}" if config_digest else pipeline] = None
     collected.see_inputs()
-    # Who reached a domain: the pipeline, and the models it loaded, whose code may have.
+    # The components that may have reached a domain: the pipeline, and the models it loaded.
     used = dict.fromkeys(named.key for named in subject.inputs if named.key is not None)
     models = [key for key in used if key.startswith("model:")][:MAX_REACHING]
     for source in sources:

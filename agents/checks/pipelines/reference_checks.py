@@ -83,7 +83,7 @@ def check_pins(subject: RunSubject) -> Iterator[Detection]:
 def check_behaviour(
     subject: RunSubject, sources: list[RunSource], *, inputs_changed: bool
 ) -> Iterator[Detection]:
-    """Find regressions of an evaluation, with more confidence if an input changed as well."""
+    """Find regressions of an evaluation; confidence is higher if an input changed as well."""
     run, evaluation = subject.run, subject.run.evaluation
     result = regression(evaluation) if evaluation is not None else None
     if evaluation is None or result is None:

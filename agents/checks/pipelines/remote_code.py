@@ -121,7 +121,7 @@ _ACTION: Final = re.compile(
 )
 """An action or a reusable workflow of another repository of GitHub."""
 _OWN_ACTIONS: Final = frozenset(("actions", "github"))
-"""Owners whose actions come with the service that runs them."""
+"""Owners whose actions belong to the service that runs them."""
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
@@ -198,7 +198,7 @@ def _named(node: Node, members: dict[str, Any]) -> Iterator[Setting]:
 
 
 def is_moving_action(value: str) -> bool:
-    """Return whether a step's `uses` names an action of others by a branch or tag.
+    """Return whether a step's `uses` names a third party's action by a branch or tag.
 
     Source: GitHub Actions, workflow syntax, `jobs.<job_id>.steps[*].uses`.
     """
@@ -242,7 +242,7 @@ def _in_text(path: str, text: str) -> Iterator[Setting]:
     seen: set[str] = set()
     if is_untrusted_fetch(text):
         grave = opens_to_outside(text)
-        seen.add(UNSAFE_LOADER)  # the same cause, of which this says more
+        seen.add(UNSAFE_LOADER)  # the same cause, described in more detail here
         yield Setting(
             rule_id=REMOTE_SCRIPT,
             path=path,

@@ -86,7 +86,7 @@ class Secret(msgspec.Struct, frozen=True, kw_only=True):
     shown: str
     """Its first characters and its length."""
     host: str = ""
-    """To which a password in a URL belongs."""
+    """The host that a password in a URL is for."""
 
 
 def entropy(text: str) -> float:

@@ -68,7 +68,7 @@ class _Report:
         disposition: Disposition = Disposition.DETECT,
         **more: object,
     ) -> Detection:
-        """Return the detection that `what` is so of the source."""
+        """Return the detection that the source has the problem `what`."""
         return Detection(
             rule_id=rule_id,
             description=f"{what}: {self._shown}",
@@ -173,7 +173,7 @@ def _check_content(source: RunSource, report: _Report) -> Iterator[Detection]:
 
 
 def _is_own_kind(address: Address) -> bool:
-    """Return whether an address is a bucket, a database or a file: nobody else serves it."""
+    """Return whether an address is a bucket, a database or a file, which others can't serve."""
     return (address.store and address.scheme != "hf") or address.scheme == "file"
 
 

@@ -58,7 +58,7 @@ class RunSource(msgspec.Struct, frozen=True, kw_only=True):
     registered_at: datetime | None = None
     address: Address
     implied: bool = False
-    """Only named by a setting, where there is no field for `verified`."""
+    """Whether only a setting names it, which has no field for `verified`."""
 
     @property
     def key(self) -> str:
@@ -311,9 +311,9 @@ def trusted(source: RunSource, data_hosts: Iterable[str]) -> bool:
 
 
 def speaks_of(address: Address, data_hosts: Iterable[str]) -> bool:
-    """Return whether a policy's trusted hosts say anything of the kind of address a source is.
+    """Return whether a policy's trusted hosts cover the kind of a source's address.
 
-    Hosts say nothing of buckets and databases: of them does who names one, by its scheme or, for a
+    Hosts do not cover buckets and databases: those need an entry of their own, by scheme or, for a
     bucket, as a name without a dot.
     """
     if not address.store or address.scheme == "hf":

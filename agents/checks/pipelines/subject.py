@@ -1,4 +1,4 @@
-"""What a pipeline run is about: everything that its checks ask of the event, computed once."""
+"""The subject of a pipeline run: everything that its checks need of the event, computed once."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class RunSubject(msgspec.Struct, frozen=True, kw_only=True):
     component: str
     """Component key of the pipeline itself."""
     system: str
-    """On which it ran."""
+    """The system that it ran on."""
     used_as: ExposureLevel
     """Exposure of its inputs."""
     made_as: ExposureLevel

@@ -1,4 +1,4 @@
-"""When the slow work of a push is tried again."""
+"""Decides when the slow work of a push is tried again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What signatures under trust roots establish of a push: version, lineage, publisher."""
+"""Establishes facts of a push by signatures under trust roots: version, lineage, publisher."""
 
 from __future__ import annotations
 
@@ -38,22 +38,22 @@ class Pushed(msgspec.Struct, frozen=True, kw_only=True):
     whole: str | None
     """The digest of all of them together."""
     pinned: bool = False
-    """That digest is a manifest's, which may name other files."""
+    """Whether that digest is a manifest's, which may name other files."""
 
 
 class Attested(msgspec.Struct, frozen=True, kw_only=True):
-    """What is established, and by which trust roots."""
+    """The established facts, and their trust roots."""
 
     lineage: Mapping[tuple[str, ...], tuple[Basis, ...]] = {}
-    """By parent: who attests that the whole was made from it."""
+    """By parent: the signers who attest that the whole was made from it."""
     bound_by: tuple[Basis, ...] = ()
-    """Who attests that the version has its digest."""
+    """The signers who attest that the version has its digest."""
     signed: Mapping[str, tuple[tuple[Signer, Basis], ...]] = {}
-    """By SHA-256: who signed a file with these bytes."""
+    """By SHA-256: the signers of a file with these bytes."""
 
 
 class _Said(msgspec.Struct, frozen=True, kw_only=True):
-    """What one signature attests under one trust root."""
+    """The facts that one signature attests under one trust root."""
 
     identity: str
     covered: frozenset[str]
@@ -67,11 +67,11 @@ def attest(
 ) -> Attested:
     """Return what the signatures of a push attest.
 
-    A signature speaks of the component in whose namespace its trust root may speak, and of nothing
-    else that has the same bytes.
+    A signature covers only the component in the namespace that its trust root is authorised for,
+    not other components with the same bytes.
 
     Args:
-        pushed: What the push says of itself.
+        pushed: The claims of the push.
         files: Its files.
         bundles: Its signatures, by name.
         signers: The trust roots authorised for its component.
@@ -97,7 +97,7 @@ def attest(
 def _all(
     pushed: Pushed, files: SignedFiles, bundles: Mapping[str, bytes], signers: Collection[Signer]
 ) -> Iterator[tuple[Signer, _Said]]:
-    # Each is read once for each trust root: very large ones establish nothing.
+    # Each is read once for each trust root, so very large ones are skipped.
     chosen = [item for item in sorted(bundles.items()) if len(item[1]) <= BUNDLE_BYTES][:BUNDLES]
     # Several tenants may trust one signer: each signature is verified once for all of them.
     for text in dict.fromkeys(signer.signer for signer in signers):
@@ -129,7 +129,7 @@ def _said(pushed: Pushed, files: SignedFiles, name: str, raw: bytes, trust: Trus
 def _of_statement(pushed: Pushed, identity: str, statement: Statement) -> _Said | None:
     spoken = {subject.digest for subject in statement.subjects}
     covered = spoken.intersection(pushed.digests.values())
-    # That a tree holds its files follows from its digest; that a manifest does, from its bytes.
+    # The digest of a tree proves its files; for a manifest, its bytes do.
     of_whole = pushed.whole in spoken or (bool(covered) and not pushed.pinned)
     if not of_whole:
         return None
@@ -155,8 +155,8 @@ def with_publisher(
     """Return a detection with the authorised signers of its file's publisher.
 
     Args:
-        detection: What a scan found in a file.
-        attested: What signatures establish of the push.
+        detection: A scan's finding in a file.
+        attested: Facts of the push that signatures establish.
         publishers: The trust roots authorised for its publisher.
     """
     may = tuple(publishers)

@@ -1,7 +1,7 @@
-"""Verified bindings: which digest a revision of the operator's hub has, for everybody who names it.
+"""Verified bindings: the digest of a revision of the operator's hub, the same for every reader.
 
-A binding is a fact about a public name, so that it may carry what is known of a digest between
-tenants. It is made only of what Tidewatch fetched itself, as anybody could.
+A binding is a fact about a public name, so it may carry facts about a digest between tenants. It
+rests only on content that Tidewatch fetched itself without credentials.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _log = Logger(__name__)
 
 
 class Published(Protocol):
-    """Knows whether the bytes that were read are what everybody gets under a name."""
+    """Knows whether the bytes that were read are public under a name."""
 
     def is_published(self, uri: str) -> bool:
-        """Return whether what was read under a URI is published: it is not a tenant's own view."""
+        """Return whether the content read under a URI is published, not a tenant's own view."""
 
 
 def is_bound(listing: str | None, subject: PushSubject, fetch: Published) -> bool:
@@ -35,10 +35,9 @@ def is_bound(listing: str | None, subject: PushSubject, fetch: Published) -> boo
     Args:
         listing: The URI under which Tidewatch listed the files; None if the event named them.
         subject: The push.
-        fetch: What read the files.
+        fetch: The reader of the files.
 
-    Returns:
-        False as well if the hub does not say: nothing is claimed that was not established.
+    Returns: False also if the hub does not say: nothing is claimed that was not established.
     """
     if listing is None or listing != listing_uri(subject.event):
         return False

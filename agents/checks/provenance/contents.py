@@ -1,4 +1,4 @@
-"""What a scan fetched and read, by the names under which its assessment can be looked up."""
+"""Names the content that a scan fetched and read, by which its assessment can be looked up."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from agents.checks.provenance.subject import PushSubject
 from schemas.components import component_key, digest_of_files
 
 MANIFEST: Final = "oci:sha256:"
-"""A manifest by its digest, all of whose layers were read. The same bytes as a file of a model say
-nothing about a layer: a scan of such a file must not count as one of the image."""
+"""A manifest, by its digest, whose layers were all read. The prefix keeps it apart from the same
+bytes as a model's file: a scan of such a file must not count as one of the image.
+"""
 MAX_CONTENTS: Final = 256
 """Names of one assessment; the whole comes before its files, weights and code before the rest."""
 
@@ -21,7 +22,7 @@ MAX_CONTENTS: Final = 256
 def contents_of(
     listing: str | None, subject: PushSubject, computed: Mapping[str, str]
 ) -> tuple[str, ...]:
-    """Return what was fetched and read.
+    """Return the names of the fetched and read content.
 
     Args:
         listing: The pinned location that was listed; None if the event named the files.
@@ -35,8 +36,8 @@ def contents_of(
     if listing is not None and pinned and listing == listing_uri(subject.event):
         found.append(listing)
         if subject.pinned is not None and named and named == dict(computed):
-            # the manifest was read by its digest, and what it names is what was read: whoever
-            # fetches by that digest gets the same
+            # the manifest and everything it names were read by digest: a fetch by that digest gets
+            # the same
             found.append(f"{MANIFEST}{subject.pinned}")
     paths = subject.digests or computed
     if len(computed) > 1 and subject.pinned is None and computed.keys() >= set(paths):

@@ -137,7 +137,7 @@ def _compare(
     present: Mapping[str, frozenset[str] | None],
     reasons: Mapping[str, str],
 ) -> tuple[Check, Detection | None]:
-    """Return the check of one expected file, and what is wrong with it, if anything."""
+    """Return the check of one expected file, and the finding if it differs."""
     name = f"hash_{path}"
     wanted = digest.strip().lower().removeprefix("sha256:")
     plain = plain_path(path)

@@ -185,7 +185,7 @@ def push_publisher(event: Event[RegistryPush], policy: Policy) -> str | None:
 
 
 def pinned_digest(push: RegistryPush) -> str | None:
-    """Return the digest of a revision that is one (`sha256:…`, of an OCI manifest), or None."""
+    """Return the digest in a revision (`sha256:…`, of an OCI manifest), or None."""
     bare = (push.revision or "").removeprefix("sha256:")
     return bare if bare != push.revision and is_sha256(bare) else None
 

@@ -19,7 +19,7 @@ MAY_SCAN: Final = frozenset({PushAction.PULL, PushAction.TAG})
 """Actions whose files are scanned if the event names them."""
 _DIGEST_REFERENCE: Final = re.compile(r"sha256:[0-9a-f]{64}")
 MLFLOW_SOURCE: Final = "//mlflow/"
-"""The prefix of sources of MLflow: its versions are numbers, as anyone's tags may be."""
+"""The prefix of MLflow's sources: its versions are numbers, as ordinary tags may be too."""
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,17}")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _HOST: Final = re.compile(r"(localhost|[a-z0-9-]+(\.[a-z0-9-]+)+)(:[0-9]{1,5})?|localhost:[0-9]+")

@@ -99,7 +99,7 @@ class Fetch(Protocol):
         """Return the files of a repository at its pinned revision."""
 
     def is_published(self, uri: str) -> bool:
-        """Return whether what was read under a URI is what everybody gets there."""
+        """Return whether the content read under a URI is public."""
 
 
 class ScanOutcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,10 +166,10 @@ async def scan_push(
         scan: Scans one file in the sandbox.
         now_ms: The broker's timestamp of the request, milliseconds since the epoch; the next
             attempt counts from it, so that a replay asks for the same.
-        trust: The trusted signers; by default those of the policy, and of the trust roots that may
-            speak of the component.
-        turn: Waits for this tenant's turn at what is slow: once for each file, and for each pass
-            over the whole push.
+        trust: The trusted signers; by default those of the policy, and of the trust roots
+            authorised for the component.
+        turn: Waits for this tenant's turn at slow work: once for each file, and for each pass over
+            the whole push.
     """
     # Over 60 lines: each step needs the results of those before it.
     policy = knowledge.policy(request.tenant)
@@ -257,7 +257,7 @@ async def scan_push(
 
 
 def _accepted(file: ScannedFile, kept: Iterable[Detection]) -> ScannedFile:
-    """Return a file, marked if its findings that the policy keeps leave nothing unchecked."""
+    """Return a file, marked if only suppressed findings leave it unsupported."""
     rules = (detection.rule_id for detection in kept)
     return msgspec.structs.replace(file, accepted=is_accepted(file.verdict, file.reason, rules))
 
@@ -375,7 +375,7 @@ def _digest(
 ) -> None:
     """Compute the digests that something depends on; others stay as declared by the event.
 
-    What a manifest names is read to its end: the assessment counts for all who fetch by the
+    Files that a manifest names are read to their end: the assessment counts for every fetch by the
     manifest's digest.
     """
     by_manifest = (listing or "").startswith("oci://")

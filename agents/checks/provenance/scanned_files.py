@@ -40,11 +40,11 @@ class ScannedFile(msgspec.Struct, frozen=True, kw_only=True):
     detections: tuple[Detection, ...] = ()
     reason: str = ""
     again: bool = False
-    """It could not be fetched now, and may be later."""
+    """Whether it could not be fetched now, but may be later."""
     role: str = ""
-    """In which its bytes were read; empty where they alone decide how they are."""
+    """The role in which its bytes were read; empty if the bytes alone decide."""
     accepted: bool = False
-    """All that leaves it unsupported are findings that the tenant's policy suppresses."""
+    """Whether only findings that the tenant's policy suppresses leave it unsupported."""
 
 
 def severity_of(detection: Detection) -> Severity:
@@ -55,14 +55,14 @@ def severity_of(detection: Detection) -> Severity:
 def file_findings(
     file: ScannedFile, subject: PushSubject, digests: dict[str, str], *, sole: bool
 ) -> list[Detection]:
-    """Return what the scan of a file found, about the digest of its bytes.
+    """Return the findings of a file's scan, on the digest of its bytes.
 
     Args:
         file: The scanned file.
         subject: The push.
         digests: The digests that were computed, by path.
-        sole: The push has this file alone: its digest is the version's, and the same version with
-            another digest is something else.
+        sole: Whether it is the push's only file: its digest is the version's, and the same version
+            with another digest is different content.
     """
     use = use_of(subject.component) or use_of(f"{subject.push.kind}:")
     more = {SOLE_FILE: True} if sole else {}
@@ -78,7 +78,8 @@ def _bound_to_file(
 ) -> Detection:
     """Return a scanner's detection bound to its file: by the digest of the bytes it read.
 
-    Of a package's or image's files it is the tenant's own: they are judged as a model's would be.
+    A finding in a package's or image's files is the tenant's own, as they are judged like a
+    model's.
     """
     path = file.path
     digest = digests.get(path)

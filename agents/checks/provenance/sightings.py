@@ -58,22 +58,22 @@ def sightings_of(
         digests: Path to SHA-256 of the files whose digest is known.
         complete: Every file's digest is known, so that the model's own digest can be computed.
         signed: Whether a signature was verified; None where it was not.
-        computed: The paths whose digest Tidewatch computed from the bytes; of the others the event
-            says it.
+        computed: The paths whose digest Tidewatch computed from the bytes; the event declares the
+            others.
         listed: The files are those of a manifest that was fetched by the push's own digest.
-        bound: They are what everybody gets under the push's name and version, and the version can
-            never have others.
-        attested: What signatures establish of the push.
+        bound: Whether they are public under the push's name and version, and the version is
+            immutable.
+        attested: Facts of the push that signatures establish.
     """
     attested = attested or Attested()
     push = subject.push
     registry = subject.registry or subject.event.source
     systems = tuple(dict.fromkeys(push.systems)) or (f"registry:{registry}",)
     base = _base(subject, registry, systems[0], signed=signed)
-    # What an OCI registry addresses by digest has that one, whichever of its layers are known.
+    # Content that an OCI registry addresses by digest has that digest, even if layers are unknown.
     pinned = subject.pinned
     whole = pinned or (digest_of_files(digests) if complete and digests else None)
-    # That a tree holds its files follows from its digest alone: by the listing, or the manifest.
+    # The digest of a tree proves its files: by the listing, or the manifest.
     has_tree = whole is not None and (listed if pinned else len(digests) > 1)
     tree = component_key("tree", whole) if whole is not None and has_tree else ""
     # A registry may serve other bytes than those that its manifest names.
@@ -110,7 +110,7 @@ def sightings_of(
 
 
 def _base(subject: PushSubject, registry: str, system: str, *, signed: bool | None) -> Sighting:
-    """Return what all sightings of the push have in common."""
+    """Return the common fields of all sightings of the push."""
     event, push = subject.event, subject.push
     return Sighting(
         id="",
@@ -218,7 +218,7 @@ def _all(
 
 
 def _named(base: Sighting, parent: str) -> Sighting:
-    """Return that a push names a parent: nothing that it says of itself is said of the parent."""
+    """Return the sighting of a parent that a push names, without the push's own claims."""
     return msgspec.structs.replace(
         base,
         component=parent,

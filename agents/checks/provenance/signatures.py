@@ -1,8 +1,8 @@
 """OpenSSF Model Signing and Sigstore bundles, verified offline.
 
-A signature covers a manifest of all files. Every file of the model must be in it with the digest
-it has; added files are never ignored, as `model_signing`'s own switch for that would let an extra
-pickle pass.
+A signature covers a manifest of all files. Every file of the model must be in it with the digest it
+has; added files are never ignored: the switch of `model_signing` for that would let an extra pickle
+pass.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Trust(msgspec.Struct, frozen=True, kw_only=True):
     identities: tuple[tuple[str, str], ...] = ()
     """Sigstore identity and OpenID Connect issuer."""
     trusted_root: Path | None = None
-    """The operator's pinned Sigstore trust root; the packaged one by default."""
+    """The operator's pinned Sigstore trust root; default: bundled."""
 
     def __bool__(self) -> bool:
         """Return whether any signer is trusted."""

@@ -50,14 +50,14 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
 
     subjects: tuple[Subject, ...]
     materials: tuple[str, ...]
-    """What they were made from: `<key>@<version>` and `sha256:<digest>`."""
+    """The materials: `<key>@<version>` and `sha256:<digest>`."""
 
 
 class Signed(msgspec.Struct, frozen=True, kw_only=True):
     """A statement with a valid signature."""
 
     identity: str
-    """The signer, for people."""
+    """The signer, in readable form."""
     statement: Statement
 
 
@@ -118,7 +118,7 @@ def _by_key(raw: bytes, pem: str) -> tuple[str, bytes]:
     envelope = orjson.loads(raw)["dsseEnvelope"]
     kind = str(envelope["payloadType"])
     payload = base64.b64decode(envelope["payload"], validate=True)
-    # DSSE's pre-authentication encoding: what is signed is the payload and its type.
+    # DSSE's pre-authentication encoding: the payload and its type are signed.
     encoded = b"DSSEv1 %d %s %d " % (len(kind.encode()), kind.encode(), len(payload)) + payload
     key = serialization.load_pem_public_key(pem.encode())
     for entry in envelope["signatures"][:8]:
@@ -206,7 +206,7 @@ def _entries(materials: Iterable[Any]) -> Iterator[str]:
         if is_sha256(digest):
             yield f"sha256:{digest}"
         key, version = named(str(material.get("uri") or material.get("name") or ""))
-        # A tenant's own names mean nothing to others.
+        # A tenant's own names are meaningless to others.
         if key is not None and not key.partition(":")[2].startswith("@"):
             if version is not None:
                 yield f"{key}@{version}"

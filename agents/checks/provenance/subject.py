@@ -1,4 +1,4 @@
-"""What a registry push is about: everything that its checks ask of the event, computed once."""
+"""The subject of a registry push: everything that its checks need of the event, computed once."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class PushSubject(msgspec.Struct, frozen=True, kw_only=True):
     version: str | None
     exposure: ExposureLevel
     pinned: str | None
-    """The digest that the revision is, of an OCI manifest."""
+    """The revision, if it is the digest of an OCI manifest."""
     digests: dict[str, frozenset[str] | None]
     """The declared SHA-256 of each listed file, by plain path; several if it is listed twice."""
     known: dict[str, str]
@@ -55,7 +55,7 @@ class PushSubject(msgspec.Struct, frozen=True, kw_only=True):
     request: ScanRequest | None
     """The slow work that the push needs."""
     parents: tuple[str, ...]
-    """The same and the former name, each once: what it was made from."""
+    """The components that it was made from: the same and its former name, each once."""
 
     @property
     def push(self) -> RegistryPush:
@@ -112,7 +112,7 @@ def _bases(push: RegistryPush, tenant: str) -> Iterator[str]:
 
 
 def _former(push: RegistryPush, tenant: str) -> Iterator[str]:
-    """Yield the key of a renamed repository's former name: it is made from that one."""
+    """Yield the key of a renamed repository's former name, as a parent."""
     if push.moved_from:
         prefix = "dataset" if push.kind == ArtifactKind.DATASET else "model"
         key = reference_component(push.moved_from, push.registry, prefix, tenant)

@@ -20,7 +20,7 @@ def pinned_trusted_root(path: Path | None = None) -> Any:  # noqa: ANN401 -- imp
     """Return the `sigstore.models.TrustedRoot` to verify against.
 
     Args:
-        path: The operator's pinned `trusted_root.json`; the packaged one by default.
+        path: The operator's pinned `trusted_root.json`; default: bundled.
     """
     from sigstore.models import TrustedRoot  # noqa: PLC0415 -- half a second; few events need it
 

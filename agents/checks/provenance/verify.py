@@ -46,7 +46,7 @@ Open = Callable[[str], OpenSource]
 class ModelFiles:
     """The files of one model: opened by path, their digests computed once and remembered.
 
-    A digest is of one snapshot of a file with all that was read of it by `snapshot`.
+    A digest and all reads by `snapshot` are of one snapshot of a file.
     """
 
     def __init__(self, paths: Iterable[str], opener: Open) -> None:
@@ -239,7 +239,7 @@ def _signatures(
                 )
             )
     files.bundles = bundles
-    # A statement on how a model was made does not say who vouches for its files.
+    # A provenance statement is not a signature of the model's files.
     statements = {path: raw for path, raw in bundles.items() if is_provenance(raw)}
     bundles = {path: raw for path, raw in bundles.items() if path not in statements}
     outcomes = []

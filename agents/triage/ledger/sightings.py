@@ -146,8 +146,8 @@ def _note_tree(batch: LedgerBatch, seen: Sighting, system: SystemRow) -> bool:
 def _note_binding(batch: LedgerBatch, seen: Sighting, system: SystemRow) -> bool:
     """Note a verified binding of a name's version to the digest, so that findings reach both.
 
-    It follows from what Tidewatch fetched, whichever tenant reports it; it covers one immutable
-    version of a public name, and nothing else of that name.
+    It follows from content that Tidewatch fetched, whichever tenant reports it; it covers one
+    immutable version of a public name only.
     """
     if not is_of_all(seen.name or "", seen.version):
         return False

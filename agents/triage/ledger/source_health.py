@@ -162,5 +162,5 @@ def _alert(row: SourceRow, kind: str, since_ms: int, detail: str) -> OperatorAle
 
 def sampled(event_id: str) -> bool:
     """Return whether an event belongs to the sixteenth that is sampled, by its `stable_rank`."""
-    # Asked once of each event: a rank that is remembered would only drive out others.
+    # Computed once for each event: caching its rank would only evict others.
     return sha256(length_prefixed(event_id)).digest()[0] < 256 // SAMPLED
