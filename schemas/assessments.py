@@ -41,7 +41,7 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     event_id: str
     """The id of the event, unique within its tenant and source."""
     tenant: str
-    """Whose event it is."""
+    """The tenant of the event."""
     subject: str
     """The subject of the event; in the stage baseline the component key."""
     overall_status: Status

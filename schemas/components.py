@@ -30,7 +30,7 @@ _SEPARATORS: Final = re.compile(r"[-_.]+")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _MARK: Final = 24
 _MISREAD: Final = re.compile(r"[/@\s\x00-\x1f\x7f]")
-"""What would part a tenant's name in a key."""
+"""Separators that would split a tenant's name in a key."""
 
 
 class InvalidComponentError(TidewatchError):

@@ -14,7 +14,7 @@ class Converter(Generic[T]):
     """`msgspec.convert` to one type, which is learned here.
 
     msgspec learns a type the first time it decodes or converts to it. Two threads that do so at the
-    same time end the process with a segmentation fault. So converters are made where modules are
+    same time crash the process with a segmentation fault. So converters are made where modules are
     imported, as decoders are, and not where they are used.
     """
 
@@ -27,7 +27,7 @@ class Converter(Generic[T]):
         """Return a value as the type.
 
         Args:
-            value: What JSON, TOML or msgpack decodes to.
+            value: A value decoded from JSON, TOML or msgpack.
             dec_hook: Converts to types that msgspec does not know.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Writes a number with its noun, in the singular where it is one."""
+"""Writes a number with its noun in the singular or plural."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
     Args:
         number: How many.
         noun: The noun in the singular.
-        plural: The noun in the plural, where that is not as grammar has it: `file` and `files`,
-            `entry` and `entries`.
+        plural: The noun in the plural, if irregular; `files` and `entries` are formed from `file`
+            and `entry`.
     """
     return f"{number:,} {noun if number == 1 else plural or _plural(noun)}"
 

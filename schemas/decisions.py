@@ -34,7 +34,7 @@ class DecisionKind(StrEnum):
     COMMENT = "comment"
     """A comment, in the reason; it changes nothing."""
     SEVERITY = "severity"
-    """Set the severity, whatever is computed, until the next such decision."""
+    """Set the severity, in place of the computed one, until the next such decision."""
 
 
 MOST_DAYS: Final = 365

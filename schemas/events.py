@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Publisher(msgspec.Struct, frozen=True, kw_only=True):
-    """Who pushed."""
+    """Who pushed: the organisation and the account."""
 
     name: Name | None = None
     """The organisation or user that it is published under."""
@@ -54,7 +54,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """A claim of a model card, and its evidence."""
 
     name: Name
-    """What is claimed."""
+    """The claim."""
     result: Name | None = None
     """Its result."""
     evidence: Url | None = None
@@ -75,7 +75,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     datasets: tuple[Name, ...] = ()
     """What it was trained on."""
     claims: tuple[Claim, ...] = ()
-    """What the card says was tested."""
+    """The evaluations that the card claims."""
     formats: tuple[Name, ...] = ()
     """The formats that the card names."""
     quantization: Name | None = None
@@ -90,9 +90,9 @@ class SignatureRef(msgspec.Struct, frozen=True, kw_only=True):
     uri: Url | None = None
     """Where it can be fetched."""
     identity: Name | None = None
-    """Who signed, as the certificate says."""
+    """The signer, by the certificate."""
     issuer: Name | None = None
-    """Who vouches for the identity."""
+    """The issuer of the identity."""
 
 
 class Expected(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,7 +148,7 @@ class RegistryPush(msgspec.Struct, frozen=True, kw_only=True):
     moved_from: Name | None = None
     """For a move: the repository's earlier name."""
     publisher: Publisher = Publisher()
-    """Who pushed."""
+    """Its publisher."""
     files: Annotated[tuple[File, ...], msgspec.Meta(max_length=10_000)] = ()
     """What it consists of; without them the listing of the revision is fetched."""
     card: Card | None = None
@@ -219,9 +219,9 @@ class Package(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     hashes: dict[str, Name] = {}
     """Of the fetched file, by algorithm."""
     requested: bool = False
-    """Asked for, not brought by another."""
+    """Requested, not a dependency of another."""
     direct: bool = False
-    """Installed from a URL or path, from no index."""
+    """Installed from a URL or path, not from an index."""
     yanked: bool = False
     """The release is yanked."""
     editable: bool = False
@@ -239,7 +239,7 @@ class Package(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     attestations: tuple[dict[str, Any], ...] = ()
     """PEP 740 attestations of the file."""
     publisher: Name | None = None
-    """Who published it, as the index says."""
+    """Its publisher, by the index."""
 
 
 class PackageInstall(msgspec.Struct, frozen=True, kw_only=True):
@@ -254,7 +254,7 @@ class PackageInstall(msgspec.Struct, frozen=True, kw_only=True):
     image: Name | None = None
     """The image they were installed into."""
     environment: Environment = Environment()
-    """For what."""
+    """The target of the installation."""
     index_url: Url | None = None
     """The index that was configured."""
     extra_index_urls: tuple[Url, ...] = ()
@@ -264,7 +264,7 @@ class PackageInstall(msgspec.Struct, frozen=True, kw_only=True):
     packages: Annotated[tuple[Package, ...], msgspec.Meta(max_length=20_000)] = ()
     """What was installed."""
     requirements: Annotated[tuple[Url, ...], msgspec.Meta(max_length=20_000)] = ()
-    """What was asked for, line by line."""
+    """The requested packages, line by line."""
     lock: dict[str, tuple[Name, ...]] = {}
     """`name==version`: the hashes that are allowed."""
     identities: Identities = ()
@@ -277,7 +277,7 @@ class DataSource(msgspec.Struct, frozen=True, kw_only=True):
     url: Url = ""
     """Where the data was read from."""
     name: Name | None = None
-    """What the pipeline calls it."""
+    """Its name in the pipeline."""
     verified: bool | None = None
     """Whether the producer verified it."""
     provider: Name | None = None
@@ -311,15 +311,15 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     suite: Name | None = None
     """Its name."""
     score: float | None = None
-    """What it gave."""
+    """Its result."""
     baseline: float | None = None
-    """What it gave before."""
+    """Its earlier result."""
     passed: bool | None = None
     """Whether it passed."""
 
 
 class RunStage(StrEnum):
-    """The stages that say how far a run goes with its inputs; an event may name any other."""
+    """The stages that determine the exposure of a run's inputs; an event may name any other."""
 
     CRAWL = "crawl"
     ANNOTATION = "annotation"

@@ -42,8 +42,9 @@ class Indicator(msgspec.Struct, frozen=True, kw_only=True):
     value: str
     """The value itself, as other systems know it: a digest, host, name@version."""
     disposition: Disposition = Disposition.DETECT
-    """block: whatever has it is hostile. detect: investigate whatever has it. context: explains
-    only; do not match it."""
+    """block: every match is hostile. detect: investigate every match. context: explains only; do
+    not match it.
+    """
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,9 +82,9 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     related_keys: tuple[str, ...] = ()
     """Other component keys of the same event that the finding is about."""
     basis: Basis | None = None
-    """How it is known; None: its tenant's event says so."""
+    """Its basis; None: its tenant's event claims it."""
     publisher_attested: tuple[Basis, ...] = ()
-    """By whose signatures it is known that the publisher published it; empty: the event says so."""
+    """The signers who attest that the publisher published it; empty: the event's claim."""
 
 
 class SupplyChainIoC(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,9 +127,9 @@ class SupplyChainIoC(msgspec.Struct, frozen=True, kw_only=True):
     revision: int = 1
     """Counts the records of this indicator: the greatest is current."""
     category: Category = Category.COMPROMISE
-    """compromise, or hygiene: how the tenant works, nothing to match elsewhere."""
+    """compromise, or hygiene: a practice of the tenant, not to be matched elsewhere."""
     modified: datetime | None = None
-    """When what this revision says became so; None: a record of an earlier version."""
+    """Since when this revision's state has held; None: a record of an earlier version."""
     valid_from: datetime
     """From when it may be matched."""
     valid_until: datetime
@@ -142,4 +143,4 @@ class SupplyChainIoC(msgspec.Struct, frozen=True, kw_only=True):
     prevalence: int | None = None
     """Other organisations that saw it; only from k of them on."""
     basis: Basis | None = None
-    """How it is known; None: its tenant's event says so."""
+    """Its basis; None: its tenant's event claims it."""

@@ -96,7 +96,7 @@ def bound_signer(
 
     Raises:
         InvalidSignatureError: The signature is missing, wrong or replayed.
-        NotAuthorisedError: The key is bound to nobody, or no longer counts.
+        NotAuthorisedError: The key has no binding, or no longer counts.
     """
     times = {} if window is None else {"window": window}
     kid = verify_signature(headers, value, _Pems(ring), timestamp_ms=timestamp_ms, **times)

@@ -21,14 +21,14 @@ class NotificationEvent(StrEnum):
     PROPOSED = "proposed"
     """A containment command waits for a decision."""
     ESCALATED = "escalated"
-    """Nobody acknowledged it in time."""
+    """It was not acknowledged in time."""
     OPERATOR = "operator"
     """An operator alert."""
     TEST = "test"
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What an alert, or an operator alert, says now."""
+    """The current state of an alert or operator alert."""
 
     revision: Revision
     """Broker timestamp in milliseconds and offset of its record: the later one counts."""
@@ -99,7 +99,7 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class NotificationThread(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """All that one route knows of one incident, or of one subject of operator alerts."""
+    """The state of one incident, or one subject of operator alerts, on one route."""
 
     route: str
     """Empty: only its messages are left, to be delivered once more."""

@@ -79,24 +79,25 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
     has_signature: bool | None = None
     """Whether there is one at all, verified or not; None if the event does not say."""
     parts: tuple[str, ...] = ()
-    """SHA-256 of each of its files that is more than a description, where they are few."""
+    """SHA-256 of each file other than descriptions, if they are few."""
     part_names: tuple[str, ...] = ()
     """The paths of these files, in the same order."""
     passed: tuple[str, ...] = ()
     """Checks that the tenant's policy requires and that it passed."""
     not_passed: tuple[str, ...] = ()
-    """Checks that the tenant's policy requires, that were made of it and not passed."""
+    """Checks that the tenant's policy requires, and that ran on it and did not pass."""
     verified: bool = False
     """Tidewatch computed the digest from the bytes itself; else the event claims it."""
     tree: str = ""
     """For a file's digest: the `tree:` key of the listing that names the file."""
     bound: bool = False
-    """The name has the digest at `version` for everybody. The version is immutable, reachable from
-    a branch or tag, and Tidewatch fetched it from the operator's host without credentials."""
+    """The name has the digest at `version` for every tenant. The version is immutable, reachable
+    from a branch or tag, and Tidewatch fetched it from the operator's host without credentials.
+    """
     bound_by: tuple[Basis, ...] = ()
-    """By whose signatures it is known that the name has the digest at `version`."""
+    """The signers who attest that the name has the digest at `version`."""
     attested: tuple[Basis, ...] = ()
-    """By whose signatures it is known what the digest was made from; empty: the event says it."""
+    """The signers who attest what the digest was made from; empty: the event's claim."""
     baseline: bool = False
     """It was there before monitoring began: the ledger learns from it, and reports only what
     intelligence or a scan knows to be malicious."""

@@ -1,4 +1,4 @@
-"""A tenant's policy: what it trusts, what it owns, what may be automatic."""
+"""A tenant's policy: its trust, its own names, its automatic actions."""
 
 from __future__ import annotations
 
@@ -102,10 +102,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """PEM public keys, or references to them, that models must be signed with."""
     trust_roots: tuple[TrustRoot, ...] = ()
     """Signers whose statements count as established for this tenant, each for the components that
-    it is authorised for. What rests on a signer ends when it or its namespace is removed."""
+    it is authorised for. Facts that rest on a signer end when it or its namespace is removed.
+    """
     suppressions: tuple[Suppression, ...] = ()
     advice: bool = True
-    """Whether to report what rests on other organisations' claims alone."""
+    """Whether to report advice, which rests on other organisations' claims alone."""
     baseline: bool = True
     """Whether events may be marked as a baseline, of which only known malice is alerted; false: a
     mark is ignored. Turn it off once the baseline is recorded."""

@@ -13,8 +13,8 @@ from schemas.events import Event, RegistryPush
 class ScanRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One push whose files are to be fetched, scanned and verified.
 
-    It carries the whole event, so that its findings equal those of the quick checks. It does not
-    state what may be fetched for the tenant: the current policy decides.
+    It carries the whole event, so that its findings equal those of the quick checks. The tenant's
+    current policy decides what may be fetched.
     """
 
     id: str

@@ -93,7 +93,7 @@ class Category(StrEnum):
     COMPROMISE = "compromise"
     """Something hostile, or that may be."""
     HYGIENE = "hygiene"
-    """How a tenant works: unpinned, unsigned, without a hash. Nothing to match elsewhere."""
+    """A practice of a tenant: unpinned, unsigned, without a hash. Not to be matched elsewhere."""
 
 
 class Tlp(StrEnum):

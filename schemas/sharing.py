@@ -21,7 +21,7 @@ def is_shareable(finding: FindingView) -> bool:
     """Return whether a finding's indicator means something outside the tenant, and is established.
 
     A tenant's own names and hosts (`kind:@tenant/…`), its pipelines and deployments are not shared,
-    nor is what a tenant merely claims or only its own trust root attests.
+    nor are facts that a tenant merely claims or only its own trust root attests.
     """
     basis = finding.basis
     if basis is None or basis.kind is BasisKind.CLAIMED or basis.tenant:

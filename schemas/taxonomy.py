@@ -26,7 +26,7 @@ class IocType(msgspec.Struct, frozen=True, kw_only=True):
     openc2: tuple[str, ...]
     provenance: tuple[str, ...]
     hygiene: bool = False
-    """It says how a tenant works, not that anything is hostile: nothing to match elsewhere."""
+    """It describes a practice of a tenant, not anything hostile: not to be matched elsewhere."""
     reason: str | None = None
     """Why the base severity is below the response procedure's, if it is."""
 

@@ -1,6 +1,6 @@
 """ECS 9.4 documents: an alert, and `threat.indicator` of an indicator record.
 
-What ECS has no field for is in the namespace `tidewatch`, as ECS recommends for custom fields.
+Other fields are in the namespace `tidewatch`, as ECS recommends for custom fields.
 """
 
 from __future__ import annotations

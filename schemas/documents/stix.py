@@ -177,9 +177,8 @@ def tenant_objects(ioc: SupplyChainIoC) -> list[dict[str, Any]]:
     Args:
         ioc: The record of the topic `iocs`.
 
-    Returns:
-        Its marking, who made it, the indicator, and its techniques; nothing for hygiene, for what
-        only explains, and for what STIX has no object for.
+    Returns: Its marking, its creator, the indicator, and its techniques; nothing for hygiene, for
+    context, and for indicators without a STIX object.
     """
     matched = tenant_pattern(ioc)
     explains = ioc.indicator.disposition is Disposition.CONTEXT
@@ -208,7 +207,7 @@ def tenant_objects(ioc: SupplyChainIoC) -> list[dict[str, Any]]:
 
 
 def _marked(tlp: Tlp) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return how objects refer to a marking, and who made them, so marked."""
+    """Return the reference of objects to a marking, and their creator with that marking."""
     marks = {"object_marking_refs": [TLP_MARKINGS[tlp]]}
     maker: dict[str, Any] = {
         "type": "identity",
@@ -232,10 +231,10 @@ def _objects(
     """Yield an indicator, its techniques and its sightings.
 
     Args:
-        shared: What is said.
-        maker: The id of who says it.
-        marks: How it is marked.
-        own: The indicator's id and pattern; None: those of what is shared.
+        shared: The indicator.
+        maker: The id of its creator.
+        marks: Its markings.
+        own: The indicator's id and pattern; None: those of shared indicators.
     """
     generation = (str(shared.generation),) if shared.generation else ()
     uid, matched = own or (

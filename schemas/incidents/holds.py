@@ -26,7 +26,7 @@ class ReasonState(StrEnum):
     APPROVED = "approved"
     REJECTED = "rejected"
     EXPIRED = "expired"
-    """Nobody approved or rejected it in time."""
+    """It was neither approved nor rejected in time."""
     REFUTED = "refuted"
     """The finding was a false positive, or was withdrawn."""
     RELEASED = "released"
@@ -42,7 +42,7 @@ class HoldState(StrEnum):
     """The state of a hold."""
 
     IDLE = "idle"
-    """Nothing is asked, or there is nothing to do it with."""
+    """No reason asks for it, or there is no target for it."""
     PROPOSED = "proposed"
     HELD = "held"
     """The command is issued; its answer says how far it is."""
@@ -150,7 +150,7 @@ class ThingView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class HoldView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """All that is held of one component in one tenant."""
+    """The holds of one component in one tenant."""
 
     tenant: str
     component: str

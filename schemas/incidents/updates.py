@@ -67,13 +67,13 @@ class Exposure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
     found: BareFinding | None = None
     """What was found where it began."""
     advice: bool = False
-    """It only advises: nothing is contained on its account."""
+    """It only advises: nothing is contained because of it."""
     via: str = ""
     """Advice: by whose event. Not shown; it keeps the advice of two apart."""
     popular: bool = False
     """So many organisations hold it that a scan alone only proposes containment."""
     roots: tuple[str, ...] = ()
-    """The ids of the trust roots that it rests on; what rests on others is another reason."""
+    """The ids of the trust roots that it rests on; other trust roots make another reason."""
 
 
 class Prevalence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="prevalence"):

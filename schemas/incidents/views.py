@@ -75,7 +75,7 @@ class FindingView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     known_by: str = ""
     """The same in words: by what, and by whom."""
     advice: bool = False
-    """It rests on what other organisations say, and only advises."""
+    """It rests on claims of other organisations, and only advises."""
 
 
 class SystemView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
