@@ -30,11 +30,11 @@ def new_decision(
     """Return a decision.
 
     Args:
-        kind: What is decided.
+        kind: The kind of decision.
         incident: The incident's id.
         reason: Why.
-        actor: Who decides.
-        now: When.
+        actor: The decider.
+        now: The current time.
         tenant: For one tenant only.
         target: A command, an assignee, an indicator or a task.
         days: Until when, for a suppression.

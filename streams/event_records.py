@@ -21,11 +21,11 @@ class EventRecord(NamedTuple):
 
     event: Event[Any]
     value: bytes
-    """Our own events as their producer wrote them, with what we know nothing of."""
+    """Native events as their producer wrote them, including unknown fields."""
 
 
 def written(event: Event[Any]) -> EventRecord:
-    """Return the record of an event that was made here."""
+    """Return the record of an event that Tidewatch built."""
     return EventRecord(event, write_structured(event))
 
 

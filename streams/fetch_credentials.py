@@ -1,4 +1,4 @@
-"""What tenants may have fetched: the operator's rules and secrets joined with each policy.
+"""Builds tenants' fetchers: the operator's rules and secrets joined with each policy.
 
 The file of secrets is TOML, one table for each reference that policies name:
 
@@ -105,7 +105,7 @@ def read_credentials(path: Path | None) -> dict[str, Credentials]:
 def open_fetcher(
     settings: Settings, credentials: Mapping[str, Credentials] | None = None
 ) -> Callable[[Policy], Fetcher]:
-    """Return what opens a tenant's fetcher by its policy; secrets are read once, here.
+    """Return a function that opens a tenant's fetcher by its policy; secrets are read once, here.
 
     Args:
         settings: The operator's rules and the file of secrets.

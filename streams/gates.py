@@ -1,4 +1,4 @@
-"""Waits for the final assessments of events, and says what a gate makes of them."""
+"""Waits for the final assessments of events, and returns a gate's verdict."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 POLL_MS: Final = 200
 STAGES: Final = (AssessmentStage.EVENT, AssessmentStage.SCAN)
-"""What a gate rests on; the stage baseline goes on for as long as the ledger learns."""
+"""The stages that a gate considers; the stage baseline continues while the ledger learns."""
 FINDINGS: Final = 1
 NOT_DONE: Final = 2
 _DURATION: Final = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)(s|m|h)?", re.ASCII)
@@ -46,7 +46,7 @@ def read_duration(text: str, where: str) -> float:
 
 
 class Assessed(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of one event so far: its latest assessment of each stage."""
+    """The state of one event so far: its latest assessment of each stage."""
 
     stages: Mapping[str, Assessment]
     newest: int
@@ -54,13 +54,13 @@ class Assessed(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def last(self) -> Assessment:
-        """The assessment that all checks are in, if it is final; else the latest stage."""
+        """The final assessment, which contains all checks; else that of the latest stage."""
         found = [self.stages[name] for name in STAGES if name in self.stages]
         return next((assessment for assessment in found if assessment.final), found[-1])
 
     @property
     def final(self) -> bool:
-        """Whether nothing more follows."""
+        """Whether no further assessment follows."""
         return any(assessment.final for assessment in self.stages.values())
 
     @property
@@ -83,7 +83,7 @@ def verdict(assessed: Assessed, fail_on: Severity) -> int:
     """Return the exit code of a gate for one event.
 
     Args:
-        assessed: What is known of it.
+        assessed: Its assessments.
         fail_on: The least severe finding that fails.
 
     Returns:
@@ -102,7 +102,7 @@ def verdict(assessed: Assessed, fail_on: Severity) -> int:
 
 
 class Assessments:
-    """Assessments as they come, by event."""
+    """Assessments by event, as they arrive."""
 
     def __init__(self, wanted: Callable[[Assessment], bool]) -> None:
         """Keep those that are wanted."""
@@ -134,7 +134,7 @@ def decode_assessment(raw: Any) -> Assessment | None:  # noqa: ANN401 -- aiokafk
 
 
 class Follower:
-    """Reads the topic of assessments from a place on, without a consumer group."""
+    """Reads the topic of assessments from a position on, without a consumer group."""
 
     def __init__(self, consumer: Any, ends: Mapping[Any, int]) -> None:  # noqa: ANN401 -- untyped
         """Read by a consumer that has its position."""
@@ -142,7 +142,7 @@ class Follower:
         self._ends = ends
 
     async def next(self) -> list[Assessment]:
-        """Return what came since, after a short wait if there is nothing."""
+        """Return new assessments, after a short wait if there are none."""
         fetched = await self._consumer.getmany(timeout_ms=POLL_MS)
         records = [record for records in fetched.values() for record in records]
         found = (decode_assessment(record) for record in records)
@@ -209,10 +209,10 @@ async def following(settings: Settings, *, since_seconds: float = 0.0) -> AsyncI
 async def wait_for_events(
     follower: Follower, names: Iterable[EventName], *, seconds: float
 ) -> dict[EventName, Assessed | None]:
-    """Return what became of events, when all are final or the time is over.
+    """Return the assessments of events, when all are final or the time is over.
 
     Args:
-        follower: Where assessments come from; it was opened before the events were sent.
+        follower: The source of assessments; it was opened before the events were sent.
         names: The events.
         seconds: How long to wait.
     """
@@ -232,13 +232,13 @@ async def wait_for_events(
 async def wait_for_named(
     follower: Follower, named: str, *, tenant: str | None, source: str | None, seconds: float
 ) -> Assessed | None:
-    """Return what became of an event, or of the newest event of a subject.
+    """Return the assessments of an event, or of the newest event of a subject.
 
     Args:
-        follower: Where assessments come from, from some time ago on.
+        follower: The source of assessments, from some time ago on.
         named: The id of an event, or a subject.
-        tenant: Whose event it is; None: of any.
-        source: Of which source; None: of any.
+        tenant: The tenant of the event; None: any.
+        source: The source of the event; None: any.
         seconds: How long to wait for one, and for it to be final.
 
     Raises:
@@ -278,5 +278,5 @@ def _refuse_ambiguous(events: Mapping[EventName, Assessed], named: str) -> None:
 
 
 def worst_code(codes: Sequence[int]) -> int:
-    """Return the exit code of several: findings before what could not be done, before fine."""
+    """Return the exit code of several events: findings, else incomplete, else passed."""
     return FINDINGS if FINDINGS in codes else max(codes, default=0)

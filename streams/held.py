@@ -1,4 +1,4 @@
-"""What the command line last read or wrote of a compacted channel, for scans without a broker."""
+"""Stores the last seen values of compacted channels, for scans without a broker."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from schemas.channels import Channel
 from streams.private_files import private_folder
 
 KEPT = frozenset({Channel.INTEL, Channel.POLICY})
-"""Channels that scans ask: intelligence and policies."""
+"""Channels that scans use: intelligence and policies."""
 
 
 def _place(state_dir: Path, channel: Channel) -> Path:
@@ -21,10 +21,10 @@ def _place(state_dir: Path, channel: Channel) -> Path:
 
 
 def held_values(state_dir: Path, channel: Channel) -> dict[str, bytes]:
-    """Return the values by key that are held of a channel; none where nothing is.
+    """Return the stored values of a channel by key; empty if there are none.
 
     Args:
-        state_dir: The folder of what is kept between runs.
+        state_dir: The state folder.
         channel: The channel.
     """
     try:
@@ -36,11 +36,11 @@ def held_values(state_dir: Path, channel: Channel) -> dict[str, bytes]:
 
 
 def hold_values(state_dir: Path, channel: Channel, values: Mapping[str, bytes]) -> None:
-    """Hold the values of a channel; a disk that refuses only costs the scans their knowledge.
+    """Store the values of a channel; if the disk refuses, scans lack them.
 
     Args:
-        state_dir: The folder of what is kept between runs.
-        channel: The channel; others than those that scans ask are not held.
+        state_dir: The state folder.
+        channel: The channel; only those that scans use are stored.
         values: All its values by key, in JSON.
     """
     if channel not in KEPT:
@@ -64,7 +64,7 @@ def hold_values(state_dir: Path, channel: Channel, values: Mapping[str, bytes]) 
 
 
 def update_held(state_dir: Path, channel: Channel, values: Mapping[str, bytes | None]) -> None:
-    """Hold new values of a channel beside those held; None takes one back."""
+    """Add values to those stored of a channel; None deletes one."""
     if channel not in KEPT or not values:
         return
     held = held_values(state_dir, channel)

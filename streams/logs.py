@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from streams.settings import Settings
 
 QUIET = ("faust", "mode", "aiokafka", "asyncio", "urllib3")
-"""Libraries whose information-level chatter says nothing to an operator, or names addresses whose
-paths may be secrets."""
+"""Libraries whose information-level lines are useless to an operator, or contain addresses with
+secret paths.
+"""
 
 
 def configure_logs(settings: Settings, **bound: str) -> None:
@@ -27,7 +28,7 @@ def configure_logs(settings: Settings, **bound: str) -> None:
 
     Args:
         settings: Names the level and the format.
-        bound: Key-values that go on every line, as the app's name.
+        bound: Key-values of every line, such as the app's name.
     """
     console = settings.log_format == "console" or (
         settings.log_format == "auto" and sys.stderr.isatty()
@@ -63,7 +64,7 @@ def configure_logs(settings: Settings, **bound: str) -> None:
     connections.removeFilter(_not_in_the_clear)
     if settings.kafka is not None and settings.kafka.startswith("127.0.0.1:"):
         connections.addFilter(_not_in_the_clear)
-    set_up(None)  # nothing that a command asked for replaces this
+    set_up(None)  # a command's set-up does not replace this
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -75,8 +76,9 @@ def configure_logs(settings: Settings, **bound: str) -> None:
 
 
 def _not_in_the_clear(record: logging.LogRecord) -> bool:
-    """Leave out the warning of each connection that its password is not encrypted.
+    """Drop the warning of each connection about its unencrypted password.
 
-    On the loopback interface, where the embedded broker listens, nobody can read it.
+    On the loopback interface, where the embedded broker listens, the connection can't be read by
+    others.
     """
     return "in the clear" not in str(record.msg)

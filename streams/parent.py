@@ -1,4 +1,4 @@
-"""Ends this process when the one that started it ends, however that happens."""
+"""Ends this process when its parent process ends for any reason."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def end_with_parent(parent: int) -> None:
     before it is done.
 
     Args:
-        parent: The parent's process id, taken when it lived for certain.
+        parent: The parent's process id, read while it was certainly alive.
     """
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))

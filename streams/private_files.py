@@ -13,10 +13,10 @@ _OTHERS: Final = 0o077
 
 
 def private_folder(folder: Path) -> Path:
-    """Make a folder that only this user can look into, and its missing parents; return it.
+    """Create a folder that only this user can read, and its missing parents; return it.
 
-    One that exists is made private, if it is this user's. Give a folder of Tidewatch's own, never
-    the state folder itself, which the user may have made for other things as well.
+    An existing one is made private, if this user owns it. Pass a folder of Tidewatch's own, never
+    the state folder itself, which the user may share with other programs.
 
     Raises:
         OSError: It can't be made.

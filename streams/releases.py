@@ -1,4 +1,4 @@
-"""What of a component's containment a person may release, and the decisions that release it."""
+"""Determines which containment of a component a person may release, and the decisions for it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def releasable(view: HoldView) -> list[ThingView]:
-    """Return what a person may release: the holds of closed incidents only.
+    """Return the releasable holds: those of closed incidents only.
 
     Args:
-        view: All that is held of one component in one tenant.
+        view: The holds of one component in one tenant.
 
     Raises:
         TidewatchError: Nothing is held, or an open incident still holds it.
@@ -49,10 +49,10 @@ def releasable(view: HoldView) -> list[ThingView]:
 
 
 def releases(thing: ThingView) -> list[Release]:
-    """Return the decisions that release one hold: one for each reason that stands.
+    """Return the decisions that release one hold: one for each reason in force.
 
     Args:
-        thing: What is held.
+        thing: The hold.
     """
     if thing.command is None:
         return []

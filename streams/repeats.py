@@ -1,4 +1,4 @@
-"""Thins out what Kafka's clients log of a broker that is away: the same error, over and over."""
+"""Limits the repeated log lines of Kafka's clients about an unavailable broker."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import msgspec
 
 LIBRARIES: Final = ("aiokafka", "faust", "mode", "asyncio", "kafka")
 OWN_EVENTS: Final = frozenset({"broker-awaited", "broker-silent", "lag-unknown"})
-"""Our own, that come again for as long as a broker is away."""
+"""Our own lines that repeat while a broker is unavailable."""
 MAX_KEYS: Final = 1000
 _ALL: Final = "all brokers"
 _AWAY: Final = "away"
@@ -26,13 +26,13 @@ class _Seen(msgspec.Struct):
 
 
 class Repeats(logging.Filter):
-    """Lets an error of a broker pass once in a while; the next one counts those left out."""
+    """Passes one error of a broker per interval; the next line counts the omitted ones."""
 
     def __init__(self, seconds: float) -> None:
         """Remember nothing yet.
 
         Args:
-            seconds: For how long the same kind of error of the same broker is left out.
+            seconds: How long the same kind of error of the same broker is omitted.
         """
         super().__init__()
         self._seconds = seconds
@@ -40,7 +40,7 @@ class Repeats(logging.Filter):
         self._lock = threading.Lock()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether a line is to be written; add the count of those like it that were not."""
+        """Return whether to write a line; add the count of omitted lines of its kind."""
         key = key_of(record)
         if key is None:
             return True
@@ -64,8 +64,8 @@ class Repeats(logging.Filter):
 def key_of(record: logging.LogRecord) -> tuple[str, str] | None:
     """Return broker and kind of error of a line; None for lines that are all to be written.
 
-    Whatever a client wanted of a broker that is away, that it is away is one thing to say. An error
-    in a line without a broker is of the cluster. What says neither is known by its text.
+    All requests to an unavailable broker have one cause, reported once. An error in a line without
+    a broker belongs to the cluster. A line with neither is identified by its text.
     """
     if isinstance(record.msg, dict):  # structlog's
         event = record.msg.get("event")
@@ -75,14 +75,14 @@ def key_of(record: logging.LogRecord) -> tuple[str, str] | None:
         return None
     kinds = [kind for kind in map(_kind, _values(record)) if kind]
     if library not in {"aiokafka", "kafka"} and not kinds:
-        return None  # a fault of our own may be anything
+        return None  # our own faults are always written
     nodes = [node for node in map(_node, _values(record)) if node]
     broker = _address(record) or (nodes[0] if nodes else _ALL)
     return broker, kinds[0] if kinds else str(record.msg)
 
 
 def _values(record: logging.LogRecord) -> Iterator[Any]:
-    """Yield what a line was made from, and the error that is logged with it."""
+    """Yield the arguments of a line, and the error that is logged with it."""
     if isinstance(record.args, tuple):
         yield from record.args
     elif record.args:
@@ -92,7 +92,7 @@ def _values(record: logging.LogRecord) -> Iterator[Any]:
 
 
 def _kind(value: object) -> str | None:
-    """Return the kind of an error, given as such or as its class; None for anything else."""
+    """Return the kind of an error, given as instance or class; None for anything else."""
     kind = value if isinstance(value, type) else type(value)
     if not issubclass(kind, BaseException):
         return None
@@ -116,13 +116,13 @@ _GONE: Final = frozenset(
 
 
 def _node(value: object) -> str | None:
-    """Return the id of a node, which is the one number in a client's line about one."""
+    """Return the id of a node, the only number in a client's line about it."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return None
 
 
 def _address(record: logging.LogRecord) -> str | None:
-    """Return the address that a line names in quotes, as a client does before it knows ids."""
+    """Return the quoted address in a line, which a client uses before it knows ids."""
     named = re.search(r'"([^"\s]+)"', record.getMessage())
     return named[1] if named and _ADDRESS.match(named[1]) else None

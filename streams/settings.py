@@ -40,11 +40,11 @@ _BINDABLE = frozenset(
         Channel.CONTAINMENT_RESULTS,
     }
 )
-"""What a tenant may write on a topic of its own. Intelligence is the operator's."""
+"""The channels that a tenant may write on a topic of its own. Intelligence is the operator's."""
 
 
 class BoundTopic(BaseModel):
-    """A topic bound to one tenant: its events are that tenant's, whatever a payload claims."""
+    """A topic bound to one tenant: its events belong to that tenant, regardless of their claims."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -62,7 +62,7 @@ class BoundTopic(BaseModel):
 
 
 class TrustedSigner(BaseModel):
-    """A signer whose statements on what it may speak of count as established."""
+    """A signer whose statements within its namespaces count as established."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -70,7 +70,7 @@ class TrustedSigner(BaseModel):
     """A PEM public key, a PEM certificate of an authority, `sigstore:IDENTITY ISSUER`, or for
     attestations of packages the publisher that they prove."""
     namespaces: tuple[str, ...] = Field(min_length=1)
-    """Keys of the components and publishers that it may speak of; `*` at the end: all below."""
+    """Keys of the components and publishers it is authorised for; `*` at the end: all below."""
 
     @field_validator("signer")
     @classmethod
@@ -119,12 +119,13 @@ class Settings(BaseModel):
     create_topics: bool = True
     """Create missing topics at start; when off, a missing topic is an error."""
     bound_topics: dict[str, BoundTopic] = Field(default_factory=dict)
-    """Further input topics by full name, each bound to a `channel` and one `tenant`: its events are
-    that tenant's, whatever they claim."""
+    """Further input topics by full name, each bound to a `channel` and one `tenant`: its events
+    belong to that tenant, regardless of their claims.
+    """
     tenant_topics: bool = False
     """Also write the records that a tenant may read to `tenant.<id>.<channel>`."""
     max_tenants: int = Field(default=1000, ge=1)
-    """Most tenants that get their own topics; a producer that makes up tenants gets no more."""
+    """Most tenants that get their own topics, also if a producer makes up tenants."""
     ecs: bool = False
     """Also write Elastic Common Schema siblings of alerts and indicators."""
     hygiene_topic: bool = False
@@ -135,22 +136,26 @@ class Settings(BaseModel):
     """The TLP marking of what is written for partners to the topic `intel-share`."""
     organisations: dict[str, str] = Field(default_factory=dict)
     """Tenant: the organisation it belongs to. Only tenants named here are counted where facts cross
-    tenants, each organisation once; where none is named every tenant counts, and whoever can make
-    up tenants can make up a count."""
+    tenants, each organisation once; if none is named every tenant counts, so a producer that can
+    make up tenants can raise a count.
+    """
     trust_roots: dict[str, TrustedSigner] = Field(default_factory=dict)
     """Signers by a name of yours, each with a `signer` (a PEM public key or certificate,
-    `sigstore:IDENTITY ISSUER`, or a `publisher:…` of packages) and the `namespaces` that it may
-    speak of: keys of components and publishers, with `*` at the end for all below. What they sign
-    of a push, or as the file of a package, counts for all."""
+    `sigstore:IDENTITY ISSUER`, or a `publisher:…` of packages) and the `namespaces` that it is
+    authorised for: keys of components and publishers, with `*` at the end for all below. Their
+    signatures of a push, or of a package's file, count for all tenants.
+    """
     popular_holders: int = Field(default=10, ge=1)
-    """What more organisations hold is not contained on a scan's word alone, but proposed."""
+    """If more organisations hold a component, a scan alone only proposes its containment."""
     rank_secret: SecretStr | None = None
-    """By which the ledger's full sets choose what they keep; the same for every worker. Without it
-    a producer can work out names that take the place of others in its own tenant's share."""
+    """Keys the choice in the ledger's full sets; the same for every worker. Without it a producer
+    can compute names that displace others in its own tenant's share.
+    """
 
     signed_topics: frozenset[Literal["policy", "intel"]] = frozenset()
-    """Topics whose records must be signed by a key that may: `policy`, `intel`. Unsigned ones are
-    refused, also those that are there already; `tidewatch policy set` and `intel import` sign."""
+    """Topics whose records must be signed by an authorised key: `policy`, `intel`. Unsigned ones
+    are refused, including existing ones; `tidewatch policy set` and `intel import` sign.
+    """
     signing_key: str = Field(default="operator", min_length=1)
     """The key of `keys/private` that this user's decisions, policies and facts are signed with."""
 
@@ -195,7 +200,7 @@ class Settings(BaseModel):
     session_seconds: float = Field(default=30, ge=1)
     """How long a worker may be silent before it loses its partitions."""
     tick_seconds: float = Field(default=15, gt=0)
-    """How often the applications get the time: for expiry, silence and escalation."""
+    """Interval of ticks, by which applications handle expiry, silence and escalation."""
     fetch_schemes: frozenset[str] = frozenset({"file", "https", "s3", "oci", "hf", "mlflow"})
     """URI schemes that may be fetched at all; each tenant's roots are in its policy."""
     fetch_private_hosts: tuple[str, ...] = ()
@@ -209,16 +214,17 @@ class Settings(BaseModel):
     fetch_seconds: float = Field(default=3600, gt=0)
     """How long one file or listing may take to be fetched in all, with all its attempts."""
     fetch_bytes_per_second: int = Field(default=16 * 1024, ge=1)
-    """Least that a server must send, on average, once an answer has had 20 seconds to begin."""
+    """Minimum average speed of a server, once an answer has had 20 seconds to begin."""
     fetch_credentials: Path | None = None
     """TOML file of secrets by the reference that policies name (`streams/fetch_credentials.py`)."""
     scan_confined: bool = False
-    """Scan nothing where the kernel lacks seccomp or landlock, or denies them; files then stay
-    incomplete. `tidewatch doctor` shows what there is."""
+    """Scan nothing if the kernel lacks seccomp or landlock, or denies them; files then stay
+    incomplete. `tidewatch doctor` shows their state.
+    """
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe log line that is written."""
     log_format: Literal["auto", "json", "console"] = "auto"
-    """json for machines, console for people, auto by whether a terminal reads."""
+    """json for machines, console for people, auto: console on a terminal, else json."""
     log_repeat_seconds: float = Field(default=60, ge=0)
     """Interval at which a broker's error is logged; the next line counts those omitted."""
 

@@ -91,7 +91,7 @@ def load_or_create_signing_key(
 def load_ring(folder: Path) -> dict[str, bytes]:
     """Return the public keys of a folder: key id (file name without `.pem`) to PEM.
 
-    A folder that is not there is an empty ring: it trusts nobody.
+    A missing folder is an empty ring, which trusts no key.
 
     Raises:
         KeyFileError: A file can't be read, or there are too many.
@@ -113,10 +113,10 @@ def load_ring(folder: Path) -> dict[str, bytes]:
 def load_trusted(folder: Path) -> dict[str, TrustedKey]:
     """Return the public keys of a folder with their bindings, by key id.
 
-    The binding of `<kid>.pem` is `<kid>.toml`; a key without one is bound to nobody.
+    The binding of `<kid>.pem` is `<kid>.toml`; a key without one has no rights.
 
     Raises:
-        KeyFileError: A file can't be read, or does not say what a binding says.
+        KeyFileError: A file can't be read, or is not a valid binding.
     """
     return {
         kid: TrustedKey(pem=pem, binding=_load_binding(folder / f"{kid}.toml"))
@@ -161,7 +161,7 @@ class KeyRing(Mapping[str, TrustedKey]):
             try:
                 self._keys = load_trusted(self._folder)
             except KeyFileError as error:
-                # a file half written, or broken: what was read before still counts
+                # a file is half written or broken: the keys read before still count
                 log.exception("keys-unreadable", where=error.where)
         return self._keys
 

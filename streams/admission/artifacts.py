@@ -1,4 +1,4 @@
-"""Finds the images and models that a Kubernetes object names, whatever kind it is."""
+"""Finds the images and models that a Kubernetes object of any kind names."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def artifacts_of(document: Any) -> Named:  # noqa: ANN401 -- any JSON value
 
 
 def _walk(document: Any) -> Iterator[Artifact | None]:  # noqa: ANN401 -- any JSON value
-    """Yield what is named; then None if there is more than is read."""
+    """Yield the named artifacts; then None if there are more than are read."""
     serving = isinstance(document, dict) and str(document.get("apiVersion", "")).startswith(
         _SERVING
     )

@@ -43,21 +43,24 @@ class AdmissionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     tenants: dict[str, str]
     """By namespace, or a pattern of namespaces as `ml-*`, the tenant whose assessments count; the
-    first that matches. What has no namespace matches an empty one."""
+    first that matches. An object without a namespace matches an empty one.
+    """
     unknown: OnUnknown = OnUnknown.REFUSE
-    """What to do with what names no digest, is not fully assessed, or could not be checked:
-    `refuse` fails closed, `admit` fails open with a warning. What is known to be bad is refused
-    either way."""
+    """What to do with images and models that are not named by digest, not fully assessed, or could
+    not be checked: `refuse` fails closed, `admit` fails open with a warning. Known bad ones are
+    refused either way.
+    """
     fail_on: Severity = Severity.HIGH
     """The least severe finding that refuses."""
     require_signature: bool = False
-    """Refuse what the tenant's keys did not sign, as the scan verified it."""
+    """Refuse images and models without a signature of the tenant's keys, verified by the scan."""
     exempt: tuple[str, ...] = ()
     """Images and models that need no assessment: patterns as `registry.example/system/*`. Known bad
     ones are refused all the same."""
     clients: tuple[str, ...] = ()
-    """Names of client certificates that may ask, as `CN=kube-apiserver` or `DNS:…`; with none,
-    everybody who reaches it may."""
+    """Names of client certificates that may call the webhook, as `CN=kube-apiserver` or `DNS:…`; if
+    empty, any client may.
+    """
     listen: Address = Address()
     """Where it listens."""
     limits: ReviewLimits = ReviewLimits()

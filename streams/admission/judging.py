@@ -1,4 +1,4 @@
-"""Decides whether an object is admitted, from what is known of the images and models in it."""
+"""Decides whether an object is admitted, from the known facts about its images and models."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HUB: Final = "hf://"
 
 
 class Outcome(StrEnum):
-    """What is known of an artifact."""
+    """The known facts about an artifact."""
 
     FINE = "fine"
     UNKNOWN = "unknown"
@@ -31,14 +31,14 @@ class Outcome(StrEnum):
 
 
 class Contents(Protocol):
-    """What scans say of contents."""
+    """Results of scans by content."""
 
     def known(self, tenant: str, content: str) -> tuple[Judged, ...]:
-        """Return what the scans of a tenant say of a content."""
+        """Return the results of a tenant's scans of a content."""
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a decision rests on."""
+    """The inputs of a decision."""
 
     contents: Contents
     held: Held
@@ -53,17 +53,17 @@ class Ruling(msgspec.Struct, frozen=True, kw_only=True):
     admitted: bool
     outcome: Outcome
     reasons: tuple[str, ...] = ()
-    """One sentence for each artifact that is not fine."""
+    """One sentence for each artifact with a problem."""
 
 
 def rule(named: Named, namespace: str, config: AdmissionConfig, known: Known) -> Ruling:
     """Return the decision on an object.
 
     Args:
-        named: What the object names, without what it named before.
+        named: The artifacts that the object newly names.
         namespace: Its namespace; empty if it has none.
         config: What is admitted.
-        known: What is known.
+        known: The known facts.
     """
     tenant = config.tenant_of(namespace)
     found: list[tuple[Outcome, str]] = []
@@ -75,7 +75,7 @@ def rule(named: Named, namespace: str, config: AdmissionConfig, known: Known) ->
     if not named.whole:
         found.append((Outcome.UNKNOWN, "the object names more artifacts than are checked"))
     outcomes = {outcome for outcome, _ in found}
-    # what is bad comes first: the message may be cut
+    # bad artifacts come first: the message may be cut
     found.sort(key=lambda judgement: judgement[0] is not Outcome.BAD)
     reasons = tuple(why for _, why in found)
     if Outcome.BAD in outcomes:

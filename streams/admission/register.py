@@ -28,10 +28,10 @@ STOPPING: Final = frozenset({Action.QUARANTINE, Action.ROLLBACK, Action.BLOCK})
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
-    """What a scan says of a content."""
+    """The result of a scan of a content."""
 
     code: int
-    """As of a gate: 0, findings, or not done."""
+    """The verdict as a gate's exit code: 0, findings, or not completed."""
     signed: bool
     why: str
 
@@ -47,7 +47,7 @@ class Register:
         """Begin without any.
 
         Args:
-            tenants: Whose assessments count.
+            tenants: The tenants whose assessments count.
             fail_on: The least severe finding that refuses.
         """
         self._fail_on = fail_on
@@ -64,7 +64,7 @@ class Register:
             self._put(assessment.tenant, content, event, judged)
 
     def known(self, tenant: str, content: str) -> tuple[Judged, ...]:
-        """Return what the scans of a tenant say of a content, none if it was not read."""
+        """Return the results of a tenant's scans of a content, none if it was not read."""
         if tenant not in self._fine:
             return ()
         found = self._bad[tenant].get(content) or self._fine[tenant].get(content) or {}
@@ -92,7 +92,7 @@ class Register:
         events.pop(event, None)
         events[event] = judged
         if len(events) > PER_CONTENT:
-            # what is bad goes last
+            # bad contents are evicted last
             oldest = next(
                 (name for name, judgement in events.items() if judgement.code != FINDINGS), None
             )
@@ -105,7 +105,7 @@ class Register:
 
 
 class Held:
-    """What tenants hold contained; none of it is admitted."""
+    """Contained components by tenant, which are not admitted."""
 
     def __init__(self, tenants: Iterable[str]) -> None:
         """Begin with nothing."""

@@ -26,7 +26,7 @@ WARNINGS: Final = 16
 WARNING: Final = 256
 """Characters of a warning; the API server cuts longer ones."""
 SHOWN: Final = 60
-"""Characters that are shown of a kind or version that is not the right one."""
+"""Characters that are shown of an unexpected kind or version."""
 JUDGED: Final = frozenset({"CREATE", "UPDATE"})
 """The operations that bring something into the cluster."""
 _UNJUDGED: Final = frozenset({"DELETE", "CONNECT"})
@@ -41,7 +41,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What is to be admitted."""
+    """The object to admit."""
 
     uid: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
     operation: str
@@ -70,7 +70,7 @@ _DECODER: Final = msgspec.json.Decoder(Review)
 
 
 def read_review(raw: bytes) -> Request:
-    """Return what is to be admitted.
+    """Return the request in a review.
 
     Raises:
         UnreadableRecordError: It is no AdmissionReview of version 1.
@@ -93,13 +93,13 @@ def read_review(raw: bytes) -> Request:
 
 
 def named_anew(request: Request) -> Named:
-    """Return what an object names that it did not name before.
+    """Return the artifacts that an object newly names.
 
-    What it named before runs already, or waits to: removing a label or a finalizer of it must stay
-    possible. What is being deleted names nothing.
+    Those it named before run already, or wait to: removing a label or a finalizer must stay
+    possible. An object that is being deleted names none.
 
     Raises:
-        UnreadableRecordError: An operation that has an object came without one, or is not known.
+        UnreadableRecordError: The operation is unknown, or lacks its object.
     """
     if request.operation in _UNJUDGED:
         return Named(artifacts=(), whole=True)

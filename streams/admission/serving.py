@@ -83,7 +83,7 @@ class AdmissionServer:
     async def run(self, stop: asyncio.Event) -> None:
         """Answer until `stop` is set.
 
-        While the broker is unavailable it decides by what it has read.
+        While the broker is unavailable it decides by the records read so far.
 
         Raises:
             TidewatchError: The broker can't be reached at the start, or a topic can't be read.

@@ -1,1 +1,1 @@
-"""Reports what is already in use, as events that the ledger records without alerts."""
+"""Reports components already in use, as events that the ledger records without alerts."""

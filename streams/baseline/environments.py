@@ -1,4 +1,4 @@
-"""Reads what is installed in a Python environment, without running anything of it."""
+"""Reads the packages installed in a Python environment, without running any of its code."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ def site_folders(path: Path) -> list[Path]:
 
 
 def environment_unit(path: Path, origin: Origin) -> Unit:
-    """Return what is installed in an environment.
+    """Return the unit of an environment's packages.
 
     Raises:
-        BaselineError: It can't be read, or holds too much.
+        BaselineError: It can't be read, or holds too many packages.
     """
     places = [
         distribution for folder in site_folders(path) for distribution in _distributions(folder)

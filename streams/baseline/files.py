@@ -42,12 +42,12 @@ def file_units(path: Path, origin: Origin, kind: str | None) -> Iterator[Unit]:
 
     Args:
         path: The file.
-        origin: Whose it is.
-        kind: What it is: a kind of `tidewatch send --as`, or `listing`; by default its name and
-            content say.
+        origin: Its tenant and system.
+        kind: A kind of `tidewatch send --as`, or `listing`; by default detected from name and
+            content.
 
     Raises:
-        BaselineError: It can't be read, or is nothing that is known.
+        BaselineError: It can't be read, or is of no known kind.
     """
     try:
         with path.open("rb") as opened:
@@ -139,7 +139,7 @@ def _adapted(
 
 
 def _lines(path: Path, origin: Origin, kind: str) -> Iterator[Unit]:
-    """Yield the units of a history: a document a line, so that any length can be taken up again."""
+    """Yield the units of a history, one document a line, so that reading can be resumed."""
     received = int(modified(path).timestamp() * 1000)
     number = 0
     with path.open("rb") as opened:
@@ -244,7 +244,7 @@ def _version(
         origin,
         TYPE_REGISTRY_PUSH,
         f"model:{registry}/{name}",
-        # a listing is no push: the tenant has it, but did not introduce it
+        # a listing is not a push: the tenant has the version, but did not introduce it
         RegistryPush(
             action=PushAction.PULL,
             registry=registry,

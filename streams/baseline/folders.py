@@ -1,4 +1,4 @@
-"""Reads folders of models: what is in them, with the digest of each file."""
+"""Reads folders of models, with the digest of each file."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _models(path: Path) -> Iterator[_Model]:
         model = _Model(Path(folder), root)
         _collect(model, whole=False)
         if model.files:
-            # what lies below is part of it, as in a repository
+            # subfolders are part of it, as in a repository
             model.files.clear()
             _collect(model, whole=True)
             names.clear()
@@ -135,7 +135,7 @@ def _events(model: _Model, origin: Origin) -> list[Event[Any]]:
 
 
 def _named(model: _Model, origin: Origin) -> tuple[str, str, str, str | None]:
-    """Return what a folder is called: kind, registry, repository and revision."""
+    """Return the name of a folder: kind, registry, repository and revision."""
     for parent in (model.folder, *model.folder.parents):
         match = _CACHED.fullmatch(parent.name)
         if match is not None:

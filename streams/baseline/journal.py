@@ -23,8 +23,8 @@ class Journal:
 
         Args:
             state_dir: Where state is.
-            tenant: Whose baseline it is.
-            broker: Where it is delivered to: another broker has none of it.
+            tenant: The tenant of the baseline.
+            broker: The broker that it is delivered to; each has its own journal.
             prefix: The topics' prefix there.
 
         Raises:

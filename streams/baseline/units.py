@@ -18,11 +18,11 @@ SOURCE: Final = "//tidewatch/baseline"
 
 
 class BaselineError(TidewatchError):
-    """Something that can't be read as a baseline."""
+    """A source that can't be read as a baseline."""
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose baseline it is, and of which system."""
+    """The tenant and system of a baseline."""
 
     tenant: str
     system: str
@@ -34,7 +34,7 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that is delivered as a whole."""
 
     place: str
-    """What it was read from, for people."""
+    """Its source, in readable form."""
     fingerprint: str
     """Unchanged as long as its source is unchanged."""
     events: Callable[[], Sequence[Event[Any] | BaselineError]]
@@ -63,12 +63,12 @@ def event_of(
     """Return an event whose id derives from its content alone: sent again, it is the same.
 
     Args:
-        origin: Whose it is.
+        origin: Its tenant and system.
         kind: Its type.
-        subject: What it is about.
+        subject: Its subject.
         data: Its data.
-        what: What it was read from: environment, folder, listing.
-        time: Since when that has been so, as far as is known.
+        what: Its source: environment, folder, listing.
+        time: Since when this has been the case, if known.
     """
     return Event(
         id=stable_id("bas", origin.tenant, kind, subject, msgspec.json.encode(data).decode()),

@@ -90,7 +90,7 @@ class _Ports(msgspec.Struct, frozen=True):
 
 
 class _Recorded(msgspec.Struct, frozen=True):
-    """As much of the recorded state as clients need."""
+    """The part of the recorded state that clients need."""
 
     ports: _Ports
     guarded: bool = False

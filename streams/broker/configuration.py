@@ -36,7 +36,7 @@ BASE_PROPERTIES: Mapping[str, str] = {
     # after a crash, the node can register again only when its old session has ended
     "broker.session.timeout.ms": "3000",
     "broker.heartbeat.interval.ms": "500",
-    # how often the controller writes an empty record, for who measures a quorum; there is none
+    # how often the controller writes an empty record, which only quorum measurements need
     "metadata.max.idle.interval.ms": "0",
     "num.network.threads": "2",
     "num.io.threads": "4",
@@ -45,7 +45,7 @@ BASE_PROPERTIES: Mapping[str, str] = {
 }
 
 JVM_OPTIONS = (
-    # begin small, and give back what is not needed: by default it begins with 1/64 of all memory
+    # start small and return unused memory: the default start size is 1/64 of all memory
     "-Xms48m",
     "-Xmx512m",
     "-XX:MinHeapFreeRatio=10",

@@ -372,7 +372,7 @@ def status(state_dir: Path) -> BrokerStatus:
 
 
 def _answers(places: Places, record: RunRecord) -> bool:
-    """Return whether the broker of a record is ready; another user, who can't know, learns no."""
+    """Return whether the broker of a record is ready; False for another user, who can't know."""
     try:
         password = own_password(places) if record.guarded else ""
     except OSError:

@@ -87,7 +87,7 @@ def verify_jars(folder: Path, pins: Mapping[str, str]) -> None:
     """Check that `folder` holds exactly the pinned jars with the pinned content.
 
     Raises:
-        TamperedJarError: It does not; names what is wrong.
+        TamperedJarError: It does not; the error names the difference.
     """
     present = {path.name for path in folder.iterdir()}
     wrong = [f"{name} is missing" for name in sorted(pins.keys() - present)]

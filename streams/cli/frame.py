@@ -1,4 +1,4 @@
-"""What all commands share: how they are declared, and which broker they connect to."""
+"""Shared by all commands: their declaration, and the broker they connect to."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def new_app(what: str) -> typer.Typer:
     """Return a command group without commands.
 
     Args:
-        what: The group's help: what it is for, in a sentence.
+        what: The group's help: its purpose, in a sentence.
     """
     return typer.Typer(
         help=what,

@@ -363,7 +363,7 @@ def show(
     *,
     form: FormatOption = Format.TEXT,
 ) -> None:
-    """Show what is known of one component; exit code 1 if it is known to be bad."""
+    """Show the facts about one component; exit code 1 if it is known to be bad."""
     key = _key_of(component)
     fact = _facts(asyncio.run(latest_values(connected_settings(), Channel.INTEL))).get(key)
     if form is Format.JSON:

@@ -156,7 +156,7 @@ class View:
 
     @property
     def settled(self) -> bool:
-        """Whether there were events, and every app has finished all it was given."""
+        """Whether there were events, and every app has finished all of its input."""
         return self.measured and self.events > 0 and not any(self.lag.values())
 
 
@@ -166,7 +166,7 @@ class Follower:
     def __init__(
         self, settings: Settings, began: float | None = None, *, last: int | None = None
     ) -> None:
-        """Follow what `settings` name; nothing is read before `run`.
+        """Follow the topics of `settings`; nothing is read before `run`.
 
         Args:
             settings: The broker and the topics.

@@ -77,7 +77,7 @@ def neutral(
     """
     for name, value in list(entry.items()):
         if name.startswith("_"):
-            continue  # what structlog passes on to itself
+            continue  # structlog's own keys
         if value is None or isinstance(value, bool | int | float):
             if not name.isprintable():
                 entry[plain(name)] = entry.pop(name)

@@ -7,7 +7,7 @@ import unicodedata
 from typing import Final
 
 _HIDDEN_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
-"""Controls, direction overrides, surrogates: they drive a terminal or disguise what is shown."""
+"""Controls, direction overrides, surrogates: they control a terminal or disguise text."""
 
 ELLIPSIS: Final = "…"
 
@@ -19,7 +19,7 @@ def plain(text: str, limit: int | None = None) -> str:
     are those of JSON, so that a JSON document stays the same document.
 
     Args:
-        text: Anything that came from outside.
+        text: External text.
         limit: Most characters to keep; a cut is marked.
     """
     if limit is not None and len(text) > limit:
@@ -41,7 +41,7 @@ def _escaped(char: str) -> str:
 def print_line(text: str = "") -> None:
     """Print a line for people, or the lines of a text, and flush it.
 
-    Nothing in it drives the terminal, wherever it came from.
+    Control characters are escaped, so that no text controls the terminal.
     """
     sys.stdout.write("\n".join(map(plain, text.split("\n"))) + "\n")
     sys.stdout.flush()

@@ -155,10 +155,10 @@ def _kind(name: str | None) -> Kind | None:
 
 
 def exit_code(files: Sequence[FileEntry], fail_on: Severity) -> int:
-    """Return 1 for findings at or above a severity, else 2 for what was not analysed, else 0.
+    """Return 1 for findings at or above a severity, else 2 for an incomplete analysis, else 0.
 
     A finding that only reports an incomplete analysis leads to 2, not to 1. So does anything
-    unchecked, whatever else was found: a gate never passes it.
+    unchecked: a gate never passes it.
     """
     from streams.reports.entries import active, is_unfinished  # noqa: PLC0415 -- --help is quick
 

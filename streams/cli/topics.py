@@ -42,7 +42,7 @@ _READERS: Final = {
     "index": (Channel.INTEL, Channel.POLICY),
     "soc": (Channel.ALERTS,),
 }
-"""What clients read without a consumer group."""
+"""Channels that clients read without a consumer group."""
 
 app = new_app("List and create topics, print access rules.")
 
@@ -84,7 +84,7 @@ def list_topics(*, form: FormatOption = Format.TEXT) -> None:
 def create(*, tenant: TenantOption = None, form: FormatOption = Format.TEXT) -> None:
     """Create missing topics; of existing ones, only the time setting is changed.
 
-    Where the time of records decides something, the broker is made to set it (LogAppendTime).
+    On topics where record times matter, the broker is configured to set them (LogAppendTime).
     """
     settings = connected_settings().model_copy(update={"create_topics": True})
     counts, changed = asyncio.run(_create(settings, tenant or ()))
@@ -228,7 +228,7 @@ def _tenant_rules(settings: Settings, tenant: str, *, responders: bool) -> Itera
         yield _allow(tenant, "Read", tenant_topic_name(tenant, channel))
     yield _allow(tenant, "Read", f"{tenant_group_prefix(tenant)}*", resource="group")
     if responders:
-        # The signature says whose an answer is; no one else's key is taken for the tenant.
+        # The signature identifies the responder; only the tenant's keys count for the tenant.
         bound = [
             name
             for name, topic in settings.bound_topics.items()

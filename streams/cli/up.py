@@ -106,7 +106,7 @@ def _running_broker(settings: Settings, *, fresh: bool, port: int | None) -> str
 
     found = status(settings.state_dir)
     if found.running and not found.detached:
-        # that of an `up` that was killed, since we hold the folder: it is ending
+        # it belongs to an `up` that was killed, since this process has the lock: it is ending
         await_end(settings.state_dir)
         found = status(settings.state_dir)
     stop = "stop it with: tidewatch broker stop"
@@ -144,7 +144,7 @@ def _broker(
     from streams.broker.paths import jars_dir  # noqa: PLC0415 -- the same
 
     if fresh:
-        # the workers' state for a Kafka that starts empty would belong to no topic
+        # existing state of workers would not match a Kafka that starts empty
         shutil.rmtree(settings.state_dir / "state", ignore_errors=True)
     jars = jars_dir(settings.state_dir)
     if not jars.is_dir():

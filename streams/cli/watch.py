@@ -76,7 +76,7 @@ def watch(
 
 
 def _draw() -> None:
-    """Draw the live view of what runs elsewhere; nothing is written, and no offset committed.
+    """Draw the live view of applications elsewhere; nothing is written, and no offset committed.
 
     Raises:
         TidewatchError: The output is not a terminal, or a topic is missing.

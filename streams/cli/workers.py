@@ -60,7 +60,7 @@ class Workers:
     def tell_address(self, settings: Settings) -> None:
         """Let the apps begin."""
         assert self.process.stdin is not None, "it was opened as a pipe"
-        with contextlib.suppress(BrokenPipeError):  # it ended: said when its exit code is seen
+        with contextlib.suppress(BrokenPipeError):  # it ended: reported with its exit code
             self.process.stdin.write(f"{settings.kafka}\n".encode())
             self.process.stdin.close()
 

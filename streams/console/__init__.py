@@ -1,1 +1,1 @@
-"""The web console: what analysts read and decide in a browser, over an index of the topics."""
+"""The web console: incidents and decisions in a browser, over an index of the topics."""

@@ -1,4 +1,4 @@
-"""The decisions about an incident: who may make them, and a description of what each will do."""
+"""The decisions about an incident: who may make them, and their effects."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ Effect = str | tuple[str, ...]
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """A decision that can be made now, and what it will do."""
+    """A decision that can be made now, and its effects."""
 
     act: Act
     tenant: str | None
@@ -107,7 +107,7 @@ def allowed(viewer: Viewer, act: Act) -> bool:
     """Return whether a viewer may make a decision.
 
     Args:
-        viewer: Who asks.
+        viewer: The viewer.
         act: The decision.
     """
     return viewer.may(act.role) and (viewer.everything or not act.operator)
@@ -117,8 +117,8 @@ def offered(viewer: Viewer, document: IncidentDocument) -> list[Act]:
     """Return the decisions about an incident as a whole that apply to it now.
 
     Args:
-        viewer: Who asks.
-        document: The incident, as they read it.
+        viewer: The viewer.
+        document: The incident, as the viewer reads it.
     """
     ended = document.status.ended
     fitting: dict[DecisionKind, bool] = {
@@ -141,7 +141,7 @@ def offered_for(viewer: Viewer, document: IncidentDocument, view: CommandView) -
     """Return the decisions about one command that apply to it now.
 
     Args:
-        viewer: Who asks.
+        viewer: The viewer.
         document: The incident.
         view: The command.
     """
@@ -158,7 +158,7 @@ def offered_for(viewer: Viewer, document: IncidentDocument, view: CommandView) -
 
 
 def planned(document: IncidentDocument, act: Act, *, target: str, tenant: str | None) -> Plan:
-    """Return what a decision will do.
+    """Return the effects of a decision.
 
     Args:
         document: The incident, as the viewer reads it.

@@ -1,4 +1,4 @@
-"""Writes what admins change apart from incidents, as the command line does."""
+"""Writes admins' changes other than decisions, as the command line does."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class Change(Protocol):
         """Write a dead letter back to its topic, and return how many records that were.
 
         Raises:
-            BrokerUnreachableError: Not all was written.
+            BrokerUnreachableError: Not all records were written.
         """
 
     def import_feed(self, feed: Feed, prefix: str, *, publish: bool) -> Changes:
-        """Return what a feed changes of what is known, and publish it if asked to.
+        """Return the changes that a feed makes to the known facts, and publish them if asked to.
 
         Raises:
             NotAuthorisedError: The console's key may not publish it.
@@ -54,7 +54,7 @@ class Change(Protocol):
         """Withdraw the fact about a component.
 
         Raises:
-            TidewatchError: Nothing is known of it.
+            TidewatchError: There is no fact about it.
             NotAuthorisedError: The console's key may not withdraw it.
             BrokerUnreachableError: It was not written.
         """
@@ -87,12 +87,12 @@ class KafkaChange:
             key: The topic, partition and offset that it came from.
 
         Raises:
-            BrokerUnreachableError: Not all was written.
+            BrokerUnreachableError: Not all records were written.
         """
         return self._done(replay_dead_letters(self._settings, keys=frozenset({key})))
 
     def import_feed(self, feed: Feed, prefix: str, *, publish: bool) -> Changes:
-        """Return what a feed changes of what is known, and publish it if asked to.
+        """Return the changes that a feed makes to the known facts, and publish them if asked to.
 
         Args:
             feed: The facts.
@@ -112,7 +112,7 @@ class KafkaChange:
             key: The component's key.
 
         Raises:
-            TidewatchError: Nothing is known of it.
+            TidewatchError: There is no fact about it.
             NotAuthorisedError: The console's key may not withdraw it.
             BrokerUnreachableError: It was not written.
         """

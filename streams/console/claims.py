@@ -26,7 +26,7 @@ def viewer_of(claims: Mapping[str, Any], config: OpenIdConfig) -> Viewer:
         config: Which claims count, and what their values mean.
 
     Raises:
-        HttpError: They name nobody, or somebody without a role or a tenant here.
+        HttpError: They name no person, or one without a role or a tenant here.
     """
     name = _name(claims, config.name_claim)
     roles = [

@@ -1,4 +1,4 @@
-"""The configuration of the console: where it listens, how long a session lasts, what it keeps."""
+"""The configuration of the console: its address, sessions and limits."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class OpenIdConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     tenants_claim: str = "groups"
     """The claim whose values give tenants."""
     tenants: dict[str, tuple[str, ...]]
-    """The tenants of each value; `*` is all of them, and what is the operator's."""
+    """The tenants of each value; `*`: all tenants and the operator's records."""
     ca: Path | None = None
     """PEM file of the authorities that sign the provider's certificate; by default the system's."""
 
@@ -66,8 +66,9 @@ class IntelligenceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     """The intelligence that can be imported in the console."""
 
     key: Path | None = None
-    """PEM file of the Ed25519 key of who publishes feeds. With it a feed is imported only as a file
-    with the manifest that this key signed, and nothing that is pasted."""
+    """PEM file of the Ed25519 key of the feeds' publisher. With it, only files with a manifest
+    signed by this key can be imported, not pasted text.
+    """
 
     def read_key(self) -> bytes | None:
         """Return the key, None if feeds need not be signed.
@@ -99,16 +100,17 @@ class ConsoleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     oidc: OpenIdConfig | None = None
     """The OpenID provider; without one a one-time link signs in this machine's user."""
     gateway: Path | None = None
-    """The gateway's TOML file, for the page that says what to paste at each producer, and tries it;
-    the console has to be able to read the secrets that it names."""
+    """The gateway's TOML file, for the page that shows the address and secret to paste at each
+    producer and tests the endpoint; the console must be able to read the secrets that it names.
+    """
     intelligence: IntelligenceConfig = IntelligenceConfig()
-    """Which intelligence is imported here."""
+    """The intelligence that can be imported here."""
     index: IndexLimits = IndexLimits()
-    """What the index keeps of each tenant."""
+    """The limits of the index for each tenant."""
 
 
 def _contradiction(config: ConsoleConfig) -> str | None:
-    """Return what is wrong in a configuration whose types are right."""
+    """Return an inconsistency in a configuration of valid types, None if there is none."""
     if config.url and not config.url.startswith(("https://", "http://")):
         return "url does not begin with https:// or http://"
     for field in msgspec.structs.fields(IndexLimits):

@@ -66,8 +66,8 @@ class KafkaDecide:
     ) -> Decision:
         """Write a decision of the person of this name, and return it.
 
-        The key's own actor decides in its own name. Anybody else is named as the key's owner
-        vouches for them.
+        The key's own actor decides in its own name. Any other person is named as authenticated by
+        the key's owner.
 
         Raises:
             NotAuthorisedError: The console's key may not make it.

@@ -1,4 +1,4 @@
-"""Feeds the index from the topics, from where it was read up to, and measures the lag."""
+"""Feeds the index from the topics, from its stored offsets on, and measures the lag."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Feeder:
 
         Args:
             settings: The broker and the topics.
-            index: Where it goes.
+            index: The index to feed.
         """
         self._settings = settings
         self._index = index
@@ -67,7 +67,7 @@ class Feeder:
         self._touched = 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Feed the index until `stop` is set; wait for brokers that are away.
+        """Feed the index until `stop` is set; wait for unavailable brokers.
 
         Raises:
             BrokerUnreachableError: None answered for long, or one refuses this client.
@@ -200,7 +200,7 @@ class Feeder:
 async def _describe(
     settings: Settings, topics: Mapping[str, Channel]
 ) -> tuple[list[aiokafka.TopicPartition], str]:
-    """Return the partitions of the topics, and what distinguishes this cluster from another."""
+    """Return the partitions of the topics, and the identity of this cluster."""
     admin = await open_admin(settings)
     try:
         counts = await partition_counts(admin, topics)

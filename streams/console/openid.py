@@ -99,12 +99,12 @@ class OpenId:
     def __init__(
         self, config: OpenIdConfig, url: str, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Read the secret; the provider is not contacted before somebody signs in.
+        """Read the secret; the provider is contacted at the first sign-in.
 
         Args:
-            config: The provider, the client, and what claims mean.
+            config: The provider, the client, and the meaning of claims.
             url: The console's address as browsers reach it.
-            clock: Seconds that only grow.
+            clock: Returns monotonic seconds.
 
         Raises:
             TidewatchError: The secret or the authorities can't be read.
@@ -132,7 +132,7 @@ class OpenId:
         return urlsplit(self._config.issuer).netloc
 
     def begin(self, to: str) -> tuple[str, str]:
-        """Return the address to send a browser to, and what it keeps until it returns.
+        """Return the address to send a browser to, and the state that it keeps until it returns.
 
         Args:
             to: The page to go on to, of this console.
@@ -165,11 +165,11 @@ class OpenId:
 
         Args:
             answer: The parameters that the provider sent the browser back with.
-            kept: What the browser kept.
+            kept: The state that the browser kept.
 
         Raises:
-            HttpError: It was not begun in this browser, or is not proven by the provider, or the
-                person has nothing to do here.
+            HttpError: It was not begun in this browser, the provider does not confirm it, or the
+                person has no access.
             TidewatchError: The provider can't be asked.
         """
         pending = self._pending(kept)

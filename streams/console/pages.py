@@ -54,7 +54,7 @@ def shown(value: object) -> object:
     Every expression of every template passes through here, so no page can omit it.
 
     Args:
-        value: What the expression gave; markup that is escaped already stays as it is.
+        value: The value of the expression; escaped markup stays as it is.
     """
     if isinstance(value, Markup):
         return value
@@ -137,7 +137,7 @@ def link(path: str, **parameters: object) -> str:
 
     Args:
         path: Its path, whose parts are quoted already.
-        parameters: The query; what is None or empty is left out.
+        parameters: The query; None and empty values are left out.
     """
     given = [
         (name.rstrip("_"), item)
@@ -160,7 +160,7 @@ def band(rank: int) -> str:
 
 
 def unlinked(value: str, kind: str) -> str:
-    """Return the value of an indicator; what programs open as a link is defanged.
+    """Return the value of an indicator; links are defanged.
 
     Args:
         value: As the indicator has it.
@@ -201,7 +201,7 @@ def rendered(name: str, values: Mapping[str, Any]) -> str:
 
     Args:
         name: Its file.
-        values: What it names.
+        values: Its variables.
     """
     return environment().get_template(name).render(values)
 
@@ -211,7 +211,7 @@ def page(name: str, values: Mapping[str, Any], status: int = 200) -> Response:
 
     Args:
         name: The template.
-        values: What it names.
+        values: Its variables.
         status: The HTTP status.
     """
     return secured(Response(rendered(name, values), status, media_type="text/html"))

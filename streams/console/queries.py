@@ -85,7 +85,7 @@ class Reader:
 
         Args:
             index: The index.
-            viewer: On whose behalf.
+            viewer: The viewer.
         """
         self._index = index
         self.viewer = viewer
@@ -128,16 +128,16 @@ class Reader:
 
         Args:
             table: The table.
-            columns: What of it.
+            columns: Its columns.
             where: Further conditions with their values.
-            tail: What follows the conditions: order, limit.
+            tail: The clauses after the conditions: order, limit.
             values: The values in it.
             joined: Other tables, joined to rows of this one.
         """
         where = list(where)
         own, parameters = self.scope(table)
         if any(condition.startswith(f"{table}.rowid IN") for condition, _ in where):
-            # what is searched for names fewer rows than the tenant does
+            # a search selects fewer rows than the tenant
             own = f"+{own}"
         conditions = [own]
         for condition, more in where:
@@ -190,7 +190,7 @@ class Reader:
     # -- incidents ---------------------------------------------------------------------------------
 
     def cases(self, selection: CaseSelection) -> Page:
-        """Return a page of the incidents that are asked for."""
+        """Return a page of the selected incidents."""
         where: list[tuple[str, Sequence[Any]]] = []
         if selection.open:
             where.append(("cases.ended = 0", []))
@@ -251,7 +251,7 @@ class Reader:
         return rows[0] if rows else None
 
     def _whole(self, incident: str) -> IncidentDocument | None:
-        """Return the operator's record, from which `tenant_document` takes what is the tenant's."""
+        """Return the operator's record, from which `tenant_document` takes the tenant's part."""
         operator = Reader(self._index, Viewer(name="", tenants="*"))
         row = operator._case_row([("cases.id = ?", [incident])])
         return None if row is None else _INCIDENTS.decode(unpacked(row["body"]))
@@ -301,7 +301,7 @@ class Reader:
         return [dict(row) for row in rows]
 
     def waiting(self) -> dict[str, int]:
-        """Return what waits for a person: approvals, failed commands, tasks, unassigned parts."""
+        """Return the work that waits: approvals, failed commands, tasks, unassigned parts."""
         found = self._one(
             "cases",
             "total(waiting) AS approvals, total(failed) AS failed, total(tasks) AS tasks, "
@@ -330,7 +330,7 @@ class Reader:
         )
 
     def assignees(self) -> list[str]:
-        """Return who works on open incidents."""
+        """Return the assignees of open incidents."""
         rows = self._rows(
             "parts",
             "DISTINCT parts.assignee",
@@ -391,7 +391,7 @@ class Reader:
         return self._body("indicators", _INDICATORS, [("indicators.id = ?", [key])])
 
     def hold(self, tenant: str, component: str) -> HoldView | None:
-        """Return what is held of a component in a tenant."""
+        """Return the holds of a component in a tenant."""
         return self._body(
             "holds", _HOLDS, [("holds.id = ? AND holds.tenant = ?", [component, tenant])]
         )
@@ -424,7 +424,7 @@ class Reader:
         return None if row is None else decoder.decode(unpacked(row["body"]))
 
     def refusal(self, decision: str) -> str | None:
-        """Return why a decision was refused, None if it was not, as far as is known.
+        """Return why a decision was refused, None if no refusal is known.
 
         Args:
             decision: Its id.
@@ -448,7 +448,7 @@ class Reader:
     def holdings(self, key: str) -> list[dict[str, Any]]:
         """Return the systems that have a component, a digest, or anything of that name.
 
-        What was seen both under its name and by its digest is listed once.
+        A holding under both its name and its digest is listed once.
         """
         digest = key.removeprefix("sha256:")
         return self._listed(
@@ -462,11 +462,11 @@ class Reader:
         )
 
     def made_of(self, key: str) -> list[dict[str, Any]]:
-        """Return what was made of a component."""
+        """Return the components made from a component."""
         return self._listed("edges", "edges.parent = ?", [key])
 
     def made_from(self, key: str) -> list[dict[str, Any]]:
-        """Return what a component was made of."""
+        """Return the components that a component was made from."""
         return self._listed("edges", "edges.child = ?", [key])
 
     def indicators_of(self, key: str) -> list[dict[str, Any]]:
@@ -476,7 +476,7 @@ class Reader:
         )
 
     def holds_of(self, key: str) -> list[dict[str, Any]]:
-        """Return what is held of a component."""
+        """Return the holds of a component."""
         return self._listed("holds", "holds.id = ?", [key])
 
     def cases_of(self, key: str) -> list[dict[str, Any]]:

@@ -61,7 +61,7 @@ class UnreadableError(Exception):
 def changes(
     channel: Channel, record: Record, bound: Mapping[str, str] | None = None
 ) -> tuple[Change, ...]:
-    """Return the changes of the index by a record; none for what the console does not show.
+    """Return the changes of the index by a record; none for records that the console does not show.
 
     Args:
         channel: What its topic carries.

@@ -10,14 +10,14 @@ import msgspec
 from schemas.severity import ExposureLevel
 
 OPERATOR: Final = ""
-"""The tenant of what only the operator reads."""
+"""The tenant of rows that only the operator reads."""
 
 
 class CaseRow(msgspec.Struct, frozen=True, kw_only=True):
     """An incident as the operator reads it, or as one tenant does."""
 
     tenant: str
-    """Whose view it is; empty: the operator's."""
+    """The tenant whose view it is; empty: the operator's."""
     id: str
     title: str
     root: str
@@ -115,7 +115,7 @@ class HoldingRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EdgeRow(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that was made of something."""
+    """A component made from another."""
 
     tenant: str
     parent: str
@@ -170,7 +170,7 @@ class NoticeRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HoldRow(msgspec.Struct, frozen=True, kw_only=True):
-    """What is held of one component in one tenant."""
+    """The holds of one component in one tenant."""
 
     tenant: str
     id: str

@@ -50,7 +50,7 @@ class SavedViews:
     """The saved views of the people of a console; they are on no topic."""
 
     def __init__(self, folder: Path) -> None:
-        """Keep the views in a folder; its file is made by the first that is saved.
+        """Keep the views in a folder; the first saved view creates the file.
 
         Args:
             folder: The console's private folder.
@@ -61,7 +61,7 @@ class SavedViews:
         """Return a person's views by name; none if they can't be read.
 
         Args:
-            person: Who is signed in.
+            person: The signed-in person.
         """
         if not self._path.exists():
             return []
@@ -80,7 +80,7 @@ class SavedViews:
         """Save a view, in place of the person's view of that name.
 
         Args:
-            person: Who is signed in.
+            person: The signed-in person.
             name: Its name.
             query: The query string of the list; parameters that it does not know are left out.
 
@@ -118,7 +118,7 @@ class SavedViews:
         """Delete a person's view; deleting a missing one succeeds.
 
         Args:
-            person: Who is signed in.
+            person: The signed-in person.
             name: Its name.
 
         Raises:

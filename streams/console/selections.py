@@ -81,7 +81,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
 
     document: IncidentDocument
     tenant: str
-    """Whose part it is; empty: the whole, as the operator reads it."""
+    """The tenant whose part it is; empty: the whole, as the operator reads it."""
     changed: int
 
 
@@ -113,12 +113,11 @@ def search_expression(text: str) -> str | None:
     """Return an FTS5 expression: each word of a text, or what begins with it, in any order.
 
     Args:
-        text: As it was typed.
+        text: The text as typed.
 
-    Returns:
-        None if there is nothing in it to search for.
+    Returns: None if it contains no words.
     """
-    # SQLite takes a NUL for the end of an expression
+    # SQLite ends an expression at a NUL
     words = [word for word in _WORD.findall(text.replace("\0", " ")) if any(map(str.isalnum, word))]
     # quoted, so that nothing in it is an operator
     return (

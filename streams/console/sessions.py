@@ -29,7 +29,7 @@ class Session(msgspec.Struct, kw_only=True):
 
     viewer: Viewer
     csrf: str
-    """What each of its forms carries."""
+    """The token that each of its forms carries."""
     began: float
     used: float
     streams: int = 0
@@ -51,7 +51,7 @@ class Sessions:
         Args:
             idle_seconds: How long one may be unused.
             session_seconds: How long one lasts in any case.
-            clock: Seconds that only grow.
+            clock: Returns monotonic seconds.
         """
         self._idle = idle_seconds
         self._lasts = session_seconds
@@ -61,10 +61,10 @@ class Sessions:
         self._links: OrderedDict[bytes, tuple[Viewer, float]] = OrderedDict()
 
     def start(self, viewer: Viewer) -> str:
-        """Return the token of a new session: what the browser keeps as its cookie.
+        """Return the token of a new session, which the browser keeps as its cookie.
 
         Args:
-            viewer: Who signed in.
+            viewer: The person who signed in.
         """
         token = secrets.token_urlsafe(TOKEN_BYTES)
         now = self._clock()
@@ -86,7 +86,7 @@ class Sessions:
         """Return the session of a token, None if there is none or it is over.
 
         Args:
-            token: What the browser sent.
+            token: The token that the browser sent.
         """
         if not token:
             return None
@@ -119,7 +119,7 @@ class Sessions:
         """Return the token of a link that signs a viewer in, once; one made before ends.
 
         Args:
-            viewer: Who it signs in.
+            viewer: The person to sign in.
         """
         token = secrets.token_urlsafe(TOKEN_BYTES)
         with self._lock:

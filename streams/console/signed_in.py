@@ -1,4 +1,4 @@
-"""A request of a signed-in person: what pages share of session, roles, index and answers."""
+"""A request of a signed-in person: session, roles, index and answers, shared by the pages."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Status(Protocol):
 
 
 class Services(msgspec.Struct, kw_only=True):
-    """What the pages of one console share."""
+    """The services that the pages of one console share."""
 
     config: ConsoleConfig
     index: Index
@@ -89,7 +89,7 @@ class Services(msgspec.Struct, kw_only=True):
     change: Change
     """Writes policies and intelligence, and replays dead letters."""
     openid: OpenId | None = None
-    """Where people sign in; None: by a one-time link."""
+    """The provider at which people sign in; None: by a one-time link."""
     secure: bool = False
     """Whether browsers reach it by TLS."""
     hosts: frozenset[str] = frozenset()
@@ -120,7 +120,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def viewer(self) -> Viewer:
-        """Who asks."""
+        """The person who asks."""
         return self.session.viewer
 
     @property
@@ -148,7 +148,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         return page(name, {**self._common(), **values}, status)
 
     def _common(self) -> dict[str, Any]:
-        """Return what every page names."""
+        """Return the variables of every page."""
         request, status, viewer = self.request, self.services.status, self.viewer
         query = request.url.query
         return {
@@ -187,9 +187,9 @@ def signed_in(
 
     Args:
         services: The console's.
-        handler: What answers.
-        role: The least role that may ask.
-        operator: Whether only the operator may ask.
+        handler: The handler.
+        role: The least role required.
+        operator: Whether it is for the operator only.
         files: Whether a form may carry files.
     """
 
@@ -231,8 +231,8 @@ def failed(
 
     Args:
         services: The console's.
-        request: What was asked.
-        session: Whose session it is, if somebody is signed in.
+        request: The request.
+        session: The session, if a person is signed in.
         error: The error; it is also logged unless the request caused it.
     """
     status = HTTPStatus.SERVICE_UNAVAILABLE
@@ -253,7 +253,7 @@ def not_found(what: str) -> HttpError:
     """Return the error for something missing or not readable for this person, without saying which.
 
     Args:
-        what: What was looked for.
+        what: The missing thing.
     """
     return HttpError(
         HTTPStatus.NOT_FOUND, f"there is no such {what}", remedy="it may have been closed, or moved"
@@ -277,7 +277,7 @@ def check_host(services: Services, request: Request) -> None:
 
 
 def _to_sign_in(request: Request) -> Response:
-    """Return the way to sign in; the page that was asked for comes back after it."""
+    """Return the redirect to sign-in, which leads back to the requested page."""
     if request.method not in {"GET", "HEAD"}:
         raise HttpError(HTTPStatus.UNAUTHORIZED, "you are not signed in", remedy="sign in again")
     if request.headers.get("hx-request") or request.url.path == "/events":
@@ -297,7 +297,7 @@ def local_target(text: str) -> str:
     """Return an address to redirect to: `/` unless it belongs to this console.
 
     Args:
-        text: As it came with a request.
+        text: The address in a request.
     """
     parts = urlsplit(text)
     own = text.startswith("/") and not text.startswith(("//", "/\\")) and not parts.netloc

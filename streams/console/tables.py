@@ -36,7 +36,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     components: int = 200_000
     """Components."""
     holdings: int = 500_000
-    """Which system has which version of a component, and what was made of what, each."""
+    """Versions of components on systems, and derivations between components, each."""
     dead_letters: int = 20_000
     """Dead letters, and alerts for the operator, each."""
 
@@ -59,7 +59,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     columns: tuple[str, ...] = ()
 
     def beside(self) -> Iterator[str]:
-        """Yield the tables that have something more of each row, by its number."""
+        """Yield the tables with further data of each row, by its number."""
         if self.body:
             yield f"{self.name}_body"
         if self.searched:

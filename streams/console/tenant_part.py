@@ -1,4 +1,4 @@
-"""Builds what one tenant may read of an incident, in the form of the operator's record.
+"""Builds the part of an incident that one tenant may read, in the form of the operator's record.
 
 The base is the tenant's own alert, which names no other tenant. The operator's record adds what it
 labels as that tenant's: answers to its commands, the texts of its tasks, entries of its timeline.
@@ -65,7 +65,8 @@ _OWN_ENTRIES: Final = frozenset(
 )
 """Entries of a timeline that read the same for the operator and for their tenant.
 
-What was found and who was exposed are taken from the alert."""
+Findings and exposures are taken from the alert.
+"""
 
 
 class _Metadata(msgspec.Struct, frozen=True):
@@ -152,7 +153,7 @@ class TenantAlert(msgspec.Struct, frozen=True):
 
     @property
     def tenant(self) -> str:
-        """Whose alert it is."""
+        """The tenant of the alert."""
         return self.metadata.tenant_uid
 
     @property
@@ -236,7 +237,7 @@ def _techniques(alert: TenantAlert) -> list[str]:
 
 
 def _findings(alert: TenantAlert, whole: IncidentDocument | None) -> list[FindingView]:
-    """Return the alert's findings; whether each still holds only the operator's record says."""
+    """Return the alert's findings; only the operator's record shows whether each still holds."""
     known = {view.id: view for view in whole.findings} if whole is not None else {}
     named = {resource.uid for resource in alert.resources if resource.type != "system"}
     found = []
@@ -310,7 +311,7 @@ def _systems(alert: TenantAlert) -> list[SystemView]:
 
 
 def _commands(alert: TenantAlert, whole: IncidentDocument | None) -> list[CommandView]:
-    """Return the alert's commands, with what the operator's record says of each."""
+    """Return the alert's commands, with their state in the operator's record."""
     known = {
         view.spec.command_id: view
         for view in (whole.commands if whole is not None else ())

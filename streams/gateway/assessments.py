@@ -33,7 +33,7 @@ BACK_SECONDS: Final = 3600.0
 """How far back assessments are read at the start."""
 AGAIN_SECONDS: Final = 2.0
 REOPEN_SECONDS: Final = 300.0
-"""How often it looks for new partitions, and reads what they hold already."""
+"""How often it looks for new partitions, which it reads from their beginning."""
 
 
 class AssessmentIndex:
@@ -84,10 +84,10 @@ class AssessmentIndex:
     async def wait(
         self, tenant: str, event_id: str, source: str | None, seconds: float
     ) -> Assessed | None:
-        """Return what is known of a tenant's event, once it is final or the wait is over.
+        """Return the assessments of a tenant's event, once final or after the wait.
 
         Args:
-            tenant: Whose event it is; one of those that are held.
+            tenant: The tenant of the event, one of those that are held.
             event_id: Its id.
             source: Its source, needed only where several have an event of that id.
             seconds: How long to wait.
@@ -143,11 +143,11 @@ async def follow(
     *,
     opened: Callable[..., Any] = following,
 ) -> None:
-    """Keep an index up to date until `stop` is set; wait for a broker that is away.
+    """Keep an index up to date until `stop` is set; wait for an unavailable broker.
 
     Args:
         settings: Which broker.
-        index: What is kept up to date.
+        index: The index.
         stop: Ends it.
         opened: Opens a follower of the topic.
     """

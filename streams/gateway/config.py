@@ -15,7 +15,7 @@ from streams.http.listening import Limits, Listen, check_listen
 
 CLOUDEVENTS: Final = "cloudevents"
 GITHUB: Final = "github"
-"""GitHub sends several kinds of deliveries to one address, and says in a header which it is."""
+"""GitHub sends several kinds of deliveries to one address, distinguished by a header."""
 PRODUCERS: Final = tuple(sorted({*ADAPTERS, CLOUDEVENTS, GITHUB}))
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 _HEADER: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
@@ -50,7 +50,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Pressure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is held in memory until the broker acknowledges it."""
+    """Limits on requests in memory until the broker acknowledges them."""
 
     in_flight_bytes: int = 64 * 1024 * 1024
     """Bytes of requests at once. Half is split among the tenants, so that none can fill the share
@@ -76,7 +76,7 @@ class ProofRule(msgspec.Struct, frozen=True, kw_only=True):
     kind: Proof
     header: str = ""
     prefix: str = ""
-    """What precedes the signature in its header."""
+    """The prefix of the signature in its header."""
 
 
 _OWN: Final[dict[str, ProofRule]] = {
@@ -157,7 +157,7 @@ def _endpoint_problem(endpoint: Endpoint, config: GatewayConfig) -> str | None:
 
 
 def fields(config: GatewayConfig) -> dict[str, Any]:
-    """Return what `--check` shows: addresses and proofs, without secrets."""
+    """Return the fields of `--check`: addresses and proofs, without secrets."""
     return {
         "listen": f"{config.listen.host}:{config.listen.port}",
         "endpoints": {

@@ -63,7 +63,7 @@ class Delivery:
 
         Args:
             settings: Which broker.
-            channels: Whose topics are written to.
+            channels: The channels to write to.
             seconds: How long a request waits for the broker.
         """
         self._settings = settings
@@ -76,7 +76,7 @@ class Delivery:
 
     @property
     def ready(self) -> bool:
-        """Whether the broker acknowledged what it was given."""
+        """Whether the broker acknowledges records."""
         return self._producer is not None and not self._late
 
     async def run(self, stop: asyncio.Event, connected: Callable[[], None]) -> None:
@@ -138,7 +138,7 @@ class Delivery:
         """Write records, and return when the broker acknowledged all of them.
 
         Args:
-            records: What to write.
+            records: The records.
             done: Called once none of them is in flight, which may be after the return.
 
         Raises:

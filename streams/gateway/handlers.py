@@ -181,7 +181,7 @@ class Gateway:
         return await self._take(door, request, body, read, room)
 
     async def hook(self, request: Request) -> Response:
-        """Take what a producer sends."""
+        """Take a producer's request."""
         door = self._hooks.get(request.path_params["endpoint"])
         refuse_unreadable(request, self._config.limits.body_bytes)
         by_path = "secret" in request.path_params
@@ -225,7 +225,7 @@ class Gateway:
         return answer
 
     def _authenticated(self, request: Request) -> Door:
-        """Return whose token or client certificate a request has."""
+        """Return the owner of a request's token or client certificate."""
         door = self._tokens.grant(single(request.headers.raw, "authorization"))
         if door is None and self._clients:
             names = certificate_names(request.scope["state"].get(PEER))
@@ -352,7 +352,7 @@ def _tested(door: Door) -> Response:
 
 
 def _channel(door: Door) -> str:
-    """Return what a refused request was to be, as far as its endpoint says."""
+    """Return the intended channel of a refused request, as far as its endpoint determines it."""
     return door.endpoint.producer
 
 

@@ -18,7 +18,7 @@ APP: Final = "gateway"
 BURST: Final = 60.0
 PER_SECOND: Final = 1.0
 NO_TOPIC: Final = -1
-"""The partition of what came by no topic: it can't be written back to one."""
+"""The partition of a request, which came from no topic and can't be replayed."""
 _DIGITS: Final = 15
 
 
@@ -34,14 +34,14 @@ class Letters:
     def letter(
         self, endpoint: str, body: bytes, content_type: str | None, error: UnreadableRecordError
     ) -> Outgoing | None:
-        """Return the dead letter of a request, None if its endpoint has had too many.
+        """Return the dead letter of a request, None if its endpoint has reached its rate.
 
         The same request has the same letter: its key is over its endpoint and its body.
 
         Args:
             endpoint: The name of the endpoint.
             body: The request's body.
-            content_type: Its content type; no other header is kept, since one is a secret.
+            content_type: Its content type; no other header is kept, since some are secret.
             error: Why it can't be read.
         """
         if not self._allowed(endpoint):

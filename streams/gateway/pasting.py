@@ -57,7 +57,7 @@ def steps(endpoint: Endpoint) -> tuple[str, ...]:
     """Return the steps to set up a producer, in order; the secret is not among them.
 
     Args:
-        endpoint: Of which producer, and how it is proved.
+        endpoint: The endpoint, with producer and proof.
     """
     rule, own = proof_rule(endpoint), proof_rule(Endpoint(tenant="x", producer=endpoint.producer))
     if rule == own and endpoint.producer in _STEPS:

@@ -13,7 +13,7 @@ class Reservation:
     """Memory reserved for one request, until it is released."""
 
     def __init__(self, room: Room, tenant: str | None, size: int) -> None:
-        """Take room from a tenant's share, or with None from what all share."""
+        """Take room from a tenant's share, or from the shared room for None."""
         self._room = room
         self._tenant = tenant
         self._size = size
@@ -32,7 +32,7 @@ class Room:
 
         Args:
             total: Bytes in all.
-            tenants: Who has a share.
+            tenants: The tenants that have a share.
             largest: The largest request; no share is smaller, however many tenants there are.
         """
         names = sorted(set(tenants))
@@ -44,9 +44,9 @@ class Room:
         """Reserve room for a request, None if there is none now.
 
         Args:
-            tenant: Whose request it is, or claims to be.
+            tenant: The tenant of the request, or the one that it claims.
             size: Bytes of its body.
-            proved: Whether it is known to be the tenant's: only then it may take shared room.
+            proved: Whether it is proved to be the tenant's: only then may it take shared room.
         """
         cost = size + REQUEST_BYTES
         if self._own[tenant] >= cost:

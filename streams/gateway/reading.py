@@ -27,7 +27,7 @@ MAX_EXTENSIONS: Final = 32
 _ATTRIBUTE: Final = re.compile(rb"ce-([a-z0-9]{1,20})")
 _CORE: Final = frozenset({"specversion", "id", "source", "type", "subject", "time", "tenantid"})
 _PASSED_ON: Final = (b"x-github-", b"x-mlflow-", b"ce-")
-"""Headers that adapters read; a secret is in none of them."""
+"""Headers that adapters read; none contains a secret."""
 _GITHUB_KINDS: Final = {
     "workflow_run": "github-workflow-run",
     "package": "github-package",
@@ -41,7 +41,7 @@ _LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
 def read_hook(
     endpoint: Endpoint, headers: Headers, body: bytes, *, now_ms: int, max_bytes: int
 ) -> list[EventRecord]:
-    """Return the events of a producer's payload; none if it is about nothing that is monitored.
+    """Return the events of a producer's payload; none if it concerns nothing that is monitored.
 
     Args:
         endpoint: The endpoint: tenant and kind of payload.
@@ -85,8 +85,8 @@ def read_cloudevents(
 ) -> list[EventRecord]:
     """Return the events of a request in structured, batched or binary mode.
 
-    Each is bound to the tenant: one that names none becomes its, one that names another is
-    refused, and of members that come twice the last one counts, here as on the topic.
+    Each is bound to the tenant: one that names none becomes its, one that names another is refused,
+    and of duplicate members the last one counts, here as on the topic.
 
     Args:
         headers: The request's headers, names in lower case.

@@ -27,7 +27,7 @@ WRITES: Final = (*CHANNEL_OF_TYPE.values(), Channel.DEAD_LETTER)
 async def run_gateway(settings: Settings, config: GatewayConfig) -> None:
     """Take events over HTTP until asked to stop (SIGTERM, SIGINT); then drain.
 
-    While the broker is away it answers 503; it ends only if none answers when it starts.
+    While the broker is unavailable it answers 503; it ends only if no broker answers at the start.
 
     Raises:
         TidewatchError: An address is taken, a file or a secret can't be read.
@@ -53,7 +53,7 @@ async def run_gateway(settings: Settings, config: GatewayConfig) -> None:
 
 
 def _proof_headers(config: GatewayConfig) -> frozenset[bytes]:
-    """Return the headers that prove something: none may come twice."""
+    """Return the headers that carry proofs, which must not be repeated."""
     named = {proof_rule(endpoint).header.lower() for endpoint in config.endpoints.values()}
     signed = {"x-mlflow-delivery-id", "x-mlflow-timestamp", "x-github-event", "x-github-delivery"}
     return frozenset(name.encode("ascii") for name in named | signed if name)
@@ -72,7 +72,7 @@ async def _serve(
         loop.add_signal_handler(number, stopping.set)
     tasks = [
         asyncio.ensure_future(server.serve(stopping)),
-        # the producer outlives the server: what was taken is still delivered
+        # the producer outlives the server: accepted requests are still delivered
         asyncio.ensure_future(
             delivery.run(drained, lambda: log.info("gateway-started", url=server.url))
         ),
@@ -81,7 +81,7 @@ async def _serve(
     following = asyncio.ensure_future(follow(settings, index, stopping))
     beating = asyncio.ensure_future(beat(health, lambda: delivery.ready and not stopping.is_set()))
     try:
-        # the three end by a stop alone, or by what they can't go on after
+        # the three end by a stop, or by a fatal error
         await asyncio.wait({*tasks, stopped, following}, return_when=asyncio.FIRST_COMPLETED)
         health.ready = False
         stopping.set()

@@ -21,14 +21,14 @@ from streams.gateway.config import CLOUDEVENTS, Endpoint, GatewayConfig, proof_r
 from streams.http.secrets import read_secrets
 
 HEADER: Final = "X-Tidewatch-Test"
-"""A request with this header is answered once authenticated, and goes no further."""
+"""A request with this header is answered after authentication and not processed further."""
 BODY: Final = b'{"test": true}'
 SECONDS: Final = 15.0
 ANSWER_BYTES: Final = 64 * 1024
 
 
 class Tried(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a try."""
+    """The result of a test."""
 
     url: str
     """Without a secret."""
@@ -38,12 +38,12 @@ class Tried(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def well(self) -> bool:
-        """Whether the endpoint takes what its producer sends."""
+        """Whether the endpoint accepts its producer's requests."""
         return self.status == HTTPStatus.OK
 
 
 def try_endpoint(name: str, config: GatewayConfig) -> Tried:
-    """Send a request with an endpoint's newest secret to its address, and return what came of it.
+    """Send a request with an endpoint's newest secret to its address, and return the result.
 
     Raises:
         TidewatchError: There is no such endpoint, its secret can't be read, or it has none.
@@ -83,9 +83,9 @@ def proof_headers(endpoint: Endpoint, secret: str, body: bytes) -> dict[str, str
     """Return the headers by which a producer proves a request.
 
     Args:
-        endpoint: Of which producer.
+        endpoint: The endpoint.
         secret: The secret.
-        body: What is sent.
+        body: The request's body.
     """
     headers = {HEADER: "1", "Content-Type": "application/json"}
     rule = proof_rule(endpoint)
@@ -109,7 +109,7 @@ def proof_headers(endpoint: Endpoint, secret: str, body: bytes) -> dict[str, str
 def _tls(config: GatewayConfig) -> ssl.SSLContext:
     context = ssl.create_default_context()
     if config.listen.certificate is not None:
-        # one that is signed by itself, or by an authority of the operator's own, is in the file
+        # a certificate that is self-signed, or signed by the operator's authority, is in the file
         context.load_verify_locations(config.listen.certificate)
     return context
 

@@ -51,7 +51,7 @@ class Door:
         metrics.HTTP_CONNECTIONS.labels(self.name).set(self._all)
 
     def refuse(self, reason: str) -> None:
-        """Count a connection or request that was refused before any handler saw it."""
+        """Count a connection or request that was refused before it reached a handler."""
         metrics.HTTP_REFUSED.labels(self.name, reason).inc()
 
 

@@ -1,4 +1,4 @@
-"""What the admission webhook and the package index do when they can't decide."""
+"""The behaviour of the admission webhook and the package index when they can't decide."""
 
 from __future__ import annotations
 

@@ -136,7 +136,7 @@ def _route(scope: Scope) -> str:
 
 
 def _shown(scope: Scope) -> str:
-    """Return the path for the log, without what its route calls a secret.
+    """Return the path for the log, without the secret part of its route.
 
     A path without a route is cut: it may be a mistyped address with a secret.
     """
@@ -186,7 +186,7 @@ class _Exchange:
                 *(header for header in HEADERS if header[0] not in given),
             ]
             if self.last or not self._whole:
-                # what is left of the body must not be read as the next request
+                # the rest of the body must not be read as the next request
                 headers.append((b"connection", b"close"))
             message = {**message, "headers": headers}
         await self._send(message)

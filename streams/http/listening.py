@@ -1,4 +1,4 @@
-"""Where an HTTP server listens, its certificates and its limits."""
+"""The address of an HTTP server, its certificates and its limits."""
 
 from __future__ import annotations
 

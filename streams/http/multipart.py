@@ -27,7 +27,7 @@ MOST_HEADERS: Final = 8
 MOST_BOUNDARY: Final = 70
 """Most bytes of a boundary: RFC 2046, 5.1.1."""
 
-# it warns of each form that can't be read, which the answer says
+# it warns of each unreadable form; the answer reports it already
 logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 
@@ -81,7 +81,7 @@ class _Form:
         self._dispositions: list[bytes] = []
 
     def callbacks(self) -> MultipartCallbacks:
-        """Return what the parser calls."""
+        """Return the callbacks of the parser."""
         return {
             "on_part_begin": self._begin,
             "on_header_field": lambda data, start, end: self._field.extend(data[start:end]),

@@ -85,7 +85,7 @@ def bearer_token(authorization: str | None) -> str | None:
 
 
 class Tokens(Generic[_Grant]):
-    """Bearer tokens, each with what it grants; kept as digests, looked up without comparison."""
+    """Bearer tokens with their grants; kept as digests, looked up without comparison."""
 
     def __init__(self) -> None:
         """Begin without any."""
@@ -95,7 +95,7 @@ class Tokens(Generic[_Grant]):
         """Add a token.
 
         Raises:
-            TidewatchError: Another has the same: it would be unclear whose requests these are.
+            TidewatchError: Another has the same: requests would be ambiguous.
         """
         digest = _digest(token)
         if digest in self._grants:
@@ -105,7 +105,7 @@ class Tokens(Generic[_Grant]):
         self._grants[digest] = grant
 
     def grant(self, authorization: str | None) -> _Grant | None:
-        """Return what the token of an Authorization header grants, None if it is unknown.
+        """Return the grant of the token in an Authorization header, None if it is unknown.
 
         The lookup is by the token's SHA-256, so its time does not depend on how close a guess is.
         """

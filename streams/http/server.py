@@ -46,8 +46,8 @@ class HttpServer:
 
         Args:
             name: The application's name in logs and metrics.
-            routes: What it answers.
-            listen: Where, with which certificates.
+            routes: Its routes.
+            listen: Its address and certificates.
             limits: Limits of its connections.
             drain_seconds: How long a stop waits for requests that are under way.
             extra_single: Headers, in lower case, that a request may have once only.

@@ -1,7 +1,8 @@
 """Reads the links of an HTML page, at a cost that grows with its length alone.
 
 Source: HTML Living Standard, 13.2.5 "Tokenization": a tag, comment or script without an end reaches
-to the end of the page, and is none. `html.parser` looks for that end again at each that follows.
+to the end of the page, and does not count. `html.parser` searches for that end again at each
+further one.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _BARE: Final = re.compile(r"[^\s>]*")
 _RAW: Final = {
     name: re.compile(rf"</{name}(?=[\s/>])", re.IGNORECASE) for name in ("script", "style")
 }
-"""The ends of what holds text alone, whatever it looks like."""
+"""The end tags of elements whose content is text only."""
 
 Attributes = dict[str, str | None]
 """By lower-case name; None: without a value."""
@@ -31,7 +32,7 @@ class Anchor(msgspec.Struct, frozen=True, kw_only=True):
 
     attributes: Attributes
     texts: list[str]
-    """What is shown of it, in parts."""
+    """Its text, in parts."""
 
 
 class Anchors(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,7 +40,7 @@ class Anchors(msgspec.Struct, frozen=True, kw_only=True):
 
     links: list[Anchor]
     base: str | None
-    """What its relative addresses are below, if it says so."""
+    """The base of its relative addresses, if it declares one."""
 
 
 def anchors_of(text: str, most: int) -> Anchors:
@@ -125,6 +126,6 @@ def _attributes(text: str, at: int) -> tuple[Attributes, int]:
 
 
 def _end(pattern: re.Pattern[str], text: str, at: int) -> int:
-    """Return where the match of a pattern that matches anywhere ends."""
+    """Return the end of a match of a pattern that always matches."""
     match = pattern.match(text, at)
     return match.end() if match is not None else at

@@ -45,7 +45,7 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     url: str = ""
     """Its `simple` URL, without credentials; by default the one that pip is configured with."""
     username: str = ""
-    """The user, if it asks for one."""
+    """The user name, if it requires one."""
     password: str = ""
     """The password by reference, `env:NAME` or `file:PATH`."""
     ca: Path | None = None
@@ -62,21 +62,22 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     connect_seconds: Annotated[float, msgspec.Meta(gt=0)] = 10.0
     """How long a connection may take."""
     read_seconds: Annotated[float, msgspec.Meta(gt=0)] = 30.0
-    """How long it may send nothing."""
+    """The longest pause between received bytes."""
     page_seconds: Annotated[float, msgspec.Meta(gt=0)] = 60.0
     """How long a page may take in all."""
     kept_seconds: Annotated[float, msgspec.Meta(ge=0)] = 300.0
     """How long a page is answered from memory."""
     kept_bytes: Annotated[int, msgspec.Meta(ge=0)] = 64 * MIB
-    """How much of pages is kept in memory, as they were sent."""
+    """Bytes of pages kept in memory, as they were sent."""
 
 
 class IndexConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The configuration of one index."""
 
     tenant: str
-    """The tenant whose policy applies: its own names are not asked for upstream,
-    what it blocks is refused."""
+    """The tenant whose policy applies: its own names are not requested upstream, and components
+    that it blocks are refused.
+    """
     imitations: Severity = Severity.HIGH
     """Typosquats of well-known names are refused from this severity on."""
     min_age_days: Annotated[float, msgspec.Meta(ge=0, le=3650)] = 3.0

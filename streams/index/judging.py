@@ -1,4 +1,4 @@
-"""Decides what of a project is refused, and says why."""
+"""Decides which files of a project are refused, with the reason."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """Why something is refused."""
 
     code: str
-    """Made for a URL: installers show the URL that was refused, and nothing of its answer."""
+    """Suited for a URL: installers show the refused URL but not the answer."""
     text: str
     """In a sentence."""
 
@@ -37,7 +37,7 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
 def is_own_name(name: str, config: IndexConfig, knowledge: Knowledge) -> bool:
     """Return whether a project is the tenant's own, and so not requested upstream.
 
-    An index that others may publish to would learn the name, and could answer it.
+    An index that others may publish to would learn the name, and could serve it.
     """
     own = knowledge.policy(config.tenant).internal
     return bool(own.names or own.prefixes) and is_internal(name, own)
@@ -48,7 +48,7 @@ def judge_project(name: str, config: IndexConfig, knowledge: Knowledge) -> Refus
 
     Args:
         name: The project, canonical.
-        config: What is refused.
+        config: The rules of refusal.
         knowledge: Facts and policies.
     """
     key = component_key("pypi", name)
@@ -77,7 +77,7 @@ def judge_file(
     Args:
         file: The file.
         name: Its project, canonical.
-        config: What is refused.
+        config: The rules of refusal.
         knowledge: Facts and policies.
         now: The time.
     """

@@ -42,7 +42,7 @@ class IndexFile(msgspec.Struct, frozen=True, kw_only=True):
     uploaded: datetime | None = None
     yanked: bool | str = False
     metadata: bool | str = False
-    """Whether its metadata is served beside it; its SHA-256 if the index says it."""
+    """Whether its metadata is served beside it; its SHA-256 if the index gives it."""
 
 
 class _JsonFile(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
@@ -77,11 +77,11 @@ def read_page(raw: bytes, content_type: str, base: str) -> tuple[IndexFile, ...]
 
     Args:
         raw: The page.
-        content_type: What its server says it is.
-        base: Its URL, which relative addresses are below.
+        content_type: Its content type.
+        base: Its URL, the base of relative addresses.
 
     Raises:
-        PageError: It is none that is known, or has more than `MAX_FILES` files.
+        PageError: It is of no known kind, or has more than `MAX_FILES` files.
     """
     message = Message()
     message["content-type"] = content_type.encode("ascii", "replace").decode()
@@ -100,7 +100,7 @@ def read_page(raw: bytes, content_type: str, base: str) -> tuple[IndexFile, ...]
 def _is_plain(file: IndexFile) -> bool:
     try:
         parts = urlsplit(file.url)
-        _ = parts.port  # it may be none that exists
+        _ = parts.port  # the date may not exist
         return (
             _NAME.fullmatch(file.filename) is not None
             and parts.scheme in {"http", "https"}
@@ -266,7 +266,7 @@ def html_page(name: str, entries: Iterable[Entry]) -> bytes:
 
 
 def wanted_type(accept: str | None) -> str | None:
-    """Return the content type to answer by an Accept header, None if it takes none of ours."""
+    """Return the content type to answer by an Accept header, None if it accepts none of ours."""
     ours: Mapping[str, str] = {
         JSON_TYPE: JSON_TYPE,
         f"{_LATEST}json": JSON_TYPE,

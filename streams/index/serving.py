@@ -47,7 +47,7 @@ APP: Final = "index"
 READS: Final = (Channel.INTEL, Channel.POLICY)
 _METADATA: Final = ".metadata"
 _PROJECT: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,254}[a-z0-9])?")
-"""A canonical name: nothing else is a part of an address upstream."""
+"""A canonical name, the only kind of name that is requested upstream."""
 
 
 class IndexServer:
@@ -122,7 +122,7 @@ class IndexServer:
         return RedirectResponse(f"{file_path(name)}/", HTTPStatus.MOVED_PERMANENTLY)
 
     async def _page(self, request: Request) -> Response:
-        """Answer the page of a project, without what is refused of it."""
+        """Answer the page of a project, without refused files."""
         self._require_ready()
         asked = request.path_params["project"]
         name = canonical_package(asked)
@@ -143,7 +143,7 @@ class IndexServer:
         return Response(body, media_type=kind, headers={"vary": "accept"})
 
     async def _files(self, name: str) -> tuple[IndexFile, ...] | None:
-        """Return the files of a project; None if there is none, or it is not to be asked for."""
+        """Return the files of a project; None if it does not exist or must not be requested."""
         if not _PROJECT.fullmatch(name) or is_own_name(name, self._config, self._knowledge):
             return None
         return await self._upstream.files(name)
@@ -151,9 +151,9 @@ class IndexServer:
     def _entries(self, name: str, files: tuple[IndexFile, ...]) -> list[Entry]:
         """Return how files are listed.
 
-        A refused file is yanked, and its address says why: a resolver passes over it where there is
-        another, and an installer that wants just this one shows the address. Where every file is
-        refused none is yanked: the installer then asks for one, and shows why it gets none.
+        A refused file is yanked, and its address contains the reason: a resolver skips it if there
+        is another, and an installer that needs this one shows the address. If every file is refused
+        none is yanked: the installer then requests one, and shows the reason of the refusal.
         """
         whole = judge_project(name, self._config, self._knowledge)
         now = datetime.now(UTC)
@@ -178,7 +178,7 @@ class IndexServer:
             file, name, self._config, self._knowledge, datetime.now(UTC)
         )
         if refusal is not None:
-            # the address that an installer shows says why
+            # the address that an installer shows contains the reason
             return RedirectResponse(
                 f"../../{file_path('refused', refusal.code, name, asked)}", HTTPStatus.FOUND
             )
@@ -205,7 +205,7 @@ class IndexServer:
                         yield chunk
                 outcome = "served"
             except WrongBytesError as error:
-                # the connection ends before the file does, so that no client takes it for complete
+                # the connection ends before the file does, so that no client considers it complete
                 log.warning("index-wrong-bytes", file=file.filename, error=error.explain())
                 raise ClientDisconnect from error
             finally:
@@ -262,7 +262,7 @@ def _entry(name: str, file: IndexFile, refusal: Refusal | None, *, passed_over: 
 
 
 def _reason(refusal: Refusal) -> str:
-    """Return the kind of a refusal, of which there are few."""
+    """Return the kind of a refusal, one of a few."""
     code = refusal.code
     if code.startswith("known-"):
         return "known-bad"

@@ -1,4 +1,4 @@
-"""Client of the upstream index: pages within limits, files as streams verified as they pass."""
+"""Client of the upstream index: pages within limits, files verified while they are streamed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _GONE: Final = frozenset({404, 410})
 
 
 class WrongBytesError(TidewatchError):
-    """A file that is not what the index says."""
+    """A file that differs from the index's digest or size."""
 
 
 def upstream_failed(what: str, status: HTTPStatus = HTTPStatus.BAD_GATEWAY) -> HttpError:
@@ -88,7 +88,7 @@ def _origin(url: str) -> tuple[str, str, int]:
 
 
 class UpstreamIndex:
-    """The index upstream: one pool of connections, and the pages that were read lately."""
+    """The upstream index: a pool of connections, and recently read pages."""
 
     def __init__(self, config: Upstream, target: Target) -> None:
         """Prepare; nothing is connected before `open`.
@@ -157,7 +157,7 @@ class UpstreamIndex:
     def _ended(self, project: str, done: asyncio.Task[tuple[IndexFile, ...] | None]) -> None:
         self._under_way.pop(project, None)
         if not done.cancelled():
-            done.exception()  # the requester may be gone, and nobody else needs it
+            done.exception()  # the requester may have disconnected, and no other request needs it
 
     async def _read(self, project: str) -> tuple[IndexFile, ...] | None:
         url = f"{self._target.url}{project}/"
@@ -197,7 +197,7 @@ class UpstreamIndex:
         """Return the metadata of a file, None if the index does not have it after all.
 
         Raises:
-            HttpError: The index can't be read, or the metadata is not what it says.
+            HttpError: The index can't be read, or the metadata differs from its digest.
         """
         try:
             async with (
@@ -223,8 +223,8 @@ class UpstreamIndex:
     async def download(self, file: IndexFile) -> AsyncIterator[Download]:
         """Yield the size of a file, if it is known, and its bytes.
 
-        What came last is held back until all of it was checked: a client never has the whole of a
-        file that is not what the index says.
+        The last bytes are held back until the whole was checked: a client never gets a whole file
+        with a wrong digest.
 
         Raises:
             HttpError: 404, 502 or 504.
@@ -297,7 +297,7 @@ class UpstreamIndex:
         raise upstream_failed("the index redirects too often")
 
     def _require_reachable(self, url: str) -> None:
-        """Refuse an address that the resolver is not asked for, if it is not public."""
+        """Refuse a literal address that is not public; the resolver does not see it."""
         _, host, port = origin = _origin(url)
         if origin == self._own:
             return

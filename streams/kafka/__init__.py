@@ -1,1 +1,1 @@
-"""Kafka as clients use it: connections, topics, publishing, reading, dead letters."""
+"""Kafka clients: connections, topics, publishing, reading, dead letters."""

@@ -87,7 +87,7 @@ def publication_headers(
         channel: One of `PUBLICATIONS`.
         key: The record's key: a tenant, or a component.
         value: Its value; None for a tombstone.
-        signer: Who signs.
+        signer: The signer.
         now: The time of signing.
 
     Raises:

@@ -41,12 +41,12 @@ async def topics_with_producers_time(
 
     Args:
         settings: Name the topics.
-        channels: The channels to look at.
-        tenants: Tenants whose own topics to look at as well.
+        channels: The channels to check.
+        tenants: Tenants whose own topics are checked too.
 
     Raises:
         BrokerUnreachableError: No broker answers.
-        TopicError: The broker does not say.
+        TopicError: The broker does not report it.
     """
     admin = await open_admin(settings)
     try:
@@ -64,8 +64,8 @@ async def ensure_broker_time(
 
     Args:
         settings: Name the topics, and say whether they may be set up.
-        channels: The channels to look at.
-        tenants: Tenants whose own topics to look at as well.
+        channels: The channels to check.
+        tenants: Tenants whose own topics are checked too.
 
     Raises:
         BrokerUnreachableError: No broker answers.

@@ -31,7 +31,7 @@ TOMBSTONE_DAYS = 7
 TIMESTAMP_TYPE: Final = "message.timestamp.type"
 BROKERS_TIME: Final = "LogAppendTime"
 SPREAD_SECONDS: Final = 30.0
-"""How long a change may take from the controller that made it to the broker that is asked."""
+"""How long a change may take from the controller to the queried broker."""
 _ASK_SECONDS: Final = 0.05
 ENVELOPE_BYTES = 64 * 1024
 """Room for the headers and framing of a record in addition to its value."""
@@ -468,12 +468,12 @@ async def _ensure(
 
 
 async def spread(holds: Callable[[], Awaitable[bool]]) -> bool:
-    """Wait until a change has come to the broker that is asked; return whether it has in time.
+    """Wait until a change has reached the queried broker; return whether it has in time.
 
-    A controller answers that a topic or a setting is made before brokers know of it.
+    A controller confirms a topic or a setting before brokers know of it.
 
     Args:
-        holds: Asks whether it is there.
+        holds: Returns whether the change is visible.
     """
     deadline = time.monotonic() + SPREAD_SECONDS
     while not await holds():

@@ -95,7 +95,7 @@ def active(file: FileEntry) -> tuple[FindingEntry, ...]:
 
 
 def is_unfinished(file: FileEntry) -> bool:
-    """Return whether a file was not fully checked, and nobody accepted what was left unchecked."""
+    """Return whether a file was not fully checked, and no suppression accepts the rest."""
     if file.verdict not in UNFINISHED:
         return bool(file.reasons)
     return not is_accepted(file.verdict, file.reasons, (each.rule_id for each in active(file)))

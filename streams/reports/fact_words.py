@@ -21,7 +21,7 @@ def versions_of(fact: IntelFact) -> str:
 
 
 def fact_lines(fact: IntelFact) -> Iterator[str]:
-    """Yield what a fact says, a line for each of its parts.
+    """Yield the content of a fact, a line for each of its parts.
 
     Args:
         fact: The fact; a part of it that is empty is left out.

@@ -35,7 +35,7 @@ class Vector(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def known_key(seed: int, kid: str) -> SigningKey:
-    """Return a key for tests, never for anything else: anybody can make it from its seed.
+    """Return a key for tests only: its seed makes it public.
 
     Args:
         seed: 0 to 255; the private key is 32 bytes of it.

@@ -40,7 +40,7 @@ class _Read(msgspec.Struct, frozen=True):
 
 
 class _Scanner(msgspec.Struct, frozen=True):
-    """What the scans of all targets share."""
+    """The shared state of the scans of all targets."""
 
     pool: SandboxPool
     digest: bool
@@ -151,8 +151,8 @@ class _Scanner(msgspec.Struct, frozen=True):
         """Return the entry of a scan, with its file's digest if that matters, and cache the report.
 
         Args:
-            target: What was scanned.
-            report: What came of it.
+            target: The scanned target.
+            report: Its report.
             sha256: The file's digest, if it was computed before.
             compute: Computes it.
         """
@@ -207,13 +207,13 @@ def scan_targets(
     """Scan targets and return the entries of those that are wanted, in the same order.
 
     Args:
-        targets: What to scan.
+        targets: The targets.
         pool: The scanner processes, each of which scans one target at a time.
         digest: Compute the SHA-256 of every file.
         cache: Results of earlier runs; needs digests.
         done: Called after each file.
-        wanted: Returns whether a target is scanned, by its content too where it is small;
-            called from several threads.
+        wanted: Returns whether a target is scanned, by its content too where it is small; called
+            from several threads.
     """
     scanner = _Scanner(pool, digest, cache, done, wanted)
     groups = list(_groups(targets, pool.processes))

@@ -50,9 +50,9 @@ def read_tool_settings(raw: bytes) -> dict[str, Any]:
 
 
 def _show_password(given: dict[str, Any], host: str) -> None:
-    """Write a password as part of an address, if it would not be known for one by its text alone.
+    """Write a password as part of an address, if its text alone does not look like a secret.
 
-    Of other settings a word is no secret; here the setting has no other meaning.
+    Elsewhere a plain word is not a secret; here the setting has no other meaning.
     """
     value = given.get(_PASSWORD)
     if not isinstance(value, str) or not value or is_reference(value):

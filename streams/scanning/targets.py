@@ -65,7 +65,7 @@ def open_local(path: Path | str) -> OpenSource:
 
 
 class _LinkText:
-    """A link as the text of where it leads."""
+    """A link as the text of its target."""
 
     def __init__(self, raw: bytes) -> None:
         self._raw = raw
@@ -159,9 +159,10 @@ def local_targets(path: Path, root: Path | None = None) -> Iterator[Target]:
 def _walked(
     path: Path, refuse: Callable[[OSError], None]
 ) -> Iterator[tuple[str, list[str], list[str], list[str]]]:
-    """Yield what each folder holds: how its paths begin, links to folders, files, links to files.
+    """Yield each folder's content: prefix of its paths, links to folders, files, links to files.
 
-    As `os.walk`, which keeps to itself what the folder says of links: asking costs a call for each.
+    Like `os.walk`, which discards what the folder says about links: asking again costs a call for
+    each.
 
     Args:
         path: The outermost folder.
@@ -199,7 +200,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _start(folder: Path) -> str:
-    """Return what the paths of a folder's files begin with."""
+    """Return the prefix of the paths of a folder's files."""
     return "" if folder == Path() else os.path.join(folder, "")  # noqa: PTH118 -- a path object has no last slash
 
 
@@ -231,7 +232,7 @@ def _named_blobs(
 def _written_links(
     found: Iterable[str], blobs: AbstractSet[str], leads: Collection[str]
 ) -> dict[str, str]:
-    """Return the files of snapshots that are links stored as text, and the blob that each names."""
+    """Return the files of snapshots that are links stored as text, with their blobs."""
     written: dict[str, str] = {}
     for text in found:
         if text in leads or f"{os.sep}snapshots{os.sep}" not in f"{os.sep}{text}":
@@ -241,7 +242,7 @@ def _written_links(
                 head = source.read(0, MAX_LINK)
                 is_link = is_written_link(text, head, source)
         except (FetchError, OSError):
-            continue  # said when it is scanned
+            continue  # reported when it is scanned
         if is_link:
             folder = os.path.dirname(text)  # noqa: PTH120 -- of many
             blob = os.path.normpath(os.path.join(folder, os.fsdecode(head.strip())))  # noqa: PTH118 -- of many

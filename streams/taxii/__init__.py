@@ -1,1 +1,1 @@
-"""The TAXII 2.1 server of what is shared with partners."""
+"""The TAXII 2.1 server of indicators shared with partners."""

@@ -1,4 +1,4 @@
-"""The configuration of the TAXII server: where it listens, and what each reader may read."""
+"""The configuration of the TAXII server: its address, and the rights of each reader."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """A partner or tenant that may read, and up to which marking."""
 
     name: str
-    """Who it is; the user name, where a client authenticates by password (HTTP Basic)."""
+    """Its name; the user name if a client authenticates by password (HTTP Basic)."""
     token: str
     """Its secret by reference, `env:NAME` or `file:PATH`; a file has one per line, newest first."""
     tlp: Tlp
     """The strictest marking that it may read; it may read all less strict ones too."""
     tenant: str = ""
-    """The tenant whose own indicators it reads beside what is shared; empty: none."""
+    """The tenant whose own indicators it also reads; empty: none."""
 
     @property
     def collections(self) -> tuple[Collection, ...]:
-        """What it may read: what is shared, and its tenant's own indicators."""
+        """The collections that it may read: shared ones, and its tenant's own indicators."""
         whose = dict.fromkeys(("", self.tenant))
         return tuple(Collection(tlp, tenant) for tenant in whose for tlp in self.markings)
 
@@ -60,9 +60,9 @@ class TaxiiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """The configuration of one TAXII server."""
 
     title: str = "Tidewatch"
-    """What clients show as its name."""
+    """The name that clients show."""
     contact: str = ""
-    """Whom to ask about it."""
+    """The contact of its operator."""
     url: str = ""
     """Its address as clients reach it, behind a proxy; by default that of each request."""
     page: int = 500
@@ -70,7 +70,7 @@ class TaxiiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     objects: int = DEFAULT_OBJECTS
     """Most versions of objects kept in memory for each marking; the oldest go first."""
     readers: tuple[Reader, ...]
-    """Who may read."""
+    """The readers."""
     listen: Address = Address()
     """Where it listens."""
     limits: Limits = Limits()
@@ -92,7 +92,7 @@ def read_tokens(config: TaxiiConfig) -> Tokens[Reader]:
 
 
 def _contradiction(config: TaxiiConfig) -> str | None:
-    """Return what is wrong in a configuration whose types are right."""
+    """Return an inconsistency in a configuration of valid types, None if there is none."""
     if not config.readers:
         return "readers: there is none"
     names = [reader.name for reader in config.readers]

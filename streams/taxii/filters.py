@@ -1,4 +1,4 @@
-"""Reads the filters of a TAXII request, and applies them to what a collection holds."""
+"""Reads the filters of a TAXII request, and applies them to a collection."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _VERSION_WORDS: Final = frozenset({"first", "last", "all"})
 
 
 class Filters(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client asks for."""
+    """The filters of a request."""
 
     after: int = -1
     """Added later than this, in microseconds since 1970."""
@@ -32,7 +32,7 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
-    """A part of what matches."""
+    """A page of the matching objects."""
 
     entries: tuple[Entry, ...]
     next: str | None = None
@@ -44,7 +44,7 @@ def read_filters(query: Mapping[str, str], *, most: int, object_id: str | None =
 
     Args:
         query: The query's parameters; unknown ones are ignored, as the standard requires.
-        most: Most objects of a page, whatever is asked for.
+        most: Most objects of a page, even if more are requested.
         object_id: The object that the path names.
 
     Raises:
@@ -106,7 +106,7 @@ def _canonical(time: datetime) -> str:
 
 
 def _same_time(version: str) -> str:
-    """Return a version of ours as times are compared."""
+    """Return a version in the form in which times are compared."""
     try:
         return _canonical(datetime.fromisoformat(version))
     except ValueError:
@@ -118,12 +118,12 @@ def _refused(what: str, where: str) -> HttpError:
 
 
 def matching(shelf: Shelf, collection: Collection, filters: Filters) -> Page:
-    """Return the first page of what a collection has after where the filters begin.
+    """Return the first page of a collection's objects after the start of the filters.
 
     Args:
         shelf: All objects.
-        collection: Which one.
-        filters: What is asked for.
+        collection: The collection.
+        filters: The filters.
     """
     later = shelf.after(collection, filters.after)
     return _paged(later, filters, lambda entry: _matches(shelf, collection, filters, entry))

@@ -67,9 +67,9 @@ class TaxiiServer:
         Args:
             config: The configuration.
             tokens: The readers' tokens.
-            shelf: What can be read; it may grow meanwhile.
+            shelf: The readable objects; it may grow meanwhile.
             ready: Whether all that is on the topic is on the shelf: before, answers would be
-            partial.
+                partial.
         """
         self._config = config
         self._tokens = tokens
@@ -310,7 +310,7 @@ def _check_accept(accept: str | None) -> None:
 
 
 def _basic(rest: str) -> tuple[str, str]:
-    """Return user and password; empty ones for what can't be read."""
+    """Return user and password; empty ones if the header can't be read."""
     try:
         user, _, password = base64.b64decode(rest.strip(), validate=True).decode().partition(":")
     except (binascii.Error, UnicodeDecodeError):

@@ -25,7 +25,7 @@ DRAIN_SECONDS: Final = 10.0
 
 
 class KafkaTaxii:
-    """One TAXII server on one address, over what is shared and its readers' own indicators."""
+    """One TAXII server on one address, over shared indicators and its readers' own."""
 
     def __init__(self, settings: Settings, config: TaxiiConfig) -> None:
         """Bind the address; nothing is read or answered before `run`.
@@ -46,7 +46,7 @@ class KafkaTaxii:
         self._topics = {topic_name(settings, channel): channel for channel in channels}
         self._unread = set(self._topics)
         # a record holds an object at least, so the shelf keeps nothing of older ones; each tenant
-        # has a place of its own, so that none takes another's
+        # has its own share, so that none takes another's
         self._first: dict[str, deque[Any]] = {
             tenant: deque(maxlen=config.objects) for tenant in ("", *self._tenants)
         }
@@ -79,7 +79,7 @@ class KafkaTaxii:
             reading.result()
 
     async def _read(self) -> None:
-        """Put what is on the topics on the shelf, and what comes."""
+        """Put the records of the topics on the shelf, and follow them."""
         await ensure_topics(self._settings, channels=list(self._topics.values()))
         following = [asyncio.ensure_future(self._follow(topic)) for topic in self._topics]
         try:
@@ -108,7 +108,7 @@ class KafkaTaxii:
                     self._first[whose].append(record)
 
     def _whose(self, record: Any) -> str | None:  # noqa: ANN401 -- aiokafka's record
-        """Return whose record it is, empty: what is shared; None: no reader may have it."""
+        """Return the tenant of a record; empty: shared; None: no reader may have it."""
         if self._topics[record.topic] is Channel.INTEL_SHARE:
             return ""
         named = next((value for name, value in record.headers if name == "ce_tenantid"), b"")
@@ -116,10 +116,10 @@ class KafkaTaxii:
         return tenant if tenant in self._tenants else None
 
     def _take_first(self, topic: str) -> None:
-        """Take what was on the topics in the order of time, once the last is read to its end.
+        """Take the existing records in the order of time, once the last topic is read to its end.
 
-        So a restart gives each object the time at which it was added before, whatever order
-        topics and partitions came in.
+        So a restart gives each object the same time of addition, regardless of the order of topics
+        and partitions.
         """
         self._unread.discard(topic)
         if self._unread or self.whole:

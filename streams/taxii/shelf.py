@@ -28,11 +28,11 @@ _STIX_ID: Final = re.compile(r"[a-z][a-z0-9-]{1,100}--[0-9a-f-]{36}")
 
 
 class Collection(msgspec.Struct, frozen=True):
-    """What has one marking: of what is shared with partners, or of one tenant's own indicators."""
+    """The objects of one marking: shared with partners, or one tenant's own indicators."""
 
     tlp: Tlp
     tenant: str = ""
-    """Whose own indicators; empty: what is shared, which names no tenant."""
+    """The tenant whose own indicators these are; empty: shared ones, which name no tenant."""
 
     @property
     def id(self) -> str:
@@ -72,7 +72,7 @@ class Entry(msgspec.Struct, frozen=True):
     id: str
     type: str
     version: str
-    """`modified`, or `created` of what is never modified."""
+    """`modified`, or `created` for types that are never modified."""
     spec_version: str
     body: msgspec.Raw
     """The object as JSON."""
@@ -89,7 +89,7 @@ class Shelf:
 
         Args:
             most: Most versions of objects kept of each collection.
-            tenants: Those whose own indicators are kept.
+            tenants: The tenants whose own indicators are kept.
         """
         self._most = most
         self._tenants = frozenset(tenants)
@@ -102,7 +102,7 @@ class Shelf:
         }
         self._last = 0
         self.dropped = 0
-        """Entries that went for room."""
+        """The number of entries dropped at the limit."""
         self.unreadable = 0
         """Records that were no bundle or indicator, and objects without a marking of ours."""
 
@@ -114,7 +114,7 @@ class Shelf:
 
         Args:
             raw: A record's value.
-            timestamp_ms: When the broker took it.
+            timestamp_ms: The broker's timestamp of the record.
         """
         if raw is None:
             return
@@ -131,11 +131,11 @@ class Shelf:
             self._add(Collection(tlp), item, timestamp_ms)
 
     def add_indicator(self, raw: bytes | None, timestamp_ms: int) -> None:
-        """Take what is new of a tenant's own indicator, if it is one of ours.
+        """Take the new objects of a tenant's own indicator, if it is one of ours.
 
         Args:
             raw: A record's value, of the topic `iocs`.
-            timestamp_ms: When the broker took it.
+            timestamp_ms: The broker's timestamp of the record.
         """
         if raw is None:
             return
@@ -153,7 +153,7 @@ class Shelf:
         version = str(item.get("modified") or item.get("created") or "")
         if any(entry.version == version for entry in versions):
             return
-        # later than all before, so that a client that asks for what was added since misses nothing
+        # later than all before, so that a client that asks for later additions misses nothing
         self._last = max(timestamp_ms * 1000, self._last + 1)
         entry = Entry(
             self._last,

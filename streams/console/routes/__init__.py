@@ -1,1 +1,1 @@
-"""The pages of the console, one module each: what it reads, and the template that shows it."""
+"""The pages of the console, one module each: its queries and its template."""

@@ -1,4 +1,4 @@
-"""Components: who has a digest, package or model, since when, from where, and what it became."""
+"""Components: who has a digest, package or model, since when, from where, and its derivatives."""
 
 from __future__ import annotations
 

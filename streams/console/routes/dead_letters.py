@@ -1,4 +1,4 @@
-"""Dead letters: records that could not be read, why, and what they hold."""
+"""Dead letters: unreadable records, with reason and content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deciding about an incident: what a decision will do, and what it did."""
+"""Deciding about an incident: the effects of a decision before and after it is made."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _act(asked: Asked, name: str) -> Act:
 
 
 def _part_of(asked: Asked, case: Case, chosen: str) -> str | None:
-    """Return for whose part a decision is: a tenant's viewer decides for that tenant alone."""
+    """Return the part that a decision is for: a tenant's viewer decides for that tenant alone."""
     if not asked.viewer.everything:
         return case.tenant
     if chosen in {"", WHOLE}:

@@ -23,7 +23,7 @@ from streams.http.problems import HttpError
 LOOK_SECONDS: Final = 1.0
 """Interval of polls for changes; several changes are notified together."""
 SILENCE_SECONDS: Final = 15.0
-"""After so long without a change a comment is sent: proxies close what is silent."""
+"""Pause after which a comment is sent: proxies close silent connections."""
 MOST_STREAMS: Final = 12
 """Most open pages of one session that are notified."""
 RETRY_MS: Final = 3_000
@@ -42,7 +42,7 @@ def routes(services: Services) -> list[BaseRoute]:
                 raise HttpError(HTTPStatus.TOO_MANY_REQUESTS, "too many pages are open")
         except TidewatchError as error:
             return failed(services, request, None, error)
-        # counted before anything else can run: a burst would pass a count that follows
+        # counted before anything else runs: a burst would pass a later count
         session.streams += 1
         answer = _Stream(
             _changes(services, session, request), session, media_type="text/event-stream"
@@ -68,7 +68,7 @@ class _Stream(StreamingResponse):
 
 
 async def _changes(services: Services, session: Session, request: Request) -> AsyncIterator[bytes]:
-    """Yield an event for each change that the viewer may read of; never what changed."""
+    """Yield an event for each change that the viewer may read of, without its content."""
     reader = Reader(services.index, session.viewer)
     token = services.token(request)
     yield f"retry: {RETRY_MS}\n\n".encode()

@@ -1,4 +1,4 @@
-"""Releasing what closed incidents contained of a component: what it will do, and what it did."""
+"""Releasing a component that closed incidents contained: the effects before and after."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Containment: what is held of each component, and which incidents call for it."""
+"""Containment: the holds of each component, and the incidents that call for them."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ _FILES: Final = {
 }
 """The content type and the file suffix of each format."""
 DOWNLOAD: Final = "sandbox; default-src 'none'; style-src 'unsafe-inline'"
-"""The policy of a file that is downloaded: it carries its own style, and runs nothing."""
+"""The policy of a file that is downloaded: it has its own style, and runs nothing."""
 
 
 def routes(services: Services) -> list[BaseRoute]:
@@ -67,7 +67,7 @@ def routes(services: Services) -> list[BaseRoute]:
 
 
 def selection(asked: Asked) -> CaseSelection:
-    """Return which incidents a request asks for; invalid choices are left out."""
+    """Return the selection of incidents in a request; invalid choices are left out."""
     statuses = tuple(
         status
         for status in asked.request.query_params.getlist("status")
@@ -139,7 +139,7 @@ def _list(asked: Asked) -> Response:
 
 
 def _views() -> list[tuple[str, str]]:
-    """Return the views that everybody has: a name and an address."""
+    """Return the standard views: a name and an address."""
     return [
         ("Open", link("/incidents")),
         ("Wait for a person", link("/incidents", waiting=True)),
@@ -172,7 +172,7 @@ def incident_values(asked: Asked, case: Case) -> dict[str, Any]:
     """Return the values of the page of an incident.
 
     Args:
-        asked: Who asks.
+        asked: The request.
         case: The incident.
     """
     document = case.document
@@ -186,7 +186,7 @@ def incident_values(asked: Asked, case: Case) -> dict[str, Any]:
         (number, view, offered_for(asked.viewer, document, view))
         for number, view in enumerate(document.commands, 1)
     ]
-    # what waits for this person first
+    # tasks of this person first
     commands.sort(key=lambda command: not command[2])
     tasks = sorted(
         enumerate(document.tasks, 1), key=lambda numbered: numbered[1].state is TaskState.DONE
@@ -223,7 +223,7 @@ def incident_values(asked: Asked, case: Case) -> dict[str, Any]:
 
 
 def _drawn(shown: Folded, folding: Folding, case: Case) -> Markup:
-    """Return the graph as part of a page; what it names is escaped by `svg`."""
+    """Return the graph as part of a page; `svg` escapes its texts."""
     switches = {
         node: msgspec.structs.replace(switch, address=_turned(folding.turn(switch.key), case))
         for node, switch in shown.switches.items()
@@ -291,7 +291,7 @@ def _export(asked: Asked) -> Response:
         text, kind, suffix = svg(incident_graph(document)), "image/svg+xml", form
     elif form in _FILES:
         wanted = ExportFormat(form)
-        # what partners read names no tenant, and a tenant's part no other tenant
+        # partners' formats name no tenant, and a tenant's part no other tenant
         names_others = not case.tenant and wanted not in OF_PARTNERS
         kind, suffix = _FILES[wanted]
         text = exported(document, wanted, Tlp.AMBER_STRICT if names_others else Tlp.AMBER)

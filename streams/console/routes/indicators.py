@@ -1,4 +1,4 @@
-"""Indicators: the values to look for, what may be done about them, and how each is known."""
+"""Indicators: the values to look for, their disposition and their basis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Intelligence: the facts that the operator's feeds gave, for the operator."""
+"""Intelligence: the facts of the operator's feeds, for the operator."""
 
 from __future__ import annotations
 

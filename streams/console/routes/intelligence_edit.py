@@ -42,7 +42,7 @@ class _Given(msgspec.Struct, frozen=True, kw_only=True):
     kind: FeedKind
     source: str
     text: str = ""
-    """What was pasted."""
+    """The pasted text."""
     file: Upload | None = None
     manifest: Upload | None = None
 
@@ -138,7 +138,7 @@ def _sent(asked: Asked) -> Response:
 
 
 def _given(asked: Asked) -> _Given:
-    """Return what a form says, without a file."""
+    """Return the fields of a form, without a file."""
     form = asked.form
     return _Given(
         kind=FeedKind(form["kind"]) if form.get("kind") in set(FeedKind) else FeedKind.AUTO,
@@ -149,7 +149,7 @@ def _given(asked: Asked) -> _Given:
 
 
 def _with_file(asked: Asked, given: _Given) -> _Given:
-    """Return what is to be imported, with the file that was sent now, or when it was compared.
+    """Return the feed to import, with the file sent now or when it was compared.
 
     Raises:
         InvalidFeedError: There is nothing to import.
@@ -166,10 +166,10 @@ def _with_file(asked: Asked, given: _Given) -> _Given:
 
 
 def _read(asked: Asked, given: _Given) -> tuple[Feed, str, Manifest | None]:
-    """Return the facts, the prefix of their source's names, and what their publisher signed.
+    """Return the facts, the prefix of their source's names, and the publisher's manifest.
 
     Raises:
-        InvalidFeedError: It can't be read, or is not signed although it must be.
+        InvalidFeedError: It can't be read, or lacks a required signature.
         ConsoleConfigError: The key that must sign it can't be read.
     """
     if not SOURCE.fullmatch(given.source):

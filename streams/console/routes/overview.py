@@ -1,4 +1,4 @@
-"""The overview: open incidents, what waits for a person, response times, sources."""
+"""The overview: open incidents, work that waits for a person, response times, sources."""
 
 from __future__ import annotations
 

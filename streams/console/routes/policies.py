@@ -1,4 +1,4 @@
-"""Policies: what each tenant trusts, what may be automatic, what is suppressed."""
+"""Policies: each tenant's trust, automatic actions and suppressions."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ def _compared(
 
 
 def _changes(before: str, after: str) -> list[tuple[str, str]]:
-    """Return the lines that differ, and some around them: what happened to each, and the line."""
+    """Return the lines that differ with some context: the kind of each change, and the line."""
     words = {"+": "added", "-": "removed", " ": "same"}
     lines = difflib.unified_diff(before.splitlines(), after.splitlines(), n=CONTEXT, lineterm="")
     return [(words[line[0]], line[1:]) for line in list(lines)[2:] if line[0] in words]

@@ -1,4 +1,4 @@
-"""The files that pages need: the style, our script, and what is vendored, each by its hash."""
+"""The files that pages need: style, script and vendored files, each by its hash."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ GRAPH: Final = "graph.css"
 
 
 def routes() -> list[BaseRoute]:
-    """Return the routes of the files; anybody may read them."""
+    """Return the routes of the files, which need no sign-in."""
     return [
         Route("/static/{name}", _file, methods=["GET"]),
         Route("/favicon.ico", _no_icon, methods=["GET"]),
