@@ -120,7 +120,7 @@ NOTIFICATIONS_WAITING = Gauge(
 )
 NOTIFICATIONS_UNROUTED = Counter(
     "tidewatch_notifications_unrouted_total",
-    "Records that no route of the notifier sends to anybody",
+    "Records that no route of the notifier sends",
     ["channel"],
 )
 NOTIFICATION_LAST = Gauge(
@@ -159,7 +159,7 @@ GATEWAY_SECONDS = Histogram(
 )
 ADMISSION_REVIEWS = Counter(
     "tidewatch_admission_reviews_total",
-    "Objects that the admission webhook decided on, by what is known of what they name (fine, "
+    "Objects that the admission webhook decided on, by the state of their artifacts (fine, "
     "unknown, bad) and whether they were admitted",
     ["outcome", "admitted"],
 )

@@ -146,7 +146,7 @@ def parse_relative(base: str, reference: str) -> Location:
     try:
         joined = urljoin(base, reference)
     except ValueError as error:
-        raise RefusedError("the server leads to what is no URI", where=base[:120]) from error
+        raise RefusedError("the server refers to an invalid URI", where=base[:120]) from error
     return parse_location(joined)
 
 

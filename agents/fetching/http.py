@@ -160,7 +160,7 @@ class HttpClient:
             same = (onward.scheme, onward.host) == (start.scheme, start.host)
             if not (self.reach.admits_redirect(onward) or (own_host and same)):
                 raise RefusedError(
-                    "a redirect leads outside what the tenant may reach",
+                    "a redirect leads outside the tenant's fetch scope",
                     where=f"{start.uri[:200]} to {onward.scheme}://{onward.host}",
                 )
             location = onward

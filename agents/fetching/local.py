@@ -24,7 +24,7 @@ def _refuse(error: OSError, where: str) -> FetchError:
         return RefusedError("the path leads through a symbolic link", where=where)
     if error.errno == errno.ENOTDIR:
         # With O_NOFOLLOW, a link among the folders gives "not a directory".
-        return RefusedError("the way leads through a link or a file", where=where)
+        return RefusedError("a folder of the path is a link or a file", where=where)
     return FetchError(f"the file can't be opened ({error.strerror})", where=where)
 
 

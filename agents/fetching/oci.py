@@ -125,7 +125,7 @@ class Registry:
             return
         realm = parse_location(fields["realm"])
         if realm.host != at.host and not self._reach.admits_redirect(realm):
-            raise RefusedError("the registry's token service is outside the reach",
+            raise RefusedError("the registry's token service is outside the tenant's fetch scope",
                                where=realm.uri[:200])  # fmt: skip
         if realm.scheme != "https" and at.scheme == "https":
             raise RefusedError("the registry's token service is not encrypted",

@@ -311,7 +311,7 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, feed: Feed) 
         content = file.read(MEMBER_BYTES + 1)
     if len(content) > MEMBER_BYTES:
         feed.records += 1
-        feed.refuse(member.filename[:100], "it unfolds to more than it says")
+        feed.refuse(member.filename[:100], "it expands to more than it declares")
         return
     read_record(content, feed, member.filename[:100])
 

@@ -133,7 +133,7 @@ class _Reading:
                 {"next": str(body["next"])} if "next" in body else {"added_after": added or ""}
             )
             if {**query, **follows} == query or not all(follows.values()):
-                raise self._wrong("it says that there is more, and not how to ask for it")
+                raise self._wrong("it announces more objects, but no way to request them")
             query = {**query, **follows}
         raise self._wrong(f"it has more than {PAGES_LIMIT:,} pages")
 
@@ -164,9 +164,9 @@ class _Reading:
         try:
             body = orjson.loads(raw)
         except orjson.JSONDecodeError as error:
-            raise self._wrong("it answers with something else than JSON") from error
+            raise self._wrong("its answer is not JSON") from error
         if not isinstance(body, dict) or not isinstance(body.get("objects", []), list):
-            raise self._wrong("it answers with something else than an envelope of objects")
+            raise self._wrong("its answer is not an envelope of objects")
         return body, response.headers.get(_LAST)
 
     def _body(self, response: urllib3.BaseHTTPResponse) -> bytes:

@@ -235,11 +235,11 @@ def _destination_problem(destination: Destination) -> str | None:
 
 def _route_problem(route: Route, config: NotifyConfig) -> str | None:
     if not route.tenants:
-        return 'tenants names nobody; "*" means all'
+        return 'tenants is empty; "*" means all'
     if not route.kinds:
         return "kinds is empty: the route would send nothing"
     if OPERATOR_ALERT in route.kinds and EVERY_TENANT not in route.tenants:
-        return 'operator alerts speak of all tenants: only a route with tenants = ["*"] gets them'
+        return 'operator alerts concern all tenants: only a route with tenants = ["*"] gets them'
     for where, names in (
         ("send_to", route.send_to),
         *(("escalation.send_to", step.send_to) for step in route.escalation),

@@ -127,4 +127,4 @@ def _reason(said: list[str]) -> str:
             return f"answered {found[1]}"
     if any("connection error" in line.lower() for line in said):
         return "no answer"
-    return "the service did not take it"
+    return "the service did not accept it"

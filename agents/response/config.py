@@ -240,7 +240,7 @@ def _contradictions(config: ResponderConfig) -> list[str]:
         if (store := site.store) is not None:
             used = (store.root, *store.loose, *store.components.values())
             wrong += [
-                f"{tenant}: {path} and the quarantine must lie apart"
+                f"{tenant}: {path} and the quarantine must be separate folders"
                 for path in used
                 if _within(store.quarantine, path) or _within(path, store.quarantine)
             ]

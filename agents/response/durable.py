@@ -144,7 +144,7 @@ def _changed(source: Path) -> ChangedMeanwhileError:
     return ChangedMeanwhileError(
         FAILED,
         f"{source.name} changed while it was moved: left where it was",
-        remedy="see who else writes there, then let the command be repeated",
+        remedy="find out who else writes there, then have the command repeated",
     )
 
 

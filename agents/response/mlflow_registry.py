@@ -290,7 +290,7 @@ def restore(context: ActionContext) -> Outcome:
     undoes = context.noted_by(undoes, TAKES_OVER) or undoes
     before = context.noted_by(undoes, "aliases")
     if before is None or version is None:
-        return Outcome(status=OK, status_text="nothing was tagged: there is nothing to take back")
+        return Outcome(status=OK, status_text="nothing was tagged: there is nothing to undo")
     with Registry(config) as registry:
         taken = registry.aliases(name)
         back = [alias for alias in orjson.loads(before) if taken.get(alias) in {None, version}]

@@ -119,7 +119,7 @@ def _outcome(
             journal.keep(spec.replaces, TAKEN_BACK, spec.command_id, now)
         taken_back = journal.note(spec.command_id, TAKEN_BACK)
         if taken_back is not None:
-            raise NotCarriedOutError(REFUSED, f"it was taken back by {taken_back}")  # noqa: TRY301 -- one place answers
+            raise NotCarriedOutError(REFUSED, f"it was reversed by {taken_back}")  # noqa: TRY301 -- one place answers
         if spec.generation < journal.generation(_thing(spec)):
             raise NotCarriedOutError(  # noqa: TRY301 -- one place answers
                 REFUSED, "it is of an older generation than one that was begun here"
@@ -169,15 +169,15 @@ def _waits_for(spec: CommandSpec, journal: Journal) -> list[str]:
         if success is not None:
             if success.dry_run and not spec.dry_run:
                 raise NotCarriedOutError(
-                    REFUSED, "what it comes after was a dry run", where=command_id
+                    REFUSED, "a command that it requires was a dry run", where=command_id
                 )
         elif journal.note(command_id, TAKEN_BACK) is not None:
             raise NotCarriedOutError(
-                REFUSED, "what it comes after was taken back", where=command_id
+                REFUSED, "a command that it requires was reversed", where=command_id
             )
         elif journal.failed(command_id, spec.attempt):
             raise NotCarriedOutError(
-                REFUSED, "what it comes after did not succeed", where=command_id
+                REFUSED, "a command that it requires did not succeed", where=command_id
             )
         else:
             waits.append(command_id)
@@ -190,7 +190,9 @@ def _held(
     since = journal.keep(spec.command_id, f"held {spec.attempt}", now.isoformat(), now)
     if now - datetime.fromisoformat(since) >= timedelta(seconds=config.hold_seconds):
         raise NotCarriedOutError(
-            REFUSED, f"it waited {config.hold_seconds} s for what it comes after", where=waits[0]
+            REFUSED,
+            f"it waited {config.hold_seconds} s for commands that it requires",
+            where=waits[0],
         )
     return Outcome(
         status=WORKING,
@@ -249,7 +251,7 @@ def _act(context: ActionContext, now: datetime) -> Outcome:
             if error.status != UNSUPPORTED:
                 raise
     if spec.undoes is not None and context.noted_by(spec.undoes, "begun") is None:
-        called = Outcome(status=OK, status_text="nothing was begun here: nothing to take back")
+        called = Outcome(status=OK, status_text="nothing was started here to undo")
     else:
         called = hooks.call(context, hook, now)
     return Outcome(

@@ -245,7 +245,7 @@ def _check_kept(kept: Path, item: Item) -> None:
         return
     if inventory(kept) != item.files:
         raise NotCarriedOutError(
-            FAILED, "what is kept differs from the manifest: not restored", where=str(kept)
+            FAILED, "the quarantined files differ from the manifest: not restored", where=str(kept)
         )
     if os.path.lexists(item.original):
         raise NotCarriedOutError(
@@ -404,5 +404,5 @@ def _verified(base: Path, version: str | None, digest: str) -> Path:
         ABSENT,
         "the known-good version is not here",
         where=f"{base}, version {version}, sha256 {digest}",
-        remedy="bring it there from where it was built, and let the command be repeated",
+        remedy="copy it there from its build, then have the command repeated",
     )

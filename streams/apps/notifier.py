@@ -184,7 +184,7 @@ class KafkaNotifier:
                 raise TidewatchError(
                     "another notifier of this name took over",
                     where=self._group,
-                    remedy="run one process for each name; give this one a name of its own",
+                    remedy="run one process for each name; give this one another name",
                 ) from error
 
     # -- start -------------------------------------------------------------------------------------

@@ -188,7 +188,7 @@ def sole_use(config: ResponderConfig) -> Iterator[None]:
         raise TidewatchError(
             "another responder runs with this state folder",
             where=str(config.state_dir),
-            remedy="stop it, or give this one a name and a state_dir of its own",
+            remedy="stop it, or give this one another name and state_dir",
         ) from error
     try:
         yield

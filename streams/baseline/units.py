@@ -104,5 +104,5 @@ def unreadable(path: Path, error: OSError) -> BaselineError:
     return BaselineError(
         f"it can't be read ({error.strerror or error})",
         where=str(path),
-        remedy="name what this user may read",
+        remedy="name a path that this user may read",
     )

@@ -15,7 +15,7 @@ from streams.cli.output import Format, FormatOption, plain, print_json, print_li
 if TYPE_CHECKING:
     from streams.index.config import IndexConfig
 
-app = new_app("Stand in front of a package index.")
+app = new_app("Serve a package index that refuses bad releases.")
 
 
 @app.command(

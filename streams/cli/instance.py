@@ -86,7 +86,7 @@ class Instance:
 def _already_up(state_dir: Path, holder: Holder | None, *, fresh: bool) -> AlreadyUpError:
     process = f"process {holder.pid}" if holder else "another process"
     kafka = f"Kafka on {holder.bootstrap}" if holder and holder.bootstrap else "still starting"
-    kept = "; --fresh would delete what it works on" if fresh else ""
+    kept = "; --fresh would delete its data" if fresh else ""
     end = f"kill {holder.pid}" if holder else "Ctrl-C"
     return AlreadyUpError(
         f"already running ({process}, {kafka}){kept}",

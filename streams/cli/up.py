@@ -52,7 +52,7 @@ def up(
         bool, typer.Option("--demo", help="feed a demonstration: five tenants and four attacks")
     ] = False,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="start the embedded Kafka and all state empty")
+        bool, typer.Option("--fresh", help="start with an empty Kafka and empty state")
     ] = False,
     port: PortOption = None,
     exit_when_done: Annotated[
@@ -77,7 +77,7 @@ def up(
         )
     if settings.kafka is not None and (fresh or port is not None):
         raise TidewatchError(
-            f"a Kafka is named ({settings.kafka}), and this is for the embedded one",
+            f"a Kafka is named ({settings.kafka}), and this option is for the embedded one",
             where="--fresh" if fresh else "--port",
             remedy="unset TIDEWATCH_KAFKA to use the embedded one",
         )
@@ -113,7 +113,7 @@ def _running_broker(settings: Settings, *, fresh: bool, port: int | None) -> str
     if found.running and fresh:
         raise TidewatchError(
             f"the embedded Kafka is already running ({found.bootstrap}, process {found.pid}), "
-            "and --fresh would delete what it works on",
+            "and --fresh would delete its data",
             where=str(settings.state_dir),
             remedy=stop,
         )
@@ -185,7 +185,7 @@ def _refuse_workers(state: Path) -> None:
                 except BlockingIOError:
                     if time.monotonic() > deadline:
                         raise TidewatchError(
-                            "a worker is running, and --fresh would delete what it works on",
+                            "a worker is running, and --fresh would delete its data",
                             where=str(path.parent),
                             remedy="stop that worker first",
                         ) from None

@@ -195,7 +195,7 @@ def planned(document: IncidentDocument, act: Act, *, target: str, tenant: str | 
             target=target or None,
             about=document.title,
             effects=(
-                f"{_whose(document, tenant)} is assigned to the person whom you name.",
+                f"{_whose(document, tenant)} is assigned to the person that you name.",
                 "The alert's next record names them.",
             ),
         )
@@ -222,14 +222,14 @@ def _of_command(kind: DecisionKind, view: CommandView) -> Iterable[str]:
     what = f"{spec.action} {spec.target}"
     if kind is DecisionKind.REJECT:
         yield f"{what} of {spec.tenant} is not carried out, and is no longer proposed."
-        yield "What else the incident calls for stays as it is."
+        yield "The incident's other commands do not change."
         return
     attempt = f", as attempt {spec.attempt + 1}" if kind is DecisionKind.RETRY else ""
     yield f"The command is signed and issued to the responders of {spec.tenant}: {what}{attempt}."
     if spec.rollback_version or spec.rollback_digest:
         yield f"It goes back to {spec.rollback_version or spec.rollback_digest}."
     if spec.dry_run:
-        yield "The tenant's policy asks for a dry run: responders only say what they would do."
+        yield "The tenant's policy asks for a dry run: responders only report what they would do."
     else:
         yield "Responders carry it out."
     if spec.undo is not None:
@@ -240,7 +240,7 @@ def _of_command(kind: DecisionKind, view: CommandView) -> Iterable[str]:
 
 def _of_task(document: IncidentDocument, task: TaskView) -> Iterable[str]:
     left = sum(other.state is not TaskState.DONE for other in document.tasks if other.id != task.id)
-    yield f"The task is done for {task.tenant}, on your word."
+    yield f"The task is done for {task.tenant}, as you say."
     yield (
         f"{counted(left, 'other task')} of the incident {'is' if left == 1 else 'are'} open."
         if left
@@ -256,7 +256,7 @@ def _acknowledge(document: IncidentDocument, tenant: str | None) -> Iterable[Eff
 def _comment(document: IncidentDocument, tenant: str | None) -> Iterable[Effect]:
     yield "Your comment is shown in the incident's timeline. It changes nothing else."
     if tenant is None and document.tenant_count > 1:
-        yield "Only the operator reads what it says: it is about several tenants."
+        yield "Only the operator reads it: it concerns several tenants."
 
 
 def _severity(document: IncidentDocument, tenant: str | None) -> Iterable[Effect]:
@@ -286,7 +286,7 @@ def _suppressed(document: IncidentDocument, tenant: str | None) -> list[str]:
 
 
 def _suppress(document: IncidentDocument, tenant: str | None) -> Iterable[Effect]:
-    yield f"{_whose(document, tenant)} is suppressed for as many days as you say."
+    yield f"{_whose(document, tenant)} is suppressed for the days that you enter."
     yield "Closing or reopening it ends that sooner."
     yield "Until then the alert is not published again, even if more is found."
     yield "Containment is not changed. What is suppressed is open, and waits again afterwards."

@@ -66,7 +66,7 @@ def lacks(claims: Mapping[str, Any], config: OpenIdConfig) -> bool:
 def _name(claims: Mapping[str, Any], claim: str) -> str:
     name = _claim(claims, claim)
     if not isinstance(name, str) or not name.strip() or not name.isprintable():
-        raise _refused(f"your provider does not say your {claim}", claim, "oidc.name_claim")
+        raise _refused(f"your provider does not give your {claim}", claim, "oidc.name_claim")
     if claim == "email" and claims.get("email_verified") is not True:
         # a user who can set any address there could decide under another's name
         raise _refused(

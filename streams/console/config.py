@@ -150,11 +150,11 @@ def _openid_problem(config: ConsoleConfig, oidc: OpenIdConfig) -> str | None:
     if "openid" not in oidc.scopes:
         return "oidc.scopes lacks openid"
     if not oidc.roles or not oidc.tenants:
-        return "oidc.roles and oidc.tenants say who may enter, and one is empty"
+        return "oidc.roles and oidc.tenants decide who may sign in, and one is empty"
     if not config.url and (config.listen.host not in LOOPBACK or not config.listen.port):
         return "oidc needs url: the provider sends browsers back to it"
     if config.url and not reached_safely(config.url):
-        return "url is not https: the session of who signs in would be read on the way"
+        return "url is not https: others on the network could read sessions"
     return None
 
 

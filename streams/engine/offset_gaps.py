@@ -26,7 +26,7 @@ log = Logger()
 KIND: Final = "records-gone"
 _RUNBOOK: Final = (
     "Find out why the worker was so far behind, or who cut the topic; have the producers send "
-    "that time's events again: a repeated event counts once."
+    "the events of that time again: a repeated event counts once."
 )
 
 

@@ -71,7 +71,7 @@ def try_endpoint(name: str, config: GatewayConfig) -> Tried:
         with urllib.request.urlopen(  # noqa: S310 -- the same
             request, timeout=SECONDS, context=_tls(config)
         ) as answer:
-            return Tried(url=shown, status=answer.status, why="it accepts what its producer sends")
+            return Tried(url=shown, status=answer.status, why="it accepts its producer's requests")
     except urllib.error.HTTPError as error:
         return Tried(url=shown, status=error.code, why=_why(error.read(ANSWER_BYTES)))
     except (OSError, ValueError) as error:

@@ -216,7 +216,7 @@ class UpstreamIndex:
             ) from None
         if isinstance(file.metadata, str) and hashlib.sha256(raw).hexdigest() != file.metadata:
             log.warning("index-wrong-bytes", file=f"{file.filename}.metadata")
-            raise upstream_failed("the metadata is not what the index says")
+            raise upstream_failed("the metadata does not match the index")
         return raw
 
     @asynccontextmanager
@@ -237,7 +237,7 @@ class UpstreamIndex:
             if size is not None and (
                 size > self._config.file_bytes or (file.size is not None and size != file.size)
             ):
-                raise upstream_failed("the file has another size than the index says")
+                raise upstream_failed("the file's size does not match the index")
             yield size, self._checked(file, answer)
 
     async def _checked(
@@ -309,7 +309,7 @@ class UpstreamIndex:
             checked_address(host, port, self._config.private_hosts)
         except FetchError as error:
             log.warning("index-private-address", host=host)
-            raise upstream_failed("the index leads to an address that is not public") from error
+            raise upstream_failed("the index refers to an address that is not public") from error
 
 
 def _authorization(target: Target) -> dict[str, str]:
@@ -327,7 +327,7 @@ def _redirected(url: str, location: str) -> str:
         scheme, host, target = "", "", ""
     before = urlsplit(url).scheme
     if scheme not in {"http", "https"} or not host or (before == "https" and scheme == "http"):
-        raise upstream_failed("the index redirects to where nothing can be fetched")
+        raise upstream_failed("the index redirects to an unsupported address")
     return target
 
 
@@ -341,7 +341,7 @@ async def _whole(answer: aiohttp.ClientResponse, limit: int) -> bytes:
             if len(parts) > limit:
                 raise PageError(f"the index's answer exceeds {limit} bytes")
     except aiohttp.ClientError as error:
-        raise upstream_failed("the index broke off") from error
+        raise upstream_failed("the index ended its answer early") from error
     return bytes(parts)
 
 

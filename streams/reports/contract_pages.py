@@ -41,7 +41,7 @@ HEADER_MEANINGS: Final = {
     "ce_id": "The record's id: the same content has the same id on every replay.",
     "ce_source": "What wrote it.",
     "ce_type": "The kind of document.",
-    "ce_time": "When what it reports happened, RFC 3339.",
+    "ce_time": "The time of what it reports, RFC 3339.",
     "ce_tenantid": "The tenant it belongs to; `operator`: for the operator alone.",
     "ce_subject": "What it is about.",
     "ce_correlationid": "The incident it belongs to.",
@@ -54,13 +54,13 @@ HEADER_MEANINGS: Final = {
     "ce_status": "The status, to route by.",
     "ce_revision": "The revision, to order by.",
     "ce_stage": "event, scan or baseline.",
-    "ce_final": "true: nothing more follows for the event.",
+    "ce_final": "true: no further assessment of the event follows.",
     "ce_activity": "create, update or close.",
     "ce_action": "The action of the command.",
     "ce_mode": "automatic, approved, proposal or advised.",
     "ce_kind": "The kind of operator alert.",
     "content-type": "Of the value.",
-    "source_topic": "Where the refused record lay.",
+    "source_topic": "The position of the refused record.",
     "source_partition": "Its partition.",
     "source_offset": "Its offset.",
     "source_timestamp": "Its broker timestamp, milliseconds since the epoch.",
@@ -133,12 +133,12 @@ def _index() -> str:
         "# Topics",
         "",
         (
-            "One page for each topic, with a complete sample record. What holds for all of them is"
+            "One page for each topic, with a complete sample record. Rules for all of them are"
             " in [the contract](../contract.md). Generated from the tables of topics and"
             " applications, the JSON Schemas and the code that writes the records, by `make docs`."
         ),
         "",
-        "| topic | key | who writes it | what it says |",
+        "| topic | key | written by | content |",
         "|---|---|---|---|",
     ]
     for channel, spec in TOPICS.items():

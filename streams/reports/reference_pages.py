@@ -70,9 +70,9 @@ _PAGES: Final = (
         "policy.example.toml",
         (
             "A policy is a TOML or JSON file that `tidewatch policy set` publishes; it holds"
-            " from the next event on. A tenant without one has the defaults: it trusts nobody"
-            " by name and automates nothing. `tidewatch policy check` reports what in it"
-            " has no effect or an unexpected one; `tidewatch policy show` prints it as `set`"
+            " from the next event on. A tenant without one has the defaults: it trusts no one"
+            " by name and automates nothing. `tidewatch policy check` reports settings"
+            " with no effect or an unexpected one; `tidewatch policy show` prints it as `set`"
             " takes it."
         ),
     ),
@@ -95,7 +95,7 @@ _PAGES: Final = (
         (
             "The TOML file of `tidewatch notify --config FILE`;"
             " [notifications](../notifications.md) explains it. An unknown field is refused."
-            " `tidewatch notify --check FILE` says what this machine lacks for it."
+            " `tidewatch notify --check FILE` reports what this machine lacks for it."
         ),
     ),
     (
@@ -106,7 +106,7 @@ _PAGES: Final = (
         (
             "The TOML file of `tidewatch gateway --config FILE`; [gateway](../gateway.md) has a"
             " section for each producer. An unknown field is refused. `tidewatch gateway"
-            " --check FILE` prints each endpoint's address and says what this machine lacks."
+            " --check FILE` prints each endpoint's address and reports what this machine lacks."
         ),
     ),
     (
@@ -128,7 +128,7 @@ _PAGES: Final = (
         (
             "The TOML file of `tidewatch index --config FILE`;"
             " [package index](../package-index.md) explains it. An unknown field is refused."
-            " `tidewatch index --check FILE` says what this machine lacks for it."
+            " `tidewatch index --check FILE` reports what this machine lacks for it."
         ),
     ),
     (
@@ -139,7 +139,7 @@ _PAGES: Final = (
         (
             "The TOML file of `tidewatch taxii --config FILE`;"
             " [sharing](../sharing.md) explains it. An unknown field is refused."
-            " `tidewatch taxii --check FILE` says what this machine lacks for it."
+            " `tidewatch taxii --check FILE` reports what this machine lacks for it."
         ),
     ),
     (
@@ -150,7 +150,7 @@ _PAGES: Final = (
         (
             "The TOML file of `tidewatch console --config FILE`; none is needed on one machine."
             " [Console](../console.md) explains it. An unknown field is refused."
-            " `tidewatch console --check FILE` says what this machine lacks for it."
+            " `tidewatch console --check FILE` reports what this machine lacks for it."
         ),
     ),
 )

@@ -37,8 +37,8 @@ FAMILIES: Final = {
     "artifacts/tensorflow": "TensorFlow graphs and TensorFlow Lite.",
     "artifacts/torchscript": "Code of TorchScript archives.",
     "artifacts/xml": "XML models: PMML and OpenVINO.",
-    "intelligence": "What the operator's intelligence says of what was seen.",
-    "ledger": "What the component ledger sees across events, systems, tenants and time.",
+    "intelligence": "Intelligence about components that were seen.",
+    "ledger": "Correlations across events, systems, tenants and time.",
     "packages": "Packages that were installed.",
     "pipelines": "Pipeline runs: data sources, configurations, evaluations.",
     "provenance": "Models that were pushed: digests, signatures, names, cards.",
@@ -121,7 +121,7 @@ def _index() -> str:
         "",
         "Each rule is one file under `agents/rules`. `make docs` generates these pages from them.",
         "",
-        "| family | rules | what it is about |",
+        "| family | rules | subject |",
         "|---|--:|---|",
     ]
     lines += [

@@ -29,7 +29,7 @@ STIX_21: Final = "application/stix+json;version=2.1"
 ROOT: Final = "shared"
 _CHALLENGE: Final = 'Basic realm="taxii", charset="UTF-8", Bearer realm="taxii"'
 _MEANING: Final = {
-    Tlp.CLEAR: "anybody may read it",
+    Tlp.CLEAR: "for everyone",
     Tlp.GREEN: "for the community",
     Tlp.AMBER: "for the recipient's organisation and its clients",
     Tlp.AMBER_STRICT: "for the recipient's organisation only",

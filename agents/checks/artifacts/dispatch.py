@@ -148,7 +148,7 @@ def dispatch(scan: Scan, name: str, source: Source) -> None:
         if len(scan.formats) == before:
             _unrecognised(scan, name, source, head)
         elif scan.formats[before:] == [PROGRAM.name] and is_declared(name):
-            scan.mark_corrupt("a page or a program, and nothing that its name says")
+            scan.mark_corrupt("a page or a program, unlike its name")
     _mismatch(scan, name, scan.formats[before:])
 
 
@@ -172,7 +172,7 @@ def _unrecognised(scan: Scan, name: str, source: Source, head: bytes) -> None:
             scan.formats.append(passive.name)
             return
     if has_trait(name, Trait.MAGIC) or promises_magic(name):
-        scan.mark_corrupt("nothing in it is of the format that its name says")
+        scan.mark_corrupt("its content is not of the format that its name implies")
     elif (
         has_trait(name, Trait.NONEMPTY)
         and not head.strip(b"\0")
@@ -180,14 +180,14 @@ def _unrecognised(scan: Scan, name: str, source: Source, head: bytes) -> None:
     ):
         scan.mark_corrupt("nothing but zeros")
     elif has_trait(name, Trait.TEXT):
-        scan.mark_corrupt("it is not the text that its name says")
+        scan.mark_corrupt("its name implies text, which it is not")
     elif is_described(name, scan.siblings):
         scan.formats.append("tensor-data")
     elif is_text(head) and not is_declared(name):
         scan.formats.append(PLAIN_TEXT.name)
         _part(scan, lambda: _READ_TEXT(scan, file_name(name), source))
     else:
-        scan.mark_unsupported("its format is not known, and it was only searched for files")
+        scan.mark_unsupported("its format is unknown; it was only searched for embedded files")
 
 
 def _is_pickle(name: str, found: bool) -> bool:

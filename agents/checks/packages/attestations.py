@@ -239,7 +239,7 @@ def attestation_objects(
 
 def _require_publisher(result: Verified, declared: str | None) -> None:
     if declared and declared.lower() != (result.publisher or "").lower():
-        signer = result.publisher or "someone of no known publisher"
+        signer = result.publisher or "an unknown publisher"
         raise UnverifiedDistributionError(
             f"signed by {signer}, not by {declared}", where=result.filename
         )

@@ -248,7 +248,7 @@ def _crowding(seen: Sequence[Seen], knowledge: Knowledge) -> tuple[Check | None,
         detect(
             "TW-PKG-CONFUSION-VERSION",
             entry,
-            f"{entry.name} is an unknown name with a version made to win: {entry.package.version}",
+            f"{entry.name} is an unknown name with an inflated version: {entry.package.version}",
             {},
             # Some organisation may use the name internally: report it without an alert.
             severity=Severity.LOW,
@@ -262,7 +262,7 @@ def _crowding(seen: Sequence[Seen], knowledge: Knowledge) -> tuple[Check | None,
     ][:SHOWN_LIMIT]
     if not found:
         return None, found
-    detail = f"{len(found)} with a version made to win"
+    detail = f"{len(found)} with an inflated version"
     return Check(name="versions", status=Status.WARN, detail=detail), found
 
 
@@ -277,7 +277,8 @@ def _imitation(entry: Seen, verdict: NameVerdict | None, when: datetime) -> Dete
         return detect(
             "TW-PKG-SLOPSQUAT",
             entry,
-            f"{entry.name} is unknown, was uploaded days ago, and has a name such as models invent",
+            f"{entry.name} is unknown, was uploaded days ago, and has a name of the kind that"
+            " language models invent",
             {"uploaded_at": str(uploaded)},
         )
     evidence: dict[str, Any] = {"similar_to": verdict.target, "technique": verdict.technique}

@@ -83,7 +83,7 @@ def check_origin(subject: InstallSubject) -> tuple[Check | None, list[Detection]
                     detect(
                         "TW-PKG-CONFUSION-VERSION",
                         entry,
-                        f"Internal package {entry.name} has a version made to win: {version[:80]}",
+                        f"Internal package {entry.name} has an inflated version: {version[:80]}",
                         {"origin": shown_origin(entry.package.index_url or data.index_url or "")},
                     )
                 )
@@ -96,7 +96,7 @@ def check_origin(subject: InstallSubject) -> tuple[Check | None, list[Detection]
                     detect(
                         "TW-PKG-TYPOSQUAT",
                         entry,
-                        f"{entry.name} is a single slip from the internal package {slip}",
+                        f"{entry.name} is one typing error from the internal package {slip}",
                         {"similar_to": slip, "technique": "internal name"},
                     )
                 )

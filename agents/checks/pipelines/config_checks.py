@@ -114,7 +114,7 @@ def check_settings(
         models = sorted({setting.model or "" for setting in moving})
         yield Detection(
             rule_id="TW-PIPE-UNPINNED-CODE",
-            description=f"Code of a model whose revision moves may run: {', '.join(models)[:200]}",
+            description=f"Code of a model at a mutable revision may run: {', '.join(models)[:200]}",
             evidence={"models": models[:20], "setting": remote[0].path},
             locator=f"config:{remote[0].path}",
             component=subject.component,
@@ -125,8 +125,8 @@ def check_settings(
 
 _SAYS: Final = {
     REMOTE_CODE: "Code from a model repository may run",
-    UNPINNED: "A model is taken by a revision that moves",
-    UNPINNED_ACTION: "An action is taken by a branch or tag, which can move",
+    UNPINNED: "A model is referenced by a mutable revision",
+    UNPINNED_ACTION: "An action is referenced by a branch or tag, which can move",
     "TW-PIPE-UNSAFE-LOADER": "A loader that can run code is configured",
     "TW-PIPE-REMOTE-SCRIPT": "A command runs code that anyone on the network path can replace",
     "TW-PIPE-TLS-OFF": "Certificates are not checked",

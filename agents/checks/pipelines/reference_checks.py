@@ -66,7 +66,7 @@ def check_pins(subject: RunSubject) -> Iterator[Detection]:
             continue
         yield Detection(
             rule_id=UNPINNED,
-            description=f"A model is taken by a revision that moves: {ref.component[:200]}",
+            description=f"A model is referenced by a mutable revision: {ref.component[:200]}",
             evidence={"component": key, "revision": ref.revision},
             locator=f"input:{key}@{ref.revision or ''}",
             component=key,

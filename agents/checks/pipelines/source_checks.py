@@ -160,7 +160,7 @@ def _check_content(source: RunSource, report: _Report) -> Iterator[Detection]:
     if source.pinned and source.digest and source.pinned != source.digest:
         yield report(
             "TW-PIPE-CONTENT-CHANGED",
-            "What the run read is not what its configuration pins",
+            "The run read other data than its configuration pins",
             expected=source.pinned,
             actual=source.digest,
         )

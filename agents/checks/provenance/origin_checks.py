@@ -69,7 +69,7 @@ def compare_sources(
                     name="source",
                     status=Status.INCOMPLETE,
                     expected=expected,
-                    detail="where it came from is not known",
+                    detail="its origin is not known",
                 ),
             )
         )
@@ -262,7 +262,7 @@ def check_intelligence(subject: PushSubject, knowledge: Knowledge) -> Outcome:
                     {"key": key, "kind": str(fact.kind), "sources": list(fact.sources[:5])}
                     for key, fact in bad[:20]
                 ],
-                detail="known to the intelligence at hand",
+                detail="known to the available intelligence",
             ),
         )
     )

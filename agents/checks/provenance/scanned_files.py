@@ -117,7 +117,7 @@ def scan_checks(scanned: list[ScannedFile], retry: ScanRequest | None) -> list[C
     ]
     detail = f"{counted(len(scanned), 'file')}, {len(bad)} not clean"
     if retry is not None:
-        detail += f"; what could not be had is tried again (attempt {retry.attempt})"
+        detail += f"; files that could not be fetched are tried again (attempt {retry.attempt})"
     status = worst(_file_status(file) for file in scanned) if scanned else Status.INCOMPLETE
     return [Check(name="scan", status=status, detail=detail), *checks]
 

@@ -305,7 +305,7 @@ def _artifact(raw: bytes, files: SignedFiles, trust: Trust, target: str | None) 
             status=Status.WARN, detail="signed with Sigstore, and no identity is trusted"
         )
     if target is None or target not in files.paths():
-        return Verification(status=Status.FAIL, detail="the file it is about is not there")
+        return Verification(status=Status.FAIL, detail="the signed file is missing")
     from sigstore.hashes import Hashed  # noqa: PLC0415 -- slow import
     from sigstore.models import Bundle  # noqa: PLC0415 -- slow import
     from sigstore.verify import Verifier, policy  # noqa: PLC0415 -- slow import

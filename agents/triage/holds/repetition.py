@@ -34,9 +34,7 @@ def on_time(hold: Hold, now_ms: int) -> Effects:
         elif spec.attempt >= thing.last_attempt:
             if not thing.escalated and now_ms >= thing.next_ms:
                 thing.escalated = True
-                effects.escalations.append(
-                    (spec, f"{thing.last_attempt} attempts brought no success")
-                )
+                effects.escalations.append((spec, f"{thing.last_attempt} attempts failed"))
         elif now_ms >= thing.next_ms:
             repeat(thing, spec, now_ms, effects)
     return effects

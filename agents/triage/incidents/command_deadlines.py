@@ -54,7 +54,7 @@ def on_time(
         elif command.spec.attempt >= ATTEMPTS:
             if not command.escalated and now_ms >= command.next_ms:
                 command.escalated = True
-                escalate(command.spec, f"{ATTEMPTS} attempts brought no success")
+                escalate(command.spec, f"{ATTEMPTS} attempts failed")
                 changed = True
         elif now_ms >= command.next_ms:
             attempt = command.spec.attempt + 1

@@ -410,14 +410,14 @@ _OTHERS: Final = (
 UNSUPPORTED: Final = (
     Kind(name="dag", family=Family.UNSUPPORTED, paths=r"\.py$", named_only=True, scanned=True,
          content=lambda c: _any_in(_ORCHESTRATORS, c.text) and bool(_DAG.search(c.text)),
-         remedy="what it runs is known when it runs: send its runs, by OpenLineage for instance"),
+         remedy="what it runs is known at run time only: send its runs, by OpenLineage for instance"),
     Kind(name="setup-py", family=Family.UNSUPPORTED, paths=r"(^|/)setup\.py$", scanned=True,
-         remedy="what it requires is known when it runs: scan `pip freeze` or a lock"),
+         remedy="what it requires is known at run time only: scan `pip freeze` or a lock"),
     Kind(name="spdx-rdf", family=Family.UNSUPPORTED, content_paths=r"\.(rdf|xml)$", scanned=True,
          content=lambda c: "spdx.org/rdf/terms" in c.text[:HEAD] and c.text.lstrip()[:1] == "<",
          remedy="convert it to SPDX in JSON, YAML or tag-value"),
     Kind(name="jenkinsfile", family=Family.UNSUPPORTED, paths=r"(^|/)Jenkinsfile[^/]*$", scanned=True,
-         remedy="what it runs is known when it runs: send its runs as events"),
+         remedy="what it runs is known at run time only: send its runs as events"),
     *(
         Kind(name=f"{ecosystem}-manifest", family=Family.UNSUPPORTED, paths=rf"(^|/)({names})$",
              scanned=True, remedy=f"packages of {ecosystem} are out of scope: use a scanner for {ecosystem}")

@@ -113,13 +113,13 @@ def _decide(asked: Asked) -> Response:
     problem = ""
     days: int | None = None
     if not reason or len(reason.encode("utf-8", "replace")) > MOST_REASON:
-        problem = "say why" if not reason else f"say it in at most {MOST_REASON} bytes"
+        problem = "say why" if not reason else f"write at most {MOST_REASON} bytes"
     elif act.target == "person" and not 0 < len(target) <= MOST_NAME:
         problem = "say to whom"
     elif act.target == "severity" and target not in SEVERITY_TARGETS:
         problem = "choose a severity"
     elif act.target == "days" and (days := _days(form.get("days", ""))) is None:
-        problem = f"say for how many days, 1 to {MOST_DAYS}"
+        problem = f"enter a number of days, 1 to {MOST_DAYS}"
     if problem:
         return _form(asked, case, plan, reason=reason, problem=problem)
     decision = asked.services.decide(

@@ -87,7 +87,7 @@ def _release(asked: Asked) -> Response:
     decisions = _decisions(hold)
     reason = form.get("reason", "").strip()
     if not reason or len(reason.encode("utf-8", "replace")) > MOST_REASON:
-        problem = "say why" if not reason else f"say it in at most {MOST_REASON} bytes"
+        problem = "say why" if not reason else f"write at most {MOST_REASON} bytes"
         return _form(asked, hold, decisions, reason=reason, problem=problem)
     written = [
         asked.services.decide(

@@ -56,7 +56,7 @@ def _sent(asked: Asked) -> Response:
     if step != "set":
         return _compared(asked, tenant, current, policy)
     if asked.form.get("before", "") != _mark(current):
-        said = "the policy was changed meanwhile: this is the difference to what it is now"
+        said = "the policy was changed meanwhile: this is the difference from the current one"
         return _compared(asked, tenant, current, policy, said, HTTPStatus.CONFLICT)
     asked.services.change.set_policy(policy)
     log.info("console-policy-set", viewer=asked.viewer.name, tenant=tenant, version=policy.version)
@@ -79,7 +79,7 @@ def _fits(policy: Policy, tenant: str, current: Policy | None) -> None:
         )
     if current is not None and policy.version <= current.version:
         raise InvalidPolicyError(
-            f"version {policy.version} is not above the one that is set",
+            f"version {policy.version} is not above the current one",
             remedy=f"write version = {current.version + 1}",
         )
 

@@ -29,7 +29,7 @@ QUIET = '[routes.quiet_hours]\ntime_zone = "{}"\nfrom = "{}"\nuntil = "{}"\n'
             CONFIG.replace('["chat"]', '["chatt"]'),
             "send_to names chatt, which is not a destination",
         ),
-        (CONFIG.replace('["acme"]', "[]"), "tenants names nobody"),
+        (CONFIG.replace('["acme"]', "[]"), "tenants is empty"),
         (CONFIG + 'kinds = ["operator-alert"]', "only a route with tenants"),
         (CONFIG + 'kinds = ["mail"]', "$.routes[0].kinds[0]"),
         (CONFIG + 'colour = "red"', "unknown field `colour`"),

@@ -23,7 +23,7 @@ def test_the_example_is_valid_and_says_what_it_needs() -> None:
     ("change", "said"),
     [
         (("quarantine = ", "quarantyne = "), "quarantyne"),
-        (('"/evidence/quarantine"', '"/models/quarantine"'), "must lie apart"),
+        (('"/evidence/quarantine"', '"/models/quarantine"'), "must be separate folders"),
         (('folder = "/evidence"', 'folder = "/var/log/model-server/e"'), "capture itself"),
         (('"/var/log/model-server", "/var/cache', '"../logs", "/var/cache'), "absolute"),
         (('topics = "operator"', 'topics = "all"'), "topics"),

@@ -151,7 +151,7 @@ def test_a_command_taken_back_while_it_waits_is_not_carried_out(bench: Bench) ->
     assert (outcome.status, outcome.status_text.split(":")[0]) == (200, "nothing was moved")
     taken_back = bench.run(spec).outcome
     assert taken_back.status == 403
-    assert "taken back" in taken_back.status_text
+    assert "reversed" in taken_back.status_text
     assert (bench.model / "versions/r2").exists()
 
 

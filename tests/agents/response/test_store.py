@@ -78,7 +78,7 @@ def test_what_was_changed_in_quarantine_is_not_restored(bench: Bench) -> None:
     (folder / "0/r2/config.json").write_bytes(b"changed")
     outcome = bench.run(reversal(spec, "restore")).outcome
     assert outcome.status == 500
-    assert "differs from the manifest" in outcome.status_text
+    assert "differ from the manifest" in outcome.status_text
     assert not (bench.model / "versions/r2").exists()
 
 

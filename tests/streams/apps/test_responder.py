@@ -526,7 +526,7 @@ def test_the_file_is_checked_before_anything_is_read(
     assert "is not a folder" in capsys.readouterr().out
     for wrong, said in (
         (text.replace("quarantine =", "quarantaine ="), "quarantaine"),
-        (text.replace("/quarantine", "/models/q"), "must lie apart"),
+        (text.replace("/quarantine", "/models/q"), "must be separate folders"),
         ("state_dir = 'x'", "not an absolute path"),
         ("state_dir = '/x'\n[tenants]", "serves no tenant"),
         ("= =", "not valid"),

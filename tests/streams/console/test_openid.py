@@ -248,7 +248,7 @@ def test_an_address_is_verified_by_the_answer_that_names_it(asking, issuer, toke
     [
         ({**ADA, "sub": "p-2"}, "names another user"),
         (ADA, "names another user"),
-        ({"sub": "p-1"}, "does not say your email"),
+        ({"sub": "p-1"}, "does not give your email"),
     ],
 )
 def test_nobody_is_who_the_userinfo_endpoint_does_not_name(asking, issuer, reported, said):
@@ -386,9 +386,9 @@ def test_groups_give_the_highest_role_and_all_their_tenants(claims, role, tenant
         ({**ADA, "groups": ["leads"]}, "no tenant"),
         ({**ADA, "email_verified": False}, "not verified"),
         ({**ADA, "email_verified": "true"}, "not verified"),
-        ({**ADA, "email": ""}, "does not say"),
-        ({**ADA, "email": "a\u202eb@acme.example"}, "does not say"),
-        ({**ADA, "email": ["ada@acme.example"]}, "does not say"),
+        ({**ADA, "email": ""}, "does not give"),
+        ({**ADA, "email": "a\u202eb@acme.example"}, "does not give"),
+        ({**ADA, "email": ["ada@acme.example"]}, "does not give"),
         ({**ADA, "email": "a" * 300}, "too long"),
     ],
 )

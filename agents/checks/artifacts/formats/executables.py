@@ -102,7 +102,7 @@ def _judge_llamafile(scan: Scan, source: Source) -> None:
     """Report a llamafile without weights, and what its leading script fetches."""
     end = source.read(max(source.size - MAX_LINE, 0), MAX_LINE)
     if b"PK\x05\x06" not in end:  # its weights are members of an archive at its end
-        scan.report("TW-MODEL-EXECUTABLE", "a program as llamafiles are, without weights", offset=0)
+        scan.report("TW-MODEL-EXECUTABLE", "a llamafile's program without weights", offset=0)
     script = source.read(0, MAX_LINE).decode("latin-1")
     for number, line in enumerate(script.split("\n"), 1):
         if is_untrusted_fetch(line) or is_private_path(line):
@@ -124,7 +124,7 @@ def matches_script(name: str, head: bytes, source: Source) -> bool:
 def parse_script(scan: Scan, name: str, source: Source) -> None:
     """Report a script, and what it fetches and runs."""
     if is_binary(source.read(0, 4096)):
-        scan.mark_corrupt("it is not the text that its name says")
+        scan.mark_corrupt("its name implies text, which it is not")
     shell = not name.lower().endswith((".js", ".lua"))
     report_script(scan, decode_text(read_document(scan, source)), shell=shell)
     usual = name.lower().endswith(_USUAL_SCRIPTS)

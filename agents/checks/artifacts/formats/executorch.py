@@ -169,7 +169,7 @@ class _Program:
         elif backend not in KNOWN_BACKENDS:
             self._custom(f"the program needs the backend {backend[:80]!r}", backend, delegate)
         if backend != "XnnpackBackend" or data.read(4, 4) not in _XNNPACK:
-            self._scan.mark_unsupported(f"what the backend {backend[:80]!r} is given is not read")
+            self._scan.mark_unsupported(f"what the backend {backend[:80]!r} needs is not read")
 
     def _data(self, reference: int) -> Part:
         """Return the data of a backend."""

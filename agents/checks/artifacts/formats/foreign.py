@@ -72,7 +72,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
             f"the file names {match.group().decode()!r}",
             offset=match.start(),
         )
-    scan.mark_unsupported("a format that is recognised and not analysed")
+    scan.mark_unsupported("a format that is recognised but not analysed")
 
 
 FORMAT: Final = Format(

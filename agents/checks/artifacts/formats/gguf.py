@@ -124,7 +124,7 @@ class _Reader:
         magic = self._cursor.take(4)
         if magic in LEGACY:
             if magic != WHISPER or not read_whisper(self._scan, self._cursor):
-                self._scan.mark_incomplete("a GGML file of before GGUF is not analysed")
+                self._scan.mark_incomplete("GGML files older than GGUF are not analysed")
             return
         if magic not in (MAGIC, b"FUGG"):
             raise CorruptFileError("no GGUF magic")
@@ -226,7 +226,7 @@ class _Reader:
                     if key == TOKENS and _NEGATIVE_BYTE.match(text):
                         self._scan.report(
                             "TW-MODEL-GGUF-BOUNDS",
-                            f"the token {text!r} is a byte below zero, by which a reader indexes",
+                            f"the token {text!r} is a negative byte, which readers use as an index",
                             key=key,
                         )
                     if not key.startswith("tokenizer.ggml."):  # a vocabulary holds any text
@@ -259,7 +259,7 @@ class _Reader:
         if not fine:
             self._scan.report(
                 "TW-MODEL-GGUF-TYPE",
-                f"the value of {key[:80]!r} has the type {kind}, which no reader expects",
+                f"the value of {key[:80]!r} has the type {kind}, which readers do not expect",
                 key=key[:200],
             )
 
@@ -269,7 +269,7 @@ class _Reader:
         if expected is not None and kind not in expected and count and known:
             self._scan.report(
                 "TW-MODEL-GGUF-TYPE",
-                f"the elements of {key[:80]!r} have the type {kind}, which no reader expects",
+                f"the elements of {key[:80]!r} have the type {kind}, which readers do not expect",
                 key=key[:200],
             )
         if key in ELEMENTS:
@@ -326,7 +326,7 @@ class _Reader:
                 if not side:
                     self._scan.report(
                         "TW-MODEL-GGUF-BOUNDS",
-                        f"a side of tensor {name[:80]!r} is zero, by which readers divide",
+                        f"a side of tensor {name[:80]!r} is zero, and readers divide by it",
                         key=name[:200],
                     )
                 if side >= 1 << 63:  # negative to a reader, and no size when another is zero

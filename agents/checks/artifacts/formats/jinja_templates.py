@@ -164,7 +164,7 @@ class _Judge:
             self._judge(node, macros)
         self._loops()
         if self._folding.exhausted:
-            self._add("TW-MODEL-TEMPLATE-EXHAUSTION", "puts together more than is followed", 1)
+            self._add("TW-MODEL-TEMPLATE-EXHAUSTION", "assembles more text than is followed", 1)
         for what, line in triggered(self._tree):
             self._add("TW-MODEL-TEMPLATE-TRIGGER", what, line)
         return list(self._found.values())
@@ -225,7 +225,7 @@ class _Judge:
         elif isinstance(node, nodes.Call):
             self._call(node, macros)
         elif isinstance(node, nodes.Import | nodes.FromImport | nodes.Include | nodes.Extends):
-            self._escape("takes in another template", node)
+            self._escape("includes another template", node)
         elif isinstance(node, nodes.TemplateData):
             if _MARKUP.search(node.data):
                 self._add("TW-MODEL-TEMPLATE-MARKUP", "writes script markup", node.lineno or 0)
@@ -241,7 +241,7 @@ class _Judge:
     def _strings(self, node: nodes.Expr) -> None:
         for value in self._folding.texts(node):
             if _DANGEROUS_DUNDER.search(value) and "\n" not in value.strip():
-                self._escape(f"puts together the name {value[:60]!r}", node)
+                self._escape(f"assembles the name {value[:60]!r}", node)
             elif len(value) <= MAX_COMMAND and _SHELL.search(value):
                 self._escape(f"holds a command: {value[:60]!r}", node)
             elif _MARKUP.search(value):
@@ -255,7 +255,7 @@ class _Judge:
             if (not names or self._folding.cut) and is_built(node.arg):
                 self._add(
                     "TW-MODEL-TEMPLATE-BUILT-NAME",
-                    "looks up a name that it puts together from parts",
+                    "looks up a name that it assembles from parts",
                     node.lineno or 0,
                 )
         for name in names:
@@ -296,7 +296,7 @@ class _Judge:
                 if is_built(argument) and not self._folding.texts(argument):
                     self._add(
                         "TW-MODEL-TEMPLATE-BUILT-NAME",
-                        f"gives {node.name} a name that it puts together from parts",
+                        f"gives {node.name} a name that it assembles from parts",
                         node.lineno or 0,
                     )
 

@@ -93,7 +93,7 @@ def load(scan: Scan, raw: bytes) -> Any:  # noqa: ANN401 -- JSON
     try:
         raw.decode(json.detect_encoding(raw), "surrogatepass")
     except UnicodeDecodeError as error:
-        scan.mark_corrupt(f"bytes at offset {error.start} that are of no text")
+        scan.mark_corrupt(f"bytes at offset {error.start} that are not text")
     try:
         # NaN, byte order marks and control characters, which orjson refuses, and Python reads
         return json.loads(decode_text(raw), strict=False)

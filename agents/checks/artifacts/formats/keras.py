@@ -289,7 +289,7 @@ def _judge_module(scan: Scan, module: object, name: str, registered: str, path: 
     custom = is_class and name_trust(full) is NameTrust.UNKNOWN and ">" in registered
     scan.report(
         "TW-MODEL-KERAS-IMPORT",
-        f"{path} has its loader import {full[:120]}",
+        f"{path} makes its loader import {full[:120]}",
         severity=Severity.MEDIUM if custom or module == "__main__" else None,
         key=path[:200],
         **about(full[:200]),

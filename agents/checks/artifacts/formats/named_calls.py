@@ -156,7 +156,7 @@ def _judge_names(scan: Scan, prefix: str, mapping: dict[Any, Any]) -> None:
         if isinstance(value, str) and handed_on().match(value):
             scan.report(
                 "TW-MODEL-TARGET-DANGEROUS",
-                f"{prefix}{key} has its loader call {value[:120]}",
+                f"{prefix}{key} makes its loader call {value[:120]}",
                 key=f"{prefix}{key}"[:200],
                 **about(value),
             )
@@ -171,7 +171,7 @@ def _judge_plugins(scan: Scan, prefix: str, mapping: dict[Any, Any]) -> None:
                 anyone = is_remote(path) or ".." in path or OPEN_FOLDER.match(path)
                 scan.report(
                     "TW-MODEL-REMOTE-CODE-ESCAPES",
-                    f"{place} has its loader import {path[:120]!r}",
+                    f"{place} makes its loader import {path[:120]!r}",
                     severity=None if anyone else Severity.HIGH,
                     key=place,
                     name=path[:200],
@@ -179,7 +179,7 @@ def _judge_plugins(scan: Scan, prefix: str, mapping: dict[Any, Any]) -> None:
                 continue
             inner = f"/{path.strip('./')}"
             here = any(f"/{sibling}".find(inner) >= 0 for sibling in scan.siblings)
-            what = f"{place} has its loader import {path[:120]!r}"
+            what = f"{place} makes its loader import {path[:120]!r}"
             report_loaded_code(scan, place, what, path, here=here)
     if "framework" in mapping:  # ModelScope installs and imports what it names
         for plugin in texts(mapping.get("plugins")):
@@ -187,7 +187,7 @@ def _judge_plugins(scan: Scan, prefix: str, mapping: dict[Any, Any]) -> None:
                 "TW-MODEL-REMOTE-CODE-ESCAPES"
                 if escapes(plugin)
                 else "TW-MODEL-REMOTE-CODE-UNSEEN",
-                f"{prefix}plugins has its loader install {plugin[:120]!r}",
+                f"{prefix}plugins makes its loader install {plugin[:120]!r}",
                 key=f"{prefix}plugins"[:200],
                 name=plugin[:200],
             )
@@ -216,7 +216,7 @@ def _judge_constructor(scan: Scan, prefix: str, mapping: dict[Any, Any]) -> None
     ):
         scan.report(
             "TW-MODEL-TARGET-DANGEROUS",
-            f"{prefix}id has its loader build {name[:120]}",
+            f"{prefix}id makes its loader build {name[:120]}",
             severity=Severity.HIGH if runs else None,
             key=f"{prefix}id"[:200],
             **about(name),

@@ -42,11 +42,11 @@ def scan_npy(scan: Scan, source: Source) -> None:
             header = ast.literal_eval(text.strip())
         descr, shape = header["descr"], header["shape"]
     except (ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError):
-        scan.mark_corrupt("the array's header does not read")
+        scan.mark_corrupt("the array's header can't be parsed")
         calls = _has_calls(text)
         scan.report(
             "TW-FILE-MALFORMED",
-            "the array's header is code" if calls else "the array's header does not read",
+            "the array's header is code" if calls else "the array's header can't be parsed",
             severity=Severity.CRITICAL if calls else None,
             offset=start,
         )
@@ -54,7 +54,7 @@ def scan_npy(scan: Scan, source: Source) -> None:
         return
     body = start + length
     if text.endswith("\r\n"):
-        scan.mark_corrupt("the array went through a change of line ends")
+        scan.mark_corrupt("the line endings in the array were converted")
     if _has_objects(descr):
         rest = Part(source, body, source.size - body)
         if not scan_pickle(scan, rest, expected=True):
@@ -63,7 +63,7 @@ def scan_npy(scan: Scan, source: Source) -> None:
     width = item_size(descr) if isinstance(descr, str) else None
     if width is not None and isinstance(shape, tuple):
         if not all(isinstance(side, int) and side >= 0 for side in shape):
-            scan.mark_corrupt("the array's shape is not one")
+            scan.mark_corrupt("the array's shape is invalid")
             return
         needed = prod(shape) * width
         if body + needed > source.size:
@@ -81,7 +81,7 @@ def scan_npy(scan: Scan, source: Source) -> None:
                 source.size,
             )
     elif not isinstance(descr, str | list):
-        scan.mark_corrupt("the array's type is not one")
+        scan.mark_corrupt("the array's type is invalid")
     _try(scan, source, body)
 
 

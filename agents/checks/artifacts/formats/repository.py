@@ -274,14 +274,14 @@ def _judge_trust(scan: Scan, mapping: dict[Any, Any], path: str) -> None:
             trusted = value.split("/")[-2].lower() in TRUSTED_CODE
             scan.report(
                 "TW-MODEL-REMOTE-CODE-TRUSTED" if trusted else "TW-MODEL-REMOTE-CODE-ELSEWHERE",
-                f"{path} asks for the remote code of {value[:80]!r}",
+                f"{path} requests the remote code of {value[:80]!r}",
                 key=path[:200],
                 name=value[:200],
             )
             return
     scan.report(
         "TW-MODEL-REMOTE-CODE",
-        f"{path or 'the configuration'} asks for remote code",
+        f"{path or 'the configuration'} requests remote code",
         severity=Severity.MEDIUM if path else None,
         key=path[:200],
     )
@@ -352,7 +352,7 @@ def _judge_code(scan: Scan, reference: str, key: str) -> None:
         here = bool(seen & scan.siblings) or any(
             sibling.endswith(f"/{file}") for sibling in scan.siblings
         )
-        what = f"{key} has its loader run {reference[:120]!r}"
+        what = f"{key} makes its loader run {reference[:120]!r}"
         report_loaded_code(scan, key, what, reference, here=here)
 
 

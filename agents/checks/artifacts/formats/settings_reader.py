@@ -160,7 +160,7 @@ def _judge_gin(scan: Scan, text: str) -> None:
                 if handed_on().match(name):
                     scan.report(
                         "TW-MODEL-TARGET-DANGEROUS",
-                        f"line {number} has its loader call {name[:120]}",
+                        f"line {number} makes its loader call {name[:120]}",
                         line=number,
                         **about(name),
                     )

@@ -85,7 +85,7 @@ def _judge_type(scan: Scan, module: str, name: str, path: str) -> None:
     dangerous = name_trust(full) is NameTrust.DANGEROUS
     scan.report(
         "TW-MODEL-SKOPS-DANGEROUS" if dangerous else "TW-MODEL-SKOPS-UNKNOWN",
-        f"the schema has its loader import {full[:120]}",
+        f"the schema makes its loader import {full[:120]}",
         key=path[:200],
         **about(full[:200]),
     )
@@ -115,7 +115,7 @@ def _judge_method(scan: Scan, node: dict[str, Any], full: str, path: str) -> Non
         if full.endswith("methodcaller") and not given:
             scan.report(
                 "TW-MODEL-SKOPS-DANGEROUS",
-                f"{full} calls what the schema does not name",
+                f"{full} calls a target that the schema does not name",
                 key=path[:200],
                 **about(full),
             )

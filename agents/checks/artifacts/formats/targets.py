@@ -1,4 +1,4 @@
-"""Judges the names of Python objects that a configuration has its loader import or call."""
+"""Judges the names of Python objects that a configuration makes its loader import or call."""
 # ruff: noqa: E501 -- lists of names
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def report_target(scan: Scan, key: str, name: str) -> None:
     if found is NameTrust.DANGEROUS:
         scan.report(
             "TW-MODEL-TARGET-DANGEROUS",
-            f"{key} has its loader call {name[:120]}",
+            f"{key} makes its loader call {name[:120]}",
             key=key,
             **about(name[:200]),
         )
@@ -132,7 +132,7 @@ def report_target(scan: Scan, key: str, name: str) -> None:
         here = _is_beside(scan, name)
         scan.report(
             "TW-MODEL-TARGET-UNKNOWN",
-            f"{key} has its loader call {name[:120]}, "
+            f"{key} makes its loader call {name[:120]}, "
             f"{'of the code beside it' if here else 'which no known framework defines'}",
             severity=Severity.LOW if here else None,
             key=key,
@@ -230,7 +230,7 @@ def _interpolated(scan: Scan, document: object, value: str) -> str:
         if len(replaced) > MAX_TARGET:
             break
         value = replaced
-    scan.mark_incomplete(f"a target of interpolations that go on: {value[:80]!r}")
+    scan.mark_incomplete(f"a target of endless interpolations: {value[:80]!r}")
     return value
 
 

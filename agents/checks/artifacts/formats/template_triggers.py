@@ -59,7 +59,7 @@ def triggered(tree: nodes.Template) -> Iterator[tuple[str, int]]:
     for node in every:
         for address, given in _completed(node):
             if asked[id(given)] & _Asks.CONTENT:
-                yield f"puts what a user says into the address {address[:80]!r}", given.lineno
+                yield f"puts the user's words into the address {address[:80]!r}", given.lineno
 
 
 def _instructions(

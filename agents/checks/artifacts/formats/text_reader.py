@@ -43,11 +43,11 @@ def parse(scan: Scan, name: str, source: Source) -> None:
         return
     if source.size > MAX_TEXT:
         if _is_judged(base):
-            scan.mark_incomplete(f"a text of {source.size} bytes, of which none are read")
+            scan.mark_incomplete(f"a text of {source.size} bytes, which is not read")
         return  # vocabularies and logs, which are read only as data
     raw = read_document(scan, source)
     if (offset := unwritten(raw)) is not None:
-        scan.mark_corrupt(f"a text with bytes of none at offset {offset}")
+        scan.mark_corrupt(f"a text with binary bytes at offset {offset}")
     text = decode_text(raw)
     if base.endswith(_TEMPLATES) or base == "chat_template":
         from agents.checks.artifacts.formats.templates import report_template  # noqa: PLC0415 -- few texts are any
@@ -115,7 +115,7 @@ def _judge_card(scan: Scan, text: str, name: str) -> None:
     for match in re.finditer(r"(?i)\b(curl|wget)\b[^\n`]{0,300}\|\s*(sudo\s+)?(ba|z)?sh\b", text):
         scan.report(
             "TW-MODEL-CARD-COMMAND",
-            f"the card has readers run {match.group()[:80]!r}",
+            f"the card tells readers to run {match.group()[:80]!r}",
             severity=Severity.HIGH if is_untrusted_fetch(match.group()) else None,
             offset=match.start(),
         )

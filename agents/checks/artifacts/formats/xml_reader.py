@@ -132,7 +132,7 @@ class _Reader:
         self._scan.budget.step(1)
         self._path.append(tag)
         if len(self._path) > MAX_DEPTH or self._count > MAX_ELEMENTS:
-            raise BudgetExceededError("XML of too many elements, or nested too deep")
+            raise BudgetExceededError("XML with too many elements, or nested too deep")
         local = tag.rsplit(":", 1)[-1]
         if local.lower() in _SCRIPT_TAGS:
             self._report("TW-MODEL-XML-SCRIPT", f"an element {tag[:80]}")

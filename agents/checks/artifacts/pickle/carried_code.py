@@ -214,7 +214,7 @@ def wrapping_fault(args: Any) -> str:  # noqa: ANN401
             value is None or isinstance(value, _PLAIN) or is_carried(value) or _is_partial(value)
         ):
             return "it wraps an object that is not a function of the pickle"
-    return "it wraps more than is read"
+    return "it wraps more objects than are read"
 
 
 def _binds(callee: object) -> bool:
@@ -261,7 +261,7 @@ def _class_fault(kind: object, *, enum: bool) -> str:
         return ""
     if isinstance(kind, Result):
         of = kind.callee.name if isinstance(kind.callee, Global) else ""
-        return "" if of in LOOKUPS | {"type"} else "its class is made by what a call returned"
+        return "" if of in LOOKUPS | {"type"} else "its class is made by the result of a call"
     if isinstance(kind, Global):
         last = kind.name.rpartition(".")[2]
         if last == "type" or last.lstrip("_")[:1].isupper():
@@ -284,7 +284,7 @@ def _code_fault(args: Any) -> str:  # noqa: ANN401
             if not value.isidentifier() and not harmless_text(value):
                 return f"its code holds {value[:60]!r}"
         elif isinstance(value, Blob):
-            return "its code is larger than is read"
+            return "its code is too large to analyse"
         elif isinstance(value, Result) and not makes_code(value.callee):
-            return "its code holds what a call returned"
-    return "its code is larger than is read"
+            return "its code holds the result of a call"
+    return "its code is too large to analyse"

@@ -56,7 +56,7 @@ def exhausting(callee: Global, args: object, *, sized: bool = False) -> str:
     if name in _OCTETS and callee.module in _BUILTINS and _number(first) > MAX_OCTETS:
         return f"it makes {first} octets"
     if name in _ITERATING and any(_length(value) > MAX_ITEMS for value in args):
-        return "it goes through a range of numbers without end"
+        return "it iterates over an endless range"
     if name in ("pow", "__pow__") and len(args) == 2 and _bits(*args) > MAX_BITS:  # noqa: PLR2004 -- of a third, the result stays small
         return "it computes a number too long to hold"
     if name == "Fraction" and isinstance(first, str):

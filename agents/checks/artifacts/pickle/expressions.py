@@ -70,4 +70,4 @@ def _fault(args: tuple[Any, ...], is_fine: Callable[[object], bool]) -> str:
             waiting.extend(value)
         elif not (isinstance(value, _NUMBERS) or is_fine(value)):
             return "an argument is neither a number nor part of an expression"
-    return "it is given more than can be read"
+    return "it has more arguments than can be read"

@@ -283,7 +283,7 @@ def judge_unlisted(module: str, name: str) -> ImportVerdict:
     """
     # Over 60 lines: one chain of cases, of which the first that applies decides.
     if f"{module}.{name}" in prefixes("pickle-class"):
-        return ImportVerdict(Level.DANGEROUS, reason="opens a file, and what is in it")
+        return ImportVerdict(Level.DANGEROUS, reason="opens and reads a file")
     if f"{module}.{name}" in prefixes("pickle-compiler"):
         return ImportVerdict(Level.DANGEROUS, reason="compiles text to code that runs")
     function = not _CLASS.match(name.rsplit(".", 1)[-1])
@@ -304,7 +304,7 @@ def judge_unlisted(module: str, name: str) -> ImportVerdict:
     if top in modules("pickle"):
         return ImportVerdict(Level.DANGEROUS, reason="a package that runs, fetches or loads")
     if near := impersonated(module, name):
-        return ImportVerdict(Level.DANGEROUS, reason=f"passes for {near}, which it is not")
+        return ImportVerdict(Level.DANGEROUS, reason=f"imitates {near}")
     if name == "__dict__" and not _core().intersection(parts):
         # dill names the globals of a function carried by value; items set on them are reported
         return ImportVerdict(
@@ -320,7 +320,7 @@ def judge_unlisted(module: str, name: str) -> ImportVerdict:
     if last in core or (last in _stdlib() and (last.islower() and _in_known(top))):
         return ImportVerdict(Level.DANGEROUS, reason=f"names {last!r} through another module")
     if not all(_IDENTIFIER.match(part) for part in (*parts, *name.split("."))):
-        return ImportVerdict(Level.DANGEROUS, reason="not the name of anything Python can define")
+        return ImportVerdict(Level.DANGEROUS, reason="not a name that Python can define")
     of_class = bool(_allowed(module, name.split(".", 1)[0]))
     if "." in name and not of_class and not all(map(_CLASS.match, name.split(".")[:-1])):
         return ImportVerdict(Level.DANGEROUS, reason="reaches through a module, not a class")
@@ -371,7 +371,7 @@ def binding_fault(name: object, *, known: bool = True) -> str:
     if (known and name in _HOOKS) or _STATE_HOOK.fullmatch(name):
         return ""
     if name in _WRITES or name.startswith("to_") or (_RUNS if known else RUNNER).search(name):
-        return "the method's name says that it runs, reads or writes"
+        return "the method's name suggests that it runs, reads or writes"
     return ""
 
 

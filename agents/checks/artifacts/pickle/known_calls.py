@@ -194,7 +194,7 @@ class KnownCalls:
             return Result(found, BOUND, offset)
         if carried_code.is_setter(args):
             return args[2]
-        self._odd(found, args, offset, "it looks up any attribute of anything")
+        self._odd(found, args, offset, "it looks up any attribute of any object")
         return None
 
     def _is_class(self, value: object) -> TypeGuard[Global]:
@@ -371,7 +371,7 @@ class KnownCalls:
         if zipped and isinstance(value, bytes):
             zipped = b"PK\x05\x06" in value[-(1 << 16) :]
         if not isinstance(raw, bytes) or not (zipped or starts_like_pickle(raw)):
-            self._odd(found, args, offset, "it loads what can't be read here")
+            self._odd(found, args, offset, "it loads content that can't be read here")
         return Result(found, None, offset)
 
     def _partial(self, found: Global, args: Any, offset: int) -> object:  # noqa: ANN401
@@ -384,7 +384,7 @@ class KnownCalls:
         ):
             return Result(found, None, offset)
         if not self._is_callable(target):
-            self._odd(found, args, offset, "it prepares a call of anything")
+            self._odd(found, args, offset, "it prepares a call of any object")
         return Result(found, None, offset)
 
     def _is_judged(self, value: Result) -> bool:

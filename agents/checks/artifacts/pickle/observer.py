@@ -126,7 +126,7 @@ class Stream:
         if (broken or self.damage) and (self.called_unknown or self.dangerous_call):
             scan.report(
                 "TW-PICKLE-BROKEN-AFTER-CALL",
-                "the pickle calls what no model needs, and then breaks",
+                "the pickle calls something that models do not need, and then breaks",
                 offset=end.offset,
                 error=end.reason or self.damage[0],
             )
@@ -226,14 +226,14 @@ class Stream:
             return Result(args[0], None, offset)  # type: ignore[index]  # `joins` checked it
         if not isinstance(callee, Global):
             if isinstance(callee, Unknown) and callee.kind in ("memo", "number"):
-                self.damage.append("a call of a value that is not there")
+                self.damage.append("a call of a missing value")
                 return None
             if not isinstance(callee, Result):
                 return None  # a constant is not callable: the machine stops here
             self.dangerous_call = True
             self.report(
                 "TW-PICKLE-COMPUTED",
-                f"the pickle calls what a call returned: {describe(callee)}",
+                f"the pickle calls the result of a call: {describe(callee)}",
                 **evidence,
             )
             return None
@@ -267,7 +267,7 @@ class Stream:
             )
             if evaluated or (not uncalled and (tells or text)):
                 self.dangerous_call = True
-                why = f"with {text!r}" if text else "whose name says that it runs or loads"
+                why = f"with {text!r}" if text else "whose name suggests that it runs or loads"
                 why = f"which evaluates text, and {evaluated}" if evaluated else why
                 if self.once("call", callee.module, callee.name):
                     self.report(

@@ -94,17 +94,17 @@ def constants(args: tuple[Any, ...], allowed: Allowed) -> str:
             waiting.extend(value)
         elif isinstance(value, Result):
             if not allowed(value.callee) or not isinstance(value.args, tuple | type(None)):
-                return "it is given what a call returned"
+                return "its argument is the result of a call"
         elif not isinstance(value, _CONSTANTS):
-            return "it is given more than constants"
-    return "it is given more than can be read"
+            return "its arguments are not all constants"
+    return "it has more arguments than can be read"
 
 
 def subscripted_type(args: tuple[Any, ...], allowed: Allowed) -> str:
     """Return the fault of a call that subscripts or joins anything but types of `typing`."""
     waiting: list[object] = list(args)
     if not args or not _is_type(args[0]):
-        return "it looks up an item of anything"
+        return "it looks up an item of any object"
     for _ in range(MAX_PARTS):
         if not waiting:
             return ""
@@ -116,7 +116,7 @@ def subscripted_type(args: tuple[Any, ...], allowed: Allowed) -> str:
                 return "its parameter is not a type"
         elif isinstance(value, Result):
             if not _is_type(value):
-                return "its parameter is what a call returned"
+                return "its parameter is the result of a call"
         elif not isinstance(value, _CONSTANTS):
             return "its parameter is not a type"
     return "it has more parameters than can be read"
@@ -164,7 +164,9 @@ def union(args: tuple[Any, ...], allowed: Allowed) -> str:
     if not isinstance(joins, Global) or joins.name != "or_" or not args[1:]:
         return "it calls its first argument"
     parts = args[1]
-    return subscripted_type(parts, allowed) if isinstance(parts, tuple) else "it joins no types"
+    return (
+        subscripted_type(parts, allowed) if isinstance(parts, tuple) else "it does not join types"
+    )
 
 
 def type_name(args: tuple[Any, ...], allowed: Allowed) -> str:
@@ -205,7 +207,7 @@ def attribute(args: tuple[Any, ...], allowed: Allowed) -> str:
     own = isinstance(args[0], Global) and args[0].module == "__main__" if args else False
     if len(args) == 3 and (own or is_carried(args[0])) and args[1] in _SHOWN:  # noqa: PLR2004 -- as setattr has
         return "" if isinstance(args[2], str | None) else "it sets a value that is not text"
-    return "it sets any attribute of anything"
+    return "it sets any attribute of any object"
 
 
 def _cell_fault(value: object, allowed: Allowed) -> str:
@@ -255,7 +257,7 @@ def type_variable(args: tuple[Any, ...], allowed: Allowed) -> str:
             waiting.extend(value)
         elif not isinstance(value, _CONSTANTS) and not (_is_type(value) and allowed(value)):
             return "it is bound to an object that is not a type"
-    return "it is given more than can be read"
+    return "it has more arguments than can be read"
 
 
 def attributes(args: tuple[Any, ...], allowed: Allowed) -> str:
@@ -287,7 +289,7 @@ def iterated(args: tuple[Any, ...], allowed: Allowed) -> str:
             if not data and not allowed(callee, "iterates", "accumulates"):
                 return "it iterates over an object"
         elif not isinstance(value, (*_CONSTANTS, tuple, list)):
-            return "it iterates over what may be anything"
+            return "it iterates over an unknown object"
     return ""
 
 
@@ -314,7 +316,7 @@ def accumulated(args: tuple[Any, ...], allowed: Allowed) -> str:
     )
     given = args[:1] + args[2:]
     if not fine or not isinstance(args[0] if args else None, Result):
-        return "it calls what it is given"
+        return "it calls its arguments"
     return iterated(given, allowed)
 
 
@@ -330,7 +332,7 @@ def header(args: tuple[Any, ...], allowed: Allowed) -> str:
         isinstance(base, Global) and base.module == "email.headerregistry" and allowed(base, "new")
         for base in bases
     )
-    return "" if own else "it makes a class of others than headers"
+    return "" if own else "it makes a class from other classes than headers"
 
 
 CHECKS: Final[dict[str, Callable[[tuple[Any, ...], Allowed], str]]] = {

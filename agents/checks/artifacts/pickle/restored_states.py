@@ -76,7 +76,7 @@ def _rendered_fault(state: object) -> str:
         return ""
     held = inspector.state if isinstance(inspector, Result) else None
     if not isinstance(held, Mapping):
-        return "it restores what can't be read here"
+        return "it restores content that can't be read here"
     for key, value in _items(held):
         for text in _texts(value):
             odd = _odd_source(text) if key == "_source_dict" else not _TYPE.fullmatch(text)
@@ -135,12 +135,12 @@ def _template_fault(state: object) -> str:
     if isinstance(state, tuple) and len(state) == 2 and isinstance(state[1], Result | None):  # noqa: PLR2004 -- of SciPy before 1.6: arguments, random numbers
         state = state[0]
     elif not isinstance(state, Mapping):
-        return "it restores what can't be read here"
+        return "it restores content that can't be read here"
     if not isinstance(state, Mapping):
-        return "it restores what can't be read here"
+        return "it restores content that can't be read here"
     for key, value in _items(state):
         if not isinstance(key, str):
-            return "it restores what can't be read here"
+            return "it restores content that can't be read here"
         if key == _TEMPLATE and not (isinstance(value, str) and _PARSER.fullmatch(value)):
             return f"it runs {str(value)[:120]!r}"
     return ""
@@ -148,10 +148,10 @@ def _template_fault(state: object) -> str:
 
 def _formula_fault(state: object) -> str:
     if not isinstance(state, Mapping):
-        return "it restores what can't be read here"
+        return "it restores content that can't be read here"
     items = list(_items(state))
     if not all(isinstance(key, str) for key, _ in items):
-        return "it restores what can't be read here"
+        return "it restores content that can't be read here"
     if not any(key in _RESTORE for key, _ in items):
         return ""
     for key, value in items:
@@ -172,7 +172,7 @@ def formula_fault(formula: object) -> str:
             `:`, `*` and `|`.
     """
     if not isinstance(formula, str):
-        return "it evaluates what can't be read here"
+        return "it evaluates content that can't be read here"
     shown = f"it evaluates {formula[:120]!r}"
     if len(formula) > _MOST * 10 or CODE.search(formula):
         return shown

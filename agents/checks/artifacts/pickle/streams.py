@@ -166,7 +166,7 @@ class _Reader:
                 self.scan.mark_corrupt(f"the storage {key[:40]!r} is cut off")
                 return
             if declared != count:
-                self.scan.mark_corrupt(f"the storage {key[:40]!r} has another length")
+                self.scan.mark_corrupt(f"the storage {key[:40]!r} has a different length")
                 return
 
     def _magic(self, offset: int) -> bool:
@@ -175,7 +175,7 @@ class _Reader:
 
     def sweep(self, offset: int) -> None:
         """Search for imports only, from `offset` on, and report that the rest was not analysed."""
-        self.scan.mark_incomplete(f"not analysed from offset {offset} on, but for imports")
+        self.scan.mark_incomplete(f"not analysed from offset {offset} on, except for imports")
         self.scan.report(
             "TW-PICKLE-UNANALYSED", "the pickle exceeds the limits of the scan", offset=offset
         )

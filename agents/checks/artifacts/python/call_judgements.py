@@ -64,7 +64,7 @@ def _judge_eval(log: FaultLog, call: Call) -> None:
     if first is not None and (log.facts.is_tainted(first) or built):
         log.add(
             "TW-MODEL-CODE-DISGUISED",
-            f"gives {call.name} what it decoded or fetched",
+            f"passes {call.name} decoded or fetched content",
             call.line,
             Severity.CRITICAL,
         )
@@ -73,7 +73,7 @@ def _judge_eval(log: FaultLog, call: Call) -> None:
     ):
         log.add(
             "TW-MODEL-CODE-DISGUISED",
-            f"gives {call.name} a comment",
+            f"passes {call.name} a comment",
             call.line,
             Severity.CRITICAL,
         )
@@ -103,7 +103,7 @@ def _judge_network(log: FaultLog, call: Call) -> None:
     )
     if takes_secrets and (call.where in (IMPORTED, METHOD) or SENDS.search(call.name)):
         severity = Severity.HIGH if call.where in (FUNCTION, MAIN) else Severity.CRITICAL
-        log.add("TW-MODEL-CODE-EXFILTRATES", f"gives {call.name} secrets", call.line, severity)
+        log.add("TW-MODEL-CODE-EXFILTRATES", f"passes {call.name} secrets", call.line, severity)
     elif call.where == IMPORTED:
         sends = SENDS.search(call.name) and not call.name.endswith("urlopen")
         severity = Severity.CRITICAL if sends else Severity.HIGH
@@ -131,14 +131,14 @@ def _judge_loader(log: FaultLog, call: Call) -> None:
     elif constant is not None and "!!python/" in str(constant):
         log.add(
             "TW-MODEL-CODE-DISGUISED",
-            f"gives {call.name} a text that constructs objects",
+            f"passes {call.name} a text that constructs objects",
             call.line,
             Severity.CRITICAL,
         )
     elif decoded and not call.name.startswith(("torch", "numpy", "keras")):
         log.add(
             "TW-MODEL-CODE-DISGUISED",
-            f"gives {call.name} what it decoded or fetched",
+            f"passes {call.name} decoded or fetched content",
             call.line,
             Severity.CRITICAL,
         )
@@ -233,7 +233,7 @@ def _judge_open(log: FaultLog, call: Call) -> None:
             elif isinstance(inner, ast.Call) and STARTUP.match(log.facts.names.dotted(inner.func)):
                 log.add(
                     "TW-MODEL-CODE-HOOKS",
-                    "opens a file where Python starts from",
+                    "opens a file that Python runs at its start",
                     call.line,
                     Severity.CRITICAL,
                 )

@@ -176,7 +176,7 @@ class _Judge:
         if (walks or reaches) and where != MAIN:
             self._log.add(
                 "TW-MODEL-CODE-DISGUISED",
-                f"reaches through {node.attr} to what it does not name",
+                f"reaches unnamed objects through {node.attr}",
                 node.lineno,
                 Severity.CRITICAL,
             )
@@ -218,7 +218,7 @@ class _Judge:
         if not name:
             if isinstance(node.func, ast.Call) and self._facts.is_tainted(node):
                 self._log.add(
-                    "TW-MODEL-CODE-DISGUISED", "calls what it decoded", line, Severity.CRITICAL
+                    "TW-MODEL-CODE-DISGUISED", "calls decoded content", line, Severity.CRITICAL
                 )
             return
         if self._names.runs(name) and SPAWN.match(name):
@@ -244,7 +244,7 @@ class _Judge:
         if module := self._names.unknown_of(node.func):
             self._log.add(
                 "TW-MODEL-CODE-DISGUISED",
-                f"calls what it looks up in {module} by a hidden name",
+                f"calls a function of {module} by a hidden name",
                 node.lineno,
                 Severity.CRITICAL if where != MAIN else Severity.HIGH,
             )
@@ -266,7 +266,7 @@ class _Judge:
         if is_piped_to_a_shell(command):
             self._log.add(
                 "TW-MODEL-CODE-DISGUISED",
-                f"gives what it does not name a command: {command[:80]!r}",
+                f"passes an unnamed function a command: {command[:80]!r}",
                 node.lineno,
                 Severity.CRITICAL,
             )

@@ -107,7 +107,7 @@ def source_fault(text: str, libraries: Collection[str]) -> str:
         libraries: Packages that it may import from.
     """
     if len(text) > MAX_CODE:
-        return "its code is larger than is read"
+        return "its code is too large to analyse"
     try:
         tree = parse_source(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):

@@ -101,7 +101,7 @@ def search_data(
         for pattern, most in tuple(left.items()):
             matches = list(islice(pattern.finditer(chunk), most + 1))
             if len(matches) > most:
-                scan.mark_incomplete("not all that may hide among its data was tried")
+                scan.mark_incomplete("not all that its data may hide was tried")
             left[pattern] = max(most - len(matches), 0)
             for match in matches[:most]:
                 trials.attempt(offset + match.start(), match)
@@ -167,7 +167,7 @@ class _Trials:
             pass  # it was not a member in the first place; earlier findings are kept
         self._steps -= given - budget.steps
         if self._steps < 0:
-            scan.mark_incomplete("not all that may hide among its data was tried")
+            scan.mark_incomplete("not all that its data may hide was tried")
         scan.adopt(
             [
                 detection

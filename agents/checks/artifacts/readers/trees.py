@@ -97,7 +97,7 @@ def report_xgboost(scan: Scan, document: Mapping[str, Any]) -> None:
 
 def _numbers(array: object, index: int) -> list[int]:
     if not isinstance(array, list) or not all(isinstance(item, int) for item in array):
-        raise CorruptFileError(f"tree {index} has an array of no numbers")
+        raise CorruptFileError(f"tree {index} has an array without numbers")
     return array
 
 

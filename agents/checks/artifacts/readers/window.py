@@ -37,7 +37,7 @@ class Window:
             CorruptFileError: the file ends before.
         """
         if offset < 0 or length < 0 or offset + length > self.size:
-            raise CorruptFileError(f"the file ends within what begins at offset {offset}")
+            raise CorruptFileError(f"the file ends within the structure at offset {offset}")
         begin = offset - self._start
         if begin < 0 or begin + length > len(self._chunk):
             if length >= CHUNK:
@@ -46,13 +46,13 @@ class Window:
             self._start = offset
             begin = 0
             if len(self._chunk) < length:
-                raise CorruptFileError(f"the file ends within what begins at offset {offset}")
+                raise CorruptFileError(f"the file ends within the structure at offset {offset}")
         return self._chunk[begin : begin + length]
 
     def _exactly(self, offset: int, length: int) -> bytes:
         raw = self._source.read(offset, length)
         if len(raw) < length:
-            raise CorruptFileError(f"the file ends within what begins at offset {offset}")
+            raise CorruptFileError(f"the file ends within the structure at offset {offset}")
         return raw
 
     def number(self, offset: int, length: int, *, signed: bool = False) -> int:

@@ -183,7 +183,7 @@ class Sandbox:
         """Scan bytes in memory."""
         request = Request(path=name, size=len(content), siblings=siblings, content=content)
         if len(content) > MAX_INLINE:
-            return failed(name, len(content), "more bytes than are handed over in memory")
+            return failed(name, len(content), "more bytes than can be passed in memory")
         return self._run(request)
 
     def scan_small(

@@ -30,7 +30,7 @@ def test_bytes_of_no_format_are_not_clean(ending):
 def test_what_may_be_numbers_is_unsupported(name):
     report = scan_source(name, BytesSource(NOISE))
     assert report.verdict is Verdict.UNSUPPORTED
-    assert "its format is not known" in report.reasons[0]
+    assert "its format is unknown" in report.reasons[0]
 
 
 @each("name", ["a.png", "a.parquet", "a.npy", "a.zip", "a.md", "a.sh", "a.yaml"])

@@ -87,7 +87,7 @@ def package(**fields):
         ("other spelling of the name", {"packages": [{"name": "Acme_Features", "version": "1.4.0", "index_url": PUBLIC}]}),
         ("a name without the prefix", {"packages": [{"name": "featurestore", "version": "1.4.0", "index_url": PUBLIC}]}),
         ("file of the public index, both asked", {"index_url": INSIDE, "extra_index_urls": [PUBLIC], **package(url="https://files.index.example/a/acme_features-1.4.0.whl")}),
-        ("version made to win", package(version="99.0.1", index_url=INSIDE)),
+        ("inflated version", package(version="99.0.1", index_url=INSIDE)),
         ("the internal index merges the public one", {"index_url": PUBLIC, **package(index_url=INSIDE, url="https://files.index.example/a/acme_features-1.4.0.whl")}),
         ("the internal index sends to a host that wears its name", package(index_url=INSIDE, url="https://packages.acme.example.evil.example/acme_features-1.4.0.whl")),
         ("the internal index sends to a host behind its name", package(index_url=INSIDE, url="https://packages.acme.example@evil.example/acme_features-1.4.0.whl")),

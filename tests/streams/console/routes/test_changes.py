@@ -77,7 +77,7 @@ def browser_policy(changed):
     ("old", "new", "said"),
     [
         ('tenant = "acme"', 'tenant = "globex"', "globex&#39;s policy"),
-        ("version = 2", "version = 1", "not above the one that is set"),
+        ("version = 2", "version = 1", "not above the current one"),
         ("dry_run", "dry_rum", "unknown fields: dry_rum"),
         ("dry_run = false", 'dry_run = "no"', "Expected `bool`"),
         ("dry_run = false", "dry_run = ", "not a policy"),

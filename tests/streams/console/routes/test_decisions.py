@@ -274,7 +274,7 @@ def test_a_task_is_completed_by_the_analyst_of_the_incident(desk, decided, playe
     page = browser.get(f"/incidents/{document.id}").text
     ask = next(path for path in links(page) if "kind=evaluation" in path)
     asked = browser.get(ask)
-    assert "on your word" in asked.text
+    assert "as you say" in asked.text
     fields = {**form_of(asked.text), "reason": "rebuilt"}
     assert browser.post(f"/incidents/{document.id}/decide", fields).status_code == 303
     (call,) = decided.calls
