@@ -29,6 +29,8 @@ PATHS: Final = 16
 PATH_BYTES: Final = 512
 FINDINGS: Final = 4
 """Findings that a command names as its reason."""
+GENERATIONS: Final = 16
+"""Earlier generations of a command whose ids decisions may still name."""
 _TAKEN_OUT: Final = frozenset({"contain", "remediate"})
 """OpenC2 actions of findings that call for taking the component out of use."""
 _STORED: Final = frozenset({"model", "image", "dataset", "pypi"})
@@ -64,6 +66,25 @@ def command_id(incident: str, tenant: str, action: str, target: str, generation:
     digits = stable_hash("cmd", incident, tenant, action, target, str(generation))
     variant = "89ab"[int(digits[16], 16) % 4]
     return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
+
+
+def ids_of(spec: CommandSpec, incident: str, generation: int) -> dict[str, Action]:
+    """Return the ids of a command and of its reversal in this and earlier generations.
+
+    Args:
+        spec: The command.
+        incident: The incident that called for it.
+        generation: The generation of the incident's part: that of a shared command is its hold's.
+    """
+    if spec.hold:
+        incident, generation = "", spec.generation
+    ids = {}
+    for earlier in range(max(generation - GENERATIONS, 0), generation + 1):
+        issued = command_id(incident, spec.tenant, spec.action, spec.target, earlier)
+        ids[issued] = spec.action
+        if spec.undo is not None:
+            ids[command_id("", spec.tenant, spec.undo, issued)] = spec.undo
+    return ids
 
 
 def mode_of(action: Action, policy: Policy, *, sure: bool) -> Mode:

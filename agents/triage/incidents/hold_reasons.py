@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from agents.triage.bounded_sets import stable_rank
-from agents.triage.containment import command_id
+from agents.triage.containment import ids_of
 from agents.triage.incidents.adoption import is_adopted
 from agents.triage.incidents.incident_rows import IncidentRows
 from agents.triage.incidents.rows import CommandState
@@ -30,8 +30,6 @@ from schemas.severity import Severity
 
 SWITCHED: Final = frozenset({"model", "image", "service", "deployment"})
 """Kinds of component of which versions are rolled back to."""
-GENERATIONS: Final = 16
-"""Earlier commands of a hold whose ids a person may still use to ask for a retry."""
 
 _JUSTIFIED: Final = frozenset({Action.QUARANTINE, Action.ROLLBACK, Action.BLOCK})
 """Actions whose reasons list their findings. Identities and pipelines follow from these: there may
@@ -154,16 +152,10 @@ def _retries(part: TenantState, spec: CommandSpec) -> int:
     targets = [
         decision.target for decision, _ in part.decisions if decision.decision is DecisionKind.RETRY
     ]
-    return len([target for target in targets if target in _ids(spec)]) if targets else 0
-
-
-def _ids(spec: CommandSpec) -> set[str]:
-    """Return the ids that a hold gave or gives to its command and to the reversal."""
-    ids = set()
-    for generation in range(max(spec.generation - GENERATIONS, 0), spec.generation + 1):
-        issued = command_id("", spec.tenant, spec.action, spec.target, generation)
-        ids |= {issued, command_id("", spec.tenant, spec.undo or "", issued)}
-    return ids | {spec.command_id}
+    if not targets:
+        return 0
+    ids = {spec.command_id, *ids_of(spec, spec.incident, spec.generation)}
+    return sum(target in ids for target in targets)
 
 
 def leave_holds(case: IncidentRows, part: TenantState, ask: Ask) -> None:

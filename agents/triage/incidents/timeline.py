@@ -6,13 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Final
 
+from agents.triage.containment import ids_of
 from agents.triage.incidents.command_views import LISTED, VERBS
 from agents.triage.incidents.recovery import ON_SYSTEMS
 from agents.triage.incidents.tenant_state import TenantState
 from agents.triage.ledger.rows import from_ms
 from schemas.decisions import SEVERITY_TARGETS, Decision, DecisionKind
-from schemas.incidents.commands import CommandView
-from schemas.incidents.states import Occurrence, TaskState
+from schemas.incidents.commands import CommandSpec, CommandView
+from schemas.incidents.states import Action, Occurrence, TaskState
 from schemas.incidents.updates import CHECKED
 from schemas.incidents.views import FindingView, TimelineEntry
 
@@ -160,10 +161,28 @@ def _withdrawn(part: TenantState) -> Iterator[TimelineEntry]:
 def names_in(part: TenantState) -> dict[str, str]:
     """Return readable names of the commands and tasks that decisions name by id."""
     names = {
-        command_id: f"{VERBS.get(command.spec.action, command.spec.action)} {command.spec.target}"
+        command_id: _named(command.spec.action, command.spec)
         for command_id, command in part.actions.commands.items()
     }
-    return names | {task.id: task.text for task in part.tasks}
+    names |= {task.id: task.text for task in part.tasks}
+    if any(decision.target not in names for decision, _ in part.decisions if decision.target):
+        # an incident that is reopened issues its commands anew, under other ids
+        return _earlier_names(part) | names
+    return names
+
+
+def _earlier_names(part: TenantState) -> dict[str, str]:
+    return {
+        command_id: _named(action, command.spec)
+        for command in part.actions.commands.values()
+        for command_id, action in ids_of(
+            command.spec, command.spec.incident, part.actions.generation
+        ).items()
+    }
+
+
+def _named(action: Action, spec: CommandSpec) -> str:
+    return f"{VERBS.get(action, action)} {spec.target}"
 
 
 def decided(decision: Decision, names: Mapping[str, str]) -> str:

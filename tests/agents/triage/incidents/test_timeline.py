@@ -13,6 +13,7 @@ from schemas.severity import ExposureLevel
 from streams.reports.incident_graph import incident_graph
 from tests.agents.triage.flow import Flow, at
 from tests.agents.triage.stories import BAD, GOOD, MODEL, finding, held
+from tests.each import each
 
 CASE = incident_id(f"sha256:{BAD}")
 
@@ -141,3 +142,32 @@ def test_comments_never_take_the_room_of_decisions():
     alert = flow.alerts[CASE, "a"]
     assert (alert.assignee, alert.status) == ("bob", "false-positive")
     assert "decisions" in flow.incidents[CASE].truncated
+
+
+@each(
+    ("tenant", "closed"),
+    [
+        (tenant, closed)
+        for tenant in ("a", None)
+        for closed in (DecisionKind.FALSE_POSITIVE, DecisionKind.CLOSE)
+    ],
+)
+def test_what_was_decided_is_named_after_the_incident_was_reopened(tenant, closed):
+    flow = hostile()
+    asked = {spec.action: spec for spec in flow.proposals.values()}
+    for minutes, kind, action in (
+        (20, DecisionKind.APPROVE, "quarantine"),
+        (21, DecisionKind.REJECT, "capture-evidence"),
+    ):
+        decide(flow, kind, minutes, tenant=tenant, target=asked[action].command_id)
+    decide(flow, closed, 30, tenant=tenant)
+    for minutes in (40, 60):
+        decide(flow, DecisionKind.REOPEN, minutes, tenant=tenant)
+        named = [
+            entry.text.partition(" by ")[0]
+            for entry in flow.incidents[CASE].timeline
+            if entry.what == "decided"
+        ]
+        assert f"approve quarantine {asked['quarantine'].target}" in named
+        assert f"reject capture evidence on {asked['capture-evidence'].target}" in named
+        decide(flow, closed, minutes + 10, tenant=tenant)
