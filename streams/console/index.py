@@ -21,7 +21,7 @@ from streams.console.rows import (
     Gone,
     Row,
 )
-from streams.console.tables import LAYOUT, PART_COLUMNS, PARTS, TABLES, Limits, Table, ddl
+from streams.console.tables import LAYOUT, PARTS, TABLES, Limits, Table, ddl
 from streams.private_files import private_folder
 
 log = Logger()
@@ -153,7 +153,7 @@ class Index:
             self._writer.execute(f"DELETE FROM {table.name}")
             for beside in table.beside():
                 self._writer.execute(f"DELETE FROM {beside}")
-        for name in (PARTS, "offsets", "notes"):
+        for name in (*PARTS, "offsets", "notes"):
             self._writer.execute(f"DELETE FROM {name}")
 
     def _note(self, name: str) -> str | None:
@@ -235,14 +235,15 @@ class Index:
                 (number, text),
             )
         if isinstance(row, CaseRow):
-            writer.execute("DELETE FROM parts WHERE row = ?", (number,))
-            writer.executemany(
-                f"INSERT INTO parts VALUES ({', '.join('?' * len(PART_COLUMNS))})",
-                [
-                    (number, row.tenant, row.ended, *msgspec.structs.astuple(tenant_part))
-                    for tenant_part in row.parts
-                ],
-            )
+            for name, columns in PARTS.items():
+                writer.execute(f"DELETE FROM {name} WHERE row = ?", (number,))
+                writer.executemany(
+                    f"INSERT INTO {name} VALUES ({', '.join('?' * len(columns))})",
+                    [
+                        (number, row.tenant, row.ended, *msgspec.structs.astuple(listed))
+                        for listed in getattr(row, name)
+                    ],
+                )
 
     def _row_of(self, table: Table, key: tuple[object, ...]) -> int | None:
         where = " AND ".join(f"{name} = ?" for name in table.key)
@@ -264,7 +265,8 @@ class Index:
         for beside in table.beside():
             self._writer.executemany(f"DELETE FROM {beside} WHERE rowid = ?", rows)
         if table.row is CaseRow:
-            self._writer.executemany("DELETE FROM parts WHERE row = ?", rows)
+            for name in PARTS:
+                self._writer.executemany(f"DELETE FROM {name} WHERE row = ?", rows)
         if table.limit:
             self._counts[table.name, tenant] -= len(numbers)
 

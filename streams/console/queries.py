@@ -37,6 +37,7 @@ from streams.console.selections import (
     figures,
     matching,
 )
+from streams.console.tables import PARTS
 from streams.console.tenant_part import TenantAlert, tenant_document
 from streams.console.viewer import Viewer
 
@@ -98,7 +99,7 @@ class Reader:
         """
         viewer = self.viewer
         if viewer.everything:
-            whole = table in {"cases", "parts"}
+            whole = table in {"cases", *PARTS}
             return (f"{table}.tenant = ?", [OPERATOR]) if whole else ("1", [])
         # the empty tenant is the operator's, even if a viewer's list contains it
         own = [tenant for tenant in viewer.tenants if tenant != OPERATOR]
@@ -304,11 +305,23 @@ class Reader:
         """Return the work that waits: approvals, failed commands, tasks, unassigned parts."""
         found = self._one(
             "cases",
-            "total(waiting) AS approvals, total(failed) AS failed, total(tasks) AS tasks, "
+            "total(tasks) AS tasks, "
             "total(assignee = '') AS unassigned, total(status = 'new') AS new, count(*) AS open",
             where=[("cases.ended = 0", [])],
         )
-        return {name: int(value) for name, value in dict(found or {}).items()}
+        # a command that several incidents ask for is one
+        asked = self._rows(
+            "asked",
+            "asked.waiting, count(DISTINCT asked.command)",
+            where=[("asked.ended = 0", [])],
+            tail="GROUP BY asked.waiting",
+        )
+        counts = {bool(waiting): count for waiting, count in asked}
+        return {
+            "approvals": counts.get(True, 0),
+            "failed": counts.get(False, 0),
+            **{name: int(value) for name, value in dict(found or {}).items()},
+        }
 
     def times(self, since_ms: int) -> tuple[Figures, Figures]:
         """Return how long it took to detect, and to contain.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Final
 
@@ -22,6 +22,7 @@ from schemas.observations import Sighting
 from schemas.policy import Policy
 from streams.console.rows import (
     OPERATOR,
+    AskedRow,
     CaseRow,
     Change,
     ComponentRow,
@@ -51,6 +52,8 @@ _OF_A_SOURCE: Final = frozenset(
     {"source-silent", "source-recovered", "incomplete-share", "dead-letters", "baseline-recorded"}
 )
 """Operator alerts about one tenant's source: the tenant may read them."""
+_ASKING: Final = frozenset({CommandStatus.PROPOSED, CommandStatus.FAILED, CommandStatus.EXPIRED})
+"""States of commands that ask for a person."""
 _WORDS: Final = re.compile(r"\s+")
 
 
@@ -151,6 +154,7 @@ def _incident(record: Record) -> Iterator[Change]:
             )
             for part in document.tenants
         ),
+        asked=_asked((view.spec.command_id, view.state) for view in document.commands),
     )
 
 
@@ -196,6 +200,15 @@ def _alert(record: Record) -> Iterator[Change]:
         parts=(
             PartRow(part=alert.tenant, status=more.status, severity=severity, assignee=assignee),
         ),
+        asked=_asked((command.command_id, command.state) for command in more.commands),
+    )
+
+
+def _asked(commands: Iterable[tuple[str, CommandStatus]]) -> tuple[AskedRow, ...]:
+    return tuple(
+        AskedRow(waiting=state is CommandStatus.PROPOSED, command=_name(command))
+        for command, state in commands
+        if state in _ASKING
     )
 
 

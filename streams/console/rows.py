@@ -49,6 +49,15 @@ class CaseRow(msgspec.Struct, frozen=True, kw_only=True):
     """The record itself, compressed."""
     text: str
     parts: tuple[PartRow, ...]
+    asked: tuple[AskedRow, ...]
+
+
+class AskedRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A command of an incident that asks for a person; several incidents may share it."""
+
+    waiting: bool
+    """Whether it waits for approval; otherwise it failed or expired."""
+    command: str
 
 
 class PartRow(msgspec.Struct, frozen=True, kw_only=True):

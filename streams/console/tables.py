@@ -9,6 +9,7 @@ import msgspec
 
 from schemas.canonical import stable_hash
 from streams.console.rows import (
+    AskedRow,
     CaseRow,
     ComponentRow,
     EdgeRow,
@@ -96,7 +97,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
             )
 
 
-_NOT_COLUMNS: Final = frozenset({"text", "parts", "body"})
+_NOT_COLUMNS: Final = frozenset({"text", "parts", "asked", "body"})
 """Fields that are kept beside the row: lists are read without them."""
 _SINCE: Final = {"first_seen": "min", "changed": "max"}
 
@@ -189,20 +190,25 @@ TABLES: Final = {
         _table(PolicyRow, "policies", "tenant id"),
     )
 }
-PARTS: Final = "parts"
-PART_COLUMNS: Final = ("row", "tenant", "ended", *PartRow.__struct_fields__)
+PARTS: Final = {
+    name: ("row", "tenant", "ended", *row.__struct_fields__)
+    for name, row in (("parts", PartRow), ("asked", AskedRow))
+}
+"""The columns of the tables with the lists of each incident, by their name."""
 
 
 def ddl() -> Iterator[str]:
     """Yield the statements that make an index."""
     for table in TABLES.values():
         yield from table.ddl()
-    yield f"CREATE TABLE {PARTS} ({', '.join(PART_COLUMNS)})"
-    yield f"CREATE INDEX parts_row ON {PARTS} (row)"
-    for number, columns in enumerate(
+    for name, columns in PARTS.items():
+        yield f"CREATE TABLE {name} ({', '.join(columns)})"
+        yield f"CREATE INDEX {name}_row ON {name} (row)"
+    for number, ordered in enumerate(
         ("part, tenant, row", "assignee, tenant, row", "tenant, ended, part, status, severity")
     ):
-        yield f"CREATE INDEX parts_{number} ON {PARTS} ({columns})"
+        yield f"CREATE INDEX parts_{number} ON parts ({ordered})"
+    yield "CREATE INDEX asked_0 ON asked (tenant, ended, waiting, command)"
     yield "CREATE TABLE offsets (topic, number, next, PRIMARY KEY (topic, number))"
     yield "CREATE TABLE notes (name PRIMARY KEY, value)"
 
