@@ -15,7 +15,11 @@ from agents.checks.artifacts.formats.notebooks import is_notebook, report_notebo
 from agents.checks.artifacts.formats.repository import report_repository
 from agents.checks.artifacts.formats.skops import is_skops, report_skops
 from agents.checks.artifacts.formats.targets import leaves, report_tree_targets
-from agents.checks.artifacts.formats.tokenizer_maps import is_tokenizer, report_tokenizer
+from agents.checks.artifacts.formats.tokenizer_maps import (
+    is_tokenizer,
+    report_tokenizer,
+    without_merges,
+)
 from agents.checks.artifacts.python.shell_commands import is_untrusted_fetch
 from agents.checks.artifacts.readers.embedded import report_text
 from agents.checks.artifacts.readers.trees import report_xgboost
@@ -50,7 +54,12 @@ def parse(scan: Scan, name: str, source: Source) -> None:
     if base.endswith(".jsonl"):
         _lines(scan, source)
         return
-    document = load(scan, read_document(scan, source))
+    raw = read_document(scan, source)
+    document = without_merges(raw) if base.endswith("tokenizer.json") else None
+    if document is None:
+        document = load(scan, raw)
+    else:
+        scan.budget.step(len(raw) // 32)
     if is_notebook(document):
         report_notebook(scan, document)
         return

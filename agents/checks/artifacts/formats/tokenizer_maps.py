@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from typing import Any, Final
+
+import msgspec
+import orjson
 
 from agents.checks.artifacts.scanning import Scan
 from schemas.severity import Severity
@@ -15,6 +19,16 @@ _ADDRESS: Final = re.compile(
 _PROSE: Final = re.compile(r"[A-Za-z]{2}(\s+[A-Za-z]{2,}){2}\s+[A-Za-z]{2}")
 _WORDS: Final = re.compile(r"[A-Za-z]{3,}\s+[A-Za-z]{2,}")
 """Words that a replacement writes in place of what is there."""
+LARGE: Final = 1 << 20
+"""Bytes of a document beyond which its merges are not made objects of: they are most of it."""
+_TEXT: Final = rb'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u(?![dD][89a-fA-F])[0-9a-fA-F]{4}))*+"'
+_PAIR: Final = rb"\[\s*+" + _TEXT + rb"\s*+,\s*+" + _TEXT + rb"\s*+\]"
+_MERGE: Final = rb"\s*+(?:" + _TEXT + rb"|" + _PAIR + rb")\s*+"
+_MERGES: Final = re.compile(rb"\[" + _MERGE + rb"(?:," + _MERGE + rb")*+\]")
+"""A list of texts or of pairs of them, without halves of characters."""
+_STEP: Final = 1 << 20
+"""Bytes whose encoding is checked at once."""
+_MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _REWRITERS: Final = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
 
 
@@ -25,6 +39,41 @@ def is_tokenizer(base: str, document: object) -> bool:
     if base.endswith("tokenizer.json") and isinstance(document.get("model"), dict):
         return True
     return base in ("vocab.json", "added_tokens.json")
+
+
+def without_merges(raw: bytes) -> dict[str, Any] | None:
+    """Return a large tokenizer without its merges; None if it is read as any other document.
+
+    Merges are texts that nothing judges. As objects they would take ten times their bytes.
+
+    Args:
+        raw: A `tokenizer.json`.
+    """
+    if len(raw) <= LARGE:
+        return None
+    try:
+        members = _MEMBERS.decode(raw)
+        model = _MEMBERS.decode(members.pop("model"))
+        merges = memoryview(model.pop("merges"))
+        if not (_MERGES.fullmatch(merges) and _is_utf8(merges)):
+            return None
+        read = {name: orjson.loads(memoryview(value)) for name, value in members.items()}
+        read["model"] = {name: orjson.loads(memoryview(value)) for name, value in model.items()}
+    except (KeyError, msgspec.DecodeError, orjson.JSONDecodeError):
+        return None
+    read["model"]["merges"] = []
+    return read
+
+
+def _is_utf8(raw: memoryview) -> bool:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for at in range(0, len(raw), _STEP):
+            decoder.decode(raw[at : at + _STEP])
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def report_tokenizer(scan: Scan, document: dict[str, Any]) -> None:
