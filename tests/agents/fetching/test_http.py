@@ -11,6 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import urllib3
 
 from agents.fetching.addresses import checked_address, is_public
 from agents.fetching.deadlines import Pace
@@ -173,6 +174,28 @@ def test_connection_goes_to_the_address_that_was_checked(server, fetcher):
         assert source.read(2 * BLOCK, 4) == BODY[2 * BLOCK : 2 * BLOCK + 4]
     assert len(answers) == 2
     assert server.asked[0][1]["host"] == f"models.example:{server.port}"
+
+
+def test_a_name_that_becomes_internal_after_it_was_checked_leads_nowhere(fetcher, monkeypatch):
+    """DNS rebinding: the first answer is public, every later one is the machine's own."""
+    answers = iter(["93.184.216.34"])
+    connected = []
+
+    def connect(address, *_args, **_more):
+        connected.append(address[0])
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(urllib3.util.connection, "create_connection", connect)
+    resolving = {"private": (), "resolve": lambda *_: [next(answers, "127.0.0.1")]}
+    one = fetcher("http://models.example/", **resolving)
+    for name in "ab":
+        with pytest.raises(FetchError, match="did not answer"):
+            one.open(f"http://models.example/{name}")
+    assert set(connected) == {"93.184.216.34"}
+    other = fetcher("http://models.example/", **resolving)
+    with pytest.raises(RefusedError, match="not public"):
+        other.open("http://models.example/a")
+    assert set(connected) == {"93.184.216.34"}
 
 
 def test_one_private_answer_among_public_ones_is_enough_to_refuse():

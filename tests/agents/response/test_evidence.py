@@ -6,12 +6,15 @@ import hashlib
 import os
 import subprocess
 import tarfile
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import orjson
+import pytest
 
+from agents.response import evidence
 from agents.response.outcome import Outcome
 from tests.agents.response.bench import Bench, spec_of
 
@@ -74,6 +77,44 @@ def test_links_are_kept_and_never_followed(bench: Bench) -> None:
     assert [entry["link"] for entry in manifest["files"]] == [str(secret), str(bench.folder)]
     with tarfile.open(archive) as opened:
         assert all(member.issym() or member.name == "SHA256SUMS" for member in opened)
+
+
+@pytest.mark.parametrize("swapped", ["a folder before it is opened", "a file once it was seen"])
+def test_nothing_is_captured_through_a_link_that_takes_a_place(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, swapped: str
+) -> None:
+    outside, below = bench.folder / "outside", bench.folder / "logs/sub"
+    for folder in (outside, below):
+        folder.mkdir()
+        (folder / "a.log").write_bytes(folder.name.encode())
+    anchors, opens = evidence.anchored, os.open
+
+    def swap(place: Path, target: Path) -> None:
+        place.rename(bench.folder / "aside")
+        place.symlink_to(target)
+
+    def anchoring(item: Path) -> AbstractContextManager[Path]:
+        if item.name == "a.log" and not below.is_symlink():
+            swap(below, outside)
+        return anchors(item)
+
+    def opening(path: Any, flags: int, *args: Any, **more: Any) -> int:
+        file = below / "a.log"
+        if str(path).endswith("/a.log") and not file.is_symlink():
+            swap(file, outside / "a.log")
+        return opens(path, flags, *args, **more)
+
+    if swapped.startswith("a folder"):
+        monkeypatch.setattr(evidence, "anchored", anchoring)
+    else:
+        monkeypatch.setattr(os, "open", opening)
+    _, archive, manifest = captured(bench)
+    monkeypatch.undo()
+    assert (bench.folder / "aside").exists(), "it was swapped"
+    assert manifest["files"] == []
+    assert [Path(entry["path"]).name for entry in manifest["left_out"]] == ["a.log"]
+    with tarfile.open(archive) as opened:
+        assert not [name for name in opened.getnames() if name.endswith("a.log")]
 
 
 def test_what_is_unreadable_or_no_file_is_recorded(bench: Bench) -> None:

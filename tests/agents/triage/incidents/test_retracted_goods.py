@@ -125,6 +125,17 @@ def test_an_issued_one_is_followed_by_one_to_the_next_best_and_a_warning():
     assert len(rollbacks(flow)) == 2
 
 
+def test_what_the_ledger_alone_took_back_is_not_rolled_back_to_either():
+    """No finding of this tenant speaks of it: only the ledger's word reaches the hold."""
+    flow = running(automatic=True, older=True)
+    words = [
+        good("r1", GOOD, active=False, revision=1 << 61),
+        good("r0", OLDER, active=True, revision=1 << 61),
+    ]
+    flow.send(incident_message(CASE, word) for word in words)
+    assert rollbacks(flow) == [("r1", "automatic"), ("r0", "automatic")]
+
+
 def test_an_issued_one_is_not_repeated_and_the_warning_says_that_none_is_known():
     flow = running(automatic=True, older=False)
     retract(flow)
