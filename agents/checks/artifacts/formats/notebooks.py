@@ -7,7 +7,11 @@ from typing import Any, Final
 
 from agents.checks.artifacts.formats.markup import STEALS
 from agents.checks.artifacts.python.faults import python_faults
-from agents.checks.artifacts.python.shell_commands import is_hostile_command, is_untrusted_fetch
+from agents.checks.artifacts.python.shell_commands import (
+    is_hostile_command,
+    is_untrusted_fetch,
+    opens_to_outside,
+)
 from agents.checks.artifacts.scanning import Scan
 from schemas.severity import Severity
 
@@ -19,6 +23,8 @@ _INSTALLER: Final = re.compile(
 )
 """Installers whose own instructions are to pipe them into a shell."""
 _SHELL_CELL: Final = re.compile(r"\s*%%(bash|sh|script|cmd|powershell|!)")
+_PAGE_CELL: Final = re.compile(r"\s*%%(javascript|js|html|svg)\b")
+"""Cells that a browser runs."""
 _MAGIC: Final = re.compile(r"^\s*[!%]")
 _SCRIPT: Final = re.compile(r"(?i)<script\b[^>]*>(?!\s*</script>)|\bon(error|load)\s*=|javascript:")
 _SHOWN: Final = ("text/html", "application/javascript", "image/svg+xml", "text/markdown")
@@ -56,21 +62,30 @@ def report_notebook(scan: Scan, document: dict[str, Any]) -> None:
 
 def _judge_output(scan: Scan, data: dict[str, Any], key: str) -> None:
     for kind in _SHOWN:
-        text = _joined(data.get(kind))
-        if kind.endswith("script") or _SCRIPT.search(text):
-            if match := STEALS.search(text):
-                scan.report(
-                    "TW-MODEL-NOTEBOOK-MARKUP",
-                    f"an output's script has {match.group()[:60]!r}",
-                    severity=Severity.CRITICAL,
-                    key=key,
-                )
-            elif _FETCHES.search(text) and len(text) < MAX_OUTPUT:
-                scan.report("TW-MODEL-NOTEBOOK-MARKUP", "an output holds a script", key=key)
+        _judge_shown(scan, _joined(data.get(kind)), key, kind=kind, source="an output")
+
+
+def _judge_shown(scan: Scan, text: str, key: str, *, kind: str, source: str) -> None:
+    """Judge what a browser shows, of a media type."""
+    if not (kind.endswith("script") or _SCRIPT.search(text)):
+        return
+    if match := STEALS.search(text):
+        scan.report(
+            "TW-MODEL-NOTEBOOK-MARKUP",
+            f"{source}'s script has {match.group()[:60]!r}",
+            severity=Severity.CRITICAL,
+            key=key,
+        )
+    elif _FETCHES.search(text) and len(text) < MAX_OUTPUT:
+        scan.report("TW-MODEL-NOTEBOOK-MARKUP", f"{source} holds a script", key=key)
 
 
 def _judge_code(scan: Scan, text: str, key: str) -> None:
     plain: list[str] = []
+    if page := _PAGE_CELL.match(text):
+        kind = "application/javascript" if page[1].startswith("j") else "text/html"
+        _judge_shown(scan, text[page.end() :], key, kind=kind, source="a cell")
+        return
     if _SHELL_CELL.match(text):
         for number, line in enumerate(text.splitlines()[1:], 2):
             if is_untrusted_fetch(line):
@@ -85,7 +100,9 @@ def _judge_code(scan: Scan, text: str, key: str) -> None:
     for line in text.splitlines():
         if _MAGIC.match(line):
             command = line.strip().lstrip("!%")
-            if is_hostile_command(command) and _PIPED.search(command):
+            if opens_to_outside(command) or (
+                is_hostile_command(command) and _PIPED.search(command)
+            ):
                 scan.report(
                     "TW-MODEL-CODE-SPAWN",
                     f"a cell runs {command[:80]!r}",

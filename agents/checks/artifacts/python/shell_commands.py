@@ -165,6 +165,15 @@ _UNTRUSTED_PAIRS: Final = (
         r"http://(?!localhost|127\.)",
     ),
 )
+_INTERPRETERS: Final = r"\b(python[\d.]*|perl|ruby|node|php)\s+-[cer]\b"
+_REPLACEABLE: Final = (
+    r"(http://(?!localhost|127\.)|https?://\d{1,3}\.\d{1,3}\.|b64decode\(|decompress\(|fromhex\()"
+)
+_ONE_LINERS: Final = (
+    _within_line(_INTERPRETERS, rf"\b(exec|eval)\b[^\n]{{0,200}}?{_REPLACEABLE}"),
+    _within_line(_INTERPRETERS, rf"{_REPLACEABLE}[^\n]{{0,400}}?\b(exec|eval)\s*\("),
+)
+"""Programs of one line that run what they fetch from a place that others can replace, or decode."""
 _SHELLS: Final = _UNTRUSTED_PAIRS[:3]
 """Programs that builds never need."""
 _ADDRESS: Final = late_pattern(
@@ -191,7 +200,7 @@ def is_untrusted_fetch(text: str) -> bool:
     text = text[:4096]
     return (
         bool(_UNTRUSTED.search(text))
-        or any(pair.is_in(text) for pair in _UNTRUSTED_PAIRS)
+        or any(pair.is_in(text) for pair in (*_UNTRUSTED_PAIRS, *_ONE_LINERS))
         or _runs_what_it_fetched(text)
     )
 

