@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -45,6 +46,8 @@ HEADERS: Final = {
 }
 _LONG: Final = re.compile(r"[^\s\u200b]{25,}")
 _AFTER: Final = re.compile(r"(?<=[/:@_=,.+-])(?=[^\s/])")
+_WHOLE: Final = 24
+"""The most characters of a name that are kept on one line."""
 _MILLISECONDS: Final = 1000.0
 
 
@@ -74,10 +77,18 @@ def breakable(value: object) -> Markup:
     at = 0
     for run in _LONG.finditer(text):
         parts.append(Markup.escape(text[at : run.start()]))
-        parts.append(Markup("<wbr>").join(_AFTER.split(run[0])))
+        pieces = (piece for part in _AFTER.split(run[0]) for piece in _cut(part))
+        parts.append(Markup("<wbr>").join(pieces))
         at = run.end()
     parts.append(Markup.escape(text[at:]))
     return Markup().join(parts)
+
+
+def _cut(part: str) -> Iterator[str]:
+    """Yield a part of a name in pieces that fit a narrow line, all of about one length."""
+    size = math.ceil(len(part) / math.ceil(len(part) / _WHOLE))
+    for at in range(0, len(part), size):
+        yield part[at : at + size]
 
 
 def plain_lines(text: str) -> str:

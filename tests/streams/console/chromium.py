@@ -119,12 +119,26 @@ class Visitor:
         )
 
     def broken_words(self) -> list[str]:
-        """Return the terms that are broken within a word, for want of width."""
+        """Return the terms and parts of names that are broken within, for want of width."""
         return self.page.evaluate(
-            """() => [...document.querySelectorAll(".word")]
-                 .filter((one) =>
-                   one.getClientRects().length > one.textContent.split(/[\\s-]+/).length)
-                 .map((one) => one.textContent)"""
+            """() => {
+              const broken = [...document.querySelectorAll(".word")]
+                .filter((one) =>
+                  one.getClientRects().length > one.textContent.split(/[\\s-]+/).length)
+                .map((one) => one.textContent);
+              const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT,
+                (one) => one.parentElement.closest(".key:not(textarea)") && !/\\s/.test(one.data)
+                  ? NodeFilter.FILTER_ACCEPT : NodeFilter.FILTER_SKIP);
+              while (texts.nextNode()) {
+                const range = document.createRange();
+                range.selectNodeContents(texts.currentNode);
+                const lines = new Set([...range.getClientRects()].map((one) => one.top));
+                // where a browser may break it without being told
+                const parts = texts.currentNode.data.split(/[/-]+/).length;
+                if (lines.size > parts) broken.push(texts.currentNode.data);
+              }
+              return broken;
+            }"""
         )
 
     def barriers(self, *rules: str) -> list[str]:
