@@ -1,4 +1,4 @@
-"""Advice marks what a tenant holds, and does not make it bad: recovery counts it as clean."""
+"""What is only advised of, or was attested once, is not bad: recovery counts it as clean."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from schemas.incidents.updates import IncidentMessage, Proof
 from schemas.intel import IntelFact, IntelKind
 from tests.agents.triage.flow import Flow
 from tests.agents.triage.stories import BAD, GOOD, held
+from tests.agents.triage.test_attested import MODEL, ON_BASE, built, holding
+from tests.agents.triage.test_attested import TUNED as TUNED_DIGEST
+from tests.agents.triage.test_ended_roots import ROOT, SIGNED, remove
 from tests.agents.triage.test_trust import CHECKPOINT, MADE, POISON, flow_of, made
 
 TUNED = "model:hub/b/tuned"
@@ -39,7 +42,7 @@ def replaced() -> tuple[object, ...]:
     )
 
 
-def proofs(flow: Flow) -> set[tuple[str, str | None]]:
+def proofs(flow: Flow, component: str = TUNED) -> set[tuple[str, str | None]]:
     messages = (
         _INCIDENT.decode(message.value)
         for message in flow.sent
@@ -48,7 +51,7 @@ def proofs(flow: Flow) -> set[tuple[str, str | None]]:
     return {
         (proof.system, proof.version)
         for proof in messages
-        if isinstance(proof, Proof) and proof.tenant == "b" and proof.component == TUNED
+        if isinstance(proof, Proof) and proof.tenant == "b" and proof.component == component
     }
 
 
@@ -68,3 +71,24 @@ def test_what_is_only_advised_of_replaces_a_bad_version(advised, known):
     advice = [view for view in flow.alerts_of("b") if view.score.band == "medium"]
     assert any(system.component == TUNED for view in advice for system in view.systems)
     assert proofs(flow) == {("gpu", "2")}
+
+
+@pytest.mark.parametrize("replaced_first", [True, False])
+def test_what_a_removed_trust_root_spoke_against_replaces_a_bad_version(replaced_first):
+    hostile = IntelFact(
+        key=MODEL, kind=IntelKind.COMPROMISED, versions=("r0",), sources=("one", "two")
+    )
+    flow = flow_of("b")
+    flow.saw(built(SIGNED), *held(MODEL, "b", "gpu", 1, version="r0", digest=GOOD))
+    flow.fact(ON_BASE)
+    steps = [lambda: flow.saw(*holding("b")), lambda: flow.fact(hostile)]
+    if not replaced_first:
+        # The row of the name is marked by another system of the tenant.
+        flow.saw(*held(MODEL, "b", "cpu", 2, version="r1", digest=TUNED_DIGEST))
+        steps.reverse()
+    else:
+        steps.pop(0)()
+    remove(flow, ROOT)
+    for step in steps:
+        step()
+    assert ("gpu", "r1") in proofs(flow, MODEL)
