@@ -22,7 +22,7 @@ from streams.adapters.manifests.commands import (
 )
 from streams.adapters.manifests.found import Found, InstallOptions
 from streams.adapters.manifests.kinds import Kind
-from streams.scanning.index_accounts import read_pypirc, read_tool_settings
+from streams.scanning.index_accounts import read_netrc, read_pypirc, read_tool_settings
 from streams.scanning.targets import LOCAL_TENANT
 
 _RUNS: Final = msgspec.json.Decoder(PipelineRun)
@@ -53,7 +53,8 @@ def pipeline_event(kind: Kind, raw: bytes, name: str) -> Event[PipelineRun]:
                 name,
             )
         case "index-accounts":
-            return _event(read_pypirc(raw), name)
+            read = read_netrc if name.endswith("netrc") else read_pypirc
+            return _event(read(raw), name)
         case "index-tool-settings":
             return _event(read_tool_settings(raw), name)
         case "pipeline-config":

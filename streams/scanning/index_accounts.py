@@ -1,4 +1,4 @@
-"""Reads the accounts of package indexes in settings of twine, Poetry and PDM as configurations."""
+"""Reads accounts of package indexes, of twine, netrc, Poetry and PDM, as configurations."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from streams.adapters.manifests.ini_text import read_ini
 from streams.adapters.payload import refuse
 
 _PASSWORD = "password"  # noqa: S105 -- the name of a setting
+_NETRC = {"login": "username", "password": _PASSWORD, "account": "account"}
 
 
 def read_pypirc(raw: bytes) -> dict[str, Any]:
@@ -24,7 +25,52 @@ def read_pypirc(raw: bytes) -> dict[str, Any]:
     """
     settings: dict[str, Any] = {name: {**given} for name, given in read_ini(raw, ".pypirc").items()}
     for name, given in settings.items():
-        _show_password(given, urlsplit(given.get("repository", "")).hostname or name)
+        _show_password(given, _host(given.get("repository", ""), name))
+    return settings
+
+
+def _host(address: str, name: str) -> str:
+    try:
+        return urlsplit(address).hostname or name
+    except ValueError as error:
+        raise refuse(
+            f"[{name}] repository: {address[:100]!r} is no address: {str(error)[:100]}"
+        ) from error
+
+
+def read_netrc(raw: bytes) -> dict[str, Any]:
+    """Return the accounts of a .netrc by host; macros are left out.
+
+    Raises:
+        UnreadableRecordError: it is no text, or an entry has no value.
+
+    Source: the .netrc format of GNU inetutils, which pip, uv and git read.
+    """
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise refuse("not .netrc: it is no text in UTF-8") from error
+    settings: dict[str, Any] = {}
+    given: dict[str, Any] = {}
+    macro = False
+    for number, line in enumerate(text.splitlines(), 1):
+        if macro:
+            macro = bool(line.strip())
+            continue
+        words = iter(() if line.lstrip().startswith("#") else line.split())
+        for word in words:
+            if word == "macdef":
+                macro = True
+                break
+            value = "default" if word == "default" else next(words, None)
+            if value is None:
+                raise refuse(f"not .netrc: line {number} ends after {word[:40]!r}")
+            if word in {"machine", "default"}:
+                given = settings.setdefault(value, {})
+            elif word in _NETRC:
+                given[_NETRC[word]] = value
+    for host, account in settings.items():
+        _show_password(account, host)
     return settings
 
 

@@ -25,6 +25,18 @@ from agents.checks.pipelines.remote_code import (
 )
 from agents.checks.pipelines.secrets import find_secret
 from agents.checks.pipelines.subject import RunSubject
+from agents.checks.pipelines.undigested import (
+    PLAIN_UPLOAD,
+    UNCHECKED_DOWNLOAD,
+    UNPINNED_IMAGE,
+    undigested,
+)
+from agents.checks.pipelines.workflows import (
+    ALL_SECRETS,
+    SCRIPT_INJECTION,
+    UNTRUSTED_CHECKOUT,
+    workflow_settings,
+)
 from agents.domain.detection import Detection
 from schemas.components import component_key, is_sha256
 from schemas.events import PipelineRun
@@ -78,11 +90,12 @@ def check_settings(
     """Find settings that run remote or mutable code; note if the walk was cut short."""
     if config.value is None:
         return
-    settings: list[Setting] = []
+    settings: list[Setting] = list(workflow_settings(config.value))
     fixed = False
     try:
         for node in walk(config.value):
             settings.extend(settings_of(node))
+            settings.extend(undigested(node))
             fixed = fixed or (
                 isinstance(node.value, str)
                 and (plain_name(node.key).endswith("revision") or node.key in REVISION_KEYS)
@@ -130,6 +143,12 @@ _SAYS: Final = {
     "TW-PIPE-UNSAFE-LOADER": "A loader that can run code is configured",
     "TW-PIPE-REMOTE-SCRIPT": "A command runs code that anyone on the network path can replace",
     "TW-PIPE-TLS-OFF": "Certificates are not checked",
+    UNPINNED_IMAGE: "An image is taken by a tag, which can move",
+    UNCHECKED_DOWNLOAD: "A file is fetched without a checksum",
+    PLAIN_UPLOAD: "Packages are uploaded without TLS",
+    UNTRUSTED_CHECKOUT: "A workflow with secrets takes the content of a stranger's branch",
+    SCRIPT_INJECTION: "A script contains what strangers write",
+    ALL_SECRETS: "A step receives all secrets of the repository",
 }
 
 

@@ -380,7 +380,7 @@ PIPELINES: Final = (
          content=lambda c: "services" in c.keys and "image:" in c.text),
     Kind(name="devcontainer", family=Family.PIPELINE, scanned=True,
          paths=r"(^|/)\.devcontainer\.json$|(^|/)\.devcontainer/([^/]+/)?devcontainer\.json$"),
-    Kind(name="index-accounts", family=Family.PIPELINE, paths=r"(^|/)\.pypirc$"),
+    Kind(name="index-accounts", family=Family.PIPELINE, paths=r"(^|/)(\.pypirc|[._]netrc)$"),
     Kind(name="index-tool-settings", family=Family.PIPELINE, paths=r"(^|/)(poetry|pdm)\.toml$"),
     Kind(name="helm-values", family=Family.PIPELINE, paths=r"(^|/)values([-_.][^/]*)?\.ya?ml$"),
     Kind(name="axolotl", family=Family.PIPELINE, scanned=True,
