@@ -6,14 +6,13 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from agents.checks.pipelines.remote_code import MAX_TEXT, Setting
+from agents.checks.pipelines.remote_code import Setting
 from schemas.severity import Severity
 
 UNTRUSTED_CHECKOUT: Final = "TW-PIPE-UNTRUSTED-CHECKOUT"
 SCRIPT_INJECTION: Final = "TW-PIPE-SCRIPT-INJECTION"
 ALL_SECRETS: Final = "TW-PIPE-ALL-SECRETS"
 
-_MAX_STEPS: Final = 2_000
 _CHECKS_OUT: Final = frozenset({"pull_request_target", "workflow_run", "issue_comment"})
 """Events of strangers that run with the repository's secrets, on the default branch's workflow."""
 _PRIVILEGED: Final = _CHECKS_OUT | {
@@ -71,12 +70,12 @@ def _triggers(on: Any) -> frozenset[str]:  # noqa: ANN401 -- any JSON value
 def _job(path: str, job: dict[str, Any], triggers: frozenset[str]) -> Iterator[Setting]:
     given = job.get("steps")
     steps = [step for step in given if isinstance(step, dict)] if isinstance(given, list) else []
-    steps = steps[:_MAX_STEPS]
+    last_run = max((index for index, step in enumerate(steps) if _runs_content(step)), default=-1)
     privileged = bool(triggers & _PRIVILEGED)
     for index, step in enumerate(steps):
         place = f"{path}.steps[{index}]"
         if triggers & _CHECKS_OUT and (shown := _takes_head(step)):
-            runs = any(map(_runs_content, steps[index + 1 :])) or _takes_by_command(step)
+            runs = last_run > index or _takes_by_command(step)
             yield Setting(
                 rule_id=UNTRUSTED_CHECKOUT,
                 path=place,
@@ -102,7 +101,7 @@ def _all_secrets(place: str, step: dict[str, Any]) -> Iterator[Setting]:
         if isinstance(members, dict):
             texts += [(f"{name}.{key}", value) for key, value in members.items()]
     for key, text in texts:
-        if isinstance(text, str) and (match := _ALL.search(text[:MAX_TEXT])):
+        if isinstance(text, str) and (match := _ALL.search(text)):
             yield Setting(rule_id=ALL_SECRETS, path=f"{place}.{key}", shown=match[0] + " }}")
 
 
@@ -122,9 +121,8 @@ def _takes_by_command(step: dict[str, Any]) -> bool:
     run = step.get("run")
     if not isinstance(run, str):
         return False
-    text = run[:MAX_TEXT]
-    fetched = _FETCHED.search(text)
-    return bool(fetched and (fetched[0].startswith("gh") or _HEAD.search(text)))
+    fetched = _FETCHED.search(run)
+    return bool(fetched and (fetched[0].startswith("gh") or _HEAD.search(run)))
 
 
 def _runs_content(step: dict[str, Any]) -> bool:
@@ -135,7 +133,7 @@ def _runs_content(step: dict[str, Any]) -> bool:
 def _scripts(step: dict[str, Any]) -> Iterator[tuple[str, str]]:
     run, given = step.get("run"), step.get("with")
     if isinstance(run, str):
-        yield "run", run[:MAX_TEXT]
+        yield "run", run
     script = given.get("script") if isinstance(given, dict) else None
     if isinstance(script, str):
-        yield "with.script", script[:MAX_TEXT]
+        yield "with.script", script
