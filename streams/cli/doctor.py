@@ -211,7 +211,8 @@ def _keys(settings: Settings) -> str:
 
 async def _missing_topics(settings: Settings) -> list[str]:
     """Return the declared topics that the broker lacks."""
-    from streams.kafka.topics import TOPICS, input_topics, open_admin, partition_counts  # noqa: PLC0415
+    from streams.kafka.topic_metadata import partition_counts  # noqa: PLC0415 -- the same
+    from streams.kafka.topics import TOPICS, input_topics, open_admin  # noqa: PLC0415
 
     names = [name for channel in TOPICS for name in input_topics(settings, channel)]
     admin = await open_admin(settings)

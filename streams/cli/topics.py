@@ -19,6 +19,7 @@ from streams.apps.topology import (
 )
 from streams.cli.frame import connected_settings, example, new_app
 from streams.cli.output import Format, FormatOption, plain, print_json, print_line, print_table
+from streams.kafka.topic_metadata import partition_counts
 from streams.kafka.topic_times import ensure_broker_time
 from streams.kafka.topics import (
     TENANT_CHANNELS,
@@ -28,7 +29,6 @@ from streams.kafka.topics import (
     ensure_topics,
     input_topics,
     open_admin,
-    partition_counts,
     tenant_group_prefix,
     tenant_topic_name,
     topic_name,

@@ -93,9 +93,9 @@ def _draw() -> None:
 async def _drawn(settings: Settings) -> None:
     from streams.cli.live_screen import show  # noqa: PLC0415 -- brings the Kafka client
     from streams.cli.live_view import CALM_SAMPLE_SECONDS, FOLLOWED, Follower  # noqa: PLC0415 -- the same
+    from streams.kafka.topic_metadata import partition_counts  # noqa: PLC0415 -- the same
     from streams.kafka.topics import (  # noqa: PLC0415 -- the same
         open_admin,
-        partition_counts,
         topic_name,
     )
 

@@ -22,12 +22,12 @@ from streams.kafka.client import client_options
 from streams.kafka.lag import Progress, application_progress
 from streams.kafka.records import record_of
 from streams.kafka.signed_records import Admit, admission
+from streams.kafka.topic_metadata import cluster_id, partition_counts
 from streams.kafka.topics import (
     TOMBSTONE_DAYS,
     ensure_topics,
     input_topics,
     open_admin,
-    partition_counts,
 )
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ async def _describe(
     admin = await open_admin(settings)
     try:
         counts = await partition_counts(admin, topics)
-        cluster = await admin.describe_cluster()
+        cluster = await cluster_id(admin)
     finally:
         await admin.close()
     partitions = [
@@ -212,7 +212,7 @@ async def _describe(
         for topic in sorted(counts)
         for number in range(counts[topic])
     ]
-    return partitions, f"{cluster.get('cluster_id')}|{settings.topic_prefix}"
+    return partitions, f"{cluster}|{settings.topic_prefix}"
 
 
 def _now_ms() -> int:

@@ -21,7 +21,8 @@ from streams.kafka.batches import RefusedBatch
 from streams.kafka.bytes_json import as_json
 from streams.kafka.client import client_options
 from streams.kafka.publisher import delivering
-from streams.kafka.topics import existing_partitions, open_admin, partition_counts, topic_name
+from streams.kafka.topic_metadata import partition_counts
+from streams.kafka.topics import existing_partitions, open_admin, topic_name
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence

@@ -11,7 +11,8 @@ import aiokafka
 from schemas.channels import Channel
 from schemas.errors import TidewatchError
 from streams.kafka.client import client_options
-from streams.kafka.topics import open_admin, partition_counts, topic_name
+from streams.kafka.topic_metadata import partition_counts
+from streams.kafka.topics import open_admin, topic_name
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable

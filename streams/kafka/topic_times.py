@@ -9,6 +9,7 @@ from aiokafka.errors import KafkaError, for_code
 
 from agents.logs import Logger
 from schemas.channels import Channel
+from streams.kafka.topic_metadata import partition_counts
 from streams.kafka.topics import (
     BROKERS_TIME,
     TIMESTAMP_TYPE,
@@ -16,7 +17,6 @@ from streams.kafka.topics import (
     TopicError,
     input_topics,
     open_admin,
-    partition_counts,
     spread,
     tenant_topic_name,
 )

@@ -19,6 +19,7 @@ from schemas.counting import counted
 from schemas.errors import TidewatchError
 from streams.kafka.client import BrokerUnreachableError, client_options
 from streams.kafka.connection_diagnosis import unreachable
+from streams.kafka.topic_metadata import partition_counts
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -326,20 +327,6 @@ async def open_admin(settings: Settings) -> AIOKafkaAdminClient:
         await admin.close()
         raise await unreachable(settings, error) from error
     return admin
-
-
-async def partition_counts(admin: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, int]:
-    """Return the number of partitions of each of `names` that exists.
-
-    Each request may reach a different broker: one that does not know a new topic yet describes it
-    without partitions.
-    """
-    existing = set(await admin.list_topics())
-    wanted = sorted(existing.intersection(names))
-    if not wanted:
-        return {}
-    described = await admin.describe_topics(wanted)
-    return {entry["topic"]: len(entry["partitions"]) for entry in described if entry["partitions"]}
 
 
 async def existing_partitions(settings: Settings, names: Iterable[str]) -> list[TopicPartition]:

@@ -184,7 +184,6 @@ class Bench:
     @staticmethod
     async def _assign(consumer: Any, topic: str) -> list[aiokafka.TopicPartition]:
         """Let a consumer read a topic from its beginning; return its partitions."""
-        await consumer._client.force_metadata_update()
         await consumer._client.set_topics([topic])
         numbers = consumer.partitions_for_topic(topic) or set()
         tps = [aiokafka.TopicPartition(topic, number) for number in numbers]

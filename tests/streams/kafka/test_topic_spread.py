@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka.protocol.metadata import MetadataRequest, MetadataRequest_v5
 
 from schemas.channels import Channel
 from streams.kafka import topic_times, topics
@@ -35,11 +36,14 @@ class Behind:
         self.made = {topic.name: topic.num_partitions + 1 for topic in new}
         return SimpleNamespace(topic_errors=[(topic.name, 36, "exists") for topic in new])
 
-    async def list_topics(self) -> list[str]:
-        return [] if self.made and self._late() else list(self.made) or list(self.set)
+    def described(self, names: list[str]) -> list[Any]:
+        known = {} if self.made and self._late() else self.made
+        return [{"topic": name, "partitions": range(known.get(name, 0))} for name in names]
 
-    async def describe_topics(self, names: list[str]) -> list[Any]:
-        return [{"topic": name, "partitions": range(self.made.get(name, 1))} for name in names]
+    async def _send_request(self, request: MetadataRequest) -> Any:
+        names, created = request.build(MetadataRequest_v5).to_object().values()
+        assert not created, "asking about a topic makes none"
+        return SimpleNamespace(to_object=lambda: {"topics": self.described(names)})
 
     async def alter_configs(self, resources: list[Any]) -> list[Any]:
         self.set = {resource.name: resource.configs for resource in resources}
@@ -87,12 +91,11 @@ def test_a_broker_that_describes_a_new_topic_without_partitions_is_asked_again(
     admin = asked(monkeypatch, 0)
     questions = iter(range(BEHIND))
 
-    async def describe(names: list[str]) -> list[Any]:
+    def describe(names: list[str]) -> list[Any]:
         unheard = next(questions, None) is not None
         return [{"topic": name, "partitions": [] if unheard else [0, 1]} for name in names]
 
-    monkeypatch.setattr(admin, "list_topics", lambda: asyncio.sleep(0, list(admin.made)))
-    monkeypatch.setattr(admin, "describe_topics", describe)
+    monkeypatch.setattr(admin, "described", describe)
     counts = asyncio.run(ensure_topics(settings, channels=[Channel.DECISIONS]))
     assert counts == {topic_name(settings, Channel.DECISIONS): 2}
 
@@ -107,6 +110,6 @@ def test_topics_that_the_broker_never_hears_of_are_named(settings, monkeypatch):
 def test_who_sets_the_time_is_settled_when_it_is_said_to_be(settings, monkeypatch):
     admin = asked(monkeypatch, BEHIND)
     name = topic_name(settings, Channel.DECISIONS)
-    monkeypatch.setattr(admin, "list_topics", lambda: asyncio.sleep(0, [name]))
+    monkeypatch.setattr(admin, "described", lambda _: [{"topic": name, "partitions": [0]}])
     assert asyncio.run(ensure_broker_time(settings, channels=[Channel.DECISIONS])) == [name]
     assert admin.behind < 0
