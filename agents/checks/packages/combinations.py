@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from agents.checks.packages.name_index import VERY_POPULAR, NameIndex
 from agents.checks.packages.name_verdict import BRAND, COMBO, TYPO, NameVerdict
-from agents.checks.packages.popularity import NameTable
+from agents.checks.packages.popularity import WELL_KNOWN_RANK, NameTable
 from agents.checks.packages.slips import EVIDENT, STRONG, deletes, one_edit
 from agents.checks.packages.typos import SEPARATORS, SEVERAL, judge_typo
 from schemas.severity import Severity
@@ -15,8 +16,14 @@ _TERM_FLOOR: Final = 5
 _LONG_TERM: Final = 6
 _LONGER_TERM: Final = 8
 _PAIR: Final = 2
+_DIGITS: Final = "0123456789"
 _FRONTS: Final = frozenset({"python", "py", "lib", "pip", "open", "free", "real", "easy"})
+_FRONT: Final = 2
+_LONGEST_FRONT: Final = 12
+_BEHIND_FLOOR: Final = 7
+"""Letters of a known name before which any generic word may be glued."""
 MOST_TERMS: Final = 5
+KNOWN_WITH: Final = "known name with "
 _PAIRED: Final = 450
 """Rank up to which a name of two known names counts as bait."""
 
@@ -26,16 +33,24 @@ def _glued(name: str, index: NameIndex) -> tuple[str, str] | None:
     start = name.rfind("-") + 1
     if start:
         cuts = range(start + 1, len(name) - 1)
+        fronts = range(_FRONT, min(name.index("-"), _LONGEST_FRONT + 1))
         return next(
             ((name[:cut], name[cut:]) for cut in cuts
              if name[cut:] in index.table.bait and name[:cut] in index.anchors),
+            None,
+        ) or next(
+            ((name[cut:], name[:cut]) for cut in fronts
+             if name[:cut] in index.table.bait and name[cut:] in index.anchors),
             None,
         )  # fmt: skip
     for cut in range(3, len(name) - 1):
         head, tail = name[:cut], name[cut:]
         if len(head) >= _TERM_FLOOR and head in index.anchors and tail in index.table.bait:
             return head, tail
-        if head in _FRONTS and len(tail) >= _TERM_FLOOR and tail in index.anchors:
+        if tail in index.anchors and (
+            (head in _FRONTS and len(tail) >= _TERM_FLOOR)
+            or (head in index.table.bait and len(tail) >= _BEHIND_FLOOR)
+        ):
             return tail, head
     if name.startswith("py") and len(name) > _LONG_TERM and name[2:] in index.anchors:
         return name[2:], "py"
@@ -78,9 +93,13 @@ def judge_family_name(name: str, index: NameIndex) -> NameVerdict | None:
     Only a single generic word, as in `django-core`, or a known name after a vendor's, as in
     `aws-boto3`, claims to be the project itself.
     """
-    head, _, tail = name.partition("-")
-    if head in index.anchors and tail in index.table.generic:
+    head, _, tail = name.rpartition("-")
+    own = f"{head}-" in index.table.families or (
+        "-" in head and index.table.ranks.get(head, WELL_KNOWN_RANK) < WELL_KNOWN_RANK
+    )
+    if own and head in index.anchors and tail in index.table.generic:
         return _combined(head, [tail], index.table)
+    head, _, tail = name.partition("-")
     if head in index.table.vendors and tail in index.anchors:
         return _combined(tail, [head], index.table)
     return None
@@ -143,9 +162,17 @@ def _combined(
     anchor: str, rest: list[str], table: NameTable, *, confidence: float = 0.5
 ) -> NameVerdict:
     words = " ".join(rest)
-    if anchor in table.brands and any(term in table.claims for term in rest):
+    # A claim beside other words, as in `claude-token-monitor`, says what an honest tool does.
+    if anchor in table.brands and all(term in table.claims for term in rest):
         return NameVerdict(BRAND, Severity.MEDIUM, 0.7, anchor, f"vendor's name with {words}")
-    return NameVerdict(COMBO, Severity.LOW, confidence, anchor, f"known name with {words}")
+    if anchor in table.alone and says_release(rest, table):
+        return NameVerdict(COMBO, Severity.MEDIUM, 0.6, anchor, f"{KNOWN_WITH}{words}")
+    return NameVerdict(COMBO, Severity.LOW, confidence, anchor, f"{KNOWN_WITH}{words}")
+
+
+def says_release(words: Iterable[str], table: NameTable) -> bool:
+    """Return whether words name a release or form of a project: `latest`, `lib`, a number."""
+    return all(word.rstrip(_DIGITS) in table.release or word in table.release for word in words)
 
 
 def _edit(slip: NameVerdict) -> str:

@@ -19,8 +19,12 @@ SHORT_TERM: Final = 4
 FOLDED_FLOOR: Final = 6
 """Letters of a folded name below which several slips yield an unrelated name."""
 _TWO_EDIT_TARGETS: Final = 350
+_TWO_EDIT_LETTERS: Final = 13
+"""Letters of a less popular target from which two edits are a typing error."""
 _DOUBLED_BELOW: Final = 450
 _ANCHORS: Final = 1000
+_ANCHOR_FLOOR: Final = 10
+"""Letters from which a less popular name is borrowed too: `torch-geometric`, `detectron2`."""
 _GENERIC_FLOOR: Final = 5
 """Least letters of a generic word whose misspellings are recognised."""
 
@@ -39,6 +43,8 @@ class NameIndex(msgspec.Struct, frozen=True):
     folded: dict[str, tuple[str, ...]]
     """Popular names by the deletion neighbourhood of their folded form."""
     sorted_terms: dict[str, str]
+    near_terms: dict[str, tuple[str, ...]]
+    """Terms of hyphenated popular names by their deletion neighbourhood."""
     anchors: frozenset[str]
     """Known names that combinations borrow."""
     misspelt_generic: dict[str, str]
@@ -56,13 +62,15 @@ def name_index() -> NameIndex:
     undoubling: dict[str, str] = {}
     folding: dict[str, list[str]] = {}
     ordered: dict[str, str] = {}
+    parts: set[str] = set()
     for name in sorted(table.ranks, key=lambda known_name: (table.ranks[known_name], known_name)):
         compact = compact_of(name)
         if len(compact) < SHORT_TERM or len(name) > NAME_LIMIT:
             continue
         for key in deletes(compact):
             near.setdefault(key, []).append(name)
-        if len(compact) >= TWO_EDIT_FLOOR and table.ranks[name] < _TWO_EDIT_TARGETS:
+        long = _TWO_EDIT_LETTERS if table.ranks[name] >= _TWO_EDIT_TARGETS else TWO_EDIT_FLOOR
+        if len(compact) >= long:
             far.setdefault((compact[0], len(compact)), []).append(name)
         skeletons.setdefault(looks(name), name)
         if table.ranks[name] < _DOUBLED_BELOW:
@@ -71,12 +79,14 @@ def name_index() -> NameIndex:
         if len(fold) >= FOLDED_FLOOR:
             for key in deletes(fold):
                 folding.setdefault(key, []).append(name)
-        if "-" in name and table.ranks[name] < VERY_POPULAR:
-            ordered.setdefault("-".join(sorted(name.split("-"))), name)
+        if "-" in name:
+            if name in table.curated:
+                ordered.setdefault("-".join(sorted(name.split("-"))), name)
+            parts.update(term for term in name.split("-") if len(term) >= SHORT_TERM)
     anchors = frozenset(
         name
         for name, rank in table.ranks.items()
-        if rank < _ANCHORS
+        if (rank < _ANCHORS or len(name) >= _ANCHOR_FLOOR)
         and len(name) >= SHORT_TERM
         and name not in table.bait
         and name not in table.words
@@ -90,6 +100,7 @@ def name_index() -> NameIndex:
         undoubled=undoubling,
         folded={key: tuple(names) for key, names in folding.items()},
         sorted_terms=ordered,
+        near_terms=_neighbourhoods(parts),
         anchors=anchors | table.brands,
         misspelt_generic={
             key: word
@@ -99,3 +110,12 @@ def name_index() -> NameIndex:
         },
         vocabulary=frozenset(terms) | table.bait | table.claims | table.words,
     )
+
+
+def _neighbourhoods(words: set[str]) -> dict[str, tuple[str, ...]]:
+    """Return words by their deletion neighbourhood."""
+    found: dict[str, list[str]] = {}
+    for word in sorted(words):
+        for key in deletes(word):
+            found.setdefault(key, []).append(word)
+    return {key: tuple(near) for key, near in found.items()}

@@ -41,6 +41,10 @@ class NameTable(msgspec.Struct, frozen=True):
     """Prefixes under which third parties publish extensions by custom."""
     generic: frozenset[str]
     """Both, and the empty string: the rest of a term that is a number."""
+    alone: frozenset[str]
+    """Well-known names to which others hardly add words of a release."""
+    release: frozenset[str]
+    """Words that name a release or form of a project, not what an extension does."""
     words: frozenset[str]
     """Ordinary words: a name that is one is not a typing error."""
 
@@ -86,6 +90,8 @@ def name_table() -> NameTable:
         vendors=frozenset(read("vendors.txt")),
         generic=bait | claims | {""},
         families=tuple(f"{name}-" for name in read("families.txt")),
+        alone=frozenset(read("alone.txt")),
+        release=frozenset(read("release.txt")) | {""},
         words=frozenset(read("words.txt")),
     )
 

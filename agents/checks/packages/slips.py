@@ -131,7 +131,7 @@ def _exchanged(name: str, target: str) -> tuple[str, int] | None:
     if digits[1]:
         return "a letter for a digit", WEAK if last else PLAIN
     if position == 0:
-        return "another first letter", WEAK if pair in _NEIGHBOURS else INSIGNIFICANT
+        return "another first letter", WEAK if close else INSIGNIFICANT
     if last:
         return "another last letter", PLAIN if close else WEAK
     if pair in _NEIGHBOURS:

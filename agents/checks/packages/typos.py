@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from typing import Final
 
 from rapidfuzz.distance import OSA
@@ -16,6 +17,7 @@ from agents.checks.packages.name_index import (
     NameIndex,
 )
 from agents.checks.packages.name_verdict import TYPO, NameVerdict
+from agents.checks.packages.popularity import WELL_KNOWN_RANK
 from agents.checks.packages.slips import (
     EVIDENT,
     INSIGNIFICANT,
@@ -47,13 +49,16 @@ _SIGNIFICANT_LETTERS: Final = 8
 _UNMISTAKABLE: Final = 12
 """Letters of a name that few other names resemble, even if one short term differs."""
 _MOST_POPULAR: Final = 350
-_SHORT_BELOW: Final = 100
+_SHORT_BELOW: Final = 60
 """Rank of a short name from which other words differ from it by one letter as often as slips do."""
 _DOUBLE_SLIP_BELOW: Final = 450
 """Rank of a shorter name that is recognised in spite of two slips, one of them evident."""
 _AFFIXES: Final = frozenset({"py", "ai", "ml", "db", "io", "my", "go", "js", "tf"})
 _HEAD: Final = 3
 _MUCH_IMITATED: Final = 150
+_MOST_TERMS: Final = 5
+_MEANT: Final = 4
+"""Words that one term may have been meant as."""
 
 
 def _edited_term(name: str, target: str) -> tuple[str, str] | None:
@@ -88,21 +93,24 @@ _SEVERITIES: Final[dict[int, tuple[tuple[int, int, Severity], ...]]] = {
 }
 """By significance of the edit: minimum letters, maximum rank, severity; the first match wins."""
 _RARE: Final[dict[str, tuple[tuple[int, int], ...]]] = {
-    "transposed letters": ((8, 10_000), (6, 1000)),
+    "transposed letters": ((4, 300), (5, 450), (7, 10_000)),
     "doubled letter": ((6, 10_000),),
     "doubled letters": ((6, 10_000),),
     "neighbouring key": ((8, 10_000),),
     SIMILAR: ((8, 450), (10, 10_000)),
     "first letter left out": ((9, 450),),
-    "plural": ((8, 450),),
-    "singular": ((10, 1000),),
-    "letter added": ((8, 100),),
+    "letter left out": ((7, 450), (12, 10_000)),
+    "letter added": ((8, 450), (13, 10_000)),
+    "another first letter": ((9, 450), (13, 10_000)),
+    "another last letter": ((9, 450),),
+    "plural": ((4, 300), (6, 450), (10, 10_000)),
+    "singular": ((9, 450), (10, 1000)),
 }
 """Slips that are rare among legitimate names: minimum letters and maximum rank to be above low.
 
 Chosen by counting: each row matches at most a few of 140,000 names drawn from the public index.
 """
-_SEPARATED: Final = ((6, 300), (8, 450))
+_SEPARATED: Final = ((6, 300), (8, 450), (14, 1000))
 """Letters and rank from which a name that differs by separators alone is above low."""
 _RARE_IN_TERM: Final[dict[str, int]] = {
     "letter left out": 8,
@@ -160,7 +168,8 @@ def _whole_name(name: str, index: NameIndex) -> Iterator[NameVerdict]:
         return
     swapped = index.sorted_terms.get("-".join(sorted(name.split("-"))))
     if swapped is not None and swapped != name and len(compact) >= TWO_EDIT_FLOOR:
-        yield _offer(swapped, "words in another order", Severity.MEDIUM, 0.6)
+        severity = Severity.MEDIUM if ranks[swapped] < WELL_KNOWN_RANK else Severity.LOW
+        yield _offer(swapped, "words in another order", severity, 0.6)
 
 
 def _is_renumbered(name: str, target: str) -> bool:
@@ -211,6 +220,7 @@ def _near_slip(name: str, target: str, index: NameIndex) -> NameVerdict | None:
     technique, strength = edit
     rank = index.table.ranks[target]
     in_term = apart = False
+    pair = None
     if "-" in name or "-" in target:
         pair = _edited_term(name, target)
         if pair is None:
@@ -228,7 +238,10 @@ def _near_slip(name: str, target: str, index: NameIndex) -> NameVerdict | None:
         judged = _word_strength(name, strength, index)
         if judged == PLAIN and _has_other_head(name, target, index):
             judged = WEAK
-    rare = judged == strength and not apart
+    evident = technique in EVIDENT and judged >= PLAIN and len(other) >= TWO_EDIT_FLOOR
+    rare = (judged == strength or evident) and not apart and compact != f"{other}x"
+    if pair is not None and len(pair[1]) < SHORT_TERM:
+        rare = False
     rare = rare and _is_rare(technique, len(other), rank, in_term=in_term)
     if technique == SIMILAR and rank >= _MUCH_IMITATED:
         judged = min(judged, PLAIN)
@@ -240,9 +253,15 @@ def _near_slip(name: str, target: str, index: NameIndex) -> NameVerdict | None:
     if severity is None:
         return None
     plug_in = "-" in name and rank >= VERY_POPULAR and is_plug_in(name, index)
-    if plug_in or _is_unlikely(compact, other):
+    if plug_in or (apart and _is_parted(name, index)) or _is_unlikely(compact, other):
         severity = min(severity, Severity.LOW, key=lambda level: level.rank)
     return _offer(target, technique, severity, 0.85)
+
+
+def _is_parted(name: str, index: NameIndex) -> bool:
+    """Return whether a hyphen sets a usual word apart: `do-utils` is not read as `docutils`."""
+    usual = index.vocabulary | index.table.affixes
+    return "-" in name and any(term in usual for term in name.split("-"))
 
 
 def _is_unlikely(name: str, target: str) -> bool:
@@ -299,7 +318,7 @@ def _several_slips(name: str, index: NameIndex) -> Iterator[NameVerdict]:
         if fold == other:
             numbered = compact_of(name).rstrip(_DIGITS) == compact_of(target).rstrip(_DIGITS)
             severe = (
-                rank < VERY_POPULAR
+                rank < WELL_KNOWN_RANK
                 and len(fold) >= _SIGNIFICANT_LETTERS
                 and not (ordinary or numbered)
             )
@@ -313,7 +332,42 @@ def _several_slips(name: str, index: NameIndex) -> Iterator[NameVerdict]:
             continue
         if OSA.distance(compact_of(name), compact_of(target), score_cutoff=1) == 1:
             continue  # A single edit has been judged on its own.
-        yield _offer(target, f"{SEVERAL}, {edit[0]}", Severity.LOW, 0.6)
+        severe = rank < _DOUBLE_SLIP_BELOW and (
+            edit[0] in EVIDENT or len(other) >= _SIGNIFICANT_LETTERS + 1
+        )
+        severity = Severity.MEDIUM if severe else Severity.LOW
+        yield _offer(target, f"{SEVERAL}, {edit[0]}", severity, 0.6)
+
+
+def _term_slips(name: str, index: NameIndex) -> Iterator[NameVerdict]:
+    """Yield the targets two or more of whose terms a name misspells: `grcpio-statsu`."""
+    terms = name.split("-")
+    if not _PAIR <= len(terms) <= _MOST_TERMS:
+        return
+    choices = [_meant(term, index) for term in terms]
+    for meant in product(*choices):
+        pairs = [(a, b) for a, b in zip(terms, meant, strict=True) if a != b]
+        target = "-".join(meant)
+        if len(pairs) < _PAIR or target not in index.table.ranks:
+            continue
+        edits = [one_edit(*pair) for pair in pairs]
+        severe = all(edit is not None and edit[1] == STRONG for edit in edits) and all(
+            len(term) >= _TERM_FLOOR for _, term in pairs
+        )
+        techniques = ", ".join(dict.fromkeys(edit[0] for edit in edits if edit is not None))
+        severity = Severity.MEDIUM if severe else Severity.LOW
+        yield _offer(target, f"{SEVERAL}, {techniques}", severity, 0.7)
+
+
+def _meant(term: str, index: NameIndex) -> list[str]:
+    """Return a term, and the few terms of popular names that it misspells."""
+    if term in index.table.words or term in index.vocabulary or len(term) < SHORT_TERM:
+        return [term]
+    near = dict.fromkeys(word for key in deletes(term) for word in index.near_terms.get(key, ()))
+    slips = [
+        word for word in near if (edit := one_edit(term, word)) is not None and edit[1] >= PLAIN
+    ]
+    return [term, *slips[:_MEANT]]
 
 
 def is_plug_in(name: str, index: NameIndex) -> bool:
@@ -358,8 +412,14 @@ def _far_slip(name: str, target: str, index: NameIndex) -> NameVerdict | None:
     same = next((i for i, (a, b) in enumerate(zip(compact, other, strict=False)) if a != b), 0)
     if compact in index.vocabulary or compact[same:] in index.vocabulary:
         return None
-    # Other words are two letters away as often as slips are, unless all letters are the target's.
-    severity = Severity.MEDIUM if is_shuffled(compact, other) else Severity.LOW
+    # Of shorter and less popular names other words are two letters away as often as slips are,
+    # unless all letters are the target's.
+    word = any(compact[:cut] in index.vocabulary for cut in range(_LONG_TERM, same + 1)) or any(
+        compact.endswith(other[cut:]) and other[cut:] in index.vocabulary
+        for cut in range(same, len(other) - _TERM_FLOOR + 1)
+    )
+    likely = not word and (index.table.ranks[target] < VERY_POPULAR or len(other) > _UNMISTAKABLE)
+    severity = Severity.MEDIUM if likely or is_shuffled(compact, other) else Severity.LOW
     return _offer(target, "two slips", severity, 0.7)
 
 
@@ -373,6 +433,7 @@ def judge_typo(name: str, index: NameIndex) -> NameVerdict | None:
             found.append(slip)
     if not found:
         found += _several_slips(name, index)
+        found += _term_slips(name, index)
     if not found and TWO_EDIT_FLOOR - 1 <= len(compact) <= _FAR_LIMIT:
         for letters in range(len(compact) - 1, len(compact) + _PAIR):
             for target in index.far.get((compact[0], letters), ()):

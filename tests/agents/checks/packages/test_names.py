@@ -11,6 +11,7 @@ from agents.checks.packages.names import judge_name, judge_unknown
 from agents.checks.packages.popularity import name_table, read_names
 from agents.checks.packages.versions import canonical_name
 from schemas.severity import Severity
+from tests.agents.checks.packages.alone_names import alone
 from tests.agents.checks.packages.installed_names import written
 from tests.agents.checks.packages.name_cases import measure
 from tests.each import each
@@ -38,7 +39,7 @@ def test_what_every_ml_install_brings_is_no_imitation(name):
         ("skicit-learn", "scikit-learn"),
         ("huggingface-hb", "huggingface-hub"),
         ("pytorch-lightening", "pytorch-lightning"),
-        ("tensorflow-gpu-nightly2", "tensorflow"),
+        ("tensorflow-gpu-nightly2", "tensorflow-gpu"),
         ("python3-dateutil", "python-dateutil"),
         ("sentence-transformer", "sentence-transformers"),
         ("streamlit-official", "streamlit"),
@@ -67,6 +68,13 @@ def test_typosquats_of_every_kind_are_reported_with_the_name_they_imitate(name, 
         ("scikit-learngpu", "scikit-learn"),
         ("sagemakre-sdk", "sagemaker"),
         ("langcahins-core", "langchain-core"),
+        ("grcpio-statsu", "grpcio-status"),
+        ("weaviae-cliennt", "weaviate-client"),
+        ("asyncscikit-learn", "scikit-learn"),
+        ("detectron2-wheels", "detectron2"),
+        ("llama-index-cuda", "llama-index"),
+        ("client-pinecone", "pinecone-client"),
+        ("kloudpickle", "cloudpickle"),
     ],
 )
 def test_several_mechanisms_in_one_name_are_seen_through(name, target):
@@ -89,6 +97,15 @@ def test_several_mechanisms_in_one_name_are_seen_through(name, target):
         ("torchmettics", "torchmetrics"),
         ("sagemeker", "sagemaker"),
         ("ransformers", "transformers"),
+        ("fastapis", "fastapi"),
+        ("bitsandbyte", "bitsandbytes"),
+        ("hugginface-hubs", "huggingface-hub"),
+        ("torchmetrcis", "torchmetrics"),
+        ("albumentatoins", "albumentations"),
+        ("sentence-transformer-s", "sentence-transformers"),
+        ("requests-upgrade", "requests"),
+        ("install-cryptography", "cryptography"),
+        ("huggingface-hub-latest", "huggingface-hub"),
     ],
 )
 def test_a_slip_that_honest_names_rarely_are_is_above_low(name, target):
@@ -152,6 +169,16 @@ def test_what_is_near_a_name_without_imitating_it_is_at_most_low(name):
 def test_downloads_exempt_no_name_that_is_mistaken_for_another():
     disputed = ("tdqm", "pyyml", "panda", "git-python")
     assert [name for name in disputed if judge_name(name) is None] == []
+
+
+def test_names_that_others_hardly_extend_are_counted():
+    found = ["requests-latest", "torch-utils", "torch-tools", "certifi-utils", "certifi-tools"]
+    names = alone(found, ["requests-upgrade"])
+    assert {"requests", "certifi", "torch"} & set(names) == {"requests"}
+    assert "certifi" in alone(
+        ["certifi-utils", "certifi-tools"],
+        [f"certifi-{word}" for word in ("new", "upgrade", "fix")],
+    )
 
 
 def test_list_of_installed_names_is_written_in_order_without_what_is_left_out():
