@@ -30,7 +30,7 @@ from agents.checks.artifacts.python.shell_commands import (
     is_piped_to_a_shell,
     is_private_path,
 )
-from agents.checks.artifacts.python.syntax import parse_source
+from agents.checks.artifacts.python.syntax import parse_source, uncollected
 from agents.checks.artifacts.python.tree import Tree
 from agents.checks.artifacts.python.words import may_be_judged
 from schemas.severity import Severity
@@ -71,7 +71,12 @@ def python_faults(text: str, layer: int = 0) -> list[CodeFault]:
         ValueError: it holds NUL bytes.
         RecursionError, MemoryError: nested too deeply for the compiler.
     """
-    return _Judge(Tree(parse_source(text)), layer).faults()
+    with uncollected():
+        judge = _Judge(Tree(parse_source(text)), layer)
+        try:
+            return judge.faults()
+        finally:
+            judge.release()
 
 
 class _Judge:
@@ -129,6 +134,10 @@ class _Judge:
         ):
             self._log.add("TW-MODEL-CODE-NATIVE", "runs memory as a program", 1, Severity.CRITICAL)
         return self._log.faults()
+
+    def release(self) -> None:
+        """Free the tree, which is in no circle from then on; nothing can be asked afterwards."""
+        self._names.release()
 
     def _judge(self, node: ast.AST, where: str) -> None:
         if isinstance(node, ast.Call):

@@ -121,6 +121,10 @@ class Names:
         self._known.clear()
         self._learnt = True
 
+    def release(self) -> None:
+        """Leave the circle of names and values; neither can be asked afterwards."""
+        del self.values
+
     def _learn_import(self, node: ast.Import | ast.ImportFrom) -> None:
         if isinstance(node, ast.Import):
             for alias in node.names:

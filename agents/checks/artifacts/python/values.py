@@ -106,12 +106,8 @@ _CALLED_ATTRIBUTES: Final = frozenset((
     "__call__", "__func__", "__wrapped__",  # parts that no full name has
 ))  # fmt: skip
 """Last parts of calls that may be followed."""
-_FOLDED: Final = frozenset((
-    ast.Constant, ast.Name, ast.Attribute, ast.BinOp, ast.JoinedStr, ast.List, ast.Tuple, ast.Set,
-    ast.Dict, ast.Subscript, ast.Slice, ast.UnaryOp, ast.IfExp, ast.Compare, ast.NamedExpr,
-    ast.ListComp, ast.GeneratorExp, ast.SetComp, ast.DictComp, ast.Starred, ast.Call,
-))  # fmt: skip
-"""Kinds of expressions that may be of constants."""
+_SIZED: Final = frozenset((str, bytes, bytearray, list))
+"""Kinds of values of which each 256 items are a step."""
 _WIDE: Final = re.compile(r"\d{4,}|\*")
 """Widths in a format that would make a text of any length."""
 
@@ -172,7 +168,7 @@ class Values:
             if isinstance(function, ast.Name):
                 return function.id not in self.functions and self._dotted(function) not in _CALLED
             return False
-        return type(node) not in _FOLDED
+        return type(node) not in _FOLDS
 
     def _is_held(self, node: ast.Attribute) -> bool:
         """Return whether an attribute may be of a known value."""
@@ -213,58 +209,58 @@ class Values:
         if self._steps > MAX_STEPS:
             raise UnfoldableError
 
-    def _fold(self, node: ast.AST, local: dict[str, Any]) -> Any:  # noqa: ANN401 -- one branch per kind
-        self._step()
-        value: Any
-        if isinstance(node, ast.Constant):
-            value = node.value
-        elif isinstance(node, ast.Name):
-            value = self._named(node.id, local)
-        elif isinstance(node, ast.Attribute):
-            value = self._attribute(node)
-        elif isinstance(node, ast.BinOp):
-            value = self._binary(node, local)
-        elif isinstance(node, ast.JoinedStr):
-            value = self._joined(node, local)
-        elif isinstance(node, ast.List | ast.Tuple | ast.Set):
-            value = [self._fold(item, local) for item in node.elts]
-        elif isinstance(node, ast.Dict):
-            value = {
-                self._fold(key, local): self._fold(item, local)
-                for key, item in zip(node.keys, node.values, strict=True)
-                if key is not None
-            }
-        elif isinstance(node, ast.Subscript):
-            value = self._item(node, local)
-        elif isinstance(node, ast.Slice):
-            value = slice(
-                *(
-                    None if part is None else self._fold(part, local)
-                    for part in (node.lower, node.upper, node.step)
-                )
-            )
-        elif isinstance(node, ast.UnaryOp):
-            value = self._unary(node, local)
-        elif isinstance(node, ast.IfExp):
-            value = self._fold(node.body if self._fold(node.test, local) else node.orelse, local)
-        elif isinstance(node, ast.Compare) and len(node.ops) == 1:
-            compare = _COMPARED.get(type(node.ops[0]))
-            if compare is None:
-                raise UnfoldableError
-            value = compare(self._fold(node.left, local), self._fold(node.comparators[0], local))
-        elif isinstance(node, ast.NamedExpr):
-            value = self._fold(node.value, local)
-        elif isinstance(node, ast.ListComp | ast.GeneratorExp | ast.SetComp | ast.DictComp):
-            value = self._comprehension(node, local)
-        elif isinstance(node, ast.Starred):
-            value = self._fold(node.value, local)
-        elif isinstance(node, ast.Call):
-            value = self._call(node, local)
-        else:
+    def _fold(self, node: ast.AST, local: dict[str, Any]) -> Any:  # noqa: ANN401 -- any plain value
+        self._steps += 1
+        if self._steps > MAX_STEPS:
             raise UnfoldableError
-        if isinstance(value, str | bytes | bytearray | list):
-            self._step(len(value) >> 8)
+        fold = _FOLDS.get(type(node))
+        if fold is None:
+            raise UnfoldableError
+        value = fold(self, node, local)
+        kind = type(value)
+        if kind in _SIZED:
+            length = len(value)
+            if length >= 256:
+                self._step(length >> 8)
+        elif kind is bool or value is None:
+            return value
         return bounded(value)
+
+    def _constant(self, node: ast.Constant, _local: dict[str, Any]) -> Any:  # noqa: ANN401
+        return node.value
+
+    def _name(self, node: ast.Name, local: dict[str, Any]) -> Any:  # noqa: ANN401
+        return self._named(node.id, local)
+
+    def _items(self, node: ast.List | ast.Tuple | ast.Set, local: dict[str, Any]) -> list[Any]:
+        return [self._fold(item, local) for item in node.elts]
+
+    def _table(self, node: ast.Dict, local: dict[str, Any]) -> dict[Any, Any]:
+        return {
+            self._fold(key, local): self._fold(item, local)
+            for key, item in zip(node.keys, node.values, strict=True)
+            if key is not None
+        }
+
+    def _slice(self, node: ast.Slice, local: dict[str, Any]) -> slice:
+        return slice(
+            *(
+                None if part is None else self._fold(part, local)
+                for part in (node.lower, node.upper, node.step)
+            )
+        )
+
+    def _choice(self, node: ast.IfExp, local: dict[str, Any]) -> Any:  # noqa: ANN401
+        return self._fold(node.body if self._fold(node.test, local) else node.orelse, local)
+
+    def _comparison(self, node: ast.Compare, local: dict[str, Any]) -> bool:
+        compare = _COMPARED.get(type(node.ops[0])) if len(node.ops) == 1 else None
+        if compare is None:
+            raise UnfoldableError
+        return compare(self._fold(node.left, local), self._fold(node.comparators[0], local))
+
+    def _inner(self, node: ast.NamedExpr | ast.Starred, local: dict[str, Any]) -> Any:  # noqa: ANN401
+        return self._fold(node.value, local)
 
     def _named(self, name: str, local: dict[str, Any]) -> Any:  # noqa: ANN401
         if name in local:
@@ -273,7 +269,7 @@ class Values:
             return self.constants[name]
         raise UnfoldableError
 
-    def _attribute(self, node: ast.Attribute) -> Any:  # noqa: ANN401
+    def _attribute(self, node: ast.Attribute, _local: dict[str, Any]) -> Any:  # noqa: ANN401
         if isinstance(node.value, ast.Name):
             for key in (f"{node.value.id}.{node.attr}", f"self.{node.attr}"):
                 if key in self.constants:
@@ -506,3 +502,29 @@ class Values:
                 )
                 return
         raise UnfoldableError
+
+
+_FOLDS: Final[dict[type[ast.AST], Callable[[Values, Any, dict[str, Any]], Any]]] = {
+    ast.Constant: Values._constant,  # noqa: SLF001 -- what the class does with each kind of node
+    ast.Name: Values._name,  # noqa: SLF001
+    ast.Attribute: Values._attribute,  # noqa: SLF001
+    ast.BinOp: Values._binary,  # noqa: SLF001
+    ast.JoinedStr: Values._joined,  # noqa: SLF001
+    ast.List: Values._items,  # noqa: SLF001
+    ast.Tuple: Values._items,  # noqa: SLF001
+    ast.Set: Values._items,  # noqa: SLF001
+    ast.Dict: Values._table,  # noqa: SLF001
+    ast.Subscript: Values._item,  # noqa: SLF001
+    ast.Slice: Values._slice,  # noqa: SLF001
+    ast.UnaryOp: Values._unary,  # noqa: SLF001
+    ast.IfExp: Values._choice,  # noqa: SLF001
+    ast.Compare: Values._comparison,  # noqa: SLF001
+    ast.NamedExpr: Values._inner,  # noqa: SLF001
+    ast.ListComp: Values._comprehension,  # noqa: SLF001
+    ast.GeneratorExp: Values._comprehension,  # noqa: SLF001
+    ast.SetComp: Values._comprehension,  # noqa: SLF001
+    ast.DictComp: Values._comprehension,  # noqa: SLF001
+    ast.Starred: Values._inner,  # noqa: SLF001
+    ast.Call: Values._call,  # noqa: SLF001
+}
+"""How each kind of node is folded."""
