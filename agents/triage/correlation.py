@@ -127,6 +127,9 @@ def combination(when: When, signals: Iterable[Signal]) -> tuple[Signal, ...] | N
     wanted = [frozenset(step.split("|")) for step in when.signals]
     window = int(when.hours * HOUR_MS)
     ordered = sorted(signals)
+    kinds = {signal[1] for signal in ordered}
+    if any(kinds.isdisjoint(step) for step in wanted):
+        return None  # the usual case: very many findings of one kind
     for start, first in enumerate(ordered):
         near = [signal for signal in ordered[start:] if signal[0] - first[0] <= window]
         found = _in_order(wanted, near) if when.ordered else _in_any_order(wanted, near)
