@@ -9,7 +9,7 @@ from typing import Any, Final
 import orjson
 
 from schemas.events import ArtifactKind, Event, PushAction, RegistryPush
-from streams.adapters.container_images import manifest_file, read_reference
+from streams.adapters.container_images import is_artifact, manifest_file, read_reference
 from streams.adapters.payload import (
     Payload,
     adapter,
@@ -38,6 +38,8 @@ def adapt(payload: Payload) -> list[Event[Any]]:
     message = at(payload.body, "message")
     data = _data(message) if isinstance(message, dict) else payload.body
     done = text(data, "action")
+    if done is None and text(data, "kind") and (text(data, "name") or "").startswith("projects/"):
+        return []  # a notification of Container Analysis, on a topic that both use
     if done is None:
         raise refuse("no action in the message's data")
     action = _ACTIONS.get(done)
@@ -48,6 +50,8 @@ def adapt(payload: Payload) -> list[Event[Any]]:
         raise refuse("neither digest nor tag")
     reference = read_reference(named or tagged or "")
     tag = read_reference(tagged).tag if tagged else None
+    if not is_artifact(tag, None):
+        return []
     push = RegistryPush(
         action=action,
         kind=ArtifactKind.IMAGE,

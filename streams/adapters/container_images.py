@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import msgspec
@@ -26,6 +27,22 @@ _ACTIONS: Final = {
     "delete": PushAction.DELETE,
     "mount": PushAction.PUSH,
 }
+_BESIDE: Final = re.compile(r"sha256-[0-9a-f]{64}(?:\.[a-z]+)?")
+"""The tag of what belongs to an image: its signature, attestation or bill of materials.
+
+Source: cosign's signature specification; OCI distribution 1.1, referrers tag schema.
+"""
+_CHART: Final = "vnd.cncf.helm"
+
+
+def is_artifact(tag: str | None, media_type: str | None) -> bool:
+    """Return whether a push is of an image or model: not of a chart, or what belongs to an image.
+
+    Args:
+        tag: The tag that was pushed.
+        media_type: That of the artifact, else of its manifest.
+    """
+    return not (tag and _BESIDE.fullmatch(tag)) and _CHART not in (media_type or "").lower()
 
 
 def kind_of_media(media_type: str | None) -> ArtifactKind:
@@ -88,7 +105,7 @@ def notification_event(
     producer: str,
     host: str | None = None,
 ) -> Event[Any] | None:
-    """Return the event of one notification of a registry, or None if it is about no manifest.
+    """Return the event of one notification of a registry, or None if it is about no artifact.
 
     Layers give none: their digests are in the manifest, and a layer is no version of its
     repository. A deletion carries no media type and counts as one of a manifest.
@@ -107,6 +124,8 @@ def notification_event(
     if action is None or not isinstance(target, dict):
         return None
     if not is_manifest(media) and not (action == PushAction.DELETE and media is None):
+        return None
+    if not is_artifact(text(target, "tag"), text(target, "artifactType") or media):
         return None
     digest = text(target, "digest")
     place = host_of(text(target, "url")) or host_of(text(entry, "request", "host")) or host

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from schemas.events import Event, Publisher, PushAction, RegistryPush
-from streams.adapters.container_images import kind_of_media
+from streams.adapters.container_images import is_artifact, kind_of_media
 from streams.adapters.payload import (
     Payload,
     adapter,
@@ -36,6 +36,8 @@ def adapt(payload: Payload) -> list[Event[Any]]:
     private = at(body, "repository", "is_private")
     when = moment(pushed.get("pushed_at"))
     tag, account = text(pushed, "tag"), text(pushed, "pusher")
+    if not is_artifact(tag, text(pushed, "media_type")):
+        return []
     push = RegistryPush(
         action=PushAction.PUSH,
         kind=kind_of_media(text(pushed, "media_type")),

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from schemas import dead_letters as reasons
 from schemas.events import Event, PushAction, RegistryPush
-from streams.adapters.container_images import kind_of_media, manifest_file
+from streams.adapters.container_images import is_artifact, kind_of_media, manifest_file
 from streams.adapters.payload import (
     Payload,
     adapter,
@@ -28,7 +28,7 @@ _DETAIL_TYPES: Final = frozenset(
 def adapt(payload: Payload) -> list[Event[Any]]:
     """Return the event of an image or model that was pushed, replicated, cached or deleted.
 
-    Failures, scans and referrers give none.
+    Failures, scans, referrers, signatures and charts give none.
 
     Source: Amazon ECR user guide, events and EventBridge.
     """
@@ -52,6 +52,8 @@ def adapt(payload: Payload) -> list[Event[Any]]:
     account, region = text(body, "account"), text(body, "region")
     digest, tag = text(detail, "image-digest"), text(detail, "image-tag")
     media = text(detail, "artifact-media-type") or text(detail, "manifest-media-type")
+    if not is_artifact(tag, media):
+        return []
     push = RegistryPush(
         action=PushAction.PUSH if done in _ARRIVES else PushAction.DELETE,
         kind=kind_of_media(media),

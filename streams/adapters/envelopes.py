@@ -14,6 +14,7 @@ from streams.adapters.payload import MAX_ITEMS, MAX_PAYLOAD_BYTES, refuse
 _ARRAY: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _NOTIFICATION: Final = "Notification"
 _OF_SNS: Final = frozenset({"Notification", "SubscriptionConfirmation", "UnsubscribeConfirmation"})
+_CONFIRMS: Final = "SubscriptionConfirmation"
 _MARKS: Final = (b'"TopicArn"', b'"receivedMessages"')
 
 
@@ -66,6 +67,20 @@ def payloads_in(delivery: bytes | str | Mapping[str, Any]) -> list[bytes | str |
     if envelope.type == _NOTIFICATION and isinstance(envelope.message, str):
         return [envelope.message]
     return []
+
+
+def why_no_event(delivery: bytes) -> str:
+    """Return why a delivery that was read gave no event."""
+    if _MARKS[0] in delivery and len(delivery) <= MAX_PAYLOAD_BYTES:
+        try:
+            if _ENVELOPE.decode(delivery).type == _CONFIRMS:
+                return (
+                    "the subscription is not confirmed yet: open the SubscribeURL of this message, "
+                    "after checking that the topic is yours"
+                )
+        except msgspec.DecodeError:
+            pass
+    return "nothing in it is about a supply chain"
 
 
 def _all(entries: list[msgspec.Raw]) -> list[bytes | str | Mapping[str, Any]]:

@@ -15,6 +15,7 @@ import orjson
 from schemas import dead_letters as reasons
 from schemas.events import (
     ArtifactKind,
+    Card,
     ComponentRef,
     DataSource,
     Event,
@@ -52,6 +53,11 @@ _HUB_SOURCE: Final = "hugging_face"
 _ADDRESS: Final = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{1,31}):(?P<rest>[^\s].*)", re.DOTALL | re.ASCII
 )
+_MADE_FROM: Final = re.compile(
+    r"(?:(?P<own>models:/+)|hf://(?:models/)?|https://huggingface\.co/)"
+    r"(?P<name>[^\s/@?#]+(?(own)|/[^\s/@?#]+))(?:[@/].*)?"
+)
+"""A version's source that names a model: of the registry, a logged one, or of the hub."""
 _MODEL_ENTITIES: Final = frozenset(
     {"registered_model", "model_version", "model_version_tag", "model_version_alias"}
 )
@@ -140,6 +146,7 @@ def _webhook(payload: Payload) -> list[Event[Any]]:
         repository=f"{workspace}/{name}" if workspace and workspace != "default" else name,
         revision=version,
         tag=alias,
+        card=_made_from(text(body, "data", "source"), name) if done == PushAction.PUSH else None,
     )
     delivery = payload.header("x-mlflow-delivery-id")
     known = delivery if delivery and "<" not in delivery else None
@@ -154,6 +161,19 @@ def _webhook(payload: Payload) -> list[Event[Any]]:
             time=moment(stamp) or moment(payload.header("x-mlflow-timestamp")),
         )
     ]
+
+
+def _made_from(source: str | None, name: str) -> Card | None:
+    """Return a card with the model that a version was made from, or None if its source names none.
+
+    Source: mlflow 3.17 `mlflow/store/artifact/utils/models.py`: `models:/name/version`,
+    `models:/name@alias`, `models:/model_id`.
+    """
+    match = _MADE_FROM.fullmatch((source or "").strip())
+    if match is None or (match["own"] and match["name"] == name):
+        return None
+    place = "mlflow" if match["own"] else "huggingface"
+    return Card(base_model=(f"model:{place}/{match['name']}",))
 
 
 def _pairs(document: Any, *path: str) -> dict[str, Any]:  # noqa: ANN401 -- any JSON value

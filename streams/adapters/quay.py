@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from schemas.canonical import canonical_json, stable_hash
 from schemas.events import ArtifactKind, Event, Publisher, PushAction, RegistryPush
-from streams.adapters.container_images import manifest_file, read_reference
+from streams.adapters.container_images import is_artifact, manifest_file, read_reference
 from streams.adapters.payload import (
     Payload,
     adapter,
@@ -59,6 +59,7 @@ def adapt(payload: Payload) -> list[Event[Any]]:
             time=None,
         )
         for tag, digest in _tags(body)
+        if is_artifact(tag, None)
     ]
 
 

@@ -18,6 +18,7 @@ from agents.logs import Logger
 from schemas import dead_letters as reasons
 from schemas.errors import TidewatchError, UnreadableRecordError
 from streams import metrics
+from streams.adapters.envelopes import why_no_event
 from streams.event_records import CHANNEL_OF_TYPE, CONTENT_TYPE, EventRecord, event_key
 from streams.gateway.assessments import AssessmentIndex
 from streams.gateway.config import CLOUDEVENTS, Endpoint, GatewayConfig
@@ -284,10 +285,9 @@ class Gateway:
         for record in records:
             metrics.EVENTS_OUT.labels(APP, CHANNEL_OF_TYPE[record.event.type]).inc()
         door.count("accepted")
-        return JSONResponse(
-            {"events": [_shown(record) for record in records]},
-            HTTPStatus.ACCEPTED if records else HTTPStatus.OK,
-        )
+        if not records:
+            return JSONResponse({"events": [], "reason": why_no_event(body)})
+        return JSONResponse({"events": [_shown(record) for record in records]}, HTTPStatus.ACCEPTED)
 
     async def _deliver(self, door: Door, records: Sequence[Outgoing], room: Reservation) -> None:
         if not records:

@@ -24,6 +24,7 @@ _ACCEPTED: Final = {
     "required": ["events"],
     "properties": {
         "events": {"type": "array", "items": {"$ref": "#/components/schemas/EventId"}},
+        "reason": {"type": "string", "description": "Why there is no event."},
         "repeated": {
             "type": "boolean",
             "description": "It was accepted before, and was not written again.",

@@ -13,6 +13,7 @@ from agents.domain.knowledge import MemoryKnowledge
 from schemas.errors import UnreadableRecordError
 from schemas.policy import default_policy
 from streams.adapters.container_images import read_reference
+from streams.adapters.envelopes import why_no_event
 from streams.adapters.event_grid import resource_name
 from streams.adapters.file_kinds import ecosystem_of, kind_of_files
 from streams.adapters.payload import moment
@@ -55,6 +56,10 @@ def test_event_grid_names_the_registry_where_the_notification_does_not():
     assert (event.data.action, event.data.registry) == ("delete", "meridian.azurecr.io")
 
 
+SIGNED = f"sha256-{'ab' * 32}.sig"
+"""The tag under which cosign keeps the signature of an image."""
+
+
 @each(
     ("kind", "body"),
     [
@@ -73,6 +78,20 @@ def test_event_grid_names_the_registry_where_the_notification_does_not():
         ("ecr", changed("ecr.image_action", "detail", result="FAILURE")),
         ("ecr", changed("ecr.image_action", **{"detail-type": "ECR Image Scan"})),
         ("ecr", changed("ecr.image_action", "detail", **{"action-type": "EXPIRE"})),
+        (
+            "ecr",
+            changed(
+                "ecr.image_action",
+                "detail",
+                **{"artifact-media-type": "application/vnd.cncf.helm.config.v1+json"},
+            ),
+        ),
+        ("ecr", changed("ecr.image_action", "detail", **{"image-tag": SIGNED})),
+        ("acr", changed("acr.image_pushed", "target", tag=SIGNED)),
+        ("docker-hub", changed("docker-hub.push", "push_data", tag=SIGNED)),
+        ("quay", changed("quay.repository_push", updated_tags=[SIGNED])),
+        ("artifact-registry", {"action": "INSERT", "tag": f"h.example/p/r/i:{SIGNED}"}),
+        ("artifact-registry", {"name": "projects/p/occurrences/1", "kind": "VULNERABILITY"}),
         ("artifact-registry", {"action": "UNKNOWN", "digest": "h.example/p/r/i@sha256:a"}),
         ("quay", {"docker_url": "q.example/a/b", "repository": "a/b", "build_id": "1"}),
         ("gitlab", {"object_kind": "note", "object_attributes": {"note": "well done"}}),
@@ -427,3 +446,33 @@ def test_more_payloads_than_the_limit_are_refused():
 def test_a_package_of_r_is_no_model():
     assert ecosystem_of("cran-local/src/contrib/shiny_1.9.1.tar.gz") == "cran"
     assert ecosystem_of("models/contrib/model.tar.gz") is None
+
+
+def test_a_subscription_that_is_not_confirmed_says_so():
+    setup = b'{"Type": "SubscriptionConfirmation", "TopicArn": "arn:aws:sns:a", "Message": "x"}'
+    assert "open the SubscribeURL" in why_no_event(setup)
+    for other in (b'{"Type": "Notification", "TopicArn": "arn:aws:sns:a"}', b"{", b"[]"):
+        assert why_no_event(other) == "nothing in it is about a supply chain"
+
+
+@each(
+    ("source", "base"),
+    [
+        ("models:/ranker-base/3", "model:mlflow/ranker-base"),
+        ("models:/ranker-base@champion", "model:mlflow/ranker-base"),
+        ("models:/m-0123456789abcdef", "model:mlflow/m-0123456789abcdef"),
+        ("hf://acme/base@main", "model:huggingface/acme/base"),
+        ("hf://models/acme/base", "model:huggingface/acme/base"),
+        ("https://huggingface.co/acme/base/tree/main", "model:huggingface/acme/base"),
+        ("models:/own/2", None),
+        ("s3://bucket/acme/base", None),
+        ("runs:/0123/model", None),
+        ("https://huggingface.co/acme", None),
+        ("", None),
+    ],
+)
+def test_a_version_of_mlflow_is_made_from_the_model_that_its_source_names(source, base):
+    data = {"name": "own", "version": "3", "source": source}
+    (event,) = events_of("mlflow", {"entity": "model_version", "action": "created", "data": data})
+    push = event.data
+    assert (push.card.base_model if push.card else ()) == ((base,) if base else ())
