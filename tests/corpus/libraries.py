@@ -46,8 +46,14 @@ _LEFT_OUT: Final = re.compile(
     r"|externals|vendored?|_vendor|third_?party\w*|dashboard|autoscaler|telemetry|gateway|debug_utils|notebook|tex\w*|animation|onnx|distributed|jit)(/|\.py$|_)"
 )
 """Modules that no saved model refers to, or that run what they are given."""
-_ASIDE: Final = re.compile(r"\.data/|^(docs|devtools|\w+_train)/|/dummy_\w+\.py$")
-"""What wheels hold besides a library, and stand-ins for what is not installed."""
+_ASIDE: Final = re.compile(
+    r"\.data/|^(docs|devtools|\w+_train)/|/dummy_\w+\.py$"
+    r"|^ray/(_private|_common|_raylet|core|experimental|includes|llm|serve|util/client|widgets|workflow)/"
+    r"|^mlflow/(ai_commands|assistant|deployments|genai|store|tracing|tracking|utils)/"
+    r"|^tensorflow_probability/substrates/|^onnxruntime/(tools|transformers|quantization)/"
+    r"|^tensorflow/(lite|tools|compiler|core)/|^nemo/(deploy|export|lightning|utils)/"
+)
+"""What wheels hold besides a library's models, and stand-ins for what is not installed."""
 _RESTORES: Final = frozenset(
     ("__setstate__", "__new__", "__getattr__", "__getattribute__", "__setattr__", "__hash__", "__eq__")
 )  # fmt: skip
