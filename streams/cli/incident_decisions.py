@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Final
@@ -45,6 +46,7 @@ def decide(
     target: str | None = None,
     days: float | None = None,
     passed: bool | None = None,
+    wait: bool = False,
     form: Format = Format.TEXT,
 ) -> IncidentDocument:
     """Write one signed decision to the topic; return the incident as it was before.
@@ -59,6 +61,7 @@ def decide(
         target: A command, an assignee, an indicator or a task.
         days: Until when, for a suppression.
         passed: The result, for an evaluation.
+        wait: Whether to wait until the incident says so, and print its status then.
         form: The output format.
     """
     from streams.decisions import new_decision, write_decision  # noqa: PLC0415 -- only to sign
@@ -83,7 +86,24 @@ def decide(
         print_json(msgspec.to_builtins(decision))
     else:
         print_line(f"{kind} {document.id}: written as {decision.id}")
+    if wait:
+        status = _recorded(document.id, decision.id)
+        if form is Format.JSON:
+            print_json({"incident": document.id, "status": status})
+        else:
+            print_line(f"the incident is now {status}")
     return document
+
+
+def _recorded(incident: str, decision: str) -> str:
+    """Return the status of an incident once its timeline has a decision."""
+
+    def status() -> str | None:
+        document = all_incidents().get(incident)
+        found = document is not None and any(entry.ref == decision for entry in document.timeline)
+        return document.status if document is not None and found else None
+
+    return _once(status, decision)
 
 
 def _plain_decision(app: typer.Typer, kind: DecisionKind, help_text: str) -> None:
@@ -94,9 +114,10 @@ def _plain_decision(app: typer.Typer, kind: DecisionKind, help_text: str) -> Non
         *,
         reason: ReasonOption,
         tenant: TenantOption = None,
+        wait: WaitOption = False,
         form: FormatOption = Format.TEXT,
     ) -> None:
-        decide(kind, incident, reason, tenant=tenant, form=form)
+        decide(kind, incident, reason, tenant=tenant, wait=wait, form=form)
 
     command.__doc__ = help_text
     line = f'tidewatch incidents {kind} inc-3f2a --reason "seen by the night shift"'
@@ -114,9 +135,10 @@ def _targeted_decision(
         *,
         reason: ReasonOption,
         tenant: TenantOption = None,
+        wait: WaitOption = False,
         form: FormatOption = Format.TEXT,
     ) -> None:
-        decide(kind, incident, reason, tenant=tenant, target=target, form=form)
+        decide(kind, incident, reason, tenant=tenant, target=target, wait=wait, form=form)
 
     command.__doc__ = help_text
     line = f'tidewatch incidents {kind} inc-3f2a {example_target} --reason "agreed in the call"'
@@ -155,23 +177,35 @@ def _about_command(app: typer.Typer, kind: DecisionKind, help_text: str) -> None
 
 
 def _awaited(incident: str, before: CommandView) -> str:
-    """Return the state of a command once it has changed.
+    """Return the state of a command once it has changed."""
 
-    Raises:
-        TidewatchError: Nothing changed in time.
-    """
-    deadline = time.monotonic() + WAIT_SECONDS
-    while time.monotonic() < deadline:
+    def state() -> str | None:
         document = all_incidents().get(incident)
         for view in document.commands if document is not None else ():
             same = view.spec.command_id == before.spec.command_id
             if same and (view.state, view.spec.attempt) != (before.state, before.spec.attempt):
                 return view.state
+        return None
+
+    return _once(state, before.spec.command_id)
+
+
+def _once(found: Callable[[], str | None], what: str) -> str:
+    """Return what is found, once it is.
+
+    Raises:
+        TidewatchError: It is not found in time.
+    """
+    deadline = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < deadline:
+        if (state := found()) is not None:
+            return state
         time.sleep(WAIT_STEP)
     raise TidewatchError(
         f"it did not take effect within {WAIT_SECONDS:.0f} s",
-        where=before.spec.command_id,
-        remedy="the decision is written: check that the workers run, with tidewatch doctor",
+        where=what,
+        remedy="the decision is written: see whether it was refused, with tidewatch dead-letters "
+        "list, and whether the workers run, with tidewatch doctor",
     )
 
 
@@ -181,6 +215,7 @@ def complete(
     *,
     reason: ReasonOption,
     tenant: TenantOption = None,
+    wait: WaitOption = False,
     form: FormatOption = Format.TEXT,
 ) -> None:
     """Mark a task for people as done: a rotation, a rebuild, a replacement."""
@@ -193,6 +228,7 @@ def complete(
         tenant=tenant or chosen.tenant,
         target=chosen.id,
         passed=True,
+        wait=wait,
         form=form,
     )
     if form is Format.TEXT:
@@ -205,10 +241,11 @@ def suppress(
     reason: ReasonOption,
     days: Annotated[float, typer.Option(min=0.01, max=MOST_DAYS, help="for how long")],
     tenant: TenantOption = None,
+    wait: WaitOption = False,
     form: FormatOption = Format.TEXT,
 ) -> None:
     """Suppress the incident for some days."""
-    decide(DecisionKind.SUPPRESS, incident, reason, tenant=tenant, days=days, form=form)
+    decide(DecisionKind.SUPPRESS, incident, reason, tenant=tenant, days=days, wait=wait, form=form)
 
 
 class SeverityChoice(StrEnum):
@@ -228,13 +265,22 @@ def severity(
     *,
     reason: ReasonOption,
     tenant: TenantOption = None,
+    wait: WaitOption = False,
     form: FormatOption = Format.TEXT,
 ) -> None:
     """Set the severity until it is set again; `computed` restores the score's.
 
     It applies to alerts, their documents and notifications. Containment does not change.
     """
-    decide(DecisionKind.SEVERITY, incident, reason, tenant=tenant, target=to.value, form=form)
+    decide(
+        DecisionKind.SEVERITY,
+        incident,
+        reason,
+        tenant=tenant,
+        target=to.value,
+        wait=wait,
+        form=form,
+    )
 
 
 def evaluation(
@@ -244,6 +290,7 @@ def evaluation(
     passed: Annotated[bool, typer.Option("--passed/--failed", help="the result")],
     reason: ReasonOption,
     tenant: TenantOption = None,
+    wait: WaitOption = False,
     form: FormatOption = Format.TEXT,
 ) -> None:
     """Report the result of a behavioural evaluation of a recovered system."""
@@ -254,6 +301,7 @@ def evaluation(
         tenant=tenant,
         target=system,
         passed=passed,
+        wait=wait,
         form=form,
     )
 

@@ -20,6 +20,8 @@ from streams.reports.impact import hosts_of
 
 ID_SHOWN: Final = 16
 """Characters of an incident's id in a command line: twelve digits identify it."""
+UID_SHOWN: Final = 8
+"""The fewest characters of a command's or task's id in a command line."""
 NUMBERS_SHOWN: Final = 8
 """The most commands or tasks that a step names."""
 TENANTS_SHOWN: Final = 6
@@ -322,6 +324,9 @@ def next_steps(incident: IncidentDocument) -> list[Step]:
     for number, view in enumerate(incident.commands, 1):
         by_state.setdefault(view.state, []).append((number, view))
     name = incident.id[:ID_SHOWN]
+    # numbers change as the incident does: between reading and deciding they may name another
+    uids = [view.spec.command_id for view in incident.commands]
+    tasks = [task.id for task in incident.tasks]
     steps = []
     if incident.status == IncidentStatus.NEW:
         steps.append(_step("Assign it", f"assign {name} WHO"))
@@ -333,7 +338,8 @@ def next_steps(incident: IncidentDocument) -> list[Step]:
     ):
         usable = [number for number, view in by_state.get(state, []) if can_be_issued(view)]
         if usable:
-            steps.append(_step(f"{text}: no. {_numbers(usable)}", f"{verb} {name} {usable[0]}"))
+            first = beginning(uids[usable[0] - 1], uids)
+            steps.append(_step(f"{text}: no. {_numbers(usable)}", f"{verb} {name} {first}"))
     by_hand = [
         number
         for state in (CommandStatus.PROPOSED, CommandStatus.ADVISED)
@@ -349,13 +355,27 @@ def next_steps(incident: IncidentDocument) -> list[Step]:
     if waiting:
         text = f"{counted(waiting, 'command')} wait{'s' if waiting == 1 else ''}"
         steps.append(Step(text=f"{text} for a responder's answer"))
-    tasks = [
+    still = [
         number for number, task in enumerate(incident.tasks, 1) if task.state is not TaskState.DONE
     ]
-    if tasks:
-        text = f"Carry out the tasks, and complete them: no. {_numbers(tasks)}"
-        steps.append(_step(text, f"complete {name} {tasks[0]}"))
+    if still:
+        text = f"Carry out the tasks, and complete them: no. {_numbers(still)}"
+        first = beginning(tasks[still[0] - 1], tasks)
+        steps.append(_step(text, f"complete {name} {first}"))
     return steps
+
+
+def beginning(uid: str, others: Sequence[str]) -> str:
+    """Return the shortest beginning of an id that names no other, of at least `UID_SHOWN`.
+
+    Args:
+        uid: The id of a command or task.
+        others: The ids that it is told apart from; itself among them is left out.
+    """
+    for end in range(UID_SHOWN, len(uid)):
+        if not any(other != uid and other.startswith(uid[:end]) for other in others):
+            return uid[:end]
+    return uid
 
 
 def _step(text: str, command: str) -> Step:

@@ -60,7 +60,23 @@ def test_what_has_no_version_to_go_back_to_is_to_be_chosen_and_not_approved():
     ]
     ready = commands("proposed", action="rollback", rollback_digest=examples.DIGEST)
     (step,) = next_steps(incident(commands=ready, tasks=()))
-    assert step.command == 'tidewatch incidents approve inc-1 1 --reason "WHY"'
+    assert step.command == 'tidewatch incidents approve inc-1 cmd-1 --reason "WHY"'
+
+
+def test_a_step_names_a_command_by_its_id_as_numbers_change_with_the_incident():
+    alike = ("f6c645c0-6908-5fad", "f6c645c0-6908-5fbb", "12345678-6908-5fad")
+    made = tuple(
+        msgspec.structs.replace(view, spec=msgspec.structs.replace(view.spec, command_id=uid))
+        for uid, view in zip(alike, commands("proposed", "advised", "failed"), strict=True)
+    )
+    before = incident(commands=made, tasks=())
+    after = incident(commands=(*commands("issued", "proposed"), *reversed(made)), tasks=())
+    for step in next_steps(before):
+        *_, verb, _, named, _, _ = shlex.split(step.command)
+        chosen = [
+            chosen_command(document, named, DecisionKind(verb)) for document in (before, after)
+        ]
+        assert chosen[0] == chosen[1]
 
 
 @pytest.mark.parametrize("status", ["closed", "false-positive", "withdrawn"])
