@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Final, TypeVar
+from collections.abc import Mapping
+from typing import Final, Literal, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -21,7 +22,8 @@ REFS_BYTES: Final = 4 << 20
 MAX_PAGES: Final = 32
 """Pages of history that are searched for a commit; an older commit does not count as one of the
 repository."""
-_KINDS: Final = {"datasets": "datasets", "spaces": "spaces"}
+Kind = Literal["models", "datasets", "spaces"]
+_KINDS: Final[Mapping[str, Kind]] = {"datasets": "datasets", "spaces": "spaces"}
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _PART: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _REVISION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}")
@@ -71,8 +73,7 @@ _COMMITS: Final = msgspec.json.Decoder(list[_Commit])
 class HubReference(msgspec.Struct, frozen=True, kw_only=True):
     """A repository at a revision, and optionally a file in it."""
 
-    kind: str
-    """`models`, `datasets` or `spaces`."""
+    kind: Kind
     repository: str
     revision: str
     path: str = ""

@@ -14,6 +14,7 @@ import msgspec
 from schemas.conversion import Converter
 from schemas.errors import TidewatchError
 from schemas.incidents.commands import CommandSpec
+from schemas.incidents.states import TargetType
 
 _SPEC: Final = Converter(CommandSpec)
 
@@ -96,11 +97,11 @@ def _target(spec: CommandSpec) -> dict[str, Any]:
 
 def _target_by_digest(spec: CommandSpec) -> dict[str, Any]:
     """Return the target as it was written before versions were named by their keys."""
-    if spec.target_type == "identity":
+    if spec.target_type is TargetType.IDENTITY:
         return {f"{EXTENSION}:identity": spec.target}
-    if spec.target_type == "pipeline":
+    if spec.target_type is TargetType.PIPELINE:
         return {f"{EXTENSION}:pipeline": spec.target}
-    if spec.target_type == "system":
+    if spec.target_type is TargetType.SYSTEM:
         return {"device": {"hostname": spec.target}}
     kind, _, name = spec.target.partition(":")
     if kind == "domain":

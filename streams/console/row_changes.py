@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -244,21 +244,27 @@ def _indicator(record: Record) -> Iterator[Change]:
 def _observation(record: Record) -> Iterator[Change]:
     if record.value is None:
         return
-    tag = _TAG.decode(record.value).type
-    if tag == "sighting":
-        yield from _sighting(_SIGHTING.decode(record.value))
-    elif tag == "derived":
-        yield from _derived(_DERIVED.decode(record.value))
-    elif tag == "source":
-        seen = _SOURCE.decode(record.value)
-        yield SourceRow(
-            tenant=seen.tenant,
-            id=_name(seen.source),
-            changed=seen.at_ms,
-            ok=seen.at_ms if seen.outcome == SourceOutcome.OK else 0,
-            incomplete=seen.at_ms if seen.outcome == SourceOutcome.INCOMPLETE else 0,
-            dead=seen.at_ms if seen.outcome == SourceOutcome.DEAD_LETTER else 0,
-        )
+    decoder = _OBSERVED.get(_TAG.decode(record.value).type)
+    if decoder is None:
+        return
+    match decoder.decode(record.value):
+        case Sighting() as seen:
+            yield from _sighting(seen)
+        case Derived() as made:
+            yield _derived(made)
+        case SourceSeen() as heard:
+            yield _source(heard)
+
+
+def _source(seen: SourceSeen) -> SourceRow:
+    return SourceRow(
+        tenant=seen.tenant,
+        id=_name(seen.source),
+        changed=seen.at_ms,
+        ok=seen.at_ms if seen.outcome == SourceOutcome.OK else 0,
+        incomplete=seen.at_ms if seen.outcome == SourceOutcome.INCOMPLETE else 0,
+        dead=seen.at_ms if seen.outcome == SourceOutcome.DEAD_LETTER else 0,
+    )
 
 
 def _sighting(seen: Sighting) -> Iterator[Change]:
@@ -292,9 +298,9 @@ def _sighting(seen: Sighting) -> Iterator[Change]:
     )
 
 
-def _derived(made: Derived) -> Iterator[Change]:
+def _derived(made: Derived) -> EdgeRow:
     at = _ms(made.occurred_at)
-    yield EdgeRow(
+    return EdgeRow(
         tenant=made.tenant,
         parent=_name(made.key),
         parent_version=_name(made.version or made.digest),
@@ -411,9 +417,11 @@ _INCIDENT: Final = msgspec.json.Decoder(IncidentDocument)
 _ALERT: Final = msgspec.json.Decoder(TenantAlert)
 _IOC: Final = msgspec.json.Decoder(SupplyChainIoC)
 _TAG: Final = msgspec.json.Decoder(_Tag)
-_SIGHTING: Final = msgspec.json.Decoder(Sighting)
-_DERIVED: Final = msgspec.json.Decoder(Derived)
-_SOURCE: Final = msgspec.json.Decoder(SourceSeen)
+_OBSERVED: Final[Mapping[object, msgspec.json.Decoder[Any]]] = {
+    kind.__struct_config__.tag: msgspec.json.Decoder(kind)
+    for kind in (Sighting, Derived, SourceSeen)
+}
+"""Decoders of the observations that the index keeps, by tag."""
 _NOTICE: Final = msgspec.json.Decoder(OperatorAlert)
 _HOLD: Final = msgspec.json.Decoder(HoldView)
 _FACT: Final = msgspec.json.Decoder(IntelFact)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Final
 
 import msgspec
@@ -25,8 +26,20 @@ _GOOD: Final = frozenset({IntelKind.WARNINGLIST, IntelKind.KNOWN_GOOD})
 _WORD: Final = re.compile(r"[^a-z0-9.]+")
 
 
+class RefusalReason(StrEnum):
+    """The kinds of refusal, which metrics count."""
+
+    KNOWN_BAD = "known-bad"
+    BLOCKED = "blocked"
+    IMITATION = "imitation"
+    AGE = "age"
+    UNVERIFIABLE = "unverifiable"
+
+
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """Why something is refused."""
+
+    reason: RefusalReason
 
     code: str
     """Suited for a URL: installers show the refused URL but not the answer."""
@@ -53,7 +66,9 @@ def judge_project(name: str, config: IndexConfig, knowledge: Knowledge) -> Refus
     """
     key = component_key("pypi", name)
     if key in knowledge.policy(config.tenant).blocked_sources:
-        return Refusal(code="blocked-by-policy", text="the policy blocks it")
+        return Refusal(
+            reason=RefusalReason.BLOCKED, code="blocked-by-policy", text="the policy blocks it"
+        )
     fact = knowledge.fact(key)
     if fact is not None and fact.kind in ADVERSE and is_about_every_version(fact):
         return _known(fact)
@@ -63,6 +78,7 @@ def judge_project(name: str, config: IndexConfig, knowledge: Knowledge) -> Refus
     if verdict is None or verdict.severity.rank < config.imitations.rank:
         return None
     return Refusal(
+        reason=RefusalReason.IMITATION,
         code=f"looks-like-{_words(verdict.target)}",
         text=f"it is easily mistaken for {verdict.target} ({verdict.technique}); if it is meant,"
         " the operator allows it",
@@ -83,7 +99,11 @@ def judge_file(
     """
     release = release_of_file(file.filename)
     if release is not None and release[0] != name:
-        return Refusal(code="of-another-project", text=f"it is a file of {release[0]}")
+        return Refusal(
+            reason=RefusalReason.UNVERIFIABLE,
+            code="of-another-project",
+            text=f"it is a file of {release[0]}",
+        )
     version = release[1] if release is not None else None
     digests = (file.sha256,) if file.sha256 else ()
     fact = knowledge.fact(component_key("pypi", name))
@@ -94,16 +114,25 @@ def judge_file(
         return _known(by_digest)
     unknown = config.unknown is OnUnknown.REFUSE
     if file.sha256 is None and unknown:
-        return Refusal(code="without-sha256", text="the index gives no SHA-256 to check it by")
+        return Refusal(
+            reason=RefusalReason.UNVERIFIABLE,
+            code="without-sha256",
+            text="the index gives no SHA-256 to check it by",
+        )
     if not config.min_age_days or name in config.allowed:
         return None
     if file.uploaded is None:
-        refusal = Refusal(code="of-unknown-age", text="the index does not say when it was uploaded")
+        refusal = Refusal(
+            reason=RefusalReason.AGE,
+            code="of-unknown-age",
+            text="the index does not say when it was uploaded",
+        )
         return refusal if unknown else None
     age = now - file.uploaded
     if age >= timedelta(days=config.min_age_days):
         return None
     return Refusal(
+        reason=RefusalReason.AGE,
         code=f"younger-than-{config.min_age_days:g}-days",
         text=f"it was uploaded {_ago(age)} ago, less than {config.min_age_days:g} days",
     )
@@ -111,7 +140,11 @@ def judge_file(
 
 def _known(fact: IntelFact) -> Refusal:
     summary = f": {plain(fact.summary, SHOWN)}" if fact.summary else ""
-    return Refusal(code=f"known-{fact.kind}", text=f"intelligence says it is {fact.kind}{summary}")
+    return Refusal(
+        reason=RefusalReason.KNOWN_BAD,
+        code=f"known-{fact.kind}",
+        text=f"intelligence says it is {fact.kind}{summary}",
+    )
 
 
 def _ago(age: timedelta) -> str:

@@ -232,7 +232,7 @@ class IndexServer:
             served = f"../../../{file_path('files', name, filename)}"
             return RedirectResponse(served, HTTPStatus.FOUND)
         metrics.INDEX_FILES.labels("refused").inc()
-        metrics.INDEX_REFUSALS.labels(_reason(refusal)).inc()
+        metrics.INDEX_REFUSALS.labels(refusal.reason).inc()
         log.warning("index-refusal", file=filename, reason=refusal.code, detail=refusal.text)
         raise HttpError(
             HTTPStatus.FORBIDDEN,
@@ -259,18 +259,6 @@ def _entry(name: str, file: IndexFile, refusal: Refusal | None, *, passed_over: 
     yanked: Any = f"tidewatch: {refusal.text}" if passed_over else False
     url = f"../../{file_path('refused', refusal.code, name, file.filename)}"
     return Entry(file=file, url=url, yanked=yanked, metadata=False)
-
-
-def _reason(refusal: Refusal) -> str:
-    """Return the kind of a refusal, one of a few."""
-    code = refusal.code
-    if code.startswith("known-"):
-        return "known-bad"
-    if code.startswith("looks-like-"):
-        return "imitation"
-    if code.startswith("younger-") or code == "of-unknown-age":
-        return "age"
-    return "blocked" if code == "blocked-by-policy" else "unverifiable"
 
 
 def _absent() -> HttpError:

@@ -22,6 +22,9 @@ _MISMATCH: Final = "TW-PROV-HASH-MISMATCH"
 _MISSING: Final = "TW-PROV-FILE-MISSING"
 _SIGNATURE_NAME: Final = re.compile(r"(^|/)[^/]*\.(sig|sigstore|sigstore\.json)$", re.IGNORECASE)
 
+UNSIGNED: Final = "unsigned"
+"""The detail of the check of a signature where there is none."""
+
 
 def plain_path(path: str) -> str:
     """Return a file's path without leading `./`, with forward slashes."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -15,7 +15,7 @@ from agents.checks.provenance.identity import (
     same_origin,
 )
 from agents.checks.provenance.subject import PushSubject
-from agents.checks.provenance.typosquats import LookAlike, find_look_alike
+from agents.checks.provenance.typosquats import LookAlike, Mechanism, find_look_alike
 from agents.domain.detection import Detection, Outcome
 from agents.domain.knowledge import Knowledge
 from schemas.assessments import Check
@@ -32,7 +32,7 @@ _BAD: Final = {
     IntelKind.BLOCKED: Status.FAIL,
     IntelKind.WITHDRAWN: Status.WARN,
 }
-_TRICKS: Final = {
+_TRICKS: Final[Mapping[Mechanism, str]] = {
     "homoglyph": "letters that look alike",
     "separators": "other separators",
     "misspelling": "one letter",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agents.checks.provenance.card_claims import claims_of_push
 from agents.checks.provenance.file_checks import (
+    UNSIGNED,
     check_formats,
     check_hashes,
     is_signature,
@@ -162,7 +163,7 @@ def unsigned(policy: Policy) -> Outcome:
                 status=Status.FAIL if required else Status.WARN,
                 detail="unsigned, and the tenant's policy requires a signature"
                 if required
-                else "unsigned",
+                else UNSIGNED,
             ),
         ),
         detections=(

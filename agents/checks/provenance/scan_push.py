@@ -17,6 +17,7 @@ from agents.checks.provenance.bindings import is_bound
 from agents.checks.provenance.card_claims import claims_of_push
 from agents.checks.provenance.contents import contents_of
 from agents.checks.provenance.file_checks import (
+    UNSIGNED,
     check_hashes,
     is_signature,
     plain_path,
@@ -424,11 +425,11 @@ def _verify(
         card=push.card,
         kind=push.kind,
     )
-    checks = [check for check in result.checks if check.detail != "unsigned"]
+    checks = [check for check in result.checks if check.detail != UNSIGNED]
     detections = list(result.detections)
     if missing:
         checks = [*(check for check in checks if check.name != "signature"), *missing]
-    elif any(check.detail == "unsigned" for check in result.checks):
+    elif any(check.detail == UNSIGNED for check in result.checks):
         bare = unsigned(policy)
         checks += bare.checks
         detections += bare.detections

@@ -11,7 +11,7 @@ import re
 import unicodedata
 from functools import cache
 from importlib import resources
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 from rapidfuzz.distance import OSA
@@ -59,14 +59,15 @@ MIN_WORD: Final = 5
 """Shorter words of a name are within one edit of too many legitimate ones."""
 
 
+Mechanism = Literal["homoglyph", "separators", "misspelling", "affix"]
+
+
 class LookAlike(msgspec.Struct, frozen=True, kw_only=True):
     """The target that a name imitates, and the technique."""
 
     imitated: str
-    mechanism: str
-    """homoglyph, separators, misspelling, affix."""
-    part: str
-    """organisation or name."""
+    mechanism: Mechanism
+    part: Literal["organisation", "name"]
     exact_model: bool
     """The rest of the identifier names one of the imitated organisation's popular models."""
 
@@ -176,7 +177,7 @@ def _name_alone(name: str) -> LookAlike | None:
     if skeleton in legacy:
         if legacy[skeleton] == name.lower():
             return None
-        mechanism = "separators" if name.isascii() else "homoglyph"
+        mechanism: Mechanism = "separators" if name.isascii() else "homoglyph"
         return LookAlike(
             imitated=legacy[skeleton], mechanism=mechanism, part="name", exact_model=True
         )
@@ -188,7 +189,7 @@ def _organisation_look_alike(organisation: str, name: str) -> LookAlike | None:
     skeleton = _skeleton(organisation)
     twin = popular.by_skeleton.get(skeleton)
     if twin is not None:
-        mechanism = (
+        mechanism: Mechanism = (
             "separators"
             if _SPLIT.sub("", organisation.lower()) == _SPLIT.sub("", twin.lower())
             else "homoglyph"

@@ -15,6 +15,7 @@ from agents.checks.provenance.artifact_facts import FactCounter
 from agents.checks.provenance.card_claims import claims_of_artifact
 from agents.checks.provenance.card_reading import CARD_BYTES, CARD_NAME, read_card
 from agents.checks.provenance.file_checks import (
+    UNSIGNED,
     check_formats,
     check_hashes,
     is_signature,
@@ -257,7 +258,7 @@ def _signatures(
             continue
         outcomes.append(signature_outcome(name, path, result))
     if unsigned:
-        checks.append(Check(name="signature", status=Status.WARN, detail="unsigned"))
+        checks.append(Check(name="signature", status=Status.WARN, detail=UNSIGNED))
     return Outcome(
         checks=(*checks, *(check for outcome in outcomes for check in outcome.checks)),
         detections=tuple(found for outcome in outcomes for found in outcome.detections),

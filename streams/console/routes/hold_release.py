@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from http import HTTPStatus
 from typing import Final
 
+import msgspec
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
@@ -126,20 +128,33 @@ def _released(asked: Asked) -> Response:
         {
             "hold": hold,
             "outcomes": outcomes,
-            "waits": any(outcome["state"] == "waits" for outcome in outcomes),
-            "titles": asked.reader.titles(outcome["incident"] for outcome in outcomes),
+            "waits": any(outcome.state is _State.WAITS for outcome in outcomes),
+            "titles": asked.reader.titles(outcome.incident for outcome in outcomes),
             "back": link("/hold", tenant=hold.tenant, component=hold.component),
         },
     )
 
 
-def _outcome(asked: Asked, tenant: str, incident: str, uid: str) -> dict[str, str]:
+class _State(StrEnum):
+    COUNTS = "counts"
+    WAITS = "waits"
+    REFUSED = "refused"
+
+
+class _Outcome(msgspec.Struct, frozen=True):
+    incident: str
+    id: str
+    state: _State
+    text: str
+
+
+def _outcome(asked: Asked, tenant: str, incident: str, uid: str) -> _Outcome:
     """Return the outcome of one decision: it counts, was refused, or waits."""
     case = asked.reader.case(incident, tenant)
     timeline = case.document.timeline if case is not None else ()
     entry = next((entry for entry in timeline if entry.ref == uid), None)
     if entry is not None:
-        return {"incident": incident, "id": uid, "state": "counts", "text": entry.text}
+        return _Outcome(incident, uid, _State.COUNTS, entry.text)
     refusal = asked.reader.refusal(uid)
-    state = "waits" if refusal is None else "refused"
-    return {"incident": incident, "id": uid, "state": state, "text": refusal or ""}
+    state = _State.WAITS if refusal is None else _State.REFUSED
+    return _Outcome(incident, uid, state, refusal or "")

@@ -23,7 +23,7 @@ from streams.index.config import (
     read_config,
     target_of,
 )
-from streams.index.judging import Refusal, is_own_name, judge_file, judge_project
+from streams.index.judging import Refusal, RefusalReason, is_own_name, judge_file, judge_project
 from streams.index.pages import IndexFile
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -108,6 +108,7 @@ def test_names_that_imitate_are_refused_unless_known_or_allowed() -> None:
     refusal = project("requestss")
     assert refusal is not None
     assert (refusal.code, "requests" in refusal.text) == ("looks-like-requests", True)
+    assert refusal.reason is RefusalReason.IMITATION
     assert project("requests") is None
     assert project("requestss", allow=("requestss",)) is None
     assert project("requestss", imitations=Severity.CRITICAL) is None
@@ -118,13 +119,13 @@ def test_names_that_imitate_are_refused_unless_known_or_allowed() -> None:
 def test_a_project_that_is_bad_altogether_or_blocked_is_refused() -> None:
     refusal = project("demo", fact("pypi:demo", summary="steals\x1b[2J tokens"), allow=("demo",))
     assert refusal is not None
-    assert refusal.code == "known-malicious"
+    assert (refusal.code, refusal.reason) == ("known-malicious", RefusalReason.KNOWN_BAD)
     assert "steals" in refusal.text
     assert "\x1b" not in refusal.text
     assert project("demo", fact("pypi:demo", versions=("1.0",))) is None
     blocked = project("blocked")
     assert blocked is not None
-    assert blocked.code == "blocked-by-policy"
+    assert (blocked.code, blocked.reason) == ("blocked-by-policy", RefusalReason.BLOCKED)
 
 
 def test_the_tenants_own_names_are_not_asked_for() -> None:

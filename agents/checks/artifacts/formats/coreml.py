@@ -3,17 +3,24 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 from agents.checks.artifacts.formats.format import Format, Suffix, Trait, endings
 from agents.checks.artifacts.readers.embedded import report_text
 from agents.checks.artifacts.readers.paths import escapes
-from agents.checks.artifacts.readers.protobuf import LENGTH, VARINT, looks_like, walk
+from agents.checks.artifacts.readers.protobuf import LENGTH, VARINT, Schema, looks_like, walk
 from agents.checks.artifacts.readers.window import Window
 from agents.checks.artifacts.scanning import CorruptFileError, Scan, Source
 
-_NETWORK: Final = {1: "Layer", 2: "range"}
-SCHEMA: Final = {
+Kind = Literal[
+    "Model", "Classifier", "Pipeline", "Network", "Layer", "CustomLayer", "CustomModel",
+    "Linked", "LinkedFile", "StringParameter", "Entry", "Value", "Description", "Metadata",
+    "TextEntry", "Serialised", "Program", "FunctionEntry", "Function", "BlockEntry", "Block",
+    "Operation", "AttributeEntry", "Attribute", "Immediate", "BlobFile",
+]  # fmt: skip
+"""The messages that the schema names."""
+
+SCHEMA: Final[Schema[Kind]] = {
     "Model": {
         1: "int", 2: "Description", 10: "int", 200: "Classifier", 201: "Classifier",
         202: "Pipeline", 303: "Network", 403: "Network", 500: "Network", 502: "Program",
@@ -21,7 +28,7 @@ SCHEMA: Final = {
     },
     "Classifier": {1: "Pipeline"},
     "Pipeline": {1: "Model", 2: "text"},
-    "Network": _NETWORK,
+    "Network": {1: "Layer", 2: "range"},
     "Layer": {1: "text", 500: "CustomLayer", 420: "range", 615: "Network"},
     "CustomLayer": {10: "text", 30: "Entry", 40: "text"},
     "CustomModel": {10: "text", 30: "Entry", 40: "text"},

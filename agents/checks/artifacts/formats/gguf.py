@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, Literal
 
 from agents.checks.artifacts.formats.format import Content, Format, Suffix, Trait, endings
 from agents.checks.artifacts.formats.ggml_whisper import WHISPER, read_whisper
@@ -114,7 +114,7 @@ class _Reader:
         self._scan = scan
         self._cursor = Cursor(Window(source))
         self._size = source.size
-        self._order: str = "little"
+        self._order: Literal["little", "big"] = "little"
         self._width = 8
         self._source = source
         self._unsized = False
@@ -171,7 +171,7 @@ class _Reader:
 
     def _number(self, width: int) -> int:
         raw = self._cursor.take(width)
-        return int.from_bytes(raw, "big" if self._order == "big" else "little")
+        return int.from_bytes(raw, self._order)
 
     def _bounds(self, count: int, what: str, size: int = 1) -> None:
         """Report a count that damage does not explain."""

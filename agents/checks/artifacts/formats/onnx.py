@@ -5,19 +5,32 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, Literal
 
 from agents.checks.artifacts.formats import coreml, sentencepiece
 from agents.checks.artifacts.formats.format import Content, Format, Suffix, Trait, endings
 from agents.checks.artifacts.formats.links import in_snapshot
 from agents.checks.artifacts.readers.embedded import report_text
 from agents.checks.artifacts.readers.paths import escapes, is_remote
-from agents.checks.artifacts.readers.protobuf import LENGTH, VARINT, Message, looks_like, walk
+from agents.checks.artifacts.readers.protobuf import (
+    LENGTH,
+    VARINT,
+    Message,
+    Schema,
+    looks_like,
+    walk,
+)
 from agents.checks.artifacts.readers.window import Window
 from agents.checks.artifacts.scanning import CorruptFileError, Scan, Source
 from agents.domain.late_pattern import late_pattern
 
-SCHEMA: Final = {
+Kind = Literal[
+    "Model", "Training", "Opset", "Entry", "Graph", "Node", "Attribute", "Tensor", "External",
+    "Sparse", "Function",
+]  # fmt: skip
+"""The messages that the schema names."""
+
+SCHEMA: Final[Schema[Kind]] = {
     "Model": {1: "int", 2: "text", 3: "text", 5: "int", 6: "text", 7: "Graph", 8: "Opset",
               14: "Entry", 20: "Training", 25: "Function"},
     "Training": {1: "Graph", 2: "Graph"},
@@ -141,7 +154,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
         raise CorruptFileError("no graph in the model")
 
 
-def _judge_tensor(scan: Scan, tensor: Message) -> None:
+def _judge_tensor(scan: Scan, tensor: Message[Kind]) -> None:
     elements = 1
     for dimension in tensor.numbers.get(1, []):
         elements *= dimension
@@ -153,7 +166,7 @@ def _judge_tensor(scan: Scan, tensor: Message) -> None:
         )
 
 
-def _judge_external(scan: Scan, entry: Message, name: str) -> None:
+def _judge_external(scan: Scan, entry: Message[Kind], name: str) -> None:
     for key in entry.texts(1):
         for value in entry.texts(2):
             if key == "location":
@@ -196,7 +209,7 @@ def _judge_location(scan: Scan, location: str, name: str) -> None:
         scan.mark_incomplete(f"{name}: its data {location[:120]!r} is not among the files")
 
 
-def _judge_attribute(scan: Scan, window: Window, attribute: Message) -> None:
+def _judge_attribute(scan: Scan, window: Window, attribute: Message[Kind]) -> None:
     for number in (4, 9):
         for start, end in attribute.ranges.get(number, []):
             if end - start > MAX_STRING:

@@ -3,15 +3,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 from agents.checks.artifacts.formats.format import Content, Format, Suffix, Trait, endings
-from agents.checks.artifacts.readers.protobuf import LENGTH, looks_like, walk
+from agents.checks.artifacts.readers.protobuf import LENGTH, Schema, looks_like, walk
 from agents.checks.artifacts.readers.torn_tails import is_unwritten
 from agents.checks.artifacts.readers.window import Window
 from agents.checks.artifacts.scanning import CorruptFileError, Scan, Source
 
-SCHEMA: Final = {"Model": {1: "range"}}
+SCHEMA: Final[Schema[Literal["Model"]]] = {"Model": {1: "range"}}
 MAX_RUN: Final = 64
 """Zeros at the end that no whole model has."""
 TOP: Final = {1: LENGTH, 2: LENGTH, 3: LENGTH, 4: LENGTH, 5: LENGTH}

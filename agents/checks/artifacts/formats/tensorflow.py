@@ -3,18 +3,33 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, Literal
 
 from agents.checks.artifacts.formats.format import Format, Suffix, Trait, endings
 from agents.checks.artifacts.formats.plain_text import is_binary
 from agents.checks.artifacts.readers.embedded import descend_decoded, report_text
 from agents.checks.artifacts.readers.paths import escapes
-from agents.checks.artifacts.readers.protobuf import LENGTH, VARINT, Message, looks_like, walk
+from agents.checks.artifacts.readers.protobuf import (
+    LENGTH,
+    VARINT,
+    Message,
+    Schema,
+    looks_like,
+    walk,
+)
 from agents.checks.artifacts.readers.window import Window, decode_text, read_document
 from agents.checks.artifacts.scanning import BytesSource, CorruptFileError, Scan, Source
 from agents.domain.late_pattern import late_pattern
 
-_GRAPH: Final = {
+Kind = Literal[
+    "Graph", "Library", "Function", "Signature", "Gradient", "Node", "AttrEntry", "Attr",
+    "List", "Func", "Tensor", "SavedModel", "MetaGraph", "MetaInfo", "OpList",
+    "CollectionEntry", "Collection", "BytesList", "Asset", "Objects", "Object", "UserObject",
+    "AssetObject", "KerasMetadata", "KerasObject",
+]  # fmt: skip
+"""The messages that the schema names."""
+SCHEMA: Final[Schema[Kind]] = {
     "Graph": {1: "Node", 2: "Library", 4: "range"},
     "Library": {1: "Function", 2: "Gradient"},
     "Function": {1: "Signature", 3: "Node", 5: "AttrEntry"},
@@ -26,9 +41,6 @@ _GRAPH: Final = {
     "List": {2: "range", 8: "Tensor", 9: "Func"},
     "Func": {1: "text", 2: "AttrEntry"},
     "Tensor": {1: "int", 4: "range", 8: "range"},
-}
-SCHEMA: Final = {
-    **_GRAPH,
     "SavedModel": {1: "int", 2: "MetaGraph"},
     "MetaGraph": {1: "MetaInfo", 2: "Graph", 4: "CollectionEntry", 6: "Asset", 7: "Objects"},
     "MetaInfo": {1: "text", 2: "OpList", 4: "text", 5: "text"},
@@ -45,11 +57,12 @@ SCHEMA: Final = {
     "KerasObject": {4: "text", 5: "text"},
 }
 """saved_model.proto, meta_graph.proto, graph.proto, function.proto, attr_value.proto."""
-TOPS: Final = {
+TOPS: Final[Mapping[Kind, Mapping[int, int]]] = {
     "SavedModel": {1: VARINT, 2: LENGTH},
     "MetaGraph": {1: LENGTH, 2: LENGTH, 3: LENGTH, 4: LENGTH, 5: LENGTH, 6: LENGTH, 7: LENGTH},
     "Graph": {1: LENGTH, 2: LENGTH, 3: VARINT, 4: LENGTH, 5: LENGTH},
 }
+_ROOTS: Final[tuple[Kind, ...]] = ("SavedModel", "Graph", "MetaGraph")
 EXECUTES: Final = frozenset(
     [
         "PyFunc",
@@ -172,7 +185,7 @@ def matches(name: str, head: bytes, source: Source) -> bool:
     return bool(_root(name, head)) and source.size > 0
 
 
-def _root(name: str, head: bytes) -> str:
+def _root(name: str, head: bytes) -> Kind | None:
     base = name.lower().rsplit("/", 1)[-1].rsplit("!", 1)[-1]
     if base.endswith(".meta") and looks_like(head, TOPS["MetaGraph"]):
         return "MetaGraph"  # without its description it begins as the others do
@@ -180,18 +193,18 @@ def _root(name: str, head: bytes) -> str:
         if base == "keras_metadata.pb":
             return "KerasMetadata"
         if base == "fingerprint.pb":
-            return ""
+            return None
         if head[:1] == b"\x08" and len(head) > 2 and 3 <= head[1] <= 20:
-            return ""  # ONNX: a SavedModel's schema is 1
-        for root in ("SavedModel", "Graph", "MetaGraph"):
+            return None  # ONNX: a SavedModel's schema is 1
+        for root in _ROOTS:
             if looks_like(head, TOPS[root]):
                 if root == "Graph" and not _is_graph(head):
                     continue
                 return root
         return "SavedModel"
     if head[:1] == b"\x08" and len(head) > 6 and head[1] <= 2 and head[2] == 0x12:
-        return "SavedModel" if b"serve" in head or b"\n" in head[3:16] else ""
-    return "Graph" if _is_graph(head) and looks_like(head, TOPS["Graph"], 2) else ""
+        return "SavedModel" if b"serve" in head or b"\n" in head[3:16] else None
+    return "Graph" if _is_graph(head) and looks_like(head, TOPS["Graph"], 2) else None
 
 
 def _is_graph(head: bytes) -> bool:
@@ -309,7 +322,7 @@ def _judge_operator(scan: Scan, operator: str, node: str, seen: dict[str, str]) 
     )
 
 
-def _judge_strings(scan: Scan, window: Window, message: Message, outside: list[str]) -> None:
+def _judge_strings(scan: Scan, window: Window, message: Message[Kind], outside: list[str]) -> None:
     for number in (1, 2, 4, 8):
         if message.kind == "Tensor" and number == 4 and message.number(1) != STRING_TENSOR:
             continue  # numbers

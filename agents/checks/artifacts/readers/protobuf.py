@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Final, Generic, Literal, TypeVar
 
 import msgspec
 
@@ -20,14 +20,18 @@ MAX_VARINT: Final = 10
 
 VARINT, FIXED64, LENGTH, GROUP, GROUP_END, FIXED32 = range(6)
 
-Schema = Mapping[str, Mapping[int, str]]
-"""Message name to field number to kind: `int`, `text`, `range`, or the name of a message."""
+Value = Literal["int", "text", "range"]
+"""The kinds of a field that is not a message."""
+Kind = TypeVar("Kind", bound=str)
+"""The names of a schema's messages, as a `Literal`: the type checker knows no others."""
+Schema = Mapping[Kind, Mapping[int, Kind | Value]]
+"""Message name to field number to kind of value or name of a message."""
 
 
-class Message(msgspec.Struct):
+class Message(msgspec.Struct, Generic[Kind]):
     """One message: the fields that its schema names; all others were skipped."""
 
-    kind: str
+    kind: Kind
     start: int
     end: int
     numbers: dict[int, list[int]] = msgspec.field(default_factory=dict)
@@ -64,8 +68,13 @@ def read_varint(window: Window, offset: int, end: int) -> tuple[int, int]:
 
 
 def walk(
-    scan: Scan, window: Window, schema: Schema, root: str, start: int = 0, end: int | None = None
-) -> Iterator[Message]:
+    scan: Scan,
+    window: Window,
+    schema: Schema[Kind],
+    root: Kind,
+    start: int = 0,
+    end: int | None = None,
+) -> Iterator[Message[Kind]]:
     """Yield a message and every message within it that the schema names, outer before inner.
 
     Args:
@@ -100,8 +109,8 @@ def walk(
 
 
 def _read(
-    scan: Scan, window: Window, schema: Schema, message: Message
-) -> Iterator[tuple[str, int, int]]:
+    scan: Scan, window: Window, schema: Schema[Kind], message: Message[Kind]
+) -> Iterator[tuple[Kind, int, int]]:
     fields = schema.get(message.kind, {})
     offset, end = message.start, message.end
     groups: list[int] = []
