@@ -3,6 +3,10 @@
 Incidents of one finding and one system each are opened, closed, and forgotten when their time has
 come, over the real row store. Printed is what the process and the disk hold after each stage. No
 broker: the logic, the documents, the rows on disk and the settling of chunks are measured.
+
+With `--a-day N`, N incidents are opened on each of many days and closed on the next: it shows where
+the growth of a process ends, which is when as many are forgotten as are opened. `--keep` shortens
+the time that they are kept, and `--cache` what RocksDB fills before it evicts anything.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ import psutil
 from agents.domain.knowledge import MemoryKnowledge
 from agents.messages import StandardDocuments
 from agents.ports import Delivery, Message, Record
+from agents.triage.incidents import deadlines
 from agents.triage.incidents.core import IncidentInput, Incidents
 from agents.triage.incidents.rows import CORE, KEEP_DAYS
 from agents.triage.routing import incident_id
@@ -38,6 +43,7 @@ from schemas.reading import record_reader
 from schemas.severity import Disposition, ExposureLevel
 from schemas.signing import new_signing_key
 from schemas.taxonomy import taxonomy
+from streams.engine import tables
 from streams.engine.rows import PartitionRows
 from streams.engine.tables import PartitionStore, _options
 from tests.bench.scale import CHUNK, MIB, START, _on_disk
@@ -126,6 +132,10 @@ class Worker:
             count[kind] += 1
             size[kind] += len(key) + len(value)
         return count, size
+
+    def property(self, name: str) -> int:
+        """Return a figure that RocksDB keeps of the store."""
+        return int(self.store._db.property_int_value(f"rocksdb.{name}") or 0)
 
 
 def opening(number: int) -> Iterator[IncidentInput]:
@@ -246,16 +256,56 @@ def run(incidents: int, folder: Path) -> None:
     print(f"load average {os.getloadavg()[0]:.1f}")
 
 
+def run_days(a_day: int, days: int, keep: int, cache_mib: int, folder: Path) -> None:
+    """Open `a_day` incidents a day and close them on the next; print what is held as days pass."""
+    deadlines.KEEP_DAYS = keep  # type: ignore[misc] -- a process of its own
+    me = psutil.Process()
+    tables.BLOCK_CACHE_BYTES = cache_mib * MIB
+    worker = Worker(folder / "0")
+    start_ms = int(START.timestamp() * 1000)
+    print("| day | opened | held | RSS MiB | block cache MiB | write buffers MiB | on disk MiB |")
+    print("|---" * 7 + "|")
+    for day in range(days):
+        at_ms = start_ms + day * 86_400_000
+        today = range(day * a_day, (day + 1) * a_day)
+        values = [closed for number in today if day for closed in closing(number - a_day)]
+        values += [opened for number in today for opened in opening(number)]
+        for base in range(0, len(values), CHUNK):
+            worker.take(values[base : base + CHUNK], at_ms)
+        worker.take([Tick(time_ms=at_ms)], at_ms)
+        if (day + 1) % max(days // 20, 1) == 0:
+            gc.collect()
+            held = sum(1 for _ in worker.store.scan(CORE_ROWS))
+            print(
+                f"| {day + 1} | {(day + 1) * a_day:,} | {held:,} "
+                f"| {me.memory_info().rss / MIB:,.0f} "
+                f"| {worker.property('block-cache-usage') / MIB:,.0f} "
+                f"| {worker.property('cur-size-all-mem-tables') / MIB:,.0f} "
+                f"| {_on_disk(folder) / MIB:,.1f} |",
+                flush=True,
+            )
+    print(f"load average {os.getloadavg()[0]:.1f}")
+
+
 def main() -> None:
     """Run the trial."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench.incident_life", description=__doc__
     )
     parser.add_argument("--incidents", type=int, default=10_000)
+    parser.add_argument("--a-day", type=int, default=0, help="incidents to open on each of --days")
+    parser.add_argument("--days", type=int, default=FORGOTTEN_DAYS)
+    parser.add_argument("--keep", type=int, default=KEEP_DAYS, help="days that incidents are kept")
+    parser.add_argument(
+        "--cache", type=int, default=tables.BLOCK_CACHE_BYTES // MIB, help="MiB of blocks"
+    )
     parser.add_argument("--folder", type=Path, help="where the state goes; a temporary one if none")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-        run(args.incidents, Path(folder))
+        if args.a_day:
+            run_days(args.a_day, args.days, args.keep, args.cache, Path(folder))
+        else:
+            run(args.incidents, Path(folder))
 
 
 if __name__ == "__main__":
