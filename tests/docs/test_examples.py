@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import json
 import os
 import pty
 import select
+import shlex
 import signal
 import subprocess
 import time
@@ -42,7 +44,7 @@ from schemas.incidents.holds import (
     hold_key,
 )
 from schemas.incidents.views import TaskView
-from streams.cli import COMMANDS
+from streams.cli import COMMANDS, main
 from streams.demo.files import safetensors
 from streams.kafka.compacted import publish_values
 from streams.kafka.dead_letters import dead_letter
@@ -54,9 +56,10 @@ from streams.signing_keys import keys_dir, load_or_create_signing_key
 from tests.agents.checks.provenance.signing import make_model, new_key, public_pem, sign_with_key
 from tests.agents.fetching.servers import Server
 from tests.agents.intelligence.test_feeds import archive, record
+from tests.command_here import command_here
 from tests.docs.conftest import Reader
 from tests.docs.reading import ROOT
-from tests.docs.shell import Step, run_in_order
+from tests.docs.shell import Ran, Step, run_in_order
 from tests.installed import BESIDE_OTHERS
 from tests.schemas.events import PACKAGE_INSTALL, PIPELINE_RUN, REGISTRY_PUSH
 from tests.schemas.examples import command
@@ -94,6 +97,9 @@ UNTIL_INTERRUPTED = {
 """Examples that go on until they are interrupted, each with what it says by then."""
 
 LEFT_RUNNING = {"tidewatch broker start --fresh": "tidewatch broker stop"}
+
+OF_A_SHELL = frozenset("|<>&;$`*?~\\")
+"""What only a shell understands; an example without it is also run without one."""
 
 
 def examples(command: typer.core.TyperCommand) -> list[str]:
@@ -280,17 +286,35 @@ def test_the_examples_of_a_command_work(name: str, place: tuple[Path, dict[str, 
     folder, environment = place
     if name == "broker":
         environment = {**without(environment, "TIDEWATCH_KAFKA"), **BESIDE_OTHERS}
+    started = False
     for line in of_module(name):
         if line in UNTIL_INTERRUPTED:
             interrupted(line, folder, environment, UNTIL_INTERRUPTED[line])
-            continue
-        steps = [Step(line)]
-        if line in LEFT_RUNNING:
-            steps.append(Step(LEFT_RUNNING[line]))
-        for did in run_in_order(steps, folder, environment, seconds=SECONDS):
-            printed = "\n".join(did.printed)
-            assert "Traceback" not in printed
-            assert did.code == EXIT_CODES.get(did.command, 0), f"{did.command}:\n{printed}"
+        elif started and name != "broker" and not set(line) & OF_A_SHELL:
+            right(run_here(line, folder, environment))
+        else:
+            steps = [Step(line)]
+            if line in LEFT_RUNNING:
+                steps.append(Step(LEFT_RUNNING[line]))
+            for did in run_in_order(steps, folder, environment, seconds=SECONDS):
+                right(did)
+        started = True
+
+
+def right(did: Ran) -> None:
+    """Check that an example did what it should."""
+    printed = "\n".join(did.printed)
+    assert "Traceback" not in printed
+    assert did.code == EXIT_CODES.get(did.command, 0), f"{did.command}:\n{printed}"
+
+
+def run_here(line: str, folder: Path, environment: dict[str, str]) -> Ran:
+    """Run an example in this process: that its command starts, one before it has shown."""
+    log = folder.with_name("here.log")
+    log.write_text("")
+    with contextlib.chdir(folder), command_here(log, environment):
+        code = main(shlex.split(line)[1:])
+    return Ran(line, code, tuple(log.read_text().splitlines()))
 
 
 def without(environment: dict[str, str], name: str) -> dict[str, str]:
