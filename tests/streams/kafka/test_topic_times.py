@@ -24,6 +24,7 @@ from streams.kafka.topics import (
     topic_name,
 )
 from streams.settings import Settings, load_settings
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.kafka]
 LONG_AGO_MS = 1_600_000_000_000
@@ -52,11 +53,11 @@ async def _with_producers_time(settings: Settings, channel: Channel, **more: str
 async def _sent_as_long_ago(settings: Settings, channel: Channel) -> Any:
     topic = topic_name(settings, channel)
     async with aiokafka.AIOKafkaProducer(bootstrap_servers=settings.kafka) as producer:
-        await producer.send_and_wait(topic, b"{}", timestamp_ms=LONG_AGO_MS)
-    reader = aiokafka.AIOKafkaConsumer(
-        topic, bootstrap_servers=settings.kafka, auto_offset_reset="earliest"
-    )
+        sent = await producer.send_and_wait(topic, b"{}", timestamp_ms=LONG_AGO_MS)
+    reader = aiokafka.AIOKafkaConsumer(bootstrap_servers=settings.kafka)
     await reader.start()
+    reader.assign([sent.topic_partition])
+    reader.seek(sent.topic_partition, sent.offset)
     try:
         async with asyncio.timeout(30):
             return record_of(await reader.getone())
@@ -86,7 +87,11 @@ def test_an_existing_topic_gets_the_setting_and_keeps_the_rest(settings: Setting
     assert asyncio.run(ensure_broker_time(settings)) == [name]
     assert asyncio.run(topics_with_producers_time(settings)) == []
     assert asyncio.run(_retention(settings, name)) == "123456789"
-    assert asyncio.run(_sent_as_long_ago(settings, Channel.DECISIONS)).appended
+    # the broker shows a setting before its log acts by it
+    wait_for(
+        lambda: asyncio.run(_sent_as_long_ago(settings, Channel.DECISIONS)).appended,
+        "the broker sets the time of records",
+    )
 
 
 def test_a_worker_that_may_not_create_topics_refuses_to_start_on_it(settings: Settings) -> None:
