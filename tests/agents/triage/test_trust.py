@@ -816,6 +816,17 @@ def test_invented_tenants_count_for_nothing_where_organisations_are_registered(r
     assert document.organisations == (1 if registered else 7)
 
 
+@pytest.mark.parametrize("registered", [False, True])
+def test_invented_tenants_hold_back_no_containment_where_organisations_are_registered(registered):
+    register = Register({"b": "bank", "mallory": "mallory inc"})
+    flow = flow_of("b", register=register if registered else None)
+    invented = [f"mallory-{number}" for number in range(POPULAR_HOLDERS + 1)]
+    for tenant in ("b", "mallory", *invented):
+        flow.saw(*held(MODEL, tenant, "gpu", version="r2", digest=BAD))
+    flow.found(finding("malicious_payload", "b"))
+    assert ("quarantine" in issued(flow, "b")) is registered
+
+
 def test_tenants_made_up_before_there_was_a_register_count_for_nothing_after_it():
     """Rows keep what was counted; the register of today says what of it counts."""
     digest = "c" * 64
