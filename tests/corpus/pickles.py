@@ -215,10 +215,29 @@ GADGETS = [
 ]
 
 
+_LOADERS = {
+    "numba.core.serialize _unpickle__CustomPickled": (),
+    "numba.core.serialize _numba_unpickle": (1,),
+    "spacy.tokens.doc unpickle_doc": (None,),
+}
+"""Functions of libraries that unpickle bytes, and what they are given before those."""
+_UNLIKE = (
+    b"(S'id'\nios\nsystem\n.",
+    b"I1\n0cos\nsystem\n(S'id'\ntR.",
+    b"N0cos\nsystem\n(X\x02\x00\x00\x00idtR.",
+    b"K\x010\x8c\x02os\x8c\x06system\x93\x8c\x02id\x85R.",
+)
+"""Pickles that do not begin as picklers begin them."""
+
+
 def hostile() -> Iterator[Sample]:
     """Yield pickles that run, load, fetch or exhaust."""
     for proto in range(6):
         yield f"plain-{proto}.pkl", evil(proto)
+    for number, body in enumerate(_UNLIKE):
+        for loader, before in _LOADERS.items():
+            module, attribute = loader.split(" ")
+            yield f"unpickles-{attribute}-{number}.pkl", call(module, attribute, *before, body)
     for gadget in GADGETS:
         module, attribute = gadget.split(" ")
         yield f"gadget-{module}.{attribute}.pkl".replace("/", "_"), call(module, attribute, COMMAND)

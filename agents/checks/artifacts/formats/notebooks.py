@@ -13,6 +13,7 @@ from agents.checks.artifacts.python.shell_commands import (
     opens_to_outside,
 )
 from agents.checks.artifacts.scanning import Scan
+from agents.domain.hosts import is_local
 from schemas.severity import Severity
 
 MAX_CELLS: Final = 10_000
@@ -26,6 +27,11 @@ _SHELL_CELL: Final = re.compile(r"\s*%%(bash|sh|script|cmd|powershell|!)")
 _PAGE_CELL: Final = re.compile(r"\s*%%(javascript|js|html|svg)\b")
 """Cells that a browser runs."""
 _MAGIC: Final = re.compile(r"^\s*[!%]")
+_INSTALLS: Final = re.compile(
+    r"\bpip[\d.]*\s+install\b[^\n]{0,200}?\s(?:git\+)?https?://(?P<host>\d{1,3}(?:\.\d{1,3}){3})[:/]"
+    r"\S{0,300}\.(?:whl|zip|tar\.gz|git)\b"
+)
+"""Packages from an address without a name."""
 _SCRIPT: Final = re.compile(r"(?i)<script\b[^>]*>(?!\s*</script>)|\bon(error|load)\s*=|javascript:")
 _SHOWN: Final = ("text/html", "application/javascript", "image/svg+xml", "text/markdown")
 """Outputs that a browser runs when it shows the notebook."""
@@ -100,8 +106,11 @@ def _judge_code(scan: Scan, text: str, key: str) -> None:
     for line in text.splitlines():
         if _MAGIC.match(line):
             command = line.strip().lstrip("!%")
-            if opens_to_outside(command) or (
-                is_hostile_command(command) and _PIPED.search(command)
+            installs = _INSTALLS.search(command)
+            if (
+                opens_to_outside(command)
+                or (is_hostile_command(command) and _PIPED.search(command))
+                or (installs and not is_local(installs["host"]))
             ):
                 scan.report(
                     "TW-MODEL-CODE-SPAWN",

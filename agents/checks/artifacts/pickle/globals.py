@@ -32,7 +32,7 @@ class ImportVerdict(msgspec.Struct, frozen=True):
 
     level: Level
     uses: frozenset[str] = frozenset()
-    """call, new, ref; enum, type, ufunc, bytes, partial: calls with particular arguments."""
+    """call, new, ref; enum, type, bytes, pickled and others: calls with particular arguments."""
     reason: str = ""
     runner: bool = False
     """Words of its name that suggest that it runs, loads, fetches or looks up."""

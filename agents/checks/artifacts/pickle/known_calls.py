@@ -32,6 +32,11 @@ from agents.checks.artifacts.pickle.unlisted import boasts
 from agents.checks.artifacts.scanning import Part
 
 CODECS: Final = frozenset(("latin1", "latin-1", "iso-8859-1", "utf-8", "utf8", "ascii"))
+_PICKLED_AT: Final = {"_numba_unpickle": 1, "unpickle_doc": 1}
+"""Where a function's argument is that it unpickles, if not the first.
+
+Source: numba `core/serialize.py`, spaCy `tokens/doc.pyx`.
+"""
 _REFERRED: Final = frozenset(
     (
         "type",
@@ -101,6 +106,7 @@ class KnownCalls:
             "type": self._type_of,
             "ufunc": self._ufunc,
             "bytes": self._load_from_bytes,
+            "pickled": self._load_pickled,
             "partial": self._partial,
             "curry": self._curried,
             "compose": self._composed,
@@ -373,6 +379,16 @@ class KnownCalls:
         if not isinstance(raw, bytes) or not (zipped or starts_like_pickle(raw)):
             self._odd(found, args, offset, "it loads content that can't be read here")
         return Result(found, None, offset)
+
+    def _load_pickled(self, found: Global, args: Any, offset: int) -> object:  # noqa: ANN401
+        """Judge a call that unpickles bytes, which are scanned if they begin as a pickle does."""
+        position = _PICKLED_AT.get(found.name, 0)
+        value = args[position] if len(args) > position else None
+        if isinstance(value, Blob):
+            self._load_from_bytes(found, (value,), offset)
+        elif not (isinstance(value, bytes) and starts_like_pickle(value)):
+            self._odd(found, args, offset, "it loads what can't be read here")
+        return Result(found, args, offset)
 
     def _partial(self, found: Global, args: Any, offset: int) -> object:  # noqa: ANN401
         """Binds arguments for a later call: harmless if the function is."""
