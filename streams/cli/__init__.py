@@ -200,6 +200,13 @@ def _unexpected(error: Exception) -> int:
 
     if os.environ.get("TIDEWATCH_LOG_LEVEL") == "debug":
         traceback.print_exception(error)
+    kafka = sys.modules.get("aiokafka.errors")  # a command without it has none of its errors
+    if kafka is not None and isinstance(error, kafka.KafkaError):
+        return _fail(
+            f"Kafka did not do what it was asked ({type(error).__name__}): check the broker, and "
+            "the rights of the user, with: tidewatch doctor",
+            EXIT_USAGE,
+        )
     frames = traceback.extract_tb(error.__traceback__)
     where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     return _fail(

@@ -14,6 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from schemas.channels import Channel
+from streams.kafka.awaiting import until_answered
 from streams.kafka.client import client_options
 from streams.kafka.lag import application_progress
 from streams.kafka.topics import topic_name
@@ -192,8 +193,8 @@ class Follower:
             # a fetch is answered at the first record; this bounds how often an idle broker is asked
             fetch_max_wait_ms=500,
         )
-        await client.start()
         try:
+            await self._start(client)
             if self._last is not None:
                 ends = await client.end_offsets(client.assignment())
                 starts = await client.beginning_offsets(client.assignment())
@@ -288,9 +289,8 @@ class Follower:
         settings = self._settings
         admin = AIOKafkaAdminClient(**client_options(settings))
         reader = aiokafka.AIOKafkaConsumer(**client_options(settings))
-        await admin.start()
-        await reader.start()
         try:
+            await self._start(admin, reader)
             while True:
                 self._arrived.clear()
                 try:
@@ -304,6 +304,15 @@ class Follower:
             await asyncio.sleep(0)
             await reader.stop()
             await admin.close()
+
+    async def _start(self, *clients: aiokafka.AIOKafkaConsumer | AIOKafkaAdminClient) -> None:
+        """Connect; wait for a broker that is busy, or away for a moment.
+
+        Raises:
+            BrokerUnreachableError: None answered for long.
+        """
+        for client in clients:
+            await until_answered(client.start, self._settings, asyncio.Event())
 
     async def _pause(self, seconds: float, calm_seconds: float | None) -> None:
         """Wait until the next measurement."""

@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from aiokafka.errors import KafkaConnectionError
 from typer.main import get_command
 
 from schemas.channels import Channel
@@ -203,3 +204,26 @@ def test_a_scan_loads_nothing_that_takes_longer_to_load_than_it_does(tmp_path: P
     code = f"from streams.cli import main\nassert main(['scan', '-q', {str(file)!r}]) == 0\n"
     needless = {"typer", "pydantic", "rich", "structlog", "yaml", "numpy", "importlib.metadata"}
     assert loaded_by(code, needless) == set()
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (KafkaConnectionError("no broker"), "check the broker"),
+        (KeyError("x"), "this is a fault of tidewatch"),
+    ],
+)
+def test_only_what_kafka_refuses_is_no_fault_of_ours(
+    error: Exception,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def run() -> int:
+        raise error
+
+    monkeypatch.setattr("streams.cli._command", lambda *_: run)
+    assert main(["topics", "list"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert type(error).__name__ in line

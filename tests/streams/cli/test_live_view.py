@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import orjson
 import pytest
+from aiokafka.errors import KafkaConnectionError
 from rich.console import Console
 
 from schemas.channels import Channel
@@ -20,6 +21,7 @@ from streams.cli.live_screen import render
 from streams.cli.live_view import MAX_SHOWN, Follower, LiveAlert, LiveCommand, View
 from streams.cli.output import Format
 from streams.cli.up import _summary
+from streams.kafka import awaiting
 from streams.settings import load_settings
 
 ALERT: dict[str, Any] = {
@@ -331,10 +333,50 @@ def test_progress_is_measured_seldom_while_nothing_arrives_and_at_once_when_some
     asyncio.run(run())
 
 
+def test_a_broker_that_does_not_answer_at_first_is_waited_for(
+    follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusals = [KafkaConnectionError("busy") for _ in range(3)]
+
+    async def run() -> None:
+        reads, measures = asyncio.Event(), asyncio.Event()
+
+        class Busy(_NoClient):
+            async def start(self) -> None:
+                if refusals:
+                    raise refusals.pop()
+
+            async def getmany(self, **_: object) -> dict[str, list[Any]]:
+                reads.set()
+                return await asyncio.Future()
+
+        async def measure(*_: object) -> None:
+            measures.set()
+            await asyncio.Future()
+
+        monkeypatch.setattr(awaiting, "FIRST_SECONDS", 0.0)
+        monkeypatch.setattr(live_view, "AIOKafkaAdminClient", Busy)
+        monkeypatch.setattr(live_view.aiokafka, "AIOKafkaConsumer", Busy)
+        monkeypatch.setattr(follower, "_measure", measure)
+        tasks = [asyncio.ensure_future(work) for work in (follower.run(), follower.sample())]
+        try:
+            async with asyncio.timeout(10):
+                await reads.wait()
+                await measures.wait()
+        finally:
+            for task in tasks:
+                task.cancel()
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(isinstance(end, asyncio.CancelledError) for end in ended), ended
+
+    asyncio.run(run())
+    assert not refusals
+
+
 class _NoClient:
     """A Kafka client that connects to nothing."""
 
-    def __init__(self, **_: object) -> None:
+    def __init__(self, *_: object, **__: object) -> None:
         pass
 
     async def start(self) -> None:
