@@ -97,11 +97,11 @@ def _target(spec: CommandSpec) -> dict[str, Any]:
 
 def _target_by_digest(spec: CommandSpec) -> dict[str, Any]:
     """Return the target as it was written before versions were named by their keys."""
-    if spec.target_type is TargetType.IDENTITY:
+    if spec.target_type == TargetType.IDENTITY:
         return {f"{EXTENSION}:identity": spec.target}
-    if spec.target_type is TargetType.PIPELINE:
+    if spec.target_type == TargetType.PIPELINE:
         return {f"{EXTENSION}:pipeline": spec.target}
-    if spec.target_type is TargetType.SYSTEM:
+    if spec.target_type == TargetType.SYSTEM:
         return {"device": {"hostname": spec.target}}
     kind, _, name = spec.target.partition(":")
     if kind == "domain":
