@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class ConfigReader(Generic[T]):
-    """Reads one kind of configuration."""
+    """Reads one kind of configuration; `~` in a path is the home of the user."""
 
     def __init__(
         self,
@@ -26,7 +26,6 @@ class ConfigReader(Generic[T]):
         example: str,
         error: type[TidewatchError],
         problem: Callable[[T], str | None],
-        path: Callable[[str], Path] = Path,
     ) -> None:
         """Set what is read.
 
@@ -36,14 +35,12 @@ class ConfigReader(Generic[T]):
             example: The file to compare with.
             error: What is raised.
             problem: Returns a contradiction within a record; None if there is none.
-            path: Reads a path.
         """
         self._read = Converter(kind)
         self._what = what
         self._example = example
         self._error = error
         self._problem = problem
-        self._path = path
 
     def read(self, raw: str, where: str = "") -> T:
         """Return a configuration.
@@ -92,7 +89,7 @@ class ConfigReader(Generic[T]):
 
     def _convert(self, kind: type, value: object) -> object:
         if kind is Path and isinstance(value, str):
-            return self._path(value)
+            return Path(value).expanduser()
         if kind is Path:
             raise TypeError("a path is a text")
         raise NotImplementedError(f"no configuration field is a {kind}")  # msgspec's protocol

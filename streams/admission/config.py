@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -97,7 +96,6 @@ _READER: Final = ConfigReader(
     example="deploy/admit.example.toml",
     error=AdmissionConfigError,
     problem=_contradiction,
-    path=lambda text: Path(text).expanduser(),
 )
 read_config: Final = _READER.read
 load_config: Final = _READER.load

@@ -164,7 +164,6 @@ _READER: Final = ConfigReader(
     example="deploy/console.example.toml",
     error=ConsoleConfigError,
     problem=_contradiction,
-    path=lambda text: Path(text).expanduser(),
 )
 read_config: Final = _READER.read
 load_config: Final = _READER.load

@@ -192,7 +192,6 @@ _READER: Final = ConfigReader(
     example="deploy/index.example.toml",
     error=IndexConfigError,
     problem=_contradiction,
-    path=lambda text: Path(text).expanduser(),
 )
 read_config: Final = _READER.read
 load_config: Final = _READER.load

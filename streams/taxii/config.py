@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -120,7 +119,6 @@ _READER: Final = ConfigReader(
     example="deploy/taxii.example.toml",
     error=TaxiiConfigError,
     problem=_contradiction,
-    path=lambda text: Path(text).expanduser(),
 )
 read_config: Final = _READER.read
 load_config: Final = _READER.load

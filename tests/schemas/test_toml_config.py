@@ -35,6 +35,12 @@ def test_a_file_is_read_as_the_record(tmp_path):
     assert READER.load(path) == Config(token="s3cret", file=Path("a/b"))
 
 
+def test_a_path_may_begin_at_the_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = READER.read('token = "s3cret"\nfile = "~/a"\n')
+    assert config.file == tmp_path / "a"
+
+
 @pytest.mark.parametrize(
     ("raw", "what"),
     [
