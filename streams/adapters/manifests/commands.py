@@ -16,9 +16,14 @@ from schemas.events import Installer
 from streams.adapters.manifests.found import Found, InstallOptions
 from streams.adapters.manifests.requirements import beside, missing_files, package_of
 
-_INSTALL: Final = re.compile(r"\b(?:pip3?(?:\.\d+)?|uv|pipx|poetry|pdm|conda|mamba|micromamba)\b")
+_INSTALL: Final = re.compile(r"\b(?:pip3?(?:\.\d+)?|uvx?|pipx|poetry|pdm|conda|mamba|micromamba)\b")
 _WORDS: Final = 2_000
 _PIP: Final = re.compile(r"(?:.*/)?pip\d?(?:\.\d+)?")
+_RUNNERS: Final = (("uv", ["tool"]), ("uv", ["run"]), ("pipx", ["run"]))
+"""Commands that install what they run."""
+_PRINTS: Final = frozenset({"echo", "printf"})
+_SHELLS: Final = frozenset({"sh", "bash", "zsh", "dash", "sudo", "ssh", "xargs"})
+"""Commands that run what they read."""
 _SEPARATORS: Final = frozenset({"&&", "||", ";", "|", "&", "(", ")", "\n"})
 _VALUED: Final = frozenset(
     {"-t", "--target", "--prefix", "--root", "--platform", "--python-version", "--implementation",
@@ -138,19 +143,32 @@ def _simple_commands(text: str) -> Iterator[list[str]]:
     lexer.whitespace_split = True
     lexer.commenters = ""
     words: list[str] = []
+    printed: list[str] = []
     try:
         for count, word in enumerate(lexer):
             if count > _WORDS:
                 break
             if word in _SEPARATORS or set(word) <= set("();|&"):
-                if words:
-                    yield words
+                yield from _run(words, printed)
+                printed = words if word == "|" and words[:1] and words[0] in _PRINTS else []
                 words = []
             else:
                 words.append(word)
     except ValueError:  # a quotation that does not end: what came before it counts
         pass
-    if words:
+    yield from _run(words, printed)
+
+
+def _run(words: list[str], printed: list[str]) -> Iterator[list[str]]:
+    """Yield a command unless it only prints; what was printed into a shell is run too.
+
+    Args:
+        words: Of the command.
+        printed: Of the command that prints what this one reads, if any.
+    """
+    if words and posixpath.basename(words[0]) in _SHELLS and printed:
+        yield printed[1:]
+    if words and words[0] not in _PRINTS:
         yield words
 
 
@@ -170,21 +188,68 @@ def _requirement_lines(words: list[str], found: Found, place: str) -> Iterator[s
         if word in {"export", "ENV", "ARG"} and at + 1 < len(rest):
             yield from _requirement_lines(rest[at + 1 :], found, place)
             return
-        following = rest[at + 1 : at + 2]
+        options, verb = _verb(rest, at + 1)
+        following = rest[verb : verb + 1]
         if _PIP.fullmatch(word) and following in (["install"], ["download"], ["wheel"]):
-            yield from _arguments(rest[at + 2 :], found, place)
+            yield from _arguments([*options, *rest[verb + 1 :]], found, place)
             return
-        if word in {"uv", "pipx", "poetry", "pdm"} and following in (["add"], ["install"], ["run"]):
+        if word == "uvx" or (word, following) in _RUNNERS:
+            after = rest[at + 1 if word == "uvx" else verb + 1 :]
+            if following == ["tool"] and after[:1] == ["install"]:
+                yield from _arguments(after[1:], found, place)
+                return
+            after = after[1:] if following == ["tool"] else after
+            by_name = (word, following) != ("uv", ["run"])
+            yield from _arguments(_ran(after, by_name=by_name), found, place)
+            if by_name:
+                return
+            continue  # `uv run pip install …`
+        if word in {"uv", "pipx", "poetry", "pdm"} and following in (["add"], ["install"]):
             if word in {"uv", "poetry", "pdm"} and following == ["install"]:
                 return
-            if following == ["run"]:
-                continue
-            yield from _arguments(rest[at + 2 :], found, place)
+            yield from _arguments(rest[verb + 1 :], found, place)
             return
         if word in {"conda", "mamba", "micromamba"} and following == ["install"]:
-            for name in rest[at + 2 :]:
+            for name in rest[verb + 1 :]:
                 if name[:1].isalpha():
                     found.add_foreign("conda", name)
+            return
+
+
+def _verb(words: list[str], start: int) -> tuple[list[str], int]:
+    """Return the options before an installer's verb, and the place of the verb."""
+    at = start
+    while at < len(words) and words[at].startswith("-"):
+        at += 2 if words[at] in _VALUED or words[at] in _INDEXES else 1
+    return words[start:at], at
+
+
+def _ran(words: list[str], *, by_name: bool) -> Iterator[str]:
+    """Yield what a tool is installed from before it is run, and the options for that.
+
+    Args:
+        words: After `uvx`, `uv tool run`, `pipx run` or `uv run`.
+        by_name: Whether the command that is run names the package, unless `--from` does.
+    """
+    rest = iter(words)
+    for word in rest:
+        name, equals, value = word.partition("=")
+        if name in {"--from", "--with", "--spec", "--with-requirements", "--with-editable"}:
+            given = value if equals else next(rest, "")
+            if name == "--with-requirements":
+                yield from ("-r", given)
+            elif name != "--with-editable":
+                yield from given.split(",")
+            by_name = by_name and name not in {"--from", "--spec"}
+        elif name in _INDEXES:
+            yield from (name, value if equals else next(rest, ""))
+        elif name.startswith("-"):
+            if name in _VALUED and not equals:
+                next(rest, None)
+        else:
+            if by_name and not word.startswith((".", "/", "$")) and "://" not in word:
+                tool, _, version = word.partition("@")
+                yield f"{tool}=={version}" if version[:1].isdigit() else tool
             return
 
 
@@ -196,7 +261,7 @@ def _options(option: str, value: str, found: Found, place: str) -> Iterator[str]
             yield f"{option} {shlex.quote(word)}"
 
 
-def _arguments(words: list[str], found: Found, place: str) -> Iterator[str]:
+def _arguments(words: Iterable[str], found: Found, place: str) -> Iterator[str]:
     rest = iter(words)
     for word in rest:
         name, equals, value = word.partition("=")

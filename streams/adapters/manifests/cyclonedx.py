@@ -53,12 +53,11 @@ def read(raw: bytes, _options: InstallOptions) -> Found:
         str(dependency.get("ref")): texts(dependency.get("dependsOn"))
         for dependency in entries(document.get("dependencies"))
     }
-    root = word(table(metadata.get("component")).get("bom-ref"))
-    components = [
-        _component(component)
-        for component in _nested(document.get("components"))
-        if _is_package(component)
-    ]
+    about = table(metadata.get("component"))
+    root = word(about.get("bom-ref"))
+    # What a BOM is about may hold the components as well.
+    listed = [*entries(document.get("components")), *entries(about.get("components"))]
+    components = [_component(component) for component in _nested(listed) if _is_package(component)]
     add_components(found, components, edges, [root] if root else [])
     return found
 

@@ -321,6 +321,17 @@ PACKAGES: Final = (
     Kind(name="pyproject", content_paths=_TOML_PATHS, paths=r"(^|/)pyproject\.toml$", reader="pyproject:read",
          content=_toml("[build-system]", "[project]")),
     Kind(name="setup-cfg", paths=r"(^|/)(setup|\.?pydistutils|distutils)\.cfg$", reader="setup_cfg:read"),
+    Kind(name="hatch", paths=r"(^|/)hatch\.toml$", reader="pyproject:read_hatch_file"),
+    Kind(name="tox-ini", paths=r"(^|/)tox\.ini$", reader="tox_settings:read_ini_file"),
+    Kind(name="tox-toml", paths=r"(^|/)tox\.toml$", reader="tox_settings:read_toml_file"),
+    Kind(name="pixi", paths=r"(^|/)pixi\.toml$", reader="pixi:read"),
+    Kind(name="pixi-lock", paths=r"(^|/)pixi\.lock$", reader="pixi:read_lock_file"),
+    Kind(name="pre-commit", paths=r"(^|/)\.pre-commit-config\.ya?ml$", reader="listed_packages:read_pre_commit"),
+    Kind(name="cog", paths=r"(^|/)cog\.ya?ml$", reader="listed_packages:read_cog"),
+    Kind(name="bentofile", paths=r"(^|/)bentofile\.ya?ml$", reader="listed_packages:read_bento"),
+    Kind(name="ray-environment", scanned=True, paths=r"(^|/)(ray[-_])?runtime[-_]env\.ya?ml$", reader="listed_packages:read_ray"),
+    Kind(name="truss", scanned=True, content_paths=_YAML_PATHS, reader="listed_packages:read_truss",
+         content=lambda c: {"requirements", "model_name"} <= c.keys and bool({"python_version", "resources"} & c.keys)),
     Kind(name="pip-settings", paths=r"(^|/)\.?pip\.(conf|ini)$", reader="installer_settings:read_pip"),
     Kind(name="uv-settings", paths=r"(^|/)uv\.toml$", reader="installer_settings:read_uv"),
     Kind(name="pdm-settings", paths=r"(^|/)pdm\.toml$", reader="installer_settings:read_pdm"),
@@ -352,6 +363,7 @@ PACKAGES: Final = (
          paths=r"(^|/)([^/]*[.-])?(Docker|Container)file([.-][^/]*)?$"),
     Kind(name="notebook", reader="notebook:read", scanned=True, paths=r"\.ipynb$", named_only=True,
          content=lambda c: c.mentions(b"pip install", b"uv pip", b"pip3 install", b"uv add")),
+    Kind(name="makefile", reader="makefile:read", paths=r"(^|/)(GNU)?makefile$|\.mk$"),
     Kind(name="shell-script", reader="commands:read_script", scanned=True, paths=r"\.(sh|bash|zsh)$"),
 )  # fmt: skip
 """Manifests that name packages; those by name first."""
@@ -405,7 +417,6 @@ _OTHERS: Final = (
     ("rubygems", r"Gemfile(\.lock)?"),
     ("composer", r"composer\.(json|lock)"),
     ("nuget", r"packages(\.lock)?\.(json|config)"),
-    ("conda", r"pixi\.(toml|lock)"),
 )
 UNSUPPORTED: Final = (
     Kind(name="dag", family=Family.UNSUPPORTED, paths=r"\.py$", named_only=True, scanned=True,
@@ -416,6 +427,9 @@ UNSUPPORTED: Final = (
     Kind(name="spdx-rdf", family=Family.UNSUPPORTED, content_paths=r"\.(rdf|xml)$", scanned=True,
          content=lambda c: "spdx.org/rdf/terms" in c.text[:HEAD] and c.text.lstrip()[:1] == "<",
          remedy="convert it to SPDX in JSON, YAML or tag-value"),
+    Kind(name="conda-recipe", family=Family.UNSUPPORTED, paths=r"(^|/)(meta|recipe)\.ya?ml$", scanned=True, named_only=True,
+         content=lambda c: {"package", "requirements"} <= c.keys,
+         remedy="packages of conda are out of scope: use a scanner for conda"),
     Kind(name="jenkinsfile", family=Family.UNSUPPORTED, paths=r"(^|/)Jenkinsfile[^/]*$", scanned=True,
          remedy="what it runs is known at run time only: send its runs as events"),
     *(

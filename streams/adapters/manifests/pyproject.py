@@ -1,4 +1,4 @@
-"""pyproject.toml: dependencies by PEP 621 and 735, and as Poetry, PDM, uv and pixi write them."""
+"""pyproject.toml: dependencies by PEP 621 and 735, and by Poetry, PDM, uv, pixi, Hatch and Flit."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def read_document(document: Mapping[str, Any], place: str) -> Found:
     read_uv_settings(found, table(tools.get("uv")), place)
     _read_poetry(found, table(tools.get("poetry")))
     _read_pdm(found, table(tools.get("pdm")), place)
-    _read_pixi(found, table(tools.get("pixi")))
+    read_pixi(found, table(tools.get("pixi")))
+    _read_flit(found, table(tools.get("flit")), place)
     declare(found, texts(table(tools.get("rye")).get("dev-dependencies")), place)
-    for group in table(table(table(tools.get("hatch")).get("envs"))).values():
-        declare(found, texts(table(group).get("dependencies")), place)
+    _read_hatch(found, table(tools.get("hatch")), place)
     own = project.get("name") or table(tools.get("poetry")).get("name")
     if isinstance(own, str):
         # `acme[gpu]` among its own extras means the project itself.
@@ -160,15 +160,20 @@ def _poetry_packages(name: str, wanted: Any, indexes: Mapping[Any, Any]) -> Iter
         yield Package(name=name, version=pin if exact else None, requested=True, **fields)
 
 
-def _read_pixi(found: Found, pixi: Mapping[str, Any]) -> None:
-    """Read what pixi takes from a Python index, and where from; its other packages are conda's."""
+def read_pixi(found: Found, pixi: Mapping[str, Any]) -> None:
+    """Add what pixi takes from a Python index, and where from; its other packages are conda's.
+
+    Args:
+        found: The result to add it to.
+        pixi: The settings, of a pyproject.toml or a pixi.toml.
+    """
     workspace = table(pixi.get("workspace")) or table(pixi.get("project"))
     channels = [
         str(table(channel).get("channel")) if isinstance(channel, dict) else str(channel)
         for channel in workspace.get("channels") or ()
     ]
     _add_indexes(found, [(channel, False) for channel in channels if "://" in channel])
-    for part in (pixi, workspace, *map(table, table(pixi.get("feature")).values())):
+    for part in (workspace, *pixi_parts(pixi)):
         chosen = table(part.get("pypi-options"))
         _add_indexes(found, [(chosen.get("index-url"), True)])
         _add_indexes(found, [(url, False) for url in texts(chosen.get("extra-index-urls"))])
@@ -177,6 +182,39 @@ def _read_pixi(found: Found, pixi: Mapping[str, Any]) -> None:
                 found.requirements.append(f"--find-links {shlex.quote(link['url'])}")
         for name, wanted in table(part.get("pypi-dependencies")).items():
             found.packages.extend(_poetry_packages(name, wanted, {}))
+
+
+def pixi_parts(pixi: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the tables of pixi that list packages: general, by feature, and by platform."""
+    for part in (pixi, *map(table, table(pixi.get("feature")).values())):
+        yield part
+        yield from map(table, table(part.get("target")).values())
+
+
+def read_hatch_file(raw: bytes, _options: InstallOptions) -> Found:
+    """Return the requirements of a hatch.toml."""
+    found = Found(installer=Installer(name="hatch"))
+    _read_hatch(found, tomllib.loads(raw.decode("utf-8-sig")), "hatch.toml")
+    return found
+
+
+def _read_hatch(found: Found, hatch: Mapping[str, Any], place: str) -> None:
+    """Read what Hatch installs into its environments, and to build with hooks."""
+    build = table(hatch.get("build"))
+    parts: list[Any] = list(table(hatch.get("envs")).values())
+    for owner in (build, *map(table, table(build.get("targets")).values())):
+        parts += [owner, *table(owner.get("hooks")).values()]
+    for part in map(table, parts):
+        declare(found, texts(part.get("dependencies")), place)
+        declare(found, texts(part.get("extra-dependencies")), place)
+
+
+def _read_flit(found: Found, flit: Mapping[str, Any], place: str) -> None:
+    """Read the requirements of a project of Flit's own metadata."""
+    metadata = table(flit.get("metadata"))
+    extras = table(metadata.get("requires-extra")).values()
+    for listed in (metadata.get("requires"), metadata.get("dev-requires"), *extras):
+        declare(found, texts(listed), place)
 
 
 def _read_pdm(found: Found, pdm: Mapping[str, Any], place: str) -> None:

@@ -143,12 +143,13 @@ STEMS = (
     "compose.dev", "values-dev", "package", "package-lock", "yarn", "go", "Cargo", "pom",
     "devcontainer", "build.gradle", "Gemfile", "composer", "packages.lock", "pixi",
     "Jenkinsfile-x", "bun", "pip", ".pip", ".condarc", "mambarc", ".pydistutils",
-    ".pypirc", "pdm",
+    ".pypirc", "pdm", "hatch", "tox", ".pre-commit-config", "cog", "bentofile", "runtime_env",
+    "meta", "GNUmakefile",
 )  # fmt: skip
 SUFFIXES = (
     "", ".txt", ".in", ".lock", ".toml", ".cfg", ".py", ".ipynb", ".zsh", ".yaml", ".YML", ".json",
     ".mod", ".lockfile", ".sum", ".xml", ".kts", ".lockb", ".config", ".conf", ".ini",
-    ".pyc", ".txt\n", ".",
+    ".pyc", ".txt\n", ".", ".mk",
 )  # fmt: skip
 
 

@@ -1,0 +1,80 @@
+"""Configurations in YAML that list packages for pip at a customary place.
+
+pre-commit's hooks, Cog, BentoML, Truss, and Ray's runtime environments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from agents.checks.packages.requirements import read_requirements
+from schemas.events import Installer
+from streams.adapters.manifests.found import Found, InstallOptions, entries, table, texts, word
+from streams.adapters.manifests.requirements import declare, declare_files
+from streams.adapters.manifests.yaml_text import read_yaml
+
+_OTHER_LANGUAGES: Final = frozenset({"node", "ruby", "golang", "rust", "dotnet", "conda", "lua"})
+_Listed = tuple[list[str], list[str]]
+"""Requirements, and files of them."""
+
+
+def _pre_commit(document: Mapping[str, Any]) -> Iterator[_Listed]:
+    for repository in entries(document.get("repos")):
+        for hook in entries(repository.get("hooks")):
+            if hook.get("language") in _OTHER_LANGUAGES:
+                continue
+            # A hook of another language does not say so here: `eslint@9` is no requirement.
+            yield [text for text in texts(hook.get("additional_dependencies")) if _is_pip(text)], []
+
+
+def _is_pip(text: str) -> bool:
+    return all(line.error is None for line in read_requirements(text).lines)
+
+
+def _cog(document: Mapping[str, Any]) -> Iterator[_Listed]:
+    build = table(document.get("build"))
+    yield texts(build.get("python_packages")), _one(build.get("python_requirements"))
+
+
+def _bento(document: Mapping[str, Any]) -> Iterator[_Listed]:
+    python = table(document.get("python"))
+    yield texts(python.get("packages")), _one(python.get("requirements_txt"))
+
+
+def _truss(document: Mapping[str, Any]) -> Iterator[_Listed]:
+    yield texts(document.get("requirements")), _one(document.get("requirements_file"))
+
+
+def _ray(document: Mapping[str, Any]) -> Iterator[_Listed]:
+    for part in (document, table(document.get("runtime_env"))):
+        for installer in ("pip", "uv"):
+            wanted = part.get(installer)
+            if isinstance(wanted, dict):
+                wanted = wanted.get("packages")
+            yield texts(wanted), _one(wanted)
+
+
+def _one(value: Any) -> list[str]:  # noqa: ANN401 -- any value of YAML
+    named = word(value)
+    return [named] if named else []
+
+
+def _reader(
+    name: str, listed: Callable[[Mapping[str, Any]], Iterator[_Listed]]
+) -> Callable[[bytes, InstallOptions], Found]:
+    def read(raw: bytes, options: InstallOptions) -> Found:
+        found = Found(installer=Installer(name=name))
+        for requirements, files in listed(table(read_yaml(raw))):
+            declare(found, requirements, options.path or name)
+            declare_files(found, files, options, options.path or name)
+        return found
+
+    return read
+
+
+read_pre_commit: Final = _reader("pre-commit", _pre_commit)
+read_cog: Final = _reader("cog", _cog)
+read_bento: Final = _reader("bentoml", _bento)
+read_truss: Final = _reader("truss", _truss)
+read_ray: Final = _reader("ray", _ray)

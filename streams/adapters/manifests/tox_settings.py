@@ -1,0 +1,61 @@
+"""tox.ini and tox.toml: what tox installs into its environments."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import Any, Final
+
+from schemas.events import Installer
+from streams.adapters.manifests.found import Found, InstallOptions, table, texts
+from streams.adapters.manifests.ini_text import read_ini
+from streams.adapters.manifests.requirements import declare, declare_files
+
+_FACTOR: Final = re.compile(r"^!?[\w.{},!-]+\s*:\s+|^!?[\w.{},!-]+:(?=[^/])")
+"""What a line applies to: `py312,cuda: torch`."""
+_FILE: Final = re.compile(r"^-(?:r|-requirement)[\s=]*(\S.*)$")
+_OTHER: Final = re.compile(r"^-(?!e\b|-(?:extra-)?index-url|-find-links|f\b|i\b|-trusted-host)")
+_ROOT: Final = ("{toxinidir}", "{tox_root}")
+
+
+def read_ini_file(raw: bytes, options: InstallOptions) -> Found:
+    """Return the requirements of the environments of a tox.ini."""
+    found = Found(installer=Installer(name="tox"))
+    for name, settings in read_ini(raw, "tox.ini").items():
+        if name == "tox":
+            _declare(found, settings.get("requires", "").splitlines(), options, "tox.ini")
+        elif name.startswith("testenv"):
+            _declare(found, settings.get("deps", "").splitlines(), options, "tox.ini")
+    return found
+
+
+def read_toml_file(raw: bytes, options: InstallOptions) -> Found:
+    """Return the requirements of the environments of a tox.toml."""
+    found = Found(installer=Installer(name="tox"))
+    document = tomllib.loads(raw.decode("utf-8-sig"))
+    environments: list[Any] = [
+        document.get("env_run_base"),
+        document.get("env_pkg_base"),
+        *table(document.get("env")).values(),
+    ]
+    _declare(found, texts(document.get("requires")), options, "tox.toml")
+    for environment in environments:
+        _declare(found, texts(table(environment).get("deps")), options, "tox.toml")
+    return found
+
+
+def _declare(found: Found, lines: list[str], options: InstallOptions, place: str) -> None:
+    for line in lines:
+        text = _FACTOR.sub("", line.partition(" #")[0].strip())
+        for root in _ROOT:
+            text = text.replace(f"{root}/", "").replace(root, ".")
+        if not text or text.startswith("#") or (_OTHER.match(text) and not _FILE.match(text)):
+            continue  # a constraint installs nothing
+        named = _FILE.match(text)
+        if "{" in text:
+            if not text.startswith("{["):  # another section's, which is read by itself
+                found.incomplete.append(f"{place}: {text[:100]!r} depends on a variable of tox")
+        elif named is not None:
+            declare_files(found, [named[1]], options, place)
+        else:
+            declare(found, [text], place)
