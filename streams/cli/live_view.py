@@ -31,6 +31,8 @@ FOLLOWED: Final = (
     Channel.DEAD_LETTER,
 )
 _COMMANDS: Final = frozenset({Channel.CONTAINMENT_COMMANDS, Channel.CONTAINMENT_PROPOSALS})
+IDLE_MS: Final = 5_000
+"""How long the broker holds back the answer to a fetch while nothing arrives."""
 SAMPLE_SECONDS: Final = 0.5
 CALM_SAMPLE_SECONDS: Final = 10.0
 """How often progress is measured while nothing arrives and nothing is behind. Every event has an
@@ -191,7 +193,7 @@ class Follower:
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             # a fetch is answered at the first record; this bounds how often an idle broker is asked
-            fetch_max_wait_ms=500,
+            fetch_max_wait_ms=IDLE_MS,
         )
         try:
             await self._start(client)
@@ -201,7 +203,7 @@ class Follower:
                 for partition, end in ends.items():
                     client.seek(partition, max(starts[partition], end - self._last))
             while True:
-                fetched = await client.getmany(timeout_ms=500)
+                fetched = await client.getmany(timeout_ms=IDLE_MS)
                 for records in fetched.values():
                     for record in records:
                         self.take(self._channels[record.topic], record)
