@@ -28,7 +28,7 @@ from streams.kafka.connection_diagnosis import unreachable
 from streams.logs import configure_logs
 from streams.settings import Settings, load_settings
 
-pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("processes")]
+pytestmark = pytest.mark.kafka
 NOBODY = 65534
 ASK = """
     import socket, struct, sys
