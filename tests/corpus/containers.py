@@ -308,6 +308,11 @@ def harmless() -> Iterator[Sample]:
     good = torch_zip(state_dict("a.weight", "a.bias"))
     yield "torch.pt", good
     yield "pytorch_model.bin", good
+    # of a network, whose numbers begin as a map of MessagePack does
+    numbers = b"\x85\xa2Y<\xa4\x80\xda;\xeb\x17h<)\xae\t=H\x89i\xbc" * 3
+    held = numbers[:24]
+    yield "numbers.pt", torch_zip(state_dict("a.weight", "a.bias"), archive__data__1=held)
+    yield "numbers.bin", numbers * 9
     yield (
         "deflated.zip",
         zipped({"a.txt": b"hello" * 99, "data.json": b'{"a": 1}'}, zipfile.ZIP_DEFLATED),

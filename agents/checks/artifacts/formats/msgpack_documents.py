@@ -15,6 +15,7 @@ from agents.checks.artifacts.scanning import (
     Scan,
     Source,
 )
+from schemas.severity import Severity
 
 MAX_DEPTH: Final = 512
 FLAX_TYPES: Final = frozenset((1, 2, 3))
@@ -45,6 +46,8 @@ _NAMED: Final = endings(SUFFIXES, Trait.NAMED)
 
 _SPACY: Final = re.compile(r"(^|[/!])(key2row|lookups(_extra)?\.bin)$")
 """Tables in the folders of spaCy's pipelines, without a suffix of their own."""
+_STORAGE: Final = re.compile(r"(^|[/!])data/\d+$")
+"""The numbers of a tensor in PyTorch's archives: their first bytes may be any."""
 _MAPS: Final = frozenset(bytes([first]) for first in (*range(0x81, 0x90), 0xDE, 0xDF))
 
 
@@ -55,7 +58,7 @@ def matches(name: str, head: bytes, source: Source) -> bool:
         return not head.startswith((b"PK\x03\x04", b"version https://git-lfs", b"\x80\x04\x95"))
     if _SPACY.search(lower) and (head == b"\x80" or head[:1] in _MAPS):
         return True  # of a single byte if a pipeline has no vectors
-    if len(head) < 6 or source.size < 6:
+    if len(head) < 6 or source.size < 6 or _STORAGE.search(lower):
         return False
     key = head[3] if head[0] == 0xDE else head[1]
     first = 0x81 <= head[0] <= 0x8F or head[0] == 0xDE
@@ -79,15 +82,19 @@ def parse(scan: Scan, name: str, source: Source) -> None:
         CorruptFileError: not MessagePack.
         BudgetExceededError: nested too deeply.
     """
-    del name
+    lower = name.lower()
+    named = lower.endswith(_NAMED) or _SPACY.search(lower)
     cursor = Cursor(Window(source))
-    _Walker(scan, cursor).walk(cursor.end)
+    # Numbers may begin as a map does: what is only taken for one is no proof of an attack.
+    _Walker(scan, cursor, None if named else Severity.MEDIUM).walk(cursor.end)
     if cursor.left:
         tail = _Held(cursor.window, cursor.offset, cursor.left)
         scan.report(
             "TW-MODEL-MSGPACK-TRAILING",
             f"{tail.size} bytes follow the last value",
             offset=cursor.offset,
+            # What follows is judged by itself.
+            severity=None if named else Severity.LOW,
         )
         scan.descend("trailing", tail)
 
@@ -106,9 +113,10 @@ class _Held:
 
 
 class _Walker:
-    def __init__(self, scan: Scan, cursor: Cursor) -> None:
+    def __init__(self, scan: Scan, cursor: Cursor, severity: Severity | None) -> None:
         self._scan = scan
         self._cursor = cursor
+        self._severity = severity
 
     def walk(self, end: int, depth: int = 0) -> None:
         """Skip one value and all nested ones, without recursion."""
@@ -127,6 +135,7 @@ class _Walker:
                         "TW-MODEL-MSGPACK-BOUNDS",
                         "values are nested too deep",
                         offset=cursor.offset,
+                        severity=self._severity,
                     )
                     raise BudgetExceededError(f"values are nested deeper than {MAX_DEPTH}")
                 left.append(count)
@@ -172,7 +181,10 @@ class _Walker:
     def _bounds(self, length: int, start: int) -> None:
         if length >= ABSURD:
             self._scan.report(
-                "TW-MODEL-MSGPACK-BOUNDS", f"{length} values or bytes declared", offset=start
+                "TW-MODEL-MSGPACK-BOUNDS",
+                f"{length} values or bytes declared",
+                offset=start,
+                severity=self._severity,
             )
 
     def _bytes(self, length: int, start: int, *, text: bool) -> None:
@@ -202,6 +214,7 @@ class _Walker:
                 "TW-MODEL-MSGPACK-EXTENSION",
                 f"the extension type {kind} is not Flax's",
                 offset=start,
+                severity=self._severity,
                 name=str(kind),
             )
             if held.read(0, 64).startswith(FILE_HEADS):
