@@ -51,13 +51,16 @@ def releasable(view: HoldView) -> list[ThingView]:
 def releases(thing: ThingView) -> list[Release]:
     """Return the decisions that release one hold: one for each reason in force.
 
+    If none stands, it is held since there were more reasons than are kept: each that is kept can
+    end that.
+
     Args:
         thing: The hold.
     """
     if thing.command is None:
         return []
+    standing = [reason for reason in thing.reasons if reason.state.stands]
     return [
         Release(incident=reason.incident, target=thing.command.command_id)
-        for reason in thing.reasons
-        if reason.state.stands
+        for reason in standing or thing.reasons
     ]

@@ -115,6 +115,12 @@ def show(
     if view.suspected:
         names = ", ".join(map(defanged_name, view.suspected))
         print_line(f"excluded from rollback: {names}")
+    for thing in view.things:
+        if thing.overflowed:
+            print_line(
+                f"{thing.action} {defanged_name(thing.target)}: more incidents call for it than "
+                "are listed: only tidewatch holds release ends it"
+            )
     if view.truncated:
         print_line("not every request is kept: contain the rest manually")
 

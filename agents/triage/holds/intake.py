@@ -68,7 +68,10 @@ def on_reason(hold: Hold, message: HoldReason) -> bool:
         reason.spec, reason.goals = known.spec, known.goals
         reason.why, reason.findings = known.why, known.findings
     had_overflowed = thing.overflowed
-    if message.by_person:
+    others = [other for other in thing.standing() if other.incident != message.incident]
+    if message.by_person and message.state is ReasonState.RELEASED and not others:
+        # Only this speaks of the hold: a false positive ends the reason of one incident, and those
+        # that are not kept may stand.
         thing.overflowed = False
     if known is None and not calls:
         return had_overflowed and not thing.overflowed

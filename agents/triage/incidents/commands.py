@@ -25,7 +25,6 @@ from schemas.incidents.states import (
     Action,
     CommandPhase,
     CommandStatus,
-    IncidentStatus,
     Mode,
 )
 
@@ -386,13 +385,16 @@ def _begin(command: CommandState, mode: Mode, now_ms: int, publish_command: Publ
 
 
 def _let_go(tenant_state: TenantState, command: CommandState) -> bool:
-    """End a closed incident's reason when a person releases it."""
+    """End an ended incident's reason when a person releases it.
+
+    A closed incident's reason outlives its findings, and reasons that the hold has no room for
+    outlive all that it knows.
+    """
     if (
         not command.spec.hold
         or command.spec.undoes is not None
-        or command.lifted
         or command.phase not in {CommandPhase.ISSUED, CommandPhase.EXPIRED}
-        or tenant_state.status is not IncidentStatus.CLOSED
+        or not tenant_state.ended
     ):
         return False
     command.phase = CommandPhase.RELEASED

@@ -185,12 +185,13 @@ def leave_holds(case: IncidentRows, part: TenantState, ask: Ask) -> None:
 
 
 def _state(command: CommandState) -> ReasonState:
+    if command.phase is CommandPhase.RELEASED:
+        return ReasonState.RELEASED
     if command.lifted or command.phase is CommandPhase.GONE:
         return ReasonState.REFUTED
     by_phase = {
         CommandPhase.PROPOSED: ReasonState.ASKED,
         CommandPhase.REJECTED: ReasonState.REJECTED,
-        CommandPhase.RELEASED: ReasonState.RELEASED,
     }
     if command.phase in by_phase:
         return by_phase[command.phase]

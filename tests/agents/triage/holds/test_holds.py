@@ -99,7 +99,11 @@ class Play:
         elif said.by_person or state is not ReasonState.REFUTED:
             self.kept.pop(place, None)
         known = self.hold.things.get(place[0])
-        if said.by_person and known is not None and known.overflowed:
+        others = known is not None and [
+            reason for reason in known.standing() if reason.incident != incident
+        ]
+        released = said.by_person and state is ReasonState.RELEASED and not others
+        if released and known is not None and known.overflowed:
             # Which closed incidents there were beyond those that are kept, the person saw to.
             self.kept = {other: who for other, who in self.kept.items() if other[0] != place[0]}
         self.hear(said)
@@ -510,6 +514,21 @@ def test_reasons_that_do_not_fit_keep_it_held_until_a_person_releases_it():
     assert [command.action for command in play.commands] == ["quarantine", "restore"]
 
 
+@each("first", [ReasonState.REFUTED, ReasonState.RELEASED])
+def test_what_a_person_says_of_one_incident_releases_nothing_of_those_that_do_not_fit(first):
+    """The thirteenth incident is open, and the hold knows only that there are more."""
+    play = Play()
+    many = [f"inc-{number:02}" for number in range(REASONS + 1)]
+    for case in many:
+        play.say(case, ReasonState.AUTOMATIC)
+    play.say(many[0], first, by_person=True)
+    for case in many[1:-1]:
+        play.say(case, ReasonState.REFUTED)
+    assert [command.action for command in play.commands] == ["quarantine"]
+    play.say(many[1], ReasonState.RELEASED, by_person=True)
+    assert [command.action for command in play.commands] == ["quarantine", "restore"]
+
+
 def test_a_request_that_made_room_for_a_reason_keeps_it_held(monkeypatch):
     """It is still open, though the hold no longer knows it."""
     monkeypatch.setattr(intake, "REASONS", 1)
@@ -518,7 +537,7 @@ def test_a_request_that_made_room_for_a_reason_keeps_it_held(monkeypatch):
     play.say("inc-2", ReasonState.AUTOMATIC)
     play.say("inc-2", ReasonState.REFUTED)
     assert [command.action for command in play.commands] == ["quarantine"]
-    play.say("inc-2", ReasonState.REFUTED, by_person=True)
+    play.say("inc-2", ReasonState.RELEASED, by_person=True)
     assert [command.action for command in play.commands] == ["quarantine", "restore"]
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from agents.triage.holds import intake
 from agents.triage.routing import incident_id
 from schemas.decisions import Decision, DecisionKind
 from schemas.incidents.commands import CommandSpec
 from schemas.incidents.holds import HoldState, ReasonState
+from schemas.intel import IntelFact, IntelKind
 from schemas.policy import Policy
 from schemas.severity import Severity
+from streams.releases import releasable, releases
 from tests.agents.triage.flow import Flow, at
 from tests.agents.triage.stories import BAD, GOOD, MODEL, finding, held
 
@@ -102,6 +105,47 @@ def test_a_closed_incident_keeps_what_it_contained_until_a_person_releases_it():
     assert len(issued(flow, "restore")) == 1
     views = {command.spec.command_id: command.state for command in flow.incidents[FIRST].commands}
     assert views[quarantine.command_id] == "reversed"
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_what_a_closed_incident_contained_outlives_its_findings_until_a_person_releases_it(closed):
+    flow = Flow()
+    flow.policy(AUTOMATIC)
+    flow.saw(*held(MODEL, "a", "gpu", 10, version="r2", digest=BAD))
+    fact = IntelFact(
+        key=f"sha256:{BAD}", kind=IntelKind.MALICIOUS, digests=(BAD,), sources=("x", "y")
+    )
+    flow.fact(fact)
+    (quarantine,) = issued(flow, "quarantine")
+    flow.answer(quarantine)
+    if closed:
+        decide(flow, DecisionKind.CLOSE, quarantine.incident)
+    flow.withdraw(fact.key)
+    assert bool(issued(flow, "restore")) is not closed
+    if closed:
+        decide(
+            flow,
+            DecisionKind.RELEASE,
+            quarantine.incident,
+            70,
+            target=quarantine.command_id,
+        )
+        assert [spec.undoes for spec in issued(flow, "restore")] == [quarantine.command_id]
+
+
+def test_what_more_incidents_hold_than_are_kept_a_person_releases(monkeypatch):
+    monkeypatch.setattr(intake, "REASONS", 1)
+    flow = twice()
+    (quarantine,) = issued(flow, "quarantine")
+    flow.answer(quarantine)
+    for incident in (FIRST, SECOND):
+        decide(flow, DecisionKind.FALSE_POSITIVE, incident)
+    assert not issued(flow, "restore"), "a third one may hold it"
+    view = flow.holds["a", MODEL]
+    for thing in releasable(view):
+        for release in releases(thing):
+            decide(flow, DecisionKind.RELEASE, release.incident, 70, target=release.target)
+    assert [spec.undoes for spec in issued(flow, "restore")] == [quarantine.command_id]
 
 
 def test_what_closed_incidents_contain_is_released_once_a_person_calls_both_false():
