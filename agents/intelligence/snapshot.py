@@ -18,7 +18,7 @@ from schemas.counting import counted
 MANIFEST_LIMIT: Final = 65_536
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+class SnapshotManifest(msgspec.Struct, frozen=True, kw_only=True):
     """The publisher's signed statement about a snapshot."""
 
     source: str
@@ -31,16 +31,16 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Ed25519 over the canonical JSON of the other fields, in base64."""
 
 
-_MANIFESTS: Final = msgspec.json.Decoder(Manifest)
+_MANIFESTS: Final = msgspec.json.Decoder(SnapshotManifest)
 
 
-def signed_bytes(manifest: Manifest) -> bytes:
+def signed_bytes(manifest: SnapshotManifest) -> bytes:
     """Return the bytes that a manifest's signature covers."""
     fields = msgspec.to_builtins(msgspec.structs.replace(manifest, signature=""))
     return canonical_json(fields)
 
 
-def check_snapshot(raw: bytes, manifest: bytes, public_pem: bytes, where: str) -> Manifest:
+def check_snapshot(raw: bytes, manifest: bytes, public_pem: bytes, where: str) -> SnapshotManifest:
     """Return a snapshot's manifest after verifying its signature and digest.
 
     Args:
@@ -71,7 +71,7 @@ def check_snapshot(raw: bytes, manifest: bytes, public_pem: bytes, where: str) -
     return read
 
 
-def require_count(feed: Feed, manifest: Manifest, where: str) -> None:
+def require_count(feed: Feed, manifest: SnapshotManifest, where: str) -> None:
     """Refuse a feed whose number of records differs from the signed number.
 
     Raises:

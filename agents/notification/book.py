@@ -12,8 +12,8 @@ import msgspec
 from agents.notification.config import PROPOSAL, NotifyConfig, Route
 from agents.notification.notices import Notice
 from agents.notification.threads import (
+    DeliveryOutcome,
     GivenUp,
-    Outcome,
     act,
     back_off,
     next_ms,
@@ -171,7 +171,7 @@ class Book:
                 self._served[destination, best[1].message.tenant] = self._turn
                 yield best[1]
 
-    def settle(self, delivery: Delivery, outcome: Outcome, now_ms: int) -> None:
+    def settle(self, delivery: Delivery, outcome: DeliveryOutcome, now_ms: int) -> None:
         """Record the outcome of an attempt; a failing destination pauses as a whole."""
         retries = self._config.retries
         failures = self._pauses.get(delivery.destination, (0, 0))[0]

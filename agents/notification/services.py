@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from agents.notification.config import read_secret
-from agents.notification.threads import Outcome
+from agents.notification.threads import DeliveryOutcome
 from schemas.errors import TidewatchError, install_extra
 from schemas.notifications import NotificationEvent
 from schemas.severity import Severity
@@ -84,7 +84,7 @@ def open_service(destination: Destination, where: str) -> Any:  # noqa: ANN401 -
     return opened
 
 
-def notify(message: Notification, destination: Destination, where: str) -> Outcome:
+def notify(message: Notification, destination: Destination, where: str) -> DeliveryOutcome:
     """Send a message once.
 
     Args:
@@ -100,7 +100,7 @@ def notify(message: Notification, destination: Destination, where: str) -> Outco
     try:
         service = open_service(destination, where)
     except ServiceError as error:
-        return Outcome(taken=False, detail=error.explain())
+        return DeliveryOutcome(taken=False, detail=error.explain())
     kind = NotifyType.INFO
     if message.event is NotificationEvent.CLOSED:
         kind = NotifyType.SUCCESS
@@ -116,8 +116,10 @@ def notify(message: Notification, destination: Destination, where: str) -> Outco
         interpret_escapes=False,
     )
     if result:
-        return Outcome(taken=True)
-    return Outcome(taken=False, detail=_reason([str(entry.message) for entry in result.logs()]))
+        return DeliveryOutcome(taken=True)
+    return DeliveryOutcome(
+        taken=False, detail=_reason([str(entry.message) for entry in result.logs()])
+    )
 
 
 def _reason(said: list[str]) -> str:

@@ -46,7 +46,7 @@ LONGEST_RETRY_AFTER: Final = 3600.0
 SUPERSEDED: Final = "later messages of the same incident wait as well"
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class DeliveryOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """The outcome of one attempt to deliver a message."""
 
     taken: bool
@@ -228,7 +228,7 @@ def settle(
     thread: NotificationThread,
     message_id: str,
     destination: str,
-    outcome: Outcome,
+    outcome: DeliveryOutcome,
     retries: Retries,
     now_ms: int,
 ) -> Step:
@@ -291,7 +291,9 @@ def undelivered(lost: GivenUp) -> NotificationThread:
     )
 
 
-def _tried(leg: Leg, message: Notification, outcome: Outcome, retries: Retries, now_ms: int) -> Leg:
+def _tried(
+    leg: Leg, message: Notification, outcome: DeliveryOutcome, retries: Retries, now_ms: int
+) -> Leg:
     attempts = leg.attempts + 1
     wait = back_off(attempts, retries, message.id)
     if outcome.retry_after is not None:

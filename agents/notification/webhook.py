@@ -19,7 +19,7 @@ import orjson
 import urllib3
 
 from agents.notification.config import read_secret
-from agents.notification.threads import Outcome
+from agents.notification.threads import DeliveryOutcome
 from schemas.errors import TidewatchError
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def payload(message: Notification) -> bytes:
     )
 
 
-def post(message: Notification, destination: Destination, now: datetime) -> Outcome:
+def post(message: Notification, destination: Destination, now: datetime) -> DeliveryOutcome:
     """Post a message once.
 
     Args:
@@ -126,7 +126,7 @@ def post(message: Notification, destination: Destination, now: datetime) -> Outc
     try:
         secrets = load_secrets(destination.secret_file)
     except WebhookSecretError as error:
-        return Outcome(taken=False, detail=error.explain())
+        return DeliveryOutcome(taken=False, detail=error.explain())
     body = payload(message)
     timestamp = str(int(now.timestamp()))
     headers = {
@@ -151,10 +151,10 @@ def post(message: Notification, destination: Destination, now: datetime) -> Outc
             answer.close()
     except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
         # the error's text may repeat the address, which may hold a token
-        return Outcome(taken=False, detail=f"no answer ({type(error).__name__})")
+        return DeliveryOutcome(taken=False, detail=f"no answer ({type(error).__name__})")
     if status in _SUCCESS:
-        return Outcome(taken=True)
-    return Outcome(
+        return DeliveryOutcome(taken=True)
+    return DeliveryOutcome(
         taken=False,
         refused=status in _CLIENT_ERRORS and status not in _PASSING,
         retry_after=seconds_of(wait, now),

@@ -19,7 +19,7 @@ from typing import Final
 from agents.response.action_context import ActionContext
 from agents.response.config import BlocklistConfig
 from agents.response.durable import STAGING, write_whole
-from agents.response.outcome import BAD, OK, UNSUPPORTED, NotCarriedOutError, Outcome
+from agents.response.outcome import BAD, OK, UNSUPPORTED, CommandOutcome, NotCarriedOutError
 from schemas.cloudevents import format_time
 from schemas.components import InvalidComponentError, canonical_package, split_key
 from schemas.incidents.commands import CommandSpec
@@ -33,7 +33,7 @@ _VERSION: Final = re.compile(r"[A-Za-z0-9.!+_-]{1,100}")
 _PACKAGE: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,198}[a-z0-9])?")
 
 
-def block(context: ActionContext) -> Outcome:
+def block(context: ActionContext) -> CommandOutcome:
     """Add a command's target to its blocklist or constraint file, once.
 
     Raises:
@@ -53,7 +53,7 @@ def block(context: ActionContext) -> Outcome:
     return _answer(text, path, value, changed=changed)
 
 
-def unblock(context: ActionContext) -> Outcome:
+def unblock(context: ActionContext) -> CommandOutcome:
     """Undo a block; the value stays while another command names it.
 
     Raises:
@@ -140,9 +140,9 @@ def _line(target: str, config: BlocklistConfig | None) -> tuple[Path, str]:
     return path, value
 
 
-def _answer(text: str, path: Path, value: str, **more: bool) -> Outcome:
+def _answer(text: str, path: Path, value: str, **more: bool) -> CommandOutcome:
     results = {"file": str(path), "line": value, **more}
-    return Outcome(status=OK, status_text=text, results=results)
+    return CommandOutcome(status=OK, status_text=text, results=results)
 
 
 def _note(spec: CommandSpec, at: datetime) -> str:

@@ -29,7 +29,7 @@ from agents.response.anchors import anchored, opened
 from agents.response.config import EvidenceConfig
 from agents.response.durable import STAGING, make_folder, sync_folder, write_whole
 from agents.response.inventory import CHUNK, MAX_FILES, sha256_of
-from agents.response.outcome import OK, REFUSED, UNSUPPORTED, NotCarriedOutError, Outcome
+from agents.response.outcome import OK, REFUSED, UNSUPPORTED, CommandOutcome, NotCarriedOutError
 from schemas.counting import counted
 
 FORMAT: Final = "tidewatch.evidence.v1"
@@ -74,7 +74,7 @@ class Custody(msgspec.Struct, frozen=True, kw_only=True):
     user: str
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+class EvidenceManifest(msgspec.Struct, frozen=True, kw_only=True):
     """The manifest of an archive: its content, who captured it, when and why."""
 
     format: str
@@ -92,7 +92,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     left_out_count: int
 
 
-_MANIFESTS: Final = msgspec.json.Decoder(Manifest)
+_MANIFESTS: Final = msgspec.json.Decoder(EvidenceManifest)
 
 
 class _Capture:
@@ -192,7 +192,7 @@ class _Hashing(io.RawIOBase):
         return raw
 
 
-def capture(context: ActionContext) -> Outcome:
+def capture(context: ActionContext) -> CommandOutcome:
     """Capture the paths that the command and the configuration name as evidence of a system.
 
     Repeating a command returns its complete archive; an interrupted capture starts over.
@@ -222,7 +222,7 @@ def capture(context: ActionContext) -> Outcome:
     if manifest is not None:
         return _answer(manifest, archive)
     if spec.dry_run:
-        return Outcome(
+        return CommandOutcome(
             status=OK,
             status_text=f"{counted(len(reachable), 'place')} would be captured",
             results={"paths": [str(path) for path in reachable[:SHOWN]], "archive": str(archive)},
@@ -244,7 +244,7 @@ def _write(
     reachable: Iterable[Path],
     beyond: Iterable[Path],
     archive: Path,
-) -> Manifest:
+) -> EvidenceManifest:
     partial = archive.with_name(f"{STAGING}{archive.name}")
     partial.unlink(missing_ok=True)
     with (
@@ -265,7 +265,7 @@ def _write(
     sha256, size = sha256_of(partial)
     partial.replace(archive)
     sync_folder(archive.parent)
-    return Manifest(
+    return EvidenceManifest(
         format=FORMAT,
         command_id=context.spec.command_id,
         incident=context.spec.incident,
@@ -290,7 +290,7 @@ def _write(
     )
 
 
-def _complete(described: Path, archive: Path) -> Manifest | None:
+def _complete(described: Path, archive: Path) -> EvidenceManifest | None:
     """Return the manifest of a complete archive, or None."""
     try:
         manifest = _MANIFESTS.decode(described.read_bytes())
@@ -300,14 +300,14 @@ def _complete(described: Path, archive: Path) -> Manifest | None:
     return manifest if whole else None
 
 
-def _answer(manifest: Manifest, archive: Path) -> Outcome:
+def _answer(manifest: EvidenceManifest, archive: Path) -> CommandOutcome:
     count, left = len(manifest.files), manifest.left_out_count
     text = (
         f"captured {counted(count, 'file')}"
         if count
         else "nothing is named as evidence of this system"
     )
-    return Outcome(
+    return CommandOutcome(
         status=OK,
         status_text=f"{text}, {left} left out" if left else text,
         results={

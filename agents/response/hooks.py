@@ -19,7 +19,7 @@ import urllib3
 
 from agents.response.action_context import ActionContext
 from agents.response.config import HookConfig
-from agents.response.outcome import FAILED, OK, UNAVAILABLE, NotCarriedOutError, Outcome
+from agents.response.outcome import FAILED, OK, UNAVAILABLE, CommandOutcome, NotCarriedOutError
 
 MAX_ANSWER: Final = 64 * 1024
 MAX_SECRET: Final = 16 * 1024
@@ -40,7 +40,7 @@ def signature(secret: bytes, timestamp: str, body: bytes) -> str:
     return f"sha256={mac.hexdigest()}"
 
 
-def call(context: ActionContext, hook: HookConfig, now: datetime) -> Outcome:
+def call(context: ActionContext, hook: HookConfig, now: datetime) -> CommandOutcome:
     """Ask a hook to carry out a command.
 
     Args:
@@ -54,7 +54,7 @@ def call(context: ActionContext, hook: HookConfig, now: datetime) -> Outcome:
     """
     spec = context.spec
     if spec.dry_run:
-        return Outcome(status=OK, status_text=f"the hook for {spec.action} would be called")
+        return CommandOutcome(status=OK, status_text=f"the hook for {spec.action} would be called")
     body = orjson.dumps(
         {
             "command_id": spec.command_id,
@@ -88,7 +88,7 @@ def call(context: ActionContext, hook: HookConfig, now: datetime) -> Outcome:
     )
     with urllib3.PoolManager(timeout=hook.timeout_seconds, retries=False) as pool:
         status = retrying(_post, pool, hook.url, body, headers)
-    return Outcome(
+    return CommandOutcome(
         status=OK,
         status_text=f"the hook for {spec.action} answered {status}",
         results={"hook_status": status},

@@ -10,10 +10,10 @@ from typing import Final
 import msgspec
 
 from agents.response.durable import make_folder
-from agents.response.outcome import OK, Outcome
+from agents.response.outcome import OK, CommandOutcome
 from schemas.errors import TidewatchError
 
-_OUTCOMES: Final = msgspec.json.Decoder(Outcome)
+_OUTCOMES: Final = msgspec.json.Decoder(CommandOutcome)
 
 KEPT: Final = timedelta(days=400)
 """How long outcomes are kept: far longer than a command can be replayed."""
@@ -40,7 +40,7 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
     """The outcome of a command and its time."""
 
     at: datetime
-    outcome: Outcome
+    outcome: CommandOutcome
     dry_run: bool
 
 
@@ -105,7 +105,7 @@ class Journal:
         return row is not None
 
     def finish(
-        self, command_id: str, attempt: int, outcome: Outcome, at: datetime, *, dry_run: bool
+        self, command_id: str, attempt: int, outcome: CommandOutcome, at: datetime, *, dry_run: bool
     ) -> Answered:
         """Record an outcome; the first of an attempt stays. Return the one recorded."""
         self._db.execute(

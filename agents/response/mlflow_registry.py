@@ -27,8 +27,8 @@ from agents.response.outcome import (
     REFUSED,
     UNAVAILABLE,
     UNSUPPORTED,
+    CommandOutcome,
     NotCarriedOutError,
-    Outcome,
 )
 from agents.response.paths import component_of, local_name
 from schemas.components import digest_of_files
@@ -224,7 +224,7 @@ def _model(context: ActionContext) -> tuple[MlflowConfig, str]:
     return config, local_name(context.spec)[1].removeprefix(f"{config.registry}/")
 
 
-def quarantine(context: ActionContext) -> Outcome:
+def quarantine(context: ActionContext) -> CommandOutcome:
     """Tag a version as quarantined and take its aliases from it; its artifacts stay.
 
     Raises:
@@ -250,7 +250,7 @@ def quarantine(context: ActionContext) -> Outcome:
         if tagged_by not in {None, context.spec.command_id} and not mine:
             return _quarantined_already(context, tagged_by or "", results)
         if context.spec.dry_run:
-            return Outcome(status=OK, status_text="would be tagged", results=results)
+            return CommandOutcome(status=OK, status_text="would be tagged", results=results)
         # the first run's list, also when it was killed half-way through removing them
         before = context.keep("aliases", orjson.dumps(dict.fromkeys(mine, version)).decode())
         if tagged_by is None or tagged_by == context.spec.replaces:
@@ -258,12 +258,12 @@ def quarantine(context: ActionContext) -> Outcome:
         for alias in mine:
             registry.drop_alias(name, alias)
     results["aliases_removed"] = sorted(orjson.loads(before))
-    return Outcome(status=OK, status_text="tagged and without aliases", results=results)
+    return CommandOutcome(status=OK, status_text="tagged and without aliases", results=results)
 
 
 def _quarantined_already(
     context: ActionContext, tagged_by: str, results: dict[str, Any]
-) -> Outcome:
+) -> CommandOutcome:
     """Return that another command quarantined the version already.
 
     This command then changed nothing, and its release restores nothing, unless it replaces the
@@ -272,14 +272,14 @@ def _quarantined_already(
     takes_over = tagged_by == context.spec.replaces
     if takes_over and not context.spec.dry_run:
         context.keep(TAKES_OVER, tagged_by)
-    return Outcome(
+    return CommandOutcome(
         status=OK,
         status_text=f"quarantined already by {tagged_by}",
         results={**results, "changed": takes_over},
     )
 
 
-def restore(context: ActionContext) -> Outcome:
+def restore(context: ActionContext) -> CommandOutcome:
     """Remove the tag and restore the aliases that no other version has taken.
 
     Raises:
@@ -290,21 +290,21 @@ def restore(context: ActionContext) -> Outcome:
     undoes = context.noted_by(undoes, TAKES_OVER) or undoes
     before = context.noted_by(undoes, "aliases")
     if before is None or version is None:
-        return Outcome(status=OK, status_text="nothing was tagged: there is nothing to undo")
+        return CommandOutcome(status=OK, status_text="nothing was tagged: there is nothing to undo")
     with Registry(config) as registry:
         taken = registry.aliases(name)
         back = [alias for alias in orjson.loads(before) if taken.get(alias) in {None, version}]
         results = {"model": name, "version": version, "aliases": back}
         if context.spec.dry_run:
-            return Outcome(status=OK, status_text="would lose its tag", results=results)
+            return CommandOutcome(status=OK, status_text="would lose its tag", results=results)
         for alias in back:
             registry.set_alias(name, alias, version)
         if registry.tag_of(name, version) == undoes:
             registry.drop_tag(name, version)
-    return Outcome(status=OK, status_text="no longer tagged", results=results)
+    return CommandOutcome(status=OK, status_text="no longer tagged", results=results)
 
 
-def rollback(context: ActionContext) -> Outcome:
+def rollback(context: ActionContext) -> CommandOutcome:
     """Move the serving alias to the last known-good version, its artifacts' digest verified.
 
     Raises:
@@ -331,11 +331,11 @@ def rollback(context: ActionContext) -> Outcome:
         now = registry.aliases(name).get(config.alias, "")
         results = {"model": name, "alias": config.alias, "version": version, "digest": digest}
         if context.spec.dry_run:
-            return Outcome(status=OK, status_text="would be rolled back", results=results)
+            return CommandOutcome(status=OK, status_text="would be rolled back", results=results)
         previous = context.keep("previous", _alias_before(context, config, context.before(now)))
         context.keep("target", version)
         registry.set_alias(name, config.alias, version)
-    return Outcome(
+    return CommandOutcome(
         status=OK,
         status_text=f"{config.alias} is version {version}, its digest verified",
         results={**results, "previous": previous or None, "changed": previous != version},
@@ -354,7 +354,7 @@ def _alias_before(context: ActionContext, config: MlflowConfig, now: str) -> str
     return ""
 
 
-def roll_forward(context: ActionContext) -> Outcome:
+def roll_forward(context: ActionContext) -> CommandOutcome:
     """Move the serving alias back to the version it had before a rollback.
 
     Raises:
@@ -364,7 +364,9 @@ def roll_forward(context: ActionContext) -> Outcome:
     undoes = context.spec.undoes or ""
     previous, target = context.noted_by(undoes, "previous"), context.noted_by(undoes, "target")
     if not previous or target is None:
-        return Outcome(status=OK, status_text="nothing was rolled back, or there was none before")
+        return CommandOutcome(
+            status=OK, status_text="nothing was rolled back, or there was none before"
+        )
     with Registry(config) as registry:
         now = registry.aliases(name).get(config.alias)
         if now not in {previous, target}:
@@ -372,9 +374,9 @@ def roll_forward(context: ActionContext) -> Outcome:
         if registry.tag_of(name, previous) is not None:
             raise NotCarriedOutError(BAD, "the previous version is still quarantined")
         if context.spec.dry_run:
-            return Outcome(status=OK, status_text=f"would be version {previous} again")
+            return CommandOutcome(status=OK, status_text=f"would be version {previous} again")
         registry.set_alias(name, config.alias, previous)
-    return Outcome(
+    return CommandOutcome(
         status=OK,
         status_text=f"{config.alias} is version {previous} again",
         results={"model": name, "alias": config.alias, "version": previous},

@@ -19,7 +19,7 @@ UNSUPPORTED: Final = 501
 UNAVAILABLE: Final = 503
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class CommandOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """The outcome of one command."""
 
     status: int
@@ -54,6 +54,6 @@ class NotCarriedOutError(TidewatchError):
         self.status = status
         super().__init__(what, where=where, remedy=remedy)
 
-    def outcome(self) -> Outcome:
+    def outcome(self) -> CommandOutcome:
         """Return the error as an outcome."""
-        return Outcome(status=self.status, status_text=self.explain())
+        return CommandOutcome(status=self.status, status_text=self.explain())

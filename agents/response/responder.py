@@ -21,8 +21,8 @@ from agents.response.outcome import (
     REFUSED,
     UNSUPPORTED,
     WORKING,
+    CommandOutcome,
     NotCarriedOutError,
-    Outcome,
 )
 from schemas.counting import counted
 from schemas.incidents.commands import UNDO, CommandSpec
@@ -34,7 +34,7 @@ MAX_AFTER: Final = 256
 """Most commands that a command may wait for."""
 TAKEN_BACK: Final = "taken back by"
 _ID: Final = re.compile(r"[A-Za-z0-9-]{1,36}")
-Action = Callable[[ActionContext], Outcome]
+Action = Callable[[ActionContext], CommandOutcome]
 _IN_STORE: Final[Mapping[str, Action]] = {
     "quarantine": store.quarantine,
     "restore": store.restore,
@@ -91,11 +91,13 @@ def carry_out(
     return journal.finish(spec.command_id, spec.attempt, outcome, now, dry_run=spec.dry_run)
 
 
-def preview(spec: CommandSpec, config: ResponderConfig, journal: Journal, now: datetime) -> Outcome:
+def preview(
+    spec: CommandSpec, config: ResponderConfig, journal: Journal, now: datetime
+) -> CommandOutcome:
     """Return the outcome that a command would have now; change and record nothing."""
     try:
         if journal.success(spec.command_id) is not None:
-            return Outcome(status=OK, status_text="carried out already")
+            return CommandOutcome(status=OK, status_text="carried out already")
         _check(spec, config)
         _check_time(spec, now)
         dry = msgspec.structs.replace(spec, dry_run=True, after=())
@@ -108,7 +110,7 @@ def preview(spec: CommandSpec, config: ResponderConfig, journal: Journal, now: d
 
 def _outcome(
     spec: CommandSpec, config: ResponderConfig, journal: Journal, now: datetime
-) -> Outcome:
+) -> CommandOutcome:
     try:
         _check(spec, config)
         success = journal.success(spec.command_id)
@@ -139,7 +141,7 @@ def _outcome(
         return _failed(error)
     except Exception as error:
         log.exception("command-failed", command=spec.command_id, action=spec.action)
-        return Outcome(status=FAILED, status_text=f"unexpected: {type(error).__name__}")
+        return CommandOutcome(status=FAILED, status_text=f"unexpected: {type(error).__name__}")
 
 
 def _check(spec: CommandSpec, config: ResponderConfig) -> None:
@@ -186,7 +188,7 @@ def _waits_for(spec: CommandSpec, journal: Journal) -> list[str]:
 
 def _held(
     spec: CommandSpec, config: ResponderConfig, journal: Journal, now: datetime, waits: list[str]
-) -> Outcome:
+) -> CommandOutcome:
     since = journal.keep(spec.command_id, f"held {spec.attempt}", now.isoformat(), now)
     if now - datetime.fromisoformat(since) >= timedelta(seconds=config.hold_seconds):
         raise NotCarriedOutError(
@@ -194,7 +196,7 @@ def _held(
             f"it waited {config.hold_seconds} s for commands that it requires",
             where=waits[0],
         )
-    return Outcome(
+    return CommandOutcome(
         status=WORKING,
         status_text=f"waits for {counted(len(waits), 'command')} it comes after",
         results={"waits_for": waits},
@@ -230,7 +232,7 @@ def _work(
     )
 
 
-def _act(context: ActionContext, now: datetime) -> Outcome:
+def _act(context: ActionContext, now: datetime) -> CommandOutcome:
     """Run the responder's own action, then the hook of the action, if configured."""
     spec, site = context.spec, context.site
     action = (_IN_MLFLOW if mlflow_registry.serves(spec, site.mlflow) else _IN_STORE).get(
@@ -243,7 +245,7 @@ def _act(context: ActionContext, now: datetime) -> Outcome:
                 UNSUPPORTED, f"no hook is configured for {spec.action}", where=spec.tenant
             )
         return action(context)
-    done = Outcome(status=OK, status_text="")
+    done = CommandOutcome(status=OK, status_text="")
     if action is not None:
         try:
             done = action(context)
@@ -251,18 +253,18 @@ def _act(context: ActionContext, now: datetime) -> Outcome:
             if error.status != UNSUPPORTED:
                 raise
     if spec.undoes is not None and context.noted_by(spec.undoes, "begun") is None:
-        called = Outcome(status=OK, status_text="nothing was started here to undo")
+        called = CommandOutcome(status=OK, status_text="nothing was started here to undo")
     else:
         called = hooks.call(context, hook, now)
-    return Outcome(
+    return CommandOutcome(
         status=OK,
         status_text="; ".join(filter(None, (done.status_text, called.status_text))),
         results={**done.results, **called.results},
     )
 
 
-def _failed(error: OSError) -> Outcome:
+def _failed(error: OSError) -> CommandOutcome:
     where = f" at {error.filename}" if error.filename else ""
-    return Outcome(
+    return CommandOutcome(
         status=FAILED, status_text=f"the system refused ({error.strerror or error}){where}"
     )

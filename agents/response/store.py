@@ -35,8 +35,8 @@ from agents.response.outcome import (
     OK,
     REFUSED,
     UNSUPPORTED,
+    CommandOutcome,
     NotCarriedOutError,
-    Outcome,
 )
 from agents.response.paths import (
     CURRENT,
@@ -68,7 +68,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     files: tuple[FileEntry, ...]
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class QuarantineManifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The manifest of a quarantine: its content and reason."""
 
     format: str
@@ -86,7 +86,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The command that restored it."""
 
 
-_MANIFESTS: Final = msgspec.json.Decoder(Manifest)
+_MANIFESTS: Final = msgspec.json.Decoder(QuarantineManifest)
 
 
 def _store(context: ActionContext) -> StoreConfig:
@@ -100,7 +100,7 @@ def _kept_in(store: StoreConfig) -> Path:
     return Path(os.path.realpath(store.quarantine))
 
 
-def quarantine(context: ActionContext) -> Outcome:
+def quarantine(context: ActionContext) -> CommandOutcome:
     """Move a component out of use without deleting it; a manifest records files, origin and reason.
 
     Raises:
@@ -118,7 +118,7 @@ def quarantine(context: ActionContext) -> Outcome:
             if already is None:
                 raise
             return already
-        manifest = Manifest(
+        manifest = QuarantineManifest(
             format=FORMAT,
             command_id=spec.command_id,
             incident=spec.incident,
@@ -155,7 +155,7 @@ def quarantine(context: ActionContext) -> Outcome:
     return _moved(manifest, folder, "moved to the quarantine")
 
 
-def _quarantined_already(context: ActionContext, store: StoreConfig) -> Outcome | None:
+def _quarantined_already(context: ActionContext, store: StoreConfig) -> CommandOutcome | None:
     """Return that another command quarantined it already, None if none did.
 
     This command then changed nothing, and its release moves nothing back, unless it replaces the
@@ -178,7 +178,7 @@ def _quarantined_already(context: ActionContext, store: StoreConfig) -> Outcome 
             taken_over = known.command_id == spec.replaces
             if taken_over and not spec.dry_run:
                 context.keep(TAKES_OVER, known.command_id)
-            return Outcome(
+            return CommandOutcome(
                 status=OK,
                 status_text=f"quarantined already by {known.command_id}",
                 results={"moved_to": str(folder), "changed": taken_over},
@@ -186,9 +186,9 @@ def _quarantined_already(context: ActionContext, store: StoreConfig) -> Outcome 
     return None
 
 
-def _moved(manifest: Manifest, folder: Path, text: str) -> Outcome:
+def _moved(manifest: QuarantineManifest, folder: Path, text: str) -> CommandOutcome:
     files = [entry for item in manifest.items for entry in item.files]
-    return Outcome(
+    return CommandOutcome(
         status=OK,
         status_text=text,
         results={
@@ -204,7 +204,7 @@ def _moved(manifest: Manifest, folder: Path, text: str) -> Outcome:
     )
 
 
-def restore(context: ActionContext) -> Outcome:
+def restore(context: ActionContext) -> CommandOutcome:
     """Restore a quarantine, after verifying every file against its manifest.
 
     Raises:
@@ -215,7 +215,9 @@ def restore(context: ActionContext) -> Outcome:
     undoes = spec.undoes or ""
     folder, manifest = _quarantined(store, context.noted_by(undoes, TAKES_OVER) or undoes)
     if manifest is None:
-        return Outcome(status=OK, status_text="nothing was moved: there is nothing to move back")
+        return CommandOutcome(
+            status=OK, status_text="nothing was moved: there is nothing to move back"
+        )
     if manifest.tenant != spec.tenant:
         raise NotCarriedOutError(REFUSED, "the quarantine is another tenant's")
     originals = [item.original for item in manifest.items[:SHOWN]]
@@ -223,7 +225,7 @@ def restore(context: ActionContext) -> Outcome:
         for item in manifest.items:
             _check_kept(folder / item.kept, item)
         if spec.dry_run:
-            return Outcome(
+            return CommandOutcome(
                 status=OK, status_text="would be moved back", results={"restored": originals}
             )
         for item in manifest.items:
@@ -234,7 +236,7 @@ def restore(context: ActionContext) -> Outcome:
             manifest, restored_at=context.begun, restored_by=spec.command_id
         )
         _write_manifest(folder, manifest)
-    return Outcome(
+    return CommandOutcome(
         status=OK, status_text="verified and moved back", results={"restored": originals}
     )
 
@@ -264,7 +266,7 @@ def _same_as(item: Item) -> Callable[[Path], bool]:
     return same
 
 
-def _quarantined(store: StoreConfig, command_id: str) -> tuple[Path, Manifest | None]:
+def _quarantined(store: StoreConfig, command_id: str) -> tuple[Path, QuarantineManifest | None]:
     kept_in = _kept_in(store)
     if kept_in.is_dir():
         for day in children(kept_in):
@@ -274,7 +276,7 @@ def _quarantined(store: StoreConfig, command_id: str) -> tuple[Path, Manifest | 
     return kept_in, None
 
 
-def _read_manifest(path: Path) -> Manifest | None:
+def _read_manifest(path: Path) -> QuarantineManifest | None:
     try:
         return _MANIFESTS.decode(path.read_bytes())
     except FileNotFoundError:
@@ -285,12 +287,12 @@ def _read_manifest(path: Path) -> Manifest | None:
         ) from (error)
 
 
-def _write_manifest(folder: Path, manifest: Manifest) -> None:
+def _write_manifest(folder: Path, manifest: QuarantineManifest) -> None:
     raw = orjson.dumps(msgspec.to_builtins(manifest), option=orjson.OPT_INDENT_2)
     write_whole(folder / MANIFEST, raw + b"\n")
 
 
-def rollback(context: ActionContext) -> Outcome:
+def rollback(context: ActionContext) -> CommandOutcome:
     """Point `current` to the last known-good version, after verifying its digest.
 
     Raises:
@@ -317,21 +319,21 @@ def rollback(context: ActionContext) -> Outcome:
     with anchored(base / CURRENT) as link:
         before = _pointed(link)
         if spec.dry_run:
-            return Outcome(
+            return CommandOutcome(
                 status=OK, status_text=f"would be rolled back to {good.name}", results=results
             )
         # kept before the switch, so that a repetition after a kill has it
         previous = context.keep("previous", context.before(before))
         context.keep("target", target)
         switch_link(link, target)
-    return Outcome(
+    return CommandOutcome(
         status=OK,
         status_text=f"rolled back to {good.name}, its digest verified",
         results={**results, "previous": previous or None, "changed": previous != target},
     )
 
 
-def roll_forward(context: ActionContext) -> Outcome:
+def roll_forward(context: ActionContext) -> CommandOutcome:
     """Point `current` back to its target before a rollback.
 
     Raises:
@@ -343,7 +345,9 @@ def roll_forward(context: ActionContext) -> Outcome:
     previous = context.noted_by(spec.undoes or "", "previous")
     switched = context.noted_by(spec.undoes or "", "target")
     if not previous or switched is None:
-        return Outcome(status=OK, status_text="nothing was rolled back, or there was none before")
+        return CommandOutcome(
+            status=OK, status_text="nothing was rolled back, or there was none before"
+        )
     with anchored(base / CURRENT) as link:
         now = _pointed(link)
         if now != previous:
@@ -358,9 +362,9 @@ def roll_forward(context: ActionContext) -> Outcome:
                     ABSENT, "the previous version is missing: was it restored?", where=previous
                 )
             if spec.dry_run:
-                return Outcome(status=OK, status_text=f"would point to {previous} again")
+                return CommandOutcome(status=OK, status_text=f"would point to {previous} again")
             switch_link(link, previous)
-    return Outcome(
+    return CommandOutcome(
         status=OK,
         status_text=f"points to {previous} again",
         results={"current": str(base / CURRENT), "version": previous.rpartition("/")[2]},

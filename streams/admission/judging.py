@@ -22,7 +22,7 @@ SHOWN_REFERENCE: Final = 200
 _HUB: Final = "hf://"
 
 
-class Outcome(StrEnum):
+class ScanResult(StrEnum):
     """The known facts about an artifact."""
 
     FINE = "fine"
@@ -51,7 +51,7 @@ class Ruling(msgspec.Struct, frozen=True, kw_only=True):
     """The decision on an object, with its reasons."""
 
     admitted: bool
-    outcome: Outcome
+    outcome: ScanResult
     reasons: tuple[str, ...] = ()
     """One sentence for each artifact with a problem."""
 
@@ -66,58 +66,58 @@ def rule(named: Named, namespace: str, config: AdmissionConfig, known: Known) ->
         known: The known facts.
     """
     tenant = config.tenant_of(namespace)
-    found: list[tuple[Outcome, str]] = []
+    found: list[tuple[ScanResult, str]] = []
     for artifact in named.artifacts:
         outcome, why = _judge(artifact, tenant, config, known)
-        if outcome is not Outcome.FINE:
+        if outcome is not ScanResult.FINE:
             reference = plain(artifact.reference, SHOWN_REFERENCE)
             found.append((outcome, f"{artifact.where} ({reference}): {plain(why, 400)}"))
     if not named.whole:
-        found.append((Outcome.UNKNOWN, "the object names more artifacts than are checked"))
+        found.append((ScanResult.UNKNOWN, "the object names more artifacts than are checked"))
     outcomes = {outcome for outcome, _ in found}
     # bad artifacts come first: the message may be cut
-    found.sort(key=lambda judgement: judgement[0] is not Outcome.BAD)
+    found.sort(key=lambda judgement: judgement[0] is not ScanResult.BAD)
     reasons = tuple(why for _, why in found)
-    if Outcome.BAD in outcomes:
-        return Ruling(admitted=False, outcome=Outcome.BAD, reasons=reasons)
-    if Outcome.UNKNOWN in outcomes:
+    if ScanResult.BAD in outcomes:
+        return Ruling(admitted=False, outcome=ScanResult.BAD, reasons=reasons)
+    if ScanResult.UNKNOWN in outcomes:
         admitted = config.unknown is OnUnknown.ADMIT
-        return Ruling(admitted=admitted, outcome=Outcome.UNKNOWN, reasons=reasons)
-    return Ruling(admitted=True, outcome=Outcome.FINE)
+        return Ruling(admitted=admitted, outcome=ScanResult.UNKNOWN, reasons=reasons)
+    return Ruling(admitted=True, outcome=ScanResult.FINE)
 
 
 def _judge(
     artifact: Artifact, tenant: str | None, config: AdmissionConfig, known: Known
-) -> tuple[Outcome, str]:
+) -> tuple[ScanResult, str]:
     content = artifact.content
     if content is not None and (bad := _intelligence(content, known.knowledge)):
-        return Outcome.BAD, bad
+        return ScanResult.BAD, bad
     if content is not None and tenant is not None and known.held.holds(tenant, content):
-        return Outcome.BAD, "it is contained; see: tidewatch holds list"
+        return ScanResult.BAD, "it is contained; see: tidewatch holds list"
     judged = known.contents.known(tenant, content) if tenant and content else ()
     for judgement in judged:
         if judgement.code == FINDINGS:
-            return Outcome.BAD, judgement.why
+            return ScanResult.BAD, judgement.why
     if config.is_exempt(artifact.reference):
-        return Outcome.FINE, ""
+        return ScanResult.FINE, ""
     if tenant is None:
-        return Outcome.UNKNOWN, "its namespace has no tenant"
+        return ScanResult.UNKNOWN, "its namespace has no tenant"
     if content is None:
-        return Outcome.UNKNOWN, "it names no digest or commit, so that it may change: pin it"
+        return ScanResult.UNKNOWN, "it names no digest or commit, so that it may change: pin it"
     if not known.ready:
-        return Outcome.UNKNOWN, "the assessments are not read yet: try again"
+        return ScanResult.UNKNOWN, "the assessments are not read yet: try again"
     return _assessed(judged, config)
 
 
-def _assessed(judged: Sequence[Judged], config: AdmissionConfig) -> tuple[Outcome, str]:
+def _assessed(judged: Sequence[Judged], config: AdmissionConfig) -> tuple[ScanResult, str]:
     if not judged:
-        return Outcome.UNKNOWN, "it is not assessed: report its push, and wait for the scan"
+        return ScanResult.UNKNOWN, "it is not assessed: report its push, and wait for the scan"
     done = [judgement for judgement in judged if judgement.code == 0]
     if not done:
-        return Outcome.UNKNOWN, judged[-1].why
+        return ScanResult.UNKNOWN, judged[-1].why
     if config.require_signature and not any(judgement.signed for judgement in done):
-        return Outcome.BAD, "it has no signature by a key of the tenant's policy"
-    return Outcome.FINE, ""
+        return ScanResult.BAD, "it has no signature by a key of the tenant's policy"
+    return ScanResult.FINE, ""
 
 
 def _intelligence(content: str, knowledge: Knowledge) -> str:

@@ -28,7 +28,7 @@ from streams.kafka.signed_records import (
     require_broker_time,
     require_type,
 )
-from streams.kafka.topics import Origin
+from streams.kafka.topics import TopicOrigin
 from streams.settings import Settings
 
 _CARRIES: Final[dict[Channel, type]] = {
@@ -43,7 +43,7 @@ _read_fact = record_reader(IntelFact)
 def event_decoder(settings: Settings) -> Decode:
     """Return the decoder of the CloudEvents of a channel."""
 
-    def decode(record: Record, origin: Origin) -> Any:  # noqa: ANN401 -- one of three events
+    def decode(record: Record, origin: TopicOrigin) -> Any:  # noqa: ANN401 -- one of three events
         event = read_event(
             record.value,
             record.headers,
@@ -67,7 +67,7 @@ def value_decoder(kind: Any) -> Decode:  # noqa: ANN401 -- a type or union
     """Return the decoder of bare JSON records of `kind`."""
     read = record_reader(kind)
 
-    def decode(record: Record, origin: Origin) -> Any:  # noqa: ANN401 -- of `kind`
+    def decode(record: Record, origin: TopicOrigin) -> Any:  # noqa: ANN401 -- of `kind`
         del origin
         return read(record.value)
 
@@ -82,7 +82,7 @@ def ledger_decoder(admit_fact: Admit | None = None) -> Decode:
     """
     read_observation = record_reader(LedgerMessage)
 
-    def decode(record: Record, origin: Origin) -> Any:  # noqa: ANN401 -- a message, fact or None
+    def decode(record: Record, origin: TopicOrigin) -> Any:  # noqa: ANN401 -- a message, fact or None
         if origin.channel is not Channel.INTEL:
             return read_observation(record.value)
         if not record.key:
@@ -103,7 +103,7 @@ def incidents_decoder(ring: Mapping[str, TrustedKey]) -> Decode:
     read_update = record_reader(IncidentMessage)
     read_decision = record_reader(Decision)
 
-    def decode(record: Record, origin: Origin) -> Any:  # noqa: ANN401 -- an update or decision
+    def decode(record: Record, origin: TopicOrigin) -> Any:  # noqa: ANN401 -- an update or decision
         if origin.channel is not Channel.DECISIONS:
             return read_update(record.value)
         decision = read_decision(record.value)
@@ -130,7 +130,7 @@ def _require_target(decision: Decision) -> None:
         )
 
 
-def require_bound_tenant(origin: Origin, tenant: str | None) -> None:
+def require_bound_tenant(origin: TopicOrigin, tenant: str | None) -> None:
     """Refuse a record without the tenant that its topic is bound to."""
     if origin.tenant is not None and tenant != origin.tenant:
         raise UnreadableRecordError(
@@ -141,7 +141,7 @@ def require_bound_tenant(origin: Origin, tenant: str | None) -> None:
 def result_decoder() -> Decode:
     """Return the decoder of a responder's results."""
 
-    def decode(record: Record, origin: Origin) -> SignedResult:
+    def decode(record: Record, origin: TopicOrigin) -> SignedResult:
         if record.value is None:
             raise UnreadableRecordError(reasons.NULL_VALUE, "the record has no value")
         try:

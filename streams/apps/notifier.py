@@ -31,7 +31,7 @@ from agents.notification import services, webhook
 from agents.notification.book import Book, Delivery, Lost
 from agents.notification.config import NotifyConfig
 from agents.notification.notices import READS, Notice, read_notice
-from agents.notification.threads import Outcome
+from agents.notification.threads import DeliveryOutcome
 from agents.ports import Record
 from schemas import dead_letters as reasons
 from schemas.channels import Channel
@@ -87,7 +87,7 @@ def at_once(config: NotifyConfig) -> NotifyConfig:
     )
 
 
-def send(delivery: Delivery, config: NotifyConfig) -> Outcome:
+def send(delivery: Delivery, config: NotifyConfig) -> DeliveryOutcome:
     """Try once to deliver a message; a failure of any kind is an outcome.
 
     Args:
@@ -100,7 +100,9 @@ def send(delivery: Delivery, config: NotifyConfig) -> Outcome:
             return webhook.post(delivery.message, destination, datetime.now(UTC))
         return services.notify(delivery.message, destination, delivery.destination)
     except Exception as error:  # noqa: BLE001 -- a service's fault must not stop the others
-        return Outcome(taken=False, detail=f"it failed unexpectedly ({type(error).__name__})")
+        return DeliveryOutcome(
+            taken=False, detail=f"it failed unexpectedly ({type(error).__name__})"
+        )
 
 
 class KafkaNotifier:
@@ -282,7 +284,7 @@ class KafkaNotifier:
         began_ms, reading = _now_ms(), True
         stopping = asyncio.ensure_future(self._stopping.wait())
         fetching: asyncio.Future[Any] | None = None
-        attempts: dict[asyncio.Future[Outcome], Delivery] = {}
+        attempts: dict[asyncio.Future[DeliveryOutcome], Delivery] = {}
         try:
             while not self._stopping.is_set():
                 if fetching is None and reading:
@@ -435,12 +437,14 @@ class KafkaNotifier:
 
     # -- delivery ----------------------------------------------------------------------------------
 
-    def _begin(self, attempts: dict[asyncio.Future[Outcome], Delivery], due_ms: int) -> None:
+    def _begin(
+        self, attempts: dict[asyncio.Future[DeliveryOutcome], Delivery], due_ms: int
+    ) -> None:
         busy = {delivery.destination for delivery in attempts.values()}
         for delivery in self.book.ready(busy, due_ms):
             attempts[_in_thread(partial(send, delivery, self._config))] = delivery
 
-    def _settle(self, attempts: dict[asyncio.Future[Outcome], Delivery]) -> None:
+    def _settle(self, attempts: dict[asyncio.Future[DeliveryOutcome], Delivery]) -> None:
         for attempt in [under_way for under_way in attempts if under_way.done()]:
             delivery, outcome = attempts.pop(attempt), attempt.result()
             word = "taken" if outcome.taken else "refused" if outcome.refused else "failed"
@@ -547,15 +551,15 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _in_thread(work: Callable[[], Outcome]) -> asyncio.Future[Outcome]:
+def _in_thread(work: Callable[[], DeliveryOutcome]) -> asyncio.Future[DeliveryOutcome]:
     """Run something in a thread that does not keep the process from ending.
 
     A receiver that sends one byte a second may delay an attempt, but nothing else.
     """
     loop = asyncio.get_running_loop()
-    future: asyncio.Future[Outcome] = loop.create_future()
+    future: asyncio.Future[DeliveryOutcome] = loop.create_future()
 
-    def settle(outcome: Outcome) -> None:
+    def settle(outcome: DeliveryOutcome) -> None:
         if not future.done():
             future.set_result(outcome)
 

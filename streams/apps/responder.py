@@ -26,7 +26,7 @@ from agents.ports import Record
 from agents.response.config import ResponderConfig, unmet
 from agents.response.durable import make_folder
 from agents.response.journal import Answered, Journal
-from agents.response.outcome import UNAVAILABLE, WORKING, Outcome
+from agents.response.outcome import UNAVAILABLE, WORKING, CommandOutcome
 from agents.response.responder import carry_out, preview
 from schemas import dead_letters as reasons
 from schemas.canonical import stable_id
@@ -214,7 +214,7 @@ class KafkaResponder:
         key: SigningKey,
         journal: Journal,
         *,
-        show: Callable[[CommandSpec, Outcome], None] | None = None,
+        show: Callable[[CommandSpec, CommandOutcome], None] | None = None,
     ) -> None:
         """Prepare; nothing is connected yet.
 
@@ -425,7 +425,7 @@ class KafkaResponder:
         if answered.outcome.status == WORKING and not self._journal.hold(
             spec.command_id, spec.attempt, record.value or b""
         ):
-            full = Outcome(status=UNAVAILABLE, status_text="too many commands wait already")
+            full = CommandOutcome(status=UNAVAILABLE, status_text="too many commands wait already")
             answered = self._journal.finish(
                 spec.command_id, spec.attempt, full, now, dry_run=spec.dry_run
             )

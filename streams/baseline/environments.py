@@ -21,7 +21,7 @@ from schemas.events import (
 )
 from streams.baseline.units import (
     BaselineError,
-    Origin,
+    BaselineOrigin,
     Unit,
     event_of,
     fingerprint,
@@ -49,7 +49,7 @@ def site_folders(path: Path) -> list[Path]:
     )
 
 
-def environment_unit(path: Path, origin: Origin) -> Unit:
+def environment_unit(path: Path, origin: BaselineOrigin) -> Unit:
     """Return the unit of an environment's packages.
 
     Raises:
@@ -80,7 +80,9 @@ def _distributions(folder: Path) -> Iterator[Path]:
     yield from (entry for entry in found if entry.is_dir())
 
 
-def _events(places: list[Path], path: Path, origin: Origin, since: datetime) -> list[Event[Any]]:
+def _events(
+    places: list[Path], path: Path, origin: BaselineOrigin, since: datetime
+) -> list[Event[Any]]:
     packages = [
         package for distribution in places if (package := _package(distribution)) is not None
     ]

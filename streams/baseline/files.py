@@ -18,7 +18,7 @@ from streams.adapters.manifests.neighbours import Neighbours, root_for
 from streams.adapters.payload import at, items, moment, text
 from streams.baseline.units import (
     BaselineError,
-    Origin,
+    BaselineOrigin,
     Unit,
     as_baseline,
     event_of,
@@ -37,7 +37,7 @@ KINDS: Final = (*ADAPTERS, LISTING)
 _FILES: Final = 4000
 
 
-def file_units(path: Path, origin: Origin, kind: str | None) -> Iterator[Unit]:
+def file_units(path: Path, origin: BaselineOrigin, kind: str | None) -> Iterator[Unit]:
     """Yield the units of a file.
 
     Args:
@@ -106,7 +106,7 @@ def _kind_of(path: Path, head: bytes) -> str | None:
     return None
 
 
-def _manifest(path: Path, raw: bytes, origin: Origin, kind: str) -> list[Event[Any]]:
+def _manifest(path: Path, raw: bytes, origin: BaselineOrigin, kind: str) -> list[Event[Any]]:
     root = root_for(path)
     place = path.resolve()
     inside = place.relative_to(root).as_posix() if place.is_relative_to(root) else path.name
@@ -118,7 +118,7 @@ def _adapted(
     kind: str,
     raw: bytes,
     place: str,
-    origin: Origin,
+    origin: BaselineOrigin,
     received_ms: int,
     **options: Any,  # noqa: ANN401 -- as of adapters
 ) -> list[Event[Any]]:
@@ -138,7 +138,7 @@ def _adapted(
     return as_baseline(events)
 
 
-def _lines(path: Path, origin: Origin, kind: str) -> Iterator[Unit]:
+def _lines(path: Path, origin: BaselineOrigin, kind: str) -> Iterator[Unit]:
     """Yield the units of a history, one document a line, so that reading can be resumed."""
     received = int(modified(path).timestamp() * 1000)
     number = 0
@@ -161,7 +161,7 @@ def _lines(path: Path, origin: Origin, kind: str) -> Iterator[Unit]:
 
 
 def _history(
-    lines: Sequence[tuple[int, bytes]], path: Path, origin: Origin, kind: str, received: int
+    lines: Sequence[tuple[int, bytes]], path: Path, origin: BaselineOrigin, kind: str, received: int
 ) -> list[Event[Any] | BaselineError]:
     found: list[Event[Any] | BaselineError] = []
     for number, line in lines:
@@ -172,7 +172,7 @@ def _history(
     return found
 
 
-def _listing(path: Path, raw: bytes, origin: Origin, _kind: str) -> list[Event[Any]]:
+def _listing(path: Path, raw: bytes, origin: BaselineOrigin, _kind: str) -> list[Event[Any]]:
     """Return the versions that a registry lists: the hub's models, or MLflow's model versions.
 
     Source: Hub API `GET /api/models?full=true`; MLflow REST API `model-versions/search`.
@@ -193,7 +193,7 @@ def _listing(path: Path, raw: bytes, origin: Origin, _kind: str) -> list[Event[A
     return events
 
 
-def _hub(entry: Any, origin: Origin, since: datetime) -> Event[Any] | None:  # noqa: ANN401 -- any JSON value
+def _hub(entry: Any, origin: BaselineOrigin, since: datetime) -> Event[Any] | None:  # noqa: ANN401 -- any JSON value
     name = text(entry, "id") or text(entry, "modelId")
     revision = text(entry, "sha")
     if name is None or revision is None:
@@ -217,7 +217,7 @@ def _hub(entry: Any, origin: Origin, since: datetime) -> Event[Any] | None:  # n
     )  # fmt: skip
 
 
-def _mlflow(entry: Any, origin: Origin, since: datetime) -> Event[Any] | None:  # noqa: ANN401 -- any JSON value
+def _mlflow(entry: Any, origin: BaselineOrigin, since: datetime) -> Event[Any] | None:  # noqa: ANN401 -- any JSON value
     name, version = text(entry, "name"), text(entry, "version")
     if name is None or version is None:
         return None
@@ -232,7 +232,7 @@ def _mlflow(entry: Any, origin: Origin, since: datetime) -> Event[Any] | None:  
 
 
 def _version(
-    origin: Origin,
+    origin: BaselineOrigin,
     registry: str,
     name: str,
     revision: str,

@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from schemas.events import TYPE_REGISTRY_PUSH, Event, File, PushAction, RegistryPush
-from streams.baseline.units import BaselineError, Origin, Unit, event_of, fingerprint, unreadable
+from streams.baseline.units import (
+    BaselineError,
+    BaselineOrigin,
+    Unit,
+    event_of,
+    fingerprint,
+    unreadable,
+)
 
 MAX_FILES: Final = 4000
 """Files of one model: they go into one event."""
@@ -31,7 +38,7 @@ class _Model:
         self.files: list[tuple[str, Path, os.stat_result]] = []
 
 
-def folder_units(path: Path, origin: Origin) -> Iterator[Unit]:
+def folder_units(path: Path, origin: BaselineOrigin) -> Iterator[Unit]:
     """Yield a unit for each model below a folder: each folder that has files of its own.
 
     In the cache of the hub's client, models are named by repository and commit.
@@ -108,7 +115,7 @@ def _collect(model: _Model, *, whole: bool) -> None:
             return
 
 
-def _events(model: _Model, origin: Origin) -> list[Event[Any]]:
+def _events(model: _Model, origin: BaselineOrigin) -> list[Event[Any]]:
     files = tuple(
         File(path=name, size=stat.st_size, digests={"sha256": _sha256(real)})
         for name, real, stat in model.files
@@ -134,7 +141,7 @@ def _events(model: _Model, origin: Origin) -> list[Event[Any]]:
     return [found]
 
 
-def _named(model: _Model, origin: Origin) -> tuple[str, str, str, str | None]:
+def _named(model: _Model, origin: BaselineOrigin) -> tuple[str, str, str, str | None]:
     """Return the name of a folder: kind, registry, repository and revision."""
     for parent in (model.folder, *model.folder.parents):
         match = _CACHED.fullmatch(parent.name)

@@ -21,7 +21,7 @@ class BaselineError(TidewatchError):
     """A source that can't be read as a baseline."""
 
 
-class Origin(msgspec.Struct, frozen=True, kw_only=True):
+class BaselineOrigin(msgspec.Struct, frozen=True, kw_only=True):
     """The tenant and system of a baseline."""
 
     tenant: str
@@ -52,7 +52,7 @@ def fingerprint(*parts: str | bytes) -> str:
 
 
 def event_of(
-    origin: Origin,
+    origin: BaselineOrigin,
     kind: str,
     subject: str,
     data: Any,  # noqa: ANN401 -- any data of an event

@@ -20,7 +20,7 @@ from streams.cli.output import Format, FormatOption, plain, print_json, print_li
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from streams.baseline.units import Origin, Unit
+    from streams.baseline.units import BaselineOrigin, Unit
     from streams.settings import Settings
 
 app = new_app("Record what is already in use.")
@@ -66,9 +66,9 @@ def baseline(
     reported. An interrupted run continues where it stopped; repeated delivery adds nothing. Exit
     code 2: something could not be read; the rest was delivered.
     """
-    from streams.baseline.units import Origin  # noqa: PLC0415 -- only this command
+    from streams.baseline.units import BaselineOrigin  # noqa: PLC0415 -- only this command
 
-    origin = Origin(tenant=tenant, system=system or socket.gethostname(), registry=registry)
+    origin = BaselineOrigin(tenant=tenant, system=system or socket.gethostname(), registry=registry)
     summary = Summary(quiet=form is Format.JSON)
     if check:
         for unit in summary.units(paths, origin, kind):
@@ -89,7 +89,7 @@ class Summary:
         self._quiet = quiet
         self._next = time.monotonic() + PROGRESS_SECONDS
 
-    def units(self, paths: list[Path], origin: Origin, kind: str | None) -> Iterator[Unit]:
+    def units(self, paths: list[Path], origin: BaselineOrigin, kind: str | None) -> Iterator[Unit]:
         """Yield the units of all paths; note unreadable ones and continue."""
         for path in paths:
             try:
@@ -142,7 +142,7 @@ class Summary:
             raise typer.Exit(2)
 
 
-def _units(path: Path, origin: Origin, kind: str | None) -> Iterator[Unit]:
+def _units(path: Path, origin: BaselineOrigin, kind: str | None) -> Iterator[Unit]:
     from streams.baseline.environments import (  # noqa: PLC0415 -- only this command
         environment_unit,
         site_folders,
@@ -164,7 +164,7 @@ async def _deliver(
     settings: Settings,
     summary: Summary,
     paths: list[Path],
-    origin: Origin,
+    origin: BaselineOrigin,
     kind: str | None,
     *,
     again: bool,

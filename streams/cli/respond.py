@@ -16,7 +16,7 @@ from streams.settings import load_settings
 
 if TYPE_CHECKING:
     from agents.response.config import ResponderConfig
-    from agents.response.outcome import Outcome
+    from agents.response.outcome import CommandOutcome
     from schemas.incidents.commands import CommandSpec
     from schemas.signing import SigningKey
 
@@ -137,7 +137,7 @@ def _signing_key(state_dir: Path, config: ResponderConfig) -> SigningKey:
     return named
 
 
-def _show(spec: CommandSpec, outcome: Outcome) -> None:
+def _show(spec: CommandSpec, outcome: CommandOutcome) -> None:
     print_line(
         f"{spec.command_id}  {plain(spec.action, 20)}  {plain(spec.target, 80)}  "
         f"{outcome.status}  {plain(outcome.status_text, 200)}"

@@ -35,7 +35,7 @@ from streams.kafka.client import bootstrap_servers
 from streams.kafka.connection_diagnosis import unreachable
 from streams.kafka.topic_times import ensure_broker_time
 from streams.kafka.topics import (
-    Origin,
+    TopicOrigin,
     changelog_name,
     ensure_topics,
     group_id,
@@ -82,7 +82,7 @@ class TidewatchApp(faust.App):
     mundane_level = "debug"
     tidewatch_name: str
     tidewatch_settings: Settings
-    origins: dict[str, Origin]
+    origins: dict[str, TopicOrigin]
     engine: Engine
     _slow_topics: frozenset[str] = frozenset()
     stop_error: TidewatchError | None = None
@@ -160,7 +160,7 @@ def build_app(name: str, bindings: Sequence[Binding], settings: Settings) -> Tid
         TidewatchError: An agent's signature does not fit, or two bindings read one channel.
     """
     group = group_id(settings, name)
-    origins: dict[str, Origin] = {}
+    origins: dict[str, TopicOrigin] = {}
     topics: dict[str, list[str]] = {}
     for binding in bindings:
         check_agent(binding)

@@ -13,9 +13,9 @@ from agents.measures import Measure
 from agents.ports import Delivery, Message, Record
 from schemas.channels import Channel
 from schemas.errors import TidewatchError
-from streams.kafka.topics import Origin
+from streams.kafka.topics import TopicOrigin
 
-Decode = Callable[[Record, Origin], Any]
+Decode = Callable[[Record, TopicOrigin], Any]
 """Decodes a record of a topic; raises UnreadableRecordError."""
 Agent = Callable[..., Awaitable[None]]
 """`async def agent(batch, publish)`, or `(batch, publish, rows)` for a binding with rows."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from schemas.errors import TidewatchError
     from streams.engine.binding import Binding
     from streams.engine.host import Host
-    from streams.kafka.topics import Origin
+    from streams.kafka.topics import TopicOrigin
     from streams.settings import Settings
 
 log = Logger()
@@ -32,7 +32,7 @@ class RunnerContext:
         self._host = host
         self.name = name
         self.settings: Settings = host.tidewatch_settings
-        self.origins: dict[str, Origin] = dict(host.origins)
+        self.origins: dict[str, TopicOrigin] = dict(host.origins)
         self.addresses = TopicRouter(self.settings)
         self.shipper = Shipper(lambda: host.tidewatch_producer.client)
         self.letter_limit = self.settings.max_event_bytes * 4

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from schemas.errors import TidewatchError
     from streams.engine.tables import RowTable
     from streams.engine.transport import Consumer, Producer
-    from streams.kafka.topics import Origin
+    from streams.kafka.topics import TopicOrigin
     from streams.settings import Settings
 
 
@@ -29,7 +29,7 @@ class Host(Protocol):
         """The consumer group."""
 
     @property
-    def origins(self) -> Mapping[str, Origin]:
+    def origins(self) -> Mapping[str, TopicOrigin]:
         """The channel and tenant of each input topic."""
 
     @property

@@ -21,7 +21,7 @@ from streams.kafka.dead_letters import dead_letter
 from streams.kafka.publisher import delivering
 from streams.kafka.records import record_of
 from streams.kafka.topics import (
-    Origin,
+    TopicOrigin,
     existing_partitions,
     group_id,
     input_topics,
@@ -80,7 +80,7 @@ class ReferenceTopic:
         self._reported: dict[aiokafka.TopicPartition, int] = {}
         """The offset of each partition up to which refused records have dead letters."""
         self._noted = 0.0
-        self._origins: Mapping[str, Origin] = {}
+        self._origins: Mapping[str, TopicOrigin] = {}
         self._settings: Settings | None = None
         self.channel = channel
         self._feed = feed

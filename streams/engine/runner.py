@@ -57,7 +57,7 @@ from streams.engine.unreadable import Unreadable, UnreadableRuns, unreadable_top
 from streams.kafka.batches import RefusedBatch
 from streams.kafka.dead_letters import DeadLetterLimit, Envelope, dead_letter
 from streams.kafka.records import record_of
-from streams.kafka.topics import Origin
+from streams.kafka.topics import TopicOrigin
 
 if TYPE_CHECKING:
     from faust.types import EventT
@@ -254,7 +254,7 @@ class PartitionRunner:
     # -- unreadable records -------------------------------------------------------------------
 
     def _read(
-        self, raw: Sequence[Any], origin: Origin
+        self, raw: Sequence[Any], origin: TopicOrigin
     ) -> tuple[list[Unreadable | None], list[Delivery[Any]]]:
         """Return each record's problem, if any, and the readable records."""
         context = self._context
@@ -345,7 +345,7 @@ class PartitionRunner:
                 notices.append(message)
         return notices
 
-    async def _report(self, work: _Work, origin: Origin, too_much: str) -> None:
+    async def _report(self, work: _Work, origin: TopicOrigin, too_much: str) -> None:
         """Report to the operator that nearly all of a topic is unreadable."""
         context, topic = self._context, work.topic
         seconds = context.settings.dead_letter_pause_seconds

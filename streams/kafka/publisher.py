@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from streams.settings import Settings
 
 
-class Publisher:
+class RecordPublisher:
     """Sends records; `delivering` waits for them."""
 
     def __init__(self, producer: aiokafka.AIOKafkaProducer) -> None:
@@ -39,7 +39,7 @@ class Publisher:
 
 
 @asynccontextmanager
-async def delivering(settings: Settings) -> AsyncIterator[Publisher]:
+async def delivering(settings: Settings) -> AsyncIterator[RecordPublisher]:
     """Yield a publisher; on exit all its records are on the broker.
 
     Raises:
@@ -54,7 +54,7 @@ async def delivering(settings: Settings) -> AsyncIterator[Publisher]:
     )
     try:
         await producer.start()
-        publisher = Publisher(producer)
+        publisher = RecordPublisher(producer)
         yield publisher
         for delivery in publisher.pending:
             await delivery

@@ -228,7 +228,7 @@ TENANT_CHANNELS = frozenset(
 
 
 @dataclass(frozen=True)
-class Origin:
+class TopicOrigin:
     """The channel of a topic, and its tenant if the operator bound it to one."""
 
     channel: Channel
@@ -275,12 +275,12 @@ def tenant_group_prefix(tenant: str) -> str:
     return f"tenant.{tenant_slug(tenant)}."
 
 
-def input_topics(settings: Settings, channel: Channel) -> dict[str, Origin]:
+def input_topics(settings: Settings, channel: Channel) -> dict[str, TopicOrigin]:
     """Return every topic that carries `channel`, including the operator's bound ones."""
-    names = {topic_name(settings, channel): Origin(channel)}
+    names = {topic_name(settings, channel): TopicOrigin(channel)}
     for name, bound in settings.bound_topics.items():
         if bound.channel is channel:
-            names[name] = Origin(channel, bound.tenant)
+            names[name] = TopicOrigin(channel, bound.tenant)
     return names
 
 

@@ -15,7 +15,7 @@ import orjson
 from agents import messages
 from agents.ports import Message, Record
 from agents.response.journal import Answered
-from agents.response.outcome import OK, Outcome
+from agents.response.outcome import OK, CommandOutcome
 from agents.triage.incidents.views import finding_view
 from agents.triage.routing import incident_id, incident_message, ledger_message
 from schemas import dead_letters as reasons
@@ -390,7 +390,7 @@ def _answered(spec: CommandSpec) -> CommandView:
 def _result() -> Answered:
     return Answered(
         at=TIME + timedelta(seconds=9),
-        outcome=Outcome(
+        outcome=CommandOutcome(
             status=OK,
             status_text="moved to the quarantine",
             results={"changed": True, "moved_to": "/evidence/quarantine/20261120"},

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from typer.main import get_command
 
 from agents.checking import assessment_of
-from agents.intelligence.snapshot import Manifest, signed_bytes
+from agents.intelligence.snapshot import SnapshotManifest, signed_bytes
 from agents.messages import assessment_message
 from agents.ports import Record
 from schemas import dead_letters as reasons
@@ -186,7 +186,7 @@ def write_files(folder: Path, state: Path) -> None:
     raw = archive(record("litellm"), record("evil"))
     feed = Ed25519PrivateKey.generate()
     digest = hashlib.sha256(raw).hexdigest()
-    manifest = Manifest(source="osv", count=2, sha256=digest, created="2026", key_id="k")
+    manifest = SnapshotManifest(source="osv", count=2, sha256=digest, created="2026", key_id="k")
     signature = base64.b64encode(feed.sign(signed_bytes(manifest))).decode()
     signed = msgspec.structs.replace(manifest, signature=signature)
     (folder / "all.zip").write_bytes(raw)

@@ -10,7 +10,7 @@ import msgspec
 
 from agents.checks.packages.credentials import check_credentials
 from agents.checks.packages.file_names import check_file_names
-from agents.checks.packages.hashes import check_hashes
+from agents.checks.packages.hashes import check_package_hashes
 from agents.checks.packages.intel_match import ADVERSE, matches
 from agents.checks.packages.name_verdict import NameVerdict
 from agents.checks.packages.names import is_plausible, judge_name
@@ -114,7 +114,7 @@ def judge(event: Event[PackageInstall], knowledge: Knowledge, policy: Policy) ->
     known, bad = _known(seen, knowledge)
     for check, detections in (
         check_pinning(subject),
-        check_hashes(subject),
+        check_package_hashes(subject),
         (known, []),
         _names_of(seen, knowledge, event.time),
         check_origin(subject),

@@ -111,7 +111,7 @@ def _own_digests(entry: Seen) -> frozenset[str]:
     )
 
 
-def check_hashes(subject: InstallSubject) -> tuple[Check | None, list[Detection]]:
+def check_package_hashes(subject: InstallSubject) -> tuple[Check | None, list[Detection]]:
     """Return the check of digests against lock, requirements, URL and each other."""
     lock = locked(subject.install.lock) if subject.install.lock else {}
     wanted = required(subject.lines)

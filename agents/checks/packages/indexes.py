@@ -18,7 +18,7 @@ _CONTROL_END: Final = 0x20
 _DELETE: Final = 0x7F
 
 
-class Origin(msgspec.Struct, frozen=True, kw_only=True):
+class DownloadOrigin(msgspec.Struct, frozen=True, kw_only=True):
     """The origin of a download, without credentials, query or fragment."""
 
     scheme: str
@@ -47,7 +47,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @lru_cache(8192)
-def read_origin(url: str) -> Origin | None:
+def read_origin(url: str) -> DownloadOrigin | None:
     """Return the origin of a URL, None if it is ambiguous.
 
     Backslashes, control characters, white space, percent-encoded or non-IDNA hosts and odd ports
@@ -64,7 +64,7 @@ def read_origin(url: str) -> Origin | None:
         return None
     scheme = parts.scheme.lower().rpartition("+")[2]
     if scheme == "file":
-        return Origin(scheme="file", host="", port=None, path=parts.path)
+        return DownloadOrigin(scheme="file", host="", port=None, path=parts.path)
     host = (parts.hostname or "").rstrip(".")
     if not scheme or not host or "%" in host:
         return None
@@ -74,7 +74,7 @@ def read_origin(url: str) -> Origin | None:
         except idna.IDNAError:
             return None
     path = posixpath.normpath(unquote(parts.path)) if parts.path else ""
-    return Origin(
+    return DownloadOrigin(
         scheme=scheme,
         host=host.lower(),
         port=port or _DEFAULT_PORTS.get(scheme),
@@ -89,12 +89,12 @@ def shown_origin(url: str) -> str:
     return "unreadable URL" if origin is None else origin.url
 
 
-def same_site(left: Origin, right: Origin) -> bool:
+def same_site(left: DownloadOrigin, right: DownloadOrigin) -> bool:
     """Return whether two origins are one server."""
     return (left.scheme, left.host, left.port) == (right.scheme, right.host, right.port)
 
 
-def is_within(origin: Origin, allowed: Origin) -> bool:
+def is_within(origin: DownloadOrigin, allowed: DownloadOrigin) -> bool:
     """Return whether an origin is at or below an allowed one: same server, path by segments."""
     if not same_site(origin, allowed):
         return False
@@ -102,13 +102,13 @@ def is_within(origin: Origin, allowed: Origin) -> bool:
 
 
 @lru_cache(1024)
-def read_indexes(urls: tuple[str, ...]) -> tuple[Origin, ...]:
+def read_indexes(urls: tuple[str, ...]) -> tuple[DownloadOrigin, ...]:
     """Return the origins of a policy's index URLs; unparsable URLs allow nothing."""
     found = (read_origin(url if "://" in url else f"https://{url}") for url in urls)
     return tuple(origin for origin in found if origin is not None)
 
 
-def is_allowed(url: str, allowed: Iterable[Origin]) -> bool:
+def is_allowed(url: str, allowed: Iterable[DownloadOrigin]) -> bool:
     """Return whether a URL leads to one of the allowed origins."""
     origin = read_origin(url)
     return origin is not None and any(is_within(origin, base) for base in allowed)

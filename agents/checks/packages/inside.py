@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agents.checks.packages.indexes import (
-    Origin,
+    DownloadOrigin,
     common_path,
     is_allowed,
     read_indexes,
@@ -16,7 +16,7 @@ from schemas.policy import Policy
 
 
 def _from_file_host(
-    origin: Origin, internal: tuple[Origin, ...], known: tuple[Origin, ...]
+    origin: DownloadOrigin, internal: tuple[DownloadOrigin, ...], known: tuple[DownloadOrigin, ...]
 ) -> bool | None:
     """Return whether an internal index served a file, by its URL; None if undecidable."""
     if origin.scheme == "file":
@@ -87,7 +87,7 @@ def came_from_inside(package: Package, data: PackageInstall, policy: Policy) -> 
 
 
 def _file_from_elsewhere(
-    package: Package, internal: tuple[Origin, ...], known: tuple[Origin, ...]
+    package: Package, internal: tuple[DownloadOrigin, ...], known: tuple[DownloadOrigin, ...]
 ) -> bool:
     """Return whether an internal index sent the installer to a file that can't be its own.
 
@@ -112,14 +112,14 @@ def _file_from_elsewhere(
     return origin.userinfo or imitates(address.host, hosts) is not None
 
 
-def _beside(origin: Origin, index: Origin) -> bool:
+def _beside(origin: DownloadOrigin, index: DownloadOrigin) -> bool:
     """Return whether a host is a subdomain or a sibling of an index's host."""
     parent = index.host.partition(".")[2]
     shared = "." in parent and origin.host.endswith(f".{parent}")
     return origin.scheme == index.scheme and (shared or origin.host.endswith(f".{index.host}"))
 
 
-def _same_family(origin: Origin, index: Origin) -> bool:
+def _same_family(origin: DownloadOrigin, index: DownloadOrigin) -> bool:
     """Return whether a file's host is an index's own or beside it (files.x.example, x.example)."""
     host, other = origin.host, index.host
     return host == other or host.endswith(f".{other}")

@@ -47,7 +47,7 @@ _KINDS: Final[dict[str, str]] = {
 _PRODUCTION: Final = frozenset({"production", "prod", "serving", "champion", "live"})
 
 
-class Origin(msgspec.Struct, frozen=True, kw_only=True):
+class PushOrigin(msgspec.Struct, frozen=True, kw_only=True):
     """A registry, a repository of one or more segments, and a revision."""
 
     registry: str
@@ -66,7 +66,7 @@ def registry_name(name: str) -> str:
     return REGISTRY_ALIASES.get(bare, bare)
 
 
-def parse_origin(text: str) -> Origin | None:
+def parse_origin(text: str) -> PushOrigin | None:
     """Return the origin that `registry/organisation/name[@revision]` names, or None.
 
     Deliberately strict: dot segments, percent signs, backslashes and white space are refused, so
@@ -88,10 +88,10 @@ def parse_origin(text: str) -> Origin | None:
     repository = "/".join(segments[1:])
     if registry in CASE_BLIND_REGISTRIES:
         repository = repository.lower()
-    return Origin(registry=registry, repository=repository, revision=revision or None)
+    return PushOrigin(registry=registry, repository=repository, revision=revision or None)
 
 
-def push_origin(push: RegistryPush) -> Origin | None:
+def push_origin(push: RegistryPush) -> PushOrigin | None:
     """Return the actual origin of a push as reported by the registry, if any."""
     if not push.registry or not push.repository:
         return None
@@ -101,7 +101,7 @@ def push_origin(push: RegistryPush) -> Origin | None:
     )
 
 
-def same_origin(expected: Origin, actual: Origin, *, tag: str | None = None) -> bool:
+def same_origin(expected: PushOrigin, actual: PushOrigin, *, tag: str | None = None) -> bool:
     """Return whether the actual origin is the expected one.
 
     Args:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from agents.checks.provenance.findings_limit import limited
 from agents.checks.provenance.identity import (
-    Origin,
+    PushOrigin,
     bare_name,
     parse_origin,
     registry_name,
@@ -50,7 +50,7 @@ def check_source(subject: PushSubject) -> Outcome:
 
 
 def compare_sources(
-    expected: str, actual: Origin | str | None, *, tag: str | None = None
+    expected: str, actual: PushOrigin | str | None, *, tag: str | None = None
 ) -> Outcome:
     """Compare the expected source of a component with the actual one.
 
@@ -61,7 +61,7 @@ def compare_sources(
     """
     wanted = parse_origin(expected)
     found = parse_origin(actual) if isinstance(actual, str) else actual
-    shown = actual.text() if isinstance(actual, Origin) else actual
+    shown = actual.text() if isinstance(actual, PushOrigin) else actual
     if actual is None:
         return Outcome(
             checks=(

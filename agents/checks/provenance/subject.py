@@ -9,7 +9,7 @@ import msgspec
 
 from agents.checks.provenance.file_checks import declared_digests
 from agents.checks.provenance.identity import (
-    Origin,
+    PushOrigin,
     pinned_digest,
     push_component,
     push_exposure,
@@ -40,7 +40,7 @@ class PushSubject(msgspec.Struct, frozen=True, kw_only=True):
     """Component key; None if the event has none."""
     registry: str | None
     """In canonical form."""
-    origin: Origin | None
+    origin: PushOrigin | None
     """As the registry reported it."""
     version: str | None
     exposure: ExposureLevel

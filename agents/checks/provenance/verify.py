@@ -21,7 +21,7 @@ from agents.checks.provenance.file_checks import (
     is_signature,
     plain_path,
 )
-from agents.checks.provenance.identity import Origin
+from agents.checks.provenance.identity import PushOrigin
 from agents.checks.provenance.origin_checks import compare_sources
 from agents.checks.provenance.signatures import (
     SIGNATURE_BYTES,
@@ -132,7 +132,7 @@ def verify_model(
     *,
     expected_hashes: Mapping[str, str] | None = None,
     expected_source: str | None = None,
-    actual_source: Origin | str | None = None,
+    actual_source: PushOrigin | str | None = None,
     signatures: Mapping[str, bytes] | None = None,
     trust: Trust | None = None,
     card: Card | None = None,

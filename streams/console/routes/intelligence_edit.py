@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from agents.intelligence.feed import Feed, InvalidFeedError
-from agents.intelligence.snapshot import Manifest, check_snapshot, require_count
+from agents.intelligence.snapshot import SnapshotManifest, check_snapshot, require_count
 from agents.logs import Logger
 from streams.cli.intel import FeedKind, read_feed
 from streams.cli.output import plain
@@ -165,7 +165,7 @@ def _with_file(asked: Asked, given: _Given) -> _Given:
     return msgspec.structs.replace(given, file=file, manifest=manifest)
 
 
-def _read(asked: Asked, given: _Given) -> tuple[Feed, str, Manifest | None]:
+def _read(asked: Asked, given: _Given) -> tuple[Feed, str, SnapshotManifest | None]:
     """Return the facts, the prefix of their source's names, and the publisher's manifest.
 
     Raises:

@@ -18,7 +18,12 @@ from hypothesis import strategies as st
 from agents.intelligence.feed import Feed, InvalidFeedError, changes, merge
 from agents.intelligence.lists import read_list
 from agents.intelligence.osv import read_archive, read_record, read_single
-from agents.intelligence.snapshot import Manifest, check_snapshot, require_count, signed_bytes
+from agents.intelligence.snapshot import (
+    SnapshotManifest,
+    check_snapshot,
+    require_count,
+    signed_bytes,
+)
 from agents.intelligence.stix import read_bundle
 from schemas.intel import IntelFact, IntelKind
 from tests.samples import osv_archive, sample
@@ -193,7 +198,7 @@ def test_snapshot_is_accepted_only_as_signed():
     public = key.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    unsigned = Manifest(
+    unsigned = SnapshotManifest(
         source="osv",
         count=1,
         sha256=hashlib.sha256(raw).hexdigest(),

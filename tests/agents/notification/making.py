@@ -13,7 +13,7 @@ import orjson
 from agents.notification.book import Book, Delivery
 from agents.notification.config import NotifyConfig, read_config
 from agents.notification.notices import Notice, read_notice
-from agents.notification.threads import Outcome
+from agents.notification.threads import DeliveryOutcome
 from agents.ports import Record
 from schemas.channels import Channel
 from schemas.cloudevents import binary_headers
@@ -130,9 +130,9 @@ def operator_alert(kind: str = "topic-paused", subject: str = "t-0", **more: Any
     return read_notice(Channel.OPERATOR_ALERTS, made, 1_000_000)
 
 
-Answer = Callable[[Delivery], Outcome]
-TAKEN = Outcome(taken=True)
-DOWN = Outcome(taken=False, detail="no answer")
+Answer = Callable[[Delivery], DeliveryOutcome]
+TAKEN = DeliveryOutcome(taken=True)
+DOWN = DeliveryOutcome(taken=False, detail="no answer")
 
 
 class Desk:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.notification.notices import Notice
-from agents.notification.threads import Outcome
+from agents.notification.threads import DeliveryOutcome
 from schemas.notifications import NotificationThread
 from tests.agents.notification.making import (
     DOWN,
@@ -49,8 +49,8 @@ steps = st.lists(
 ANSWERS = {
     "taken": TAKEN,
     "down": DOWN,
-    "refused": Outcome(taken=False, refused=True, detail="answered 400"),
-    "busy": Outcome(taken=False, retry_after=60.0, detail="answered 429"),
+    "refused": DeliveryOutcome(taken=False, refused=True, detail="answered 400"),
+    "busy": DeliveryOutcome(taken=False, retry_after=60.0, detail="answered 429"),
 }
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from agents.notification.book import THREADS
-from agents.notification.threads import MESSAGES, REFUSALS, STALE_MS, Outcome
+from agents.notification.threads import MESSAGES, REFUSALS, STALE_MS, DeliveryOutcome
 from tests.agents.notification.making import (
     CONFIG,
     DOWN,
@@ -277,7 +277,7 @@ def test_what_is_down_for_a_day_becomes_a_dead_letter_that_can_be_brought_back(d
 
 def test_a_message_that_is_refused_gives_way_to_others(desk):
     desk.answer = lambda one: (
-        Outcome(taken=False, refused=True, detail="answered 400")
+        DeliveryOutcome(taken=False, refused=True, detail="answered 400")
         if one.message.incident == "inc-1"
         else TAKEN
     )
@@ -294,7 +294,7 @@ def test_a_destination_that_asks_to_wait_is_left_alone_as_a_whole(desk):
 
     def answer(_):
         asked.append(desk.now_ms)
-        return TAKEN if len(asked) > 1 else Outcome(taken=False, retry_after=120.0)
+        return TAKEN if len(asked) > 1 else DeliveryOutcome(taken=False, retry_after=120.0)
 
     desk.answer = answer
     desk.take(alert(), alert(incident="inc-2"), alert(incident="inc-3"))

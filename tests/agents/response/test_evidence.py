@@ -15,11 +15,11 @@ import orjson
 import pytest
 
 from agents.response import evidence
-from agents.response.outcome import Outcome
+from agents.response.outcome import CommandOutcome
 from tests.agents.response.bench import Bench, spec_of
 
 
-def captured(bench: Bench, **more: Any) -> tuple[Outcome, Path, dict[str, Any]]:
+def captured(bench: Bench, **more: Any) -> tuple[CommandOutcome, Path, dict[str, Any]]:
     logs = bench.folder / "logs"
     spec = spec_of("capture-evidence", "serving-1", system="serving-1", paths=(str(logs),), **more)
     outcome = bench.run(spec).outcome

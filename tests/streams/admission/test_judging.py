@@ -15,7 +15,7 @@ from schemas.severity import Severity, Status
 from streams.admission import register as register_module
 from streams.admission.artifacts import artifacts_of
 from streams.admission.config import AdmissionConfig, AdmissionConfigError, OnUnknown, read_config
-from streams.admission.judging import Known, Outcome, Ruling, rule
+from streams.admission.judging import Known, Ruling, ScanResult, rule
 from streams.admission.register import Held, Register
 from tests.each import each
 from tests.schemas.examples import command
@@ -56,30 +56,30 @@ class Case:
 
 def test_what_a_scan_read_and_found_fine_is_admitted() -> None:
     ruling = Case(scanned(Status.PASS, Status.WARN)).rule(IMAGE)
-    assert ruling == Ruling(admitted=True, outcome=Outcome.FINE)
+    assert ruling == Ruling(admitted=True, outcome=ScanResult.FINE)
 
 
 @each(
     ("found", "outcome"),
     [
-        (scanned(Status.FAIL, severity=Severity.CRITICAL), Outcome.BAD),
-        (scanned(Status.FAIL), Outcome.BAD),
-        (scanned(Status.PASS, Status.INCOMPLETE), Outcome.UNKNOWN),
-        (scanned(Status.PASS, final=False), Outcome.UNKNOWN),
-        (scanned(Status.PASS, contents=()), Outcome.UNKNOWN),
-        (scanned(Status.PASS, tenant="globex"), Outcome.UNKNOWN),
-        (scanned(Status.WARN, severity=Severity.MEDIUM), Outcome.FINE),
+        (scanned(Status.FAIL, severity=Severity.CRITICAL), ScanResult.BAD),
+        (scanned(Status.FAIL), ScanResult.BAD),
+        (scanned(Status.PASS, Status.INCOMPLETE), ScanResult.UNKNOWN),
+        (scanned(Status.PASS, final=False), ScanResult.UNKNOWN),
+        (scanned(Status.PASS, contents=()), ScanResult.UNKNOWN),
+        (scanned(Status.PASS, tenant="globex"), ScanResult.UNKNOWN),
+        (scanned(Status.WARN, severity=Severity.MEDIUM), ScanResult.FINE),
     ],
 )
 @each("unknown", list(OnUnknown))
 def test_what_is_not_known_fails_closed_or_open_and_what_is_bad_never_runs(
-    found: Assessment, outcome: Outcome, unknown: OnUnknown
+    found: Assessment, outcome: ScanResult, unknown: OnUnknown
 ) -> None:
     ruling = Case(found, unknown=unknown).rule(IMAGE)
     assert ruling.outcome is outcome
-    open_ = unknown is OnUnknown.ADMIT and outcome is not Outcome.BAD
-    assert ruling.admitted is (outcome is Outcome.FINE or open_)
-    assert bool(ruling.reasons) is (outcome is not Outcome.FINE)
+    open_ = unknown is OnUnknown.ADMIT and outcome is not ScanResult.BAD
+    assert ruling.admitted is (outcome is ScanResult.FINE or open_)
+    assert bool(ruling.reasons) is (outcome is not ScanResult.FINE)
 
 
 def test_what_may_change_or_is_nobodys_is_not_known() -> None:
@@ -91,16 +91,16 @@ def test_what_may_change_or_is_nobodys_is_not_known() -> None:
 
 def test_the_last_assessment_of_an_event_counts_and_any_event_can_speak_against() -> None:
     again = [scanned(Status.FAIL), scanned(Status.PASS)]
-    assert Case(*again).rule(IMAGE).outcome is Outcome.FINE
+    assert Case(*again).rule(IMAGE).outcome is ScanResult.FINE
     other = scanned(Status.PASS, event_id="evt-2")
-    assert Case(scanned(Status.FAIL), other).rule(IMAGE).outcome is Outcome.BAD
+    assert Case(scanned(Status.FAIL), other).rule(IMAGE).outcome is ScanResult.BAD
     # that another event's scan could not be finished says nothing of the bytes
-    assert Case(scanned(Status.INCOMPLETE), other).rule(IMAGE).outcome is Outcome.FINE
+    assert Case(scanned(Status.INCOMPLETE), other).rule(IMAGE).outcome is ScanResult.FINE
 
 
 def test_a_signature_is_required_where_the_file_says_so() -> None:
     unsigned = Case(scanned(Status.PASS), require_signature=True).rule(IMAGE)
-    assert (unsigned.outcome, unsigned.admitted) == (Outcome.BAD, False)
+    assert (unsigned.outcome, unsigned.admitted) == (ScanResult.BAD, False)
     signed = msgspec.structs.replace(scanned(Status.PASS), checks=(SIGNED,))
     assert Case(signed, require_signature=True).rule(IMAGE).admitted
 
@@ -137,12 +137,12 @@ def test_a_model_of_the_hub_is_known_by_its_commit() -> None:
     name, _, commit = HUB.removeprefix("hf://").partition("@")
     key = f"model:huggingface/{name}"
     case.knowledge.set_fact(key, IntelFact(key=key, kind=IntelKind.COMPROMISED, versions=(commit,)))
-    assert case.rule(HUB).outcome is Outcome.BAD
+    assert case.rule(HUB).outcome is ScanResult.BAD
 
 
 def test_a_manifest_read_as_a_file_is_no_image() -> None:
     as_a_file = scanned(Status.PASS, contents=(f"sha256:{DIGEST}", f"tree:{DIGEST}"))
-    assert Case(as_a_file).rule(IMAGE).outcome is Outcome.UNKNOWN
+    assert Case(as_a_file).rule(IMAGE).outcome is ScanResult.UNKNOWN
 
 
 def test_an_exempt_image_needs_no_assessment() -> None:
@@ -167,7 +167,7 @@ def test_each_tenant_has_its_own_room_and_what_is_bad_outlives_what_is_fine(
     ]
     theirs = scanned(Status.PASS, tenant="globex")
     case = Case(bad, theirs, *fine)
-    assert case.rule(IMAGE).outcome is Outcome.BAD
+    assert case.rule(IMAGE).outcome is ScanResult.BAD
     assert case.rule(IMAGE, namespace="g").admitted
     kept = [case.rule(f"i@sha256:{n:064}").admitted for n in range(5)]
     assert kept == [False, False, False, True, True]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from schemas.errors import UnreadableRecordError
 from streams.admission.artifacts import MAX_ARTIFACTS, artifacts_of
-from streams.admission.judging import Outcome, Ruling
+from streams.admission.judging import Ruling, ScanResult
 from streams.admission.review import MESSAGE, WARNING, answer, named_anew, read_review
 from tests.each import each
 
@@ -211,8 +211,8 @@ def test_any_object_is_read_and_answered(fields: dict[str, Any], value: Any) -> 
     named = named_anew(request)
     reasons = tuple(artifact.reference for artifact in named.artifacts)
     for ruling in (
-        Ruling(admitted=not reasons, outcome=Outcome.UNKNOWN, reasons=reasons),
-        Ruling(admitted=True, outcome=Outcome.UNKNOWN, reasons=reasons),
+        Ruling(admitted=not reasons, outcome=ScanResult.UNKNOWN, reasons=reasons),
+        Ruling(admitted=True, outcome=ScanResult.UNKNOWN, reasons=reasons),
     ):
         response = json.loads(answer(request, ruling))["response"]
         assert response["uid"] == request.uid

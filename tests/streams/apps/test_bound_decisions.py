@@ -14,7 +14,7 @@ from schemas.errors import UnreadableRecordError
 from schemas.key_bindings import KeyBinding, TrustedKey
 from schemas.signing import new_signing_key
 from streams.apps.decoding import incidents_decoder
-from streams.kafka.topics import Origin
+from streams.kafka.topics import TopicOrigin
 from tests.schemas.examples import TIME
 
 KEY = new_signing_key("analyst")
@@ -55,11 +55,11 @@ def record(tenant: str | None) -> Record:
 def test_one_of_another_tenant_or_of_the_operator_is_refused(tenant: str | None) -> None:
     decode = incidents_decoder(RING)
     with pytest.raises(UnreadableRecordError) as refused:
-        decode(record(tenant), Origin(Channel.DECISIONS, "acme"))
+        decode(record(tenant), TopicOrigin(Channel.DECISIONS, "acme"))
     assert refused.value.reason == TENANT_MISMATCH
-    assert decode(record(tenant), Origin(Channel.DECISIONS)).tenant == tenant
+    assert decode(record(tenant), TopicOrigin(Channel.DECISIONS)).tenant == tenant
 
 
 def test_its_own_is_taken() -> None:
     decode = incidents_decoder(RING)
-    assert decode(record("acme"), Origin(Channel.DECISIONS, "acme")).tenant == "acme"
+    assert decode(record("acme"), TopicOrigin(Channel.DECISIONS, "acme")).tenant == "acme"

@@ -19,7 +19,7 @@ from schemas.errors import UnreadableRecordError
 from schemas.key_bindings import KeyBinding, TrustedKey
 from schemas.signing import SigningKey, new_signing_key
 from streams.apps.decoding import incidents_decoder
-from streams.kafka.topics import Origin
+from streams.kafka.topics import TopicOrigin
 
 NOW = datetime(2026, 11, 1, 9, tzinfo=UTC)
 LONG_AGO = NOW - timedelta(days=300)
@@ -94,7 +94,7 @@ def record(
 
 
 def decide(given: Record, ring: dict[str, TrustedKey] = RING) -> Any:
-    return incidents_decoder(ring)(given, Origin(Channel.DECISIONS))
+    return incidents_decoder(ring)(given, TopicOrigin(Channel.DECISIONS))
 
 
 def reason(given: Record, ring: dict[str, TrustedKey] = RING) -> str:

@@ -17,10 +17,10 @@ from streams.baseline.environments import environment_unit, site_folders
 from streams.baseline.files import file_units
 from streams.baseline.folders import folder_units
 from streams.baseline.journal import Journal
-from streams.baseline.units import BaselineError, Origin
+from streams.baseline.units import BaselineError, BaselineOrigin
 from streams.cli import main
 
-ORIGIN = Origin(tenant="acme", system="build-7")
+ORIGIN = BaselineOrigin(tenant="acme", system="build-7")
 COMMIT = "9d1c3f0be0c1c2b0a9f1f8f9b0a7d6c5e4f3a2b1"
 
 

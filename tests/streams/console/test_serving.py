@@ -26,7 +26,7 @@ from streams.kafka.compacted import latest_values
 from streams.kafka.publisher import delivering
 from streams.kafka.reader import read_topic
 from streams.kafka.records import record_of
-from streams.kafka.topics import Origin, ensure_topics, topic_name
+from streams.kafka.topics import TopicOrigin, ensure_topics, topic_name
 from streams.settings import Settings, load_settings
 from streams.signing_keys import OPERATOR as OPERATOR_KEY
 from streams.signing_keys import KeyRing, keys_dir, trusted_dir
@@ -52,7 +52,7 @@ async def decisions(settings: Settings) -> list[Decision]:
     decode = incidents_decoder(KeyRing(trusted_dir(keys_dir(settings.state_dir), OPERATOR_KEY)))
     topic = topic_name(settings, Channel.DECISIONS)
     return [
-        decode(record_of(raw), Origin(Channel.DECISIONS))
+        decode(record_of(raw), TopicOrigin(Channel.DECISIONS))
         async for raw in read_topic(settings, topic, from_start=True, follow=False)
     ]
 

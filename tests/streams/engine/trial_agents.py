@@ -26,12 +26,12 @@ from streams.apps.supervisor import run_worker  # noqa: E402
 from streams.apps.topology import FACTORIES, AppParts  # noqa: E402
 from streams.engine.binding import Binding  # noqa: E402
 from streams.engine.reference_topics import ReferenceTopic  # noqa: E402
-from streams.kafka.topics import Origin  # noqa: E402
+from streams.kafka.topics import TopicOrigin  # noqa: E402
 from streams.parent import end_with_parent  # noqa: E402
 from streams.settings import Settings, load_settings  # noqa: E402
 
 
-def decode(record: Record, origin: Origin) -> Any:
+def decode(record: Record, origin: TopicOrigin) -> Any:
     """Read JSON objects; ticks pass too."""
     if record.value is None:
         raise UnreadableRecordError(reasons.NULL_VALUE, "no value")

@@ -30,7 +30,7 @@ from streams.kafka.signed_records import (
     admitting,
     publication_headers,
 )
-from streams.kafka.topics import Origin, ensure_topics, topic_name
+from streams.kafka.topics import TopicOrigin, ensure_topics, topic_name
 from streams.settings import Settings, load_settings
 from streams.signing_keys import (
     OPERATOR,
@@ -93,8 +93,8 @@ def test_a_signed_fact_and_its_withdrawal_count(settings: Settings) -> None:
     assert admit is not None
     decode = ledger_decoder(admit)
     raw = msgspec.json.encode(FACT)
-    assert decode(record(Channel.INTEL, FACT.key, raw, by), Origin(Channel.INTEL)) == FACT
-    assert decode(record(Channel.INTEL, FACT.key, None, by), Origin(Channel.INTEL)) is None
+    assert decode(record(Channel.INTEL, FACT.key, raw, by), TopicOrigin(Channel.INTEL)) == FACT
+    assert decode(record(Channel.INTEL, FACT.key, None, by), TopicOrigin(Channel.INTEL)) is None
 
 
 def test_an_unsigned_fact_or_withdrawal_is_refused(settings: Settings) -> None:

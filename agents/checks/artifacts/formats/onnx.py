@@ -15,7 +15,7 @@ from agents.checks.artifacts.readers.paths import escapes, is_remote
 from agents.checks.artifacts.readers.protobuf import (
     LENGTH,
     VARINT,
-    Message,
+    ProtobufMessage,
     Schema,
     looks_like,
     walk,
@@ -154,7 +154,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
         raise CorruptFileError("no graph in the model")
 
 
-def _judge_tensor(scan: Scan, tensor: Message[Kind]) -> None:
+def _judge_tensor(scan: Scan, tensor: ProtobufMessage[Kind]) -> None:
     elements = 1
     for dimension in tensor.numbers.get(1, []):
         elements *= dimension
@@ -166,7 +166,7 @@ def _judge_tensor(scan: Scan, tensor: Message[Kind]) -> None:
         )
 
 
-def _judge_external(scan: Scan, entry: Message[Kind], name: str) -> None:
+def _judge_external(scan: Scan, entry: ProtobufMessage[Kind], name: str) -> None:
     for key in entry.texts(1):
         for value in entry.texts(2):
             if key == "location":
@@ -209,7 +209,7 @@ def _judge_location(scan: Scan, location: str, name: str) -> None:
         scan.mark_incomplete(f"{name}: its data {location[:120]!r} is not among the files")
 
 
-def _judge_attribute(scan: Scan, window: Window, attribute: Message[Kind]) -> None:
+def _judge_attribute(scan: Scan, window: Window, attribute: ProtobufMessage[Kind]) -> None:
     for number in (4, 9):
         for start, end in attribute.ranges.get(number, []):
             if end - start > MAX_STRING:

@@ -13,7 +13,7 @@ from agents.checks.artifacts.readers.paths import escapes
 from agents.checks.artifacts.readers.protobuf import (
     LENGTH,
     VARINT,
-    Message,
+    ProtobufMessage,
     Schema,
     looks_like,
     walk,
@@ -322,7 +322,9 @@ def _judge_operator(scan: Scan, operator: str, node: str, seen: dict[str, str]) 
     )
 
 
-def _judge_strings(scan: Scan, window: Window, message: Message[Kind], outside: list[str]) -> None:
+def _judge_strings(
+    scan: Scan, window: Window, message: ProtobufMessage[Kind], outside: list[str]
+) -> None:
     for number in (1, 2, 4, 8):
         if message.kind == "Tensor" and number == 4 and message.number(1) != STRING_TENSOR:
             continue  # numbers

@@ -28,7 +28,7 @@ Schema = Mapping[Kind, Mapping[int, Kind | Value]]
 """Message name to field number to kind of value or name of a message."""
 
 
-class Message(msgspec.Struct, Generic[Kind]):
+class ProtobufMessage(msgspec.Struct, Generic[Kind]):
     """One message: the fields that its schema names; all others were skipped."""
 
     kind: Kind
@@ -74,7 +74,7 @@ def walk(
     root: Kind,
     start: int = 0,
     end: int | None = None,
-) -> Iterator[Message[Kind]]:
+) -> Iterator[ProtobufMessage[Kind]]:
     """Yield a message and every message within it that the schema names, outer before inner.
 
     Args:
@@ -95,7 +95,7 @@ def walk(
         kind, begin, stop, depth = stack.pop()
         if depth > MAX_DEPTH:
             raise BudgetExceededError(f"messages are nested deeper than {MAX_DEPTH}")
-        message = Message(kind, begin, stop)
+        message = ProtobufMessage(kind, begin, stop)
         inner = []
         try:
             for child, child_start, child_end in _read(scan, window, schema, message):
@@ -109,7 +109,7 @@ def walk(
 
 
 def _read(
-    scan: Scan, window: Window, schema: Schema[Kind], message: Message[Kind]
+    scan: Scan, window: Window, schema: Schema[Kind], message: ProtobufMessage[Kind]
 ) -> Iterator[tuple[Kind, int, int]]:
     fields = schema.get(message.kind, {})
     offset, end = message.start, message.end

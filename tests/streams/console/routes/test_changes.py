@@ -15,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from agents.intelligence.snapshot import Manifest, signed_bytes
+from agents.intelligence.snapshot import SnapshotManifest, signed_bytes
 from streams.console.config import ConsoleConfig, IntelligenceConfig
 from streams.console.viewer import Role, Viewer
 from tests.streams.console.site import ACME, OPERATOR, Changed, links, site
@@ -303,7 +303,7 @@ def signing(index, tmp_path):
     config = ConsoleConfig(intelligence=IntelligenceConfig(key=key))
 
     def sign(raw: bytes, count: int = 1) -> bytes:
-        made = Manifest(
+        made = SnapshotManifest(
             source="feed", count=count, sha256=hashlib.sha256(raw).hexdigest(),
             created="2026-11-20T00:00:00Z", key_id="feeds-2026",
         )  # fmt: skip
