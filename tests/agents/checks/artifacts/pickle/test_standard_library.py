@@ -18,6 +18,7 @@ import pickle
 import sys
 import textwrap
 import urllib.parse
+import warnings
 import xml.dom.minidom
 import xml.etree.ElementTree as ET
 import zipfile
@@ -89,6 +90,16 @@ def test_classes_of_data_are_clean(value, protocol):
     assert verdict(pickle.dumps(value, protocol)) is Verdict.CLEAN
 
 
+def pickled(value, protocol):
+    """Return an iterator's pickle; Python 3.12 warns that 3.14 writes none of itertools."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            return pickle.dumps(value, protocol)
+        except TypeError as error:
+            pytest.skip(f"this Python writes none: {error}")
+
+
 @pytest.mark.parametrize("protocol", [2, 4])
 @pytest.mark.parametrize(
     "value",
@@ -106,11 +117,17 @@ def test_classes_of_data_are_clean(value, protocol):
     ],
 )
 def test_an_iterator_over_plain_data_is_clean(value, protocol):
-    assert verdict(pickle.dumps(value, protocol)) is Verdict.CLEAN
+    assert verdict(pickled(value, protocol)) is Verdict.CLEAN
+
+
+def test_an_iterator_over_a_deque_is_clean_by_its_name_since_python_3_12():
+    raw = pickle.dumps(iter(deque([1])), 2).replace(b"c_collections\n", b"ccollections\n")
+    assert b"ccollections\n_deque_iterator\n" in raw
+    assert verdict(raw) is Verdict.CLEAN
 
 
 def test_an_iterator_that_calls_is_not_clean():
-    assert verdict(pickle.dumps(itertools.accumulate([1], print))) is Verdict.MALICIOUS
+    assert verdict(pickled(itertools.accumulate([1], print), 4)) is Verdict.MALICIOUS
     assert verdict(pickle.dumps(iter(int, 1))) is Verdict.SUSPICIOUS
 
 
@@ -145,7 +162,7 @@ def test_the_table_is_what_is_found():
     "value", [itertools.repeat(1, 3), itertools.product([1], [2]), itertools.permutations([1, 2])]
 )
 def test_an_iterator_that_calls_nothing_is_suspicious(value, protocol):
-    assert verdict(pickle.dumps(value, protocol)) is Verdict.SUSPICIOUS
+    assert verdict(pickled(value, protocol)) is Verdict.SUSPICIOUS
 
 
 @pytest.mark.parametrize(
