@@ -21,6 +21,7 @@ from schemas.components import digest_of_files
 from schemas.decisions import Decision, DecisionKind
 from schemas.intel import IntelFact, IntelKind
 from schemas.ledger import Derived, FindingSeen, Taint
+from schemas.observations import Sighting
 from schemas.policy import default_policy
 from schemas.severity import ExposureLevel, Severity
 from tests.agents.triage.flow import Flow, at, ledger_message
@@ -704,6 +705,27 @@ def test_advice_is_no_veto_on_a_rollback_target():
     assert rollback.rollback_digest == MADE
 
 
+@pytest.mark.parametrize(("tenant", "band"), [(None, "medium"), ("b", "critical")])
+def test_advice_is_medium_whatever_others_decide(tenant, band):
+    flow = flow_of("a", "b")
+    flow.saw(*made("a", 1), *pulled("b", 2))
+    flow.fact(POISON)
+    (alert,) = flow.alerts_of("b")
+    decision = Decision(
+        id="dec-1",
+        incident=alert.incident,
+        actor="analyst@op.example",
+        decision=DecisionKind.SEVERITY,
+        reason="because",
+        time=at(500),
+        tenant=tenant,
+        target="critical",
+    )
+    flow.decide(decision)
+    (alert,) = flow.alerts_of("b")
+    assert alert.score.band == band
+
+
 def test_a_record_read_late_changes_who_introduced_a_digest_to_the_same_end():
     stories = [made("a", 1), made("c", 2, of=f"{DATA}@v6"), pulled("b", 3), pulled("d", 4)]
     ends = set()
@@ -901,6 +923,17 @@ FOREIGN = {
         key=SECRET, incident="inc-1", revision=(1, 1), active=True,
         finding=finding("malicious_payload", "mallory", SECRET, digest=None, version="r1"),
     ),
+    "a finding of its publisher": FindingSeen(
+        key="model:@mallory/x", incident="inc-1", revision=(1, 1), active=True,
+        finding=finding(
+            "malicious_payload", "mallory", "model:@mallory/x", digest=None, version="r1",
+            publisher="publisher:@globex/team",
+        ),
+    ),
+    "a sighting of its publisher": sighting(
+        "model:@mallory/x", "mallory", "s", version="r1", publisher="publisher:@globex/team"
+    ),
+    "a digest seen as it": sighting(f"sha256:{BAD}", "mallory", "s", digest=BAD, name=SECRET),
 }  # fmt: skip
 
 
@@ -910,7 +943,8 @@ def test_no_message_of_the_ledger_names_anothers_private_component(what):
     flow.saw(*held(SECRET, "globex", "gpu", version="r1", digest=GOOD))
     before = [rows.content() for rows in flow.ledger_rows]
     message = FOREIGN[what]
-    flow.send([ledger_message(message.key, message)])
+    key = message.component if isinstance(message, Sighting) else message.key
+    flow.send([ledger_message(key, message)])
     assert [alert.kind for alert in flow.operator.values()] == ["foreign-key"]
     assert [rows.content() for rows in flow.ledger_rows] == before
     flow.fact(IntelFact(key="pypi:evil", kind=IntelKind.MALICIOUS, versions=("6",), sources=("x",)))
