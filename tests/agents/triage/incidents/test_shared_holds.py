@@ -133,13 +133,14 @@ def test_what_a_closed_incident_contained_outlives_its_findings_until_a_person_r
         assert [spec.undoes for spec in issued(flow, "restore")] == [quarantine.command_id]
 
 
-def test_what_more_incidents_hold_than_are_kept_a_person_releases(monkeypatch):
+@pytest.mark.parametrize("ended", [DecisionKind.FALSE_POSITIVE, DecisionKind.CLOSE])
+def test_what_more_incidents_hold_than_are_kept_a_person_releases(monkeypatch, ended):
     monkeypatch.setattr(intake, "REASONS", 1)
     flow = twice()
     (quarantine,) = issued(flow, "quarantine")
     flow.answer(quarantine)
     for incident in (FIRST, SECOND):
-        decide(flow, DecisionKind.FALSE_POSITIVE, incident)
+        decide(flow, ended, incident)
     assert not issued(flow, "restore"), "a third one may hold it"
     view = flow.holds["a", MODEL]
     for thing in releasable(view):
