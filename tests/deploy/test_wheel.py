@@ -167,7 +167,9 @@ def installed(room: Path, wheel: Path) -> Path:
                 link(Path(str(file.locate())), site / file)
                 link_compiled(Path(str(file.locate())), site / file)
     command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
-    subprocess.run([*command, "--no-deps", "--no-index", str(wheel)], check=True, timeout=60)
+    subprocess.run(
+        [*command, "--no-deps", "--no-index", str(wheel)], check=True, timeout=BUILD_SECONDS
+    )
     return environment / "bin" / "tidewatch"
 
 
