@@ -315,7 +315,9 @@ def test_raw_bytes_drive_no_terminal_and_are_the_same_in_a_file(
     assert not terminal or not driving(written.decode())
 
 
-COMMAND_LINE = re.compile(r'tidewatch incidents [a-z]+ inc-[0-9a-f]* (WHO|\d+) --reason "WHY"')
+COMMAND_LINE = re.compile(
+    r'tidewatch incidents [a-z]+ inc-[0-9a-f]* (WHO|(cmd|tsk)-[0-9a-f]+) --reason "WHY"'
+)
 
 
 def test_a_report_in_markdown_has_no_tag_image_or_link_of_an_event() -> None:
