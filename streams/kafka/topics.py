@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    InvalidReplicationFactorError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    for_code,
+)
 
 from schemas.channels import Channel
 from schemas.counting import counted
@@ -410,6 +415,17 @@ async def ensure_topics(
     return counts
 
 
+def _not_created(name: str, where: str, refusal: type[KafkaError], why: str) -> TidewatchError:
+    """Return the error for a refused topic, transient where brokers are fenced after a stall."""
+    fenced = refusal is InvalidReplicationFactorError and "fenced" in why
+    kind = BrokerUnreachableError if refusal.retriable or fenced else TopicError
+    remedy = f"check the brokers, and this user's rights ({refusal.__name__}: {why})"
+    error = kind(f"topic {name} could not be created", where=where, remedy=remedy)
+    if isinstance(error, BrokerUnreachableError):
+        error.passes = True
+    return error
+
+
 async def _ensure(
     admin: AIOKafkaAdminClient,
     settings: Settings,
@@ -433,11 +449,8 @@ async def _ensure(
     )
     for name, code, *rest in response.topic_errors:
         if code and for_code(code) is not TopicAlreadyExistsError:
-            raise TopicError(
-                f"topic {name} could not be created",
-                where=str(settings.kafka),
-                remedy=f"{for_code(code).__name__}: {rest[0] if rest else ''}",
-            )
+            why = str(rest[0]) if rest else ""
+            raise _not_created(name, str(settings.kafka), for_code(code), why)
     made: dict[str, int] = {}
 
     async def known() -> bool:

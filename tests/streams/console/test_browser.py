@@ -234,6 +234,7 @@ def test_a_graph_is_panned_zoomed_and_expanded_by_mouse_and_keys(browser, consol
     visitor = Visitor(browser, console, OPERATOR)
     page = visitor.see("/incidents?q=litellm")
     page.locator("tbody a").first.click()
+    page.get_by_role("button", name="Larger").wait_for()  # keys are answered once it is shown
     graph = page.locator("#graph")
     graph.focus()
     for zoomed in ("150", "200", "300"):

@@ -10,10 +10,12 @@ import pytest
 from aiokafka.protocol.metadata import MetadataRequest, MetadataRequest_v5
 
 from schemas.channels import Channel
+from schemas.errors import TidewatchError
 from streams.kafka import topic_times, topics
 from streams.kafka.topic_times import ensure_broker_time
 from streams.kafka.topics import BROKERS_TIME, TIMESTAMP_TYPE, TopicError, ensure_topics, topic_name
 from streams.settings import Settings, load_settings
+from tests.each import each
 
 BEHIND = 3
 """Questions that the broker answers as if nothing had been made."""
@@ -113,3 +115,27 @@ def test_who_sets_the_time_is_settled_when_it_is_said_to_be(settings, monkeypatc
     monkeypatch.setattr(admin, "described", lambda _: [{"topic": name, "partitions": [0]}])
     assert asyncio.run(ensure_broker_time(settings, channels=[Channel.DECISIONS])) == [name]
     assert admin.behind < 0
+
+
+@each(
+    ("code", "message", "passes"),
+    [
+        (38, "Unable to replicate the partition 1 time(s): All brokers are currently fenced", True),
+        (7, "the request timed out", True),
+        (38, "the target replication factor of 3 cannot be reached", False),
+        (29, "not authorised", False),
+    ],
+)
+def test_topics_that_no_broker_can_take_now_are_waited_for(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, code: int, message: str, passes: bool
+) -> None:
+    admin = asked(monkeypatch, 0)
+
+    async def refuse(new: list[Any]) -> Any:
+        return SimpleNamespace(topic_errors=[(topic.name, code, message) for topic in new])
+
+    monkeypatch.setattr(admin, "create_topics", refuse)
+    with pytest.raises(TidewatchError, match="could not be created") as refused:
+        asyncio.run(ensure_topics(settings, channels=[Channel.IOCS]))
+    assert message in str(refused.value)
+    assert getattr(refused.value, "passes", False) is passes
