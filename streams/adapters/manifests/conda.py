@@ -17,7 +17,6 @@ from streams.adapters.manifests.found import (
     digests_of,
     entries,
     from_files,
-    lock_package,
     table,
     texts,
     word,
@@ -101,6 +100,5 @@ def read_lock_file(raw: bytes, _options: InstallOptions) -> Found:
     found.foreign = {kind: list(dict.fromkeys(names)) for kind, names in found.foreign.items()}
     for (name, version), listed in files.items():
         package = Package(name=name, version=version, **from_files(listed))
-        lock_package(found.lock, package, digests_of(listed))
-        found.packages.append(package)
+        found.add_locked(package, digests_of(listed))
     return found

@@ -66,6 +66,18 @@ class Found(msgspec.Struct, kw_only=True):
         """Record a package that is not checked."""
         self.foreign.setdefault(ecosystem, []).append(name)
 
+    def add_locked(self, package: Package, digests: tuple[str, ...]) -> None:
+        """Add a package of a lock whose format lists hashes: without one, nothing fixes its file.
+
+        Args:
+            package: The package.
+            digests: Of its files.
+        """
+        lock_in(self.lock, package.name, package.version, digests)
+        if package.version and not digests and not package.direct:
+            self.lock.setdefault(f"{canonical_name(package.name)}=={package.version}", ())
+        self.packages.append(package)
+
     def unchecked(self) -> list[str]:
         """Return the parts that are recognised but not checked, each in one line."""
         lines = []
@@ -101,19 +113,6 @@ def lock_in(lock: Lock, name: str, version: str | None, digests: tuple[str, ...]
     if version and digests:
         entry = f"{canonical_name(name)}=={version}"
         lock[entry] = tuple(dict.fromkeys((*lock.get(entry, ()), *digests)))
-
-
-def lock_package(lock: Lock, package: Package, digests: tuple[str, ...]) -> None:
-    """Add a package of a lock whose format lists hashes: without one, nothing fixes its file.
-
-    Args:
-        lock: The lock to add it to.
-        package: The package.
-        digests: Of its files.
-    """
-    lock_in(lock, package.name, package.version, digests)
-    if package.version and not digests and not package.direct:
-        lock.setdefault(f"{canonical_name(package.name)}=={package.version}", ())
 
 
 def from_files(files: Sequence[File]) -> dict[str, Any]:

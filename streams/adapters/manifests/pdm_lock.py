@@ -13,7 +13,6 @@ from streams.adapters.manifests.found import (
     digests_of,
     from_files,
     lock_in,
-    lock_package,
     texts,
 )
 from streams.adapters.manifests.locked_packages import locked_packages, of_one
@@ -40,8 +39,7 @@ def read(raw: bytes, _options: InstallOptions) -> Found:
             ),
             **{**whole, **_source(locked.entry)},
         )
-        lock_package(found.lock, package, digests_of(files))
-        found.packages.append(package)
+        found.add_locked(package, digests_of(files))
     return found
 
 

@@ -15,7 +15,6 @@ from streams.adapters.manifests.found import (
     InstallOptions,
     entries,
     lock_in,
-    lock_package,
     table,
     texts,
 )
@@ -97,7 +96,7 @@ def _add(
         fields["hashes"] = {"sha256": hashes[0][7:]}
     package = Package(name=name, version=version, requested=not locked, **fields)
     if locked:
-        lock_package(found.lock, package, tuple(hashes))
+        found.add_locked(package, tuple(hashes))
     else:
         lock_in(found.lock, name, version, tuple(hashes))
-    found.packages.append(package)
+        found.packages.append(package)

@@ -14,7 +14,6 @@ from streams.adapters.manifests.found import (
     digests_of,
     entries,
     from_files,
-    lock_package,
     table,
     word,
 )
@@ -51,7 +50,7 @@ def read_lock_file(raw: bytes, _options: InstallOptions) -> Found:
         file = File(url, {"sha256": digest} if digest else {})
         files.setdefault((str(entry.get("name")), word(entry.get("version"))), []).append(file)
     for (name, version), listed in files.items():
-        found.packages.append(_locked(found, name, version, listed))
+        _add_locked(found, name, version, listed)
     found.extra_index_urls = tuple(dict.fromkeys(_indexes(document)))
     return found
 
@@ -63,15 +62,16 @@ def _python_url(entry: dict[str, Any]) -> str | None:
     return str(entry.get("url") or ".") if entry.get("kind") == "pypi" else None
 
 
-def _locked(found: Found, name: str, version: str | None, files: list[File]) -> Package:
+def _add_locked(found: Found, name: str, version: str | None, files: list[File]) -> None:
     url = files[0].url or "."
-    if "://" not in url:
-        return Package(name=name, version=version, direct=True, editable=True, url=f"file:{url}")
-    if url.startswith("git+"):
-        return Package(name=name, version=version, direct=True, url=url.removeprefix("git+"))
-    package = Package(name=name, version=version, **from_files(files))
-    lock_package(found.lock, package, digests_of(files))
-    return package
+    local = "://" not in url
+    if local or url.startswith("git+"):
+        direct = f"file:{url}" if local else url.removeprefix("git+")
+        package = Package(name=name, version=version, direct=True, editable=local, url=direct)
+        found.packages.append(package)
+    else:
+        package = Package(name=name, version=version, **from_files(files))
+        found.add_locked(package, digests_of(files))
 
 
 def _indexes(document: dict[str, Any]) -> Iterator[str]:

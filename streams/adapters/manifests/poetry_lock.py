@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from schemas.events import Installer, Package, Vcs
-from streams.adapters.manifests.found import Found, InstallOptions, digests_of, lock_package, table
+from streams.adapters.manifests.found import Found, InstallOptions, digests_of, table
 from streams.adapters.manifests.locked_packages import locked_packages, of_one
 
 
@@ -21,8 +21,7 @@ def read(raw: bytes, _options: InstallOptions) -> Found:
             **of_one(locked.files),
             **_source(table(locked.entry.get("source"))),
         )
-        lock_package(found.lock, package, digests_of(locked.files))
-        found.packages.append(package)
+        found.add_locked(package, digests_of(locked.files))
     return found
 
 

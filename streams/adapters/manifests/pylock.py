@@ -13,7 +13,6 @@ from streams.adapters.manifests.found import (
     InstallOptions,
     digests_of,
     from_files,
-    lock_package,
     with_digest,
 )
 from streams.adapters.payload import refuse
@@ -72,8 +71,7 @@ def read_document(document: Mapping[str, Any]) -> Found:
             attestations=(),
             **fields,
         )
-        lock_package(found.lock, package, digests_of(files))
-        found.packages.append(package)
+        found.add_locked(package, digests_of(files))
     return found
 
 

@@ -14,7 +14,6 @@ from streams.adapters.manifests.found import (
     digests_of,
     entries,
     from_files,
-    lock_package,
     table,
     texts,
     with_digest,
@@ -86,8 +85,7 @@ def _add(found: Found, entry: Mapping[str, Any], wanted: set[str]) -> None:
         requires_dist=tuple(dependency["name"] for dependency in entry.get("dependencies", ())),
         **fields,
     )
-    lock_package(found.lock, package, digests_of(files))
-    found.packages.append(package)
+    found.add_locked(package, digests_of(files))
 
 
 def read(raw: bytes, _options: InstallOptions) -> Found:
