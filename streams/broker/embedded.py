@@ -36,7 +36,6 @@ from streams.private_files import PRIVATE_UMASK, private_folder, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import TracebackType
 
 log = Logger()
 
@@ -140,12 +139,7 @@ class EmbeddedBroker:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         """Stop it."""
         self.stop()
 

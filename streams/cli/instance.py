@@ -14,7 +14,6 @@ from streams.broker.errors import disk_errors
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from types import TracebackType
 
 
 class AlreadyUpError(TidewatchError):
@@ -73,12 +72,7 @@ class Instance:
         """Return the lock, which is held."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         """Release the lock. The file stays: two waiting processes would otherwise get two locks."""
         os.close(self._file)
 

@@ -144,11 +144,13 @@ class _Walker:
             elif kind == SYMBOLS and len(body) >= 16:
                 yield from self._symbols(_u64(body, 0), _u64(body, 8))
             elif kind == LINK_INFO:
-                yield from self._dense_links(body)
+                for raw in self._dense(body, order_bytes=8, id_at=4):
+                    yield self._link(Cursor(_memory(raw)))
             elif kind == ATTRIBUTE:
                 self._attribute(body, path)
             elif kind == ATTRIBUTE_INFO:
-                self._dense_attributes(body, path)
+                for raw in self._dense(body, order_bytes=2, id_at=0):
+                    self._attribute(raw, path)
             elif kind == EXTERNAL:
                 self._external_storage(body, path)
             elif kind == LAYOUT and body[:1] >= bytes([VIRTUAL]) and body[1:2] == bytes([VIRTUAL]):
@@ -267,27 +269,20 @@ class _Walker:
             else:
                 raise CorruptFileError(f"no group node at {at}")
 
-    def _dense_links(self, body: bytes) -> Iterator[_Link]:
-        if len(body) < 2:
-            raise CorruptFileError("a message is too short")
-        flags = body[1]
-        offset = 2 + (8 if flags & 1 else 0)
-        heap, tree = _u64(body, offset), _u64(body, offset + 8)
-        if heap == UNDEFINED:
-            return
-        for raw in self._heap_objects(heap, tree, 4):
-            yield self._link(Cursor(_memory(raw)))
+    def _dense(self, body: bytes, *, order_bytes: int, id_at: int) -> Iterator[bytes]:
+        """Yield the links or attributes that are stored outside the object header.
 
-    def _dense_attributes(self, body: bytes, path: str) -> None:
+        Args:
+            body: The message that locates their heap and tree.
+            order_bytes: Size of the creation order that precedes the two addresses if tracked.
+            id_at: The offset of the heap id in a record of the tree.
+        """
         if len(body) < 2:
             raise CorruptFileError("a message is too short")
-        flags = body[1]
-        offset = 2 + (2 if flags & 1 else 0)
+        offset = 2 + (order_bytes if body[1] & 1 else 0)
         heap, tree = _u64(body, offset), _u64(body, offset + 8)
-        if heap == UNDEFINED:
-            return
-        for raw in self._heap_objects(heap, tree, 0):
-            self._attribute(raw, path)
+        if heap != UNDEFINED:
+            yield from self._heap_objects(heap, tree, id_at)
 
     def _heap_objects(self, heap: int, tree: int, id_at: int) -> Iterator[bytes]:
         """Yield the managed objects of a fractal heap that a version 2 tree names."""
