@@ -6,6 +6,7 @@ from agents.domain.knowledge import MemoryKnowledge
 from agents.domain.organisations import Register
 from agents.ledger import ledger_agent
 from agents.messages import IndicatorMessages
+from agents.triage.ledger.batch import LedgerOptions
 from schemas.channels import Channel
 from streams.apps.decoding import ledger_decoder
 from streams.apps.instrumentation import count
@@ -20,20 +21,20 @@ def build(settings: Settings) -> AppParts:
     """Return the parts of the application that keeps the component ledger."""
     knowledge = MemoryKnowledge(operators_trust_roots(settings))
     secret = settings.rank_secret.get_secret_value() if settings.rank_secret else ""
-    agent = ledger_agent(
-        settings.privacy_k,
-        settings.popular_holders,
-        Register(settings.organisations),
-        secret.encode(),
-        knowledge.trusts,
-        IndicatorMessages(ecs=settings.ecs, hygiene=settings.hygiene_topic),
+    options = LedgerOptions(
+        k=settings.privacy_k,
+        popular_holders=settings.popular_holders,
+        register=Register(settings.organisations),
+        secret=secret.encode(),
+        trusts=knowledge.trusts,
+        indicators=IndicatorMessages(ecs=settings.ecs, hygiene=settings.hygiene_topic),
     )
     return AppParts(
         bindings=(
             Binding(
                 name="ledger",
                 channels=(Channel.OBSERVATIONS, Channel.INTEL),
-                agent=agent,
+                agent=ledger_agent(options),
                 decode=ledger_decoder(admission(settings, Channel.INTEL, ordered=False)),
                 rows=True,
                 count=count,

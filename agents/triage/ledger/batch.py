@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -49,38 +49,39 @@ def trust_all(root: str) -> bool:
     return bool(root)
 
 
+class LedgerOptions(NamedTuple):
+    """The operator's options of the ledger."""
+
+    k: int = PRIVATE_TENANTS
+    """The smallest count of organisations that a tenant may read."""
+    popular_holders: int = POPULAR_HOLDERS
+    """A component with more holders is not contained on a scan alone."""
+    register: Register = Register()
+    """The organisations of tenants; an empty one makes each tenant its own."""
+    secret: bytes = b""
+    """Keys the choice in full sets, so that no tenant can aim at what is dropped."""
+    trusts: Trusts = trust_all
+    """Returns whether a trust root is in force, by its id."""
+    indicators: RenderIndicator = RECORD_ALONE
+    """Renders an indicator."""
+
+
+DEFAULT_OPTIONS: Final = LedgerOptions()
+
+
 class LedgerBatch:
     """Rows and outgoing messages of one batch."""
 
     def __init__(
-        self,
-        rows: Rows,
-        publish: Publish,
-        k: int = PRIVATE_TENANTS,
-        popular_holders: int = POPULAR_HOLDERS,
-        register: Register | None = None,
-        secret: bytes = b"",
-        trusts: Trusts = trust_all,
-        indicators: RenderIndicator = RECORD_ALONE,
+        self, rows: Rows, publish: Publish, options: LedgerOptions = DEFAULT_OPTIONS
     ) -> None:
-        """Start a batch on the rows of a partition.
-
-        Args:
-            rows: The rows.
-            publish: Publishes messages.
-            k: The smallest count of organisations that is reported.
-            popular_holders: A component with more holders isn't contained by a scan alone.
-            register: The organisations of tenants; None: each tenant is one.
-            secret: Keys the choice in full sets, so that no tenant can aim at what is dropped.
-            trusts: Returns whether a trust root is in force, by its id.
-            indicators: Renders an indicator.
-        """
-        self.trusts = trusts
-        self._indicators = indicators
-        self._secret = secret
-        self.register = register or Register()
-        self.k = k
-        self.popular_holders = popular_holders
+        """Start a batch on the rows of a partition."""
+        self.trusts = options.trusts
+        self._indicators = options.indicators
+        self._secret = options.secret
+        self.register = options.register
+        self.k = options.k
+        self.popular_holders = options.popular_holders
         self.store = Store(rows)
         self._publish = publish
         self._reported: set[str] = set()

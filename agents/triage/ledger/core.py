@@ -6,10 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from agents.domain.organisations import Register
-from agents.messages import RECORD_ALONE
 from agents.ports import Delivery, Publish, Rows
-from agents.triage.correlation import PRIVATE_TENANTS
 from agents.triage.ledger import (
     advice,
     expiry,
@@ -20,13 +17,7 @@ from agents.triage.ledger import (
     root_turns,
     source_health,
 )
-from agents.triage.ledger.batch import (
-    POPULAR_HOLDERS,
-    LedgerBatch,
-    RenderIndicator,
-    Trusts,
-    trust_all,
-)
+from agents.triage.ledger.batch import DEFAULT_OPTIONS, LedgerBatch, LedgerOptions
 from agents.triage.ledger.namespaces import admitted
 from agents.triage.ledger.sightings import on_sighting
 from schemas.incidents.states import CaseOutcome
@@ -54,13 +45,7 @@ def process(
     deliveries: Iterable[Delivery[LedgerInput]],
     publish: Publish,
     rows: Rows,
-    *,
-    k: int = PRIVATE_TENANTS,
-    popular_holders: int = POPULAR_HOLDERS,
-    register: Register | None = None,
-    secret: bytes = b"",
-    trusts: Trusts = trust_all,
-    indicators: RenderIndicator = RECORD_ALONE,
+    options: LedgerOptions = DEFAULT_OPTIONS,
 ) -> None:
     """Apply a batch to the ledger.
 
@@ -68,14 +53,9 @@ def process(
         deliveries: Records of one partition of `observations` and `intel`, in order.
         publish: Publishes messages.
         rows: The partition's rows.
-        k: The smallest count of tenants that a tenant may read.
-        popular_holders: A component with more holders isn't contained by a scan alone.
-        register: The organisations of tenants; None: each tenant is one.
-        secret: Keys the choice in full sets, so that no tenant can aim at what is dropped.
-        trusts: Returns whether a trust root is in force, by its id.
-        indicators: Renders an indicator.
+        options: The operator's options.
     """
-    batch = LedgerBatch(rows, publish, k, popular_holders, register, secret, trusts, indicators)
+    batch = LedgerBatch(rows, publish, options)
     for delivery in deliveries:
         publish.caused_by(delivery.record.entered_ms)
         value = delivery.value

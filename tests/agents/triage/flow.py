@@ -18,6 +18,7 @@ from agents.domain.knowledge import MemoryKnowledge
 from agents.domain.organisations import Register
 from agents.ports import Delivery, Message, Record
 from agents.triage.incidents.core import Incidents
+from agents.triage.ledger.batch import LedgerOptions
 from agents.triage.ledger.core import process
 from agents.triage.routing import (
     finding_messages,
@@ -257,9 +258,7 @@ class Flow:
             self._deliveries(partition, values),
             Publishing(self._publish),
             self.ledger_rows[partition],
-            k=self._k,
-            register=self._register,
-            trusts=self.trusts,
+            LedgerOptions(k=self._k, register=self._register or Register(), trusts=self.trusts),
         )
 
     def _take_incidents(self, partition: int, values: list[tuple[str, Any]]) -> None:

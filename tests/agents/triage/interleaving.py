@@ -29,7 +29,7 @@ from agents.ports import Delivery, Message, Record
 from agents.registry_push import registry_push_agent
 from agents.scan import scan_agent
 from agents.triage.incidents.core import Incidents
-from agents.triage.ledger.batch import POPULAR_HOLDERS
+from agents.triage.ledger.batch import POPULAR_HOLDERS, LedgerOptions
 from agents.triage.ledger.core import process
 from agents.triage.routing import sighting_message
 from schemas.channels import Channel
@@ -223,7 +223,7 @@ class Chain:
         outbox = _Outbox()
         deliveries = [self._delivery(channel, partition, key, value) for key, value in chunk]
         if channel in _LEDGER:
-            process(deliveries, outbox, rows, popular_holders=self._popular_holders)
+            process(deliveries, outbox, rows, LedgerOptions(popular_holders=self._popular_holders))
         else:
             self._incidents.process(deliveries, outbox, rows)
         return outbox.messages
