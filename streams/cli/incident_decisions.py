@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -18,7 +17,7 @@ from schemas.incidents.views import IncidentDocument
 from schemas.severity import Severity
 from streams.cli.choices import chosen_command, chosen_task
 from streams.cli.frame import connected_settings, example
-from streams.cli.incident_records import IncidentArgument, all_incidents, one_incident
+from streams.cli.incident_records import IncidentArgument, one_incident, state_once
 from streams.cli.output import Format, FormatOption, print_json, print_line
 
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ CommandArgument = Annotated[
 ]
 WaitOption = Annotated[bool, typer.Option("--wait", help="wait until it takes effect")]
 WAIT_SECONDS: Final = 60.0
-WAIT_STEP: Final = 0.5
 ReasonOption = Annotated[str, typer.Option(help="why; kept with the incident")]
 TenantOption = Annotated[
     str | None, typer.Option(help="for this tenant only; default: the whole incident")
@@ -98,12 +96,11 @@ def decide(
 def _recorded(incident: str, decision: str) -> str:
     """Return the status of an incident once its timeline has a decision."""
 
-    def status() -> str | None:
-        document = all_incidents().get(incident)
-        found = document is not None and any(entry.ref == decision for entry in document.timeline)
-        return document.status if document is not None and found else None
+    def status(document: IncidentDocument) -> str | None:
+        found = any(entry.ref == decision for entry in document.timeline)
+        return document.status if found else None
 
-    return _once(status, decision)
+    return _awaited(incident, status, decision)
 
 
 def _plain_decision(app: typer.Typer, kind: DecisionKind, help_text: str) -> None:
@@ -164,7 +161,7 @@ def _about_command(app: typer.Typer, kind: DecisionKind, help_text: str) -> None
         if form is Format.TEXT:
             print_line(f"{kind}: {spec.action} {spec.target} of {spec.tenant} ({spec.command_id})")
         if wait:
-            state = _awaited(document.id, view)
+            state = _changed(document.id, view)
             if form is Format.JSON:
                 print_json({"command_id": spec.command_id, "state": state})
             else:
@@ -176,31 +173,28 @@ def _about_command(app: typer.Typer, kind: DecisionKind, help_text: str) -> None
     app.command(kind.value, epilog=example(line))(command)
 
 
-def _awaited(incident: str, before: CommandView) -> str:
+def _changed(incident: str, before: CommandView) -> str:
     """Return the state of a command once it has changed."""
 
-    def state() -> str | None:
-        document = all_incidents().get(incident)
-        for view in document.commands if document is not None else ():
+    def state(document: IncidentDocument) -> str | None:
+        for view in document.commands:
             same = view.spec.command_id == before.spec.command_id
             if same and (view.state, view.spec.attempt) != (before.state, before.spec.attempt):
                 return view.state
         return None
 
-    return _once(state, before.spec.command_id)
+    return _awaited(incident, state, before.spec.command_id)
 
 
-def _once(found: Callable[[], str | None], what: str) -> str:
-    """Return what is found, once it is.
+def _awaited(incident: str, state: Callable[[IncidentDocument], str | None], what: str) -> str:
+    """Return a state of an incident once it has one.
 
     Raises:
-        TidewatchError: It is not found in time.
+        TidewatchError: It has none in time.
     """
-    deadline = time.monotonic() + WAIT_SECONDS
-    while time.monotonic() < deadline:
-        if (state := found()) is not None:
-            return state
-        time.sleep(WAIT_STEP)
+    found = state_once(incident, state, WAIT_SECONDS)
+    if found is not None:
+        return found
     raise TidewatchError(
         f"it did not take effect within {WAIT_SECONDS:.0f} s",
         where=what,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
@@ -15,7 +17,12 @@ from streams.cli.frame import connected_settings
 
 _INCIDENTS: Final = msgspec.json.Decoder(IncidentDocument)
 
+WAIT_STEP: Final = 0.5
+"""Seconds between two looks at the topic while a decision is awaited."""
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from streams.settings import Settings
 
 IncidentArgument = Annotated[str, typer.Argument(help="the incident's id, or a prefix")]
@@ -57,3 +64,42 @@ def one_incident(start: str) -> IncidentDocument:
             remedy="see: tidewatch incidents list",
         )
     return matching[0]
+
+
+async def _state_once(
+    settings: Settings,
+    incident: str,
+    state: Callable[[IncidentDocument], str | None],
+    seconds: float,
+) -> str | None:
+    from streams.kafka.reader import full_name, open_topic  # noqa: PLC0415 -- brings Kafka
+
+    deadline = time.monotonic() + seconds
+    latest: IncidentDocument | None = None
+    async with open_topic(
+        settings, full_name(settings, Channel.INCIDENTS), from_start=True
+    ) as reader:
+        while True:
+            async with aclosing(reader.to_end()) as records:
+                async for record in records:
+                    if record.key == incident.encode():
+                        latest = _INCIDENTS.decode(record.value) if record.value else None
+            found = state(latest) if latest is not None else None
+            if found is not None or time.monotonic() >= deadline:
+                return found
+            await asyncio.sleep(WAIT_STEP)
+
+
+def state_once(
+    incident: str, state: Callable[[IncidentDocument], str | None], seconds: float
+) -> str | None:
+    """Return the state of an incident once it has one, None if it has none in time.
+
+    The topic is read once, then read on.
+
+    Args:
+        incident: The incident's id.
+        state: Returns the state that is awaited, None before that.
+        seconds: How long to wait.
+    """
+    return asyncio.run(_state_once(connected_settings(), incident, state, seconds))
