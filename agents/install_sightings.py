@@ -14,7 +14,7 @@ import msgspec
 
 from agents.checking import NO_POSITION, SAID, SPELL, LastSent, SightingDeduplicator, place_of, sent
 from agents.checks.packages.check import Judgement
-from agents.checks.packages.seen import Seen, seen_on, sightings
+from agents.checks.packages.seen import SeenPackage, seen_on, sightings
 from agents.ports import Message
 from schemas.basis import Position
 from schemas.canonical import ID_HEX_DIGITS, length_prefixed
@@ -211,7 +211,9 @@ class InstallSightings:
             messages.append(sent(event, sighting))
         return last
 
-    def _parts_of(self, event: Event[PackageInstall], seen: Seen) -> tuple[_Part, ...] | None:
+    def _parts_of(
+        self, event: Event[PackageInstall], seen: SeenPackage
+    ) -> tuple[_Part, ...] | None:
         """Return the sightings of a package without an event's fields; None for the first event.
 
         Most packages of a fleet are on many systems; for one that is not, parts would be wasted
@@ -241,7 +243,7 @@ class InstallSightings:
         return parts
 
 
-def _holds(known: _Known | None, seen: Seen, order: Any, position: Position) -> bool:  # noqa: ANN401
+def _holds(known: _Known | None, seen: SeenPackage, order: Any, position: Position) -> bool:  # noqa: ANN401
     """Return whether a package's sightings were sent, and are no later than this."""
     if known is None or known.key != seen.key:
         return False

@@ -133,7 +133,7 @@ def decode_assessment(raw: Any) -> Assessment | None:  # noqa: ANN401 -- aiokafk
         return None
 
 
-class Follower:
+class AssessmentFollower:
     """Reads the topic of assessments from a position on, without a consumer group."""
 
     def __init__(self, consumer: Any, ends: Mapping[Any, int]) -> None:  # noqa: ANN401 -- untyped
@@ -157,7 +157,9 @@ class Follower:
 
 
 @asynccontextmanager
-async def following(settings: Settings, *, since_seconds: float = 0.0) -> AsyncIterator[Follower]:
+async def following(
+    settings: Settings, *, since_seconds: float = 0.0
+) -> AsyncIterator[AssessmentFollower]:
     """Yield a follower that begins with the next assessment, or with those of some time ago.
 
     Args:
@@ -195,7 +197,7 @@ async def following(settings: Settings, *, since_seconds: float = 0.0) -> AsyncI
         for partition in partitions:
             place = places.get(partition)
             consumer.seek(partition, ends[partition] if place is None else place.offset)
-        yield Follower(consumer, ends)
+        yield AssessmentFollower(consumer, ends)
     except (KafkaError, OSError) as error:
         raise BrokerUnreachableError(
             "the assessments can't be read",
@@ -207,7 +209,7 @@ async def following(settings: Settings, *, since_seconds: float = 0.0) -> AsyncI
 
 
 async def wait_for_events(
-    follower: Follower, names: Iterable[EventName], *, seconds: float
+    follower: AssessmentFollower, names: Iterable[EventName], *, seconds: float
 ) -> dict[EventName, Assessed | None]:
     """Return the assessments of events, when all are final or the time is over.
 
@@ -230,7 +232,12 @@ async def wait_for_events(
 
 
 async def wait_for_named(
-    follower: Follower, named: str, *, tenant: str | None, source: str | None, seconds: float
+    follower: AssessmentFollower,
+    named: str,
+    *,
+    tenant: str | None,
+    source: str | None,
+    seconds: float,
 ) -> Assessed | None:
     """Return the assessments of an event, or of the newest event of a subject.
 

@@ -81,7 +81,7 @@ MAX_HOST: Final = 253
 MAX_PORT: Final = 65_535
 
 
-class Address(msgspec.Struct, frozen=True, kw_only=True):
+class UrlParts(msgspec.Struct, frozen=True, kw_only=True):
     """The target of a URL."""
 
     scheme: str = ""
@@ -120,7 +120,7 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @lru_cache(CACHE_SIZE)
-def read_address(url: str) -> Address:
+def read_address(url: str) -> UrlParts:
     """Return the target of `url`, as the most lenient client would read it.
 
     Backslashes count as slashes, the host follows the last `@`, control characters and
@@ -133,7 +133,7 @@ def read_address(url: str) -> Address:
         oddities.append("malformed")
     match = _SCHEME.match(text)
     if match is None:
-        return Address(path=text, oddities=tuple(oddities))
+        return UrlParts(path=text, oddities=tuple(oddities))
     scheme = match[1].lower()
     rest = text[match.end() :]
     end = next((i for i, ch in enumerate(rest) if ch in "/\\?#"), len(rest))
@@ -147,14 +147,14 @@ def read_address(url: str) -> Address:
     if malformed:
         oddities.append("malformed")
     if scheme in STORE_SCHEMES or scheme == "file":
-        return Address(scheme=scheme, host=host.lower(), port=port, path=path, userinfo=userinfo,
+        return UrlParts(scheme=scheme, host=host.lower(), port=port, path=path, userinfo=userinfo,
                      oddities=tuple(dict.fromkeys(oddities)))  # fmt: skip
     name, odd = _read_host(host)
     oddities.extend(odd)
     usual = USUAL_PORTS.get(scheme)
     if port is not None and usual is not None and port not in usual:
         oddities.append("odd-port")
-    return Address(
+    return UrlParts(
         scheme=scheme,
         host=name,
         port=port,

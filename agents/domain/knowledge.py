@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from agents.domain.trust_roots import Signer, root_ids, signers_of
+from agents.domain.trust_roots import AuthorisedRoot, root_ids, signers_of
 from schemas.intel import IntelFact
 from schemas.policy import Policy, TrustRoot, default_policy
 
@@ -23,7 +23,7 @@ class Knowledge(Protocol):
     def policy(self, tenant: str) -> Policy:
         """Return the tenant's policy, or the default one."""
 
-    def signers(self, key: str) -> tuple[Signer, ...]:
+    def signers(self, key: str) -> tuple[AuthorisedRoot, ...]:
         """Return the trust roots authorised for a component or publisher."""
 
 
@@ -71,7 +71,7 @@ class MemoryKnowledge:
             self._root_ids[tenant] = root_ids(policy.trust_roots, tenant)
             self._standing |= self._root_ids[tenant]
 
-    def signers(self, key: str) -> tuple[Signer, ...]:
+    def signers(self, key: str) -> tuple[AuthorisedRoot, ...]:
         """Return the trust roots authorised for a component or publisher."""
         return signers_of(key, self._trust_roots, self._tenants_roots)
 

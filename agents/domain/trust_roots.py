@@ -21,7 +21,7 @@ AT_MOST: Final = 64
 _ID_DIGITS: Final = 24
 
 
-class Signer(msgspec.Struct, frozen=True, kw_only=True):
+class AuthorisedRoot(msgspec.Struct, frozen=True, kw_only=True):
     """A trust root authorised for a component by one of its namespaces."""
 
     signer: str
@@ -35,7 +35,7 @@ class Signer(msgspec.Struct, frozen=True, kw_only=True):
         """Return the basis of content that it signed; `name` is the identity in readable form."""
         return attested(name, self.tenant, self.root)
 
-    def is_same(self, other: Signer) -> bool:
+    def is_same(self, other: AuthorisedRoot) -> bool:
         """Return whether both are trust roots of one owner for one signer."""
         return (self.signer, self.tenant) == (other.signer, other.tenant)
 
@@ -70,7 +70,7 @@ def signers_of(
     key: str,
     operators: Iterable[TrustRoot],
     tenants: Mapping[str, Iterable[TrustRoot]],
-) -> tuple[Signer, ...]:
+) -> tuple[AuthorisedRoot, ...]:
     """Return the trust roots authorised for a component, the operator's first.
 
     Args:
@@ -86,10 +86,10 @@ def signers_of(
     return tuple(found[:AT_MOST])
 
 
-def _authorised(roots: Iterable[TrustRoot], key: str, tenant: str = "") -> Iterator[Signer]:
+def _authorised(roots: Iterable[TrustRoot], key: str, tenant: str = "") -> Iterator[AuthorisedRoot]:
     for root in roots:
         for namespace in root.namespaces:
             if covers(namespace, key):
-                yield Signer(
+                yield AuthorisedRoot(
                     signer=root.signer, tenant=tenant, root=root_id(root.signer, namespace, tenant)
                 )

@@ -37,7 +37,7 @@ class Pace:
             )
 
 
-class Deadlines(threading.local):
+class RequestDeadlines(threading.local):
     """When the request of this thread must have been answered, on the monotonic clock."""
 
     until: float = math.inf
@@ -49,7 +49,9 @@ class _TimedReader(io.RawIOBase):
     The connection's own timeout restarts with every byte, so an answer might never end.
     """
 
-    def __init__(self, inner: io.RawIOBase, sock: socket.socket, deadlines: Deadlines) -> None:
+    def __init__(
+        self, inner: io.RawIOBase, sock: socket.socket, deadlines: RequestDeadlines
+    ) -> None:
         super().__init__()
         self._inner = inner
         self._sock = sock
@@ -73,7 +75,7 @@ class _TimedReader(io.RawIOBase):
         super().close()
 
 
-def timed(base: type[Any], deadlines: Deadlines) -> type[Any]:
+def timed(base: type[Any], deadlines: RequestDeadlines) -> type[Any]:
     """Return a connection class of urllib3 whose answers are read by `_TimedReader`."""
 
     class Answered(http.client.HTTPResponse):

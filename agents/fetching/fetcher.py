@@ -17,7 +17,7 @@ from agents.fetching.hub import Hub
 from agents.fetching.local import list_below, open_below
 from agents.fetching.mlflow import MlflowRegistry
 from agents.fetching.object_store import ObjectStore
-from agents.fetching.oci import Registry
+from agents.fetching.oci import OciRegistry
 from agents.fetching.sources import OpenSource
 from schemas.events import LARGE, File
 
@@ -35,7 +35,7 @@ class Fetcher:
         self.reach = reach
         self._http = HttpClient(reach, resolve)
         self._hub = Hub(reach, self._http)
-        self._registry = Registry(reach, self._http)
+        self._registry = OciRegistry(reach, self._http)
         self._mlflow = MlflowRegistry(reach, self._http)
         self._store = ObjectStore(reach, self._http)
 

@@ -14,7 +14,7 @@ import tenacity
 import urllib3
 
 from agents.fetching.addresses import Resolver, checked_address, system_resolver
-from agents.fetching.deadlines import Deadlines, Pace, timed
+from agents.fetching.deadlines import Pace, RequestDeadlines, timed
 from agents.fetching.errors import FetchError, RefusedError
 from agents.fetching.fetch_scope import FetchRules, Location, Reach, parse_relative
 from agents.fetching.sources import CHUNK, BlockSource, OpenSource
@@ -39,7 +39,7 @@ class _TransientError(FetchError):
     """A failure that a retry may resolve."""
 
 
-class Answer(msgspec.Struct, frozen=True):
+class HttpAnswer(msgspec.Struct, frozen=True):
     """A response's status, headers by lower-case name, and body."""
 
     status: int
@@ -68,7 +68,7 @@ class HttpClient:
         self._resolve = resolve
         self._pinned: dict[tuple[str, int], str] = {}
         self._pools: dict[tuple[str, str], urllib3.HTTPConnectionPool] = {}
-        self._deadlines = Deadlines()
+        self._deadlines = RequestDeadlines()
 
     def close(self) -> None:
         """Close all connections."""
@@ -184,7 +184,7 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         own_host: bool = False,
         accept: frozenset[int] = frozenset({_OK}),
-    ) -> Answer:
+    ) -> HttpAnswer:
         """Return a complete response of at most `limit` bytes.
 
         Args:
@@ -201,7 +201,7 @@ class HttpClient:
         """
         due = self._due()
 
-        def once() -> Answer:
+        def once() -> HttpAnswer:
             response, final = self._follow(
                 location, sign, headers or {}, own_host=own_host, due=due
             )
@@ -212,7 +212,7 @@ class HttpClient:
                 response.close()
             if len(body) > limit:
                 raise FetchError(f"the answer is larger than {limit} bytes", where=final.uri[:200])
-            return Answer(
+            return HttpAnswer(
                 response.status,
                 {name.lower(): value for name, value in response.headers.items()},
                 body,

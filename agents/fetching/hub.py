@@ -11,7 +11,7 @@ import msgspec
 
 from agents.fetching.errors import FetchError, RefusedError
 from agents.fetching.fetch_scope import Location, Reach, parse_location, parse_relative
-from agents.fetching.http import Answer, HttpClient, bearer, no_signature
+from agents.fetching.http import HttpAnswer, HttpClient, bearer, no_signature
 from agents.fetching.sources import OpenSource
 from schemas.components import is_sha256
 from schemas.events import File
@@ -22,8 +22,8 @@ REFS_BYTES: Final = 4 << 20
 MAX_PAGES: Final = 32
 """Pages of history that are searched for a commit; an older commit does not count as one of the
 repository."""
-Kind = Literal["models", "datasets", "spaces"]
-_KINDS: Final[Mapping[str, Kind]] = {"datasets": "datasets", "spaces": "spaces"}
+RepositoryKind = Literal["models", "datasets", "spaces"]
+_KINDS: Final[Mapping[str, RepositoryKind]] = {"datasets": "datasets", "spaces": "spaces"}
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _PART: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _REVISION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}")
@@ -73,7 +73,7 @@ _COMMITS: Final = msgspec.json.Decoder(list[_Commit])
 class HubReference(msgspec.Struct, frozen=True, kw_only=True):
     """A repository at a revision, and optionally a file in it."""
 
-    kind: Kind
+    kind: RepositoryKind
     repository: str
     revision: str
     path: str = ""
@@ -225,7 +225,7 @@ class Hub:
                 known.update(commits)
         return False
 
-    def _asked(self, location: Location) -> Answer:
+    def _asked(self, location: Location) -> HttpAnswer:
         """Return an anonymous answer about the repository of that name."""
         answer = self._client.get(location, sign=no_signature, limit=REFS_BYTES, own_host=True)
         if (answer.location.host, answer.location.path) != (location.host, location.path):
@@ -237,7 +237,7 @@ _Said = TypeVar("_Said")
 
 
 def _decoded(
-    answer: Answer, decoder: msgspec.json.Decoder[_Said], reference: HubReference
+    answer: HttpAnswer, decoder: msgspec.json.Decoder[_Said], reference: HubReference
 ) -> _Said:
     try:
         return decoder.decode(answer.body)
@@ -245,7 +245,7 @@ def _decoded(
         raise FetchError("the history can't be read", where=reference.uri) from error
 
 
-def _next(answer: Answer) -> Location | None:
+def _next(answer: HttpAnswer) -> Location | None:
     """Return the next page that an answer names, None if the same history has none."""
     match = _NEXT.search(answer.headers.get("link", ""))
     if match is None:

@@ -59,7 +59,7 @@ class _Token(msgspec.Struct, frozen=True):
 _TOKENS: Final = msgspec.json.Decoder(_Token)
 
 
-class Registry:
+class OciRegistry:
     """Reads OCI registries for one tenant."""
 
     def __init__(self, reach: Reach, client: HttpClient) -> None:

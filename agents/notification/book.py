@@ -38,7 +38,7 @@ _SLACK: Final = 1000
 NO_DESTINATION: Final = "the configuration has no such destination any more"
 
 
-class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """One attempt to be made."""
 
     key: str
@@ -136,7 +136,7 @@ class Book:
             self._lose(key, step.given_up)
             self._put(key, step.thread, now_ms, changed=step.thread is not thread)
 
-    def ready(self, busy: Collection[str], now_ms: int) -> Iterator[Delivery]:
+    def ready(self, busy: Collection[str], now_ms: int) -> Iterator[Attempt]:
         """Yield the attempts to make now: one for each destination that is not busy.
 
         The tenant whose turn was longest ago goes first, so that no tenant's messages delay
@@ -153,7 +153,7 @@ class Book:
             paused = self._pauses.get(destination, (0, 0))[1]
             if destination in busy or paused > now_ms:
                 continue
-            best: tuple[tuple[int, int, str], Delivery] | None = None
+            best: tuple[tuple[int, int, str], Attempt] | None = None
             for key in self._waiting[destination]:
                 thread = self._threads[key]
                 found = _first(thread, destination)
@@ -162,7 +162,7 @@ class Book:
                 turn = self._served.get((destination, thread.tenant), 0)
                 rank = (turn, found[0].at_ms, key)
                 if best is None or rank < best[0]:
-                    delivery = Delivery(key=key, message=found[0], destination=destination)
+                    delivery = Attempt(key=key, message=found[0], destination=destination)
                     best = (rank, delivery)
             if best is not None:
                 self._turn += 1
@@ -171,7 +171,7 @@ class Book:
                 self._served[destination, best[1].message.tenant] = self._turn
                 yield best[1]
 
-    def settle(self, delivery: Delivery, outcome: DeliveryOutcome, now_ms: int) -> None:
+    def settle(self, delivery: Attempt, outcome: DeliveryOutcome, now_ms: int) -> None:
         """Record the outcome of an attempt; a failing destination pauses as a whole."""
         retries = self._config.retries
         failures = self._pauses.get(delivery.destination, (0, 0))[0]

@@ -20,7 +20,7 @@ EVERY_TENANT: Final = "*"
 ALERT: Final = "alert"
 PROPOSAL: Final = "proposal"
 OPERATOR_ALERT: Final = "operator-alert"
-Kind = Literal["alert", "proposal", "operator-alert"]
+NoticeKind = Literal["alert", "proposal", "operator-alert"]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: Final[tuple[Day, ...]] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _CLOCK: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)|24:00")
@@ -90,7 +90,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """The tenants it is for; `*` for all of them."""
     send_to: tuple[str, ...]
     """Names of destinations."""
-    kinds: tuple[Kind, ...] = ("alert", "proposal")
+    kinds: tuple[NoticeKind, ...] = ("alert", "proposal")
     """Which records it sends; operator alerts only with `*` as tenants: they may name any."""
     min_severity: Severity = Severity.INFORMATIONAL
     """Less severe incidents are not sent; a sent incident is followed until it ends."""

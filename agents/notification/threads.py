@@ -66,7 +66,7 @@ class GivenUp(msgspec.Struct, frozen=True, kw_only=True):
     why: str
 
 
-class Step(msgspec.Struct, frozen=True, kw_only=True):
+class ThreadStep(msgspec.Struct, frozen=True, kw_only=True):
     """The result of a step of a thread."""
 
     thread: NotificationThread | None
@@ -171,7 +171,9 @@ def next_ms(thread: NotificationThread, route: Route | None, now_ms: int) -> int
     return min(times, default=None)
 
 
-def act(thread: NotificationThread, route: Route | None, key: str, link: str, now_ms: int) -> Step:
+def act(
+    thread: NotificationThread, route: Route | None, key: str, link: str, now_ms: int
+) -> ThreadStep:
     """Write the messages that are due, and drop what is finished.
 
     Args:
@@ -182,7 +184,7 @@ def act(thread: NotificationThread, route: Route | None, key: str, link: str, no
         now_ms: Milliseconds since the epoch.
     """
     if route is None:
-        return Step(thread=thread if thread.messages else None)
+        return ThreadStep(thread=thread if thread.messages else None)
     severity = severity_of(thread)
     stale = False
     if thread.due_ms is not None and speaks_from(route, severity, max(thread.due_ms, now_ms)) <= (
@@ -221,7 +223,7 @@ def act(thread: NotificationThread, route: Route | None, key: str, link: str, no
         thread = msgspec.structs.replace(thread, messages=tuple(rest))
     done = next_ms(thread, route, now_ms)
     forgotten = done is not None and done <= now_ms and _over(thread) and not thread.messages
-    return Step(thread=None if forgotten else thread, given_up=tuple(given_up), stale=stale)
+    return ThreadStep(thread=None if forgotten else thread, given_up=tuple(given_up), stale=stale)
 
 
 def settle(
@@ -231,7 +233,7 @@ def settle(
     outcome: DeliveryOutcome,
     retries: Retries,
     now_ms: int,
-) -> Step:
+) -> ThreadStep:
     """Return a thread after an attempt: the message removed, or its next attempt scheduled.
 
     Args:
@@ -262,7 +264,7 @@ def settle(
                 legs.append(tried)
         if legs:
             messages.append(msgspec.structs.replace(message, legs=tuple(legs)))
-    return Step(
+    return ThreadStep(
         thread=msgspec.structs.replace(thread, messages=tuple(messages)), given_up=tuple(given_up)
     )
 

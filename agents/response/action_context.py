@@ -7,7 +7,7 @@ from datetime import datetime
 import msgspec
 
 from agents.response.config import Site
-from agents.response.journal import Journal
+from agents.response.journal import ResponseJournal
 from schemas.incidents.commands import CommandSpec
 
 
@@ -16,7 +16,7 @@ class ActionContext(msgspec.Struct, frozen=True, kw_only=True):
 
     spec: CommandSpec
     site: Site
-    journal: Journal
+    journal: ResponseJournal
     responder: str
     begun: datetime
     """When the command first started: the same on every repetition."""

@@ -44,7 +44,7 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
     dry_run: bool
 
 
-class Journal:
+class ResponseJournal:
     """The journal of one responder, used by one process at a time."""
 
     def __init__(self, path: Path, now: datetime) -> None:

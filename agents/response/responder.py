@@ -13,7 +13,7 @@ from agents.logs import Logger
 from agents.response import blocklist, evidence, hooks, mlflow_registry, store
 from agents.response.action_context import ActionContext
 from agents.response.config import ResponderConfig
-from agents.response.journal import Answered, Journal
+from agents.response.journal import Answered, ResponseJournal
 from agents.response.outcome import (
     BAD,
     FAILED,
@@ -55,7 +55,7 @@ _ELSEWHERE: Final[Mapping[str, Action]] = {
 
 
 def carry_out(
-    spec: CommandSpec, config: ResponderConfig, journal: Journal, now: datetime
+    spec: CommandSpec, config: ResponderConfig, journal: ResponseJournal, now: datetime
 ) -> Answered:
     """Carry out a command, or return why not.
 
@@ -92,7 +92,7 @@ def carry_out(
 
 
 def preview(
-    spec: CommandSpec, config: ResponderConfig, journal: Journal, now: datetime
+    spec: CommandSpec, config: ResponderConfig, journal: ResponseJournal, now: datetime
 ) -> CommandOutcome:
     """Return the outcome that a command would have now; change and record nothing."""
     try:
@@ -109,7 +109,7 @@ def preview(
 
 
 def _outcome(
-    spec: CommandSpec, config: ResponderConfig, journal: Journal, now: datetime
+    spec: CommandSpec, config: ResponderConfig, journal: ResponseJournal, now: datetime
 ) -> CommandOutcome:
     try:
         _check(spec, config)
@@ -159,7 +159,7 @@ def _check_time(spec: CommandSpec, now: datetime) -> None:
         raise NotCarriedOutError(BAD, f"the command expired at {spec.expires.isoformat()}")
 
 
-def _waits_for(spec: CommandSpec, journal: Journal) -> list[str]:
+def _waits_for(spec: CommandSpec, journal: ResponseJournal) -> list[str]:
     """Return the commands that must succeed first and have not yet.
 
     Raises:
@@ -187,7 +187,11 @@ def _waits_for(spec: CommandSpec, journal: Journal) -> list[str]:
 
 
 def _held(
-    spec: CommandSpec, config: ResponderConfig, journal: Journal, now: datetime, waits: list[str]
+    spec: CommandSpec,
+    config: ResponderConfig,
+    journal: ResponseJournal,
+    now: datetime,
+    waits: list[str],
 ) -> CommandOutcome:
     since = journal.keep(spec.command_id, f"held {spec.attempt}", now.isoformat(), now)
     if now - datetime.fromisoformat(since) >= timedelta(seconds=config.hold_seconds):
@@ -215,7 +219,7 @@ def _begun(spec: CommandSpec) -> str:
 
 
 def _work(
-    spec: CommandSpec, config: ResponderConfig, journal: Journal, now: datetime
+    spec: CommandSpec, config: ResponderConfig, journal: ResponseJournal, now: datetime
 ) -> ActionContext:
     begun = now
     if not spec.dry_run:

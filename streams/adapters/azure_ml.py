@@ -15,7 +15,7 @@ from schemas.events import (
     RunStage,
     RunState,
 )
-from streams.adapters.event_grid import Delivery, read_delivery, resource_name
+from streams.adapters.event_grid import GridEvent, read_delivery, resource_name
 from streams.adapters.payload import (
     MAX_ITEMS,
     Payload,
@@ -81,12 +81,12 @@ def _path(workspace: str | None, name: str) -> str:
     return f"{workspace}/{name}" if workspace else name
 
 
-def _id(delivery: Delivery, *parts: str | None) -> str:
+def _id(delivery: GridEvent, *parts: str | None) -> str:
     stamp = delivery.time.isoformat() if delivery.time else None
     return delivery.id or derived_id("azure-ml", delivery.type, delivery.source, *parts, stamp)
 
 
-def _registered(payload: Payload, delivery: Delivery, workspace: str | None) -> Event[Any]:
+def _registered(payload: Payload, delivery: GridEvent, workspace: str | None) -> Event[Any]:
     name, version = text(delivery.data, "ModelName"), text(delivery.data, "ModelVersion")
     if name is None:
         raise refuse("no data.ModelName", reasons.MISSING_IDENTITY)
@@ -103,7 +103,7 @@ def _registered(payload: Payload, delivery: Delivery, workspace: str | None) -> 
     )  # fmt: skip
 
 
-def _deployed(payload: Payload, delivery: Delivery, workspace: str | None) -> Event[Any]:
+def _deployed(payload: Payload, delivery: GridEvent, workspace: str | None) -> Event[Any]:
     """Return a deployment's run: the models it serves are its inputs, the endpoint its output."""
     service = text(delivery.data, "ServiceName")
     if service is None:
@@ -135,7 +135,7 @@ def _deployed(payload: Payload, delivery: Delivery, workspace: str | None) -> Ev
 
 
 def _run(
-    payload: Payload, delivery: Delivery, workspace: str | None, *, completed: bool
+    payload: Payload, delivery: GridEvent, workspace: str | None, *, completed: bool
 ) -> Event[Any]:
     data = delivery.data
     run_id = text(data, "runId") or text(data, "RunId")

@@ -12,7 +12,7 @@ from streams.adapters.payload import at, moment, text
 _OWN: Final = "Microsoft.EventGrid."
 
 
-class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+class GridEvent(msgspec.Struct, frozen=True, kw_only=True):
     """One event that Event Grid delivers."""
 
     type: str
@@ -30,7 +30,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
         return self.type.startswith(_OWN)
 
 
-def read_delivery(body: dict[str, Any]) -> Delivery | None:
+def read_delivery(body: dict[str, Any]) -> GridEvent | None:
     """Return the event of a delivery, or None if it is not one of Event Grid.
 
     Source: Azure Event Grid, event schema, and CloudEvents 1.0 schema.
@@ -43,7 +43,7 @@ def read_delivery(body: dict[str, Any]) -> Delivery | None:
         source, time = text(body, "source"), at(body, "time")
     if kind is None or not kind.startswith("Microsoft."):
         return None
-    return Delivery(
+    return GridEvent(
         type=kind,
         id=text(body, "id"),
         source=source,

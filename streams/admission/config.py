@@ -23,7 +23,7 @@ class AdmissionConfigError(TidewatchError):
     """A configuration that is invalid or inconsistent."""
 
 
-class Address(Listen, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class AdmissionListen(Listen, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The address of the webhook, and its certificates."""
 
     port: int = PORT
@@ -60,7 +60,7 @@ class AdmissionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Names of client certificates that may call the webhook, as `CN=kube-apiserver` or `DNS:…`; if
     empty, any client may.
     """
-    listen: Address = Address()
+    listen: AdmissionListen = AdmissionListen()
     """Where it listens."""
     limits: ReviewLimits = ReviewLimits()
     """Limits of its connections."""

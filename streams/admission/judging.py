@@ -14,7 +14,7 @@ from agents.domain.knowledge import Knowledge
 from schemas.components import component_key
 from streams.admission.artifacts import Artifact, Named
 from streams.admission.config import AdmissionConfig
-from streams.admission.register import FINDINGS, Held, Judged
+from streams.admission.register import FINDINGS, ContainedComponents, Judged
 from streams.cli.output import plain
 from streams.http.decisions import OnUnknown
 
@@ -41,7 +41,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     """The inputs of a decision."""
 
     contents: Contents
-    held: Held
+    held: ContainedComponents
     knowledge: Knowledge
     ready: bool
     """Whether all of it was read from the topics."""

@@ -40,7 +40,7 @@ _Shelf = OrderedDict[str, dict[str, Judged]]
 """Judgements by content and then by event; the content that was judged last is last."""
 
 
-class Register:
+class AssessedContents:
     """The contents that were assessed, by tenant."""
 
     def __init__(self, tenants: Iterable[str], fail_on: Severity) -> None:
@@ -104,7 +104,7 @@ class Register:
             metrics.EVICTIONS.labels("admission-contents").inc()
 
 
-class Held:
+class ContainedComponents:
     """Contained components by tenant, which are not admitted."""
 
     def __init__(self, tenants: Iterable[str]) -> None:
@@ -161,4 +161,4 @@ def _held_contents(view: HoldView) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-__all__ = ["FINDINGS", "NOT_DONE", "Held", "Judged", "Register"]
+__all__ = ["FINDINGS", "NOT_DONE", "AssessedContents", "ContainedComponents", "Judged"]

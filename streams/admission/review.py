@@ -32,7 +32,7 @@ JUDGED: Final = frozenset({"CREATE", "UPDATE"})
 _UNJUDGED: Final = frozenset({"DELETE", "CONNECT"})
 
 
-class Kind(msgspec.Struct, frozen=True, kw_only=True):
+class ObjectKind(msgspec.Struct, frozen=True, kw_only=True):
     """The kind of an object."""
 
     group: str = ""
@@ -40,12 +40,12 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     kind: str = ""
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class AdmissionRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The object to admit."""
 
     uid: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
     operation: str
-    kind: Kind = Kind()
+    kind: ObjectKind = ObjectKind()
     namespace: str | None = None
     name: str | None = None
     sub_resource: str | None = None
@@ -63,13 +63,13 @@ class Review(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     api_version: str
     kind: str
-    request: Request
+    request: AdmissionRequest
 
 
 _DECODER: Final = msgspec.json.Decoder(Review)
 
 
-def read_review(raw: bytes) -> Request:
+def read_review(raw: bytes) -> AdmissionRequest:
     """Return the request in a review.
 
     Raises:
@@ -92,7 +92,7 @@ def read_review(raw: bytes) -> Request:
     return review.request
 
 
-def named_anew(request: Request) -> Named:
+def named_anew(request: AdmissionRequest) -> Named:
     """Return the artifacts that an object newly names.
 
     Those it named before run already, or wait to: removing a label or a finalizer must stay
@@ -126,7 +126,7 @@ def named_anew(request: Request) -> Named:
     )
 
 
-def answer(request: Request, ruling: Ruling) -> bytes:
+def answer(request: AdmissionRequest, ruling: Ruling) -> bytes:
     """Return the AdmissionReview that answers a request."""
     response: dict[str, Any] = {"uid": request.uid, "allowed": ruling.admitted}
     if not ruling.admitted:

@@ -20,7 +20,7 @@ from schemas.errors import TidewatchError
 from streams import metrics
 from streams.admission.config import AdmissionConfig
 from streams.admission.judging import Known, rule
-from streams.admission.register import Held, Register
+from streams.admission.register import AssessedContents, ContainedComponents
 from streams.admission.review import answer, named_anew, read_review
 from streams.apps.knowledge_topics import knowledge_references
 from streams.engine.reference_topics import ReferenceTopic
@@ -58,7 +58,7 @@ class AdmissionServer:
         self._settings = settings
         self._config = config
         self._register = self._new_register()
-        self._held = Held(config.tenants.values())
+        self._held = ContainedComponents(config.tenants.values())
         self._knowledge = MemoryKnowledge()
         self._assessed = False
         self._referred = False
@@ -133,8 +133,8 @@ class AdmissionServer:
                 remedy="give the API server a certificate (AdmissionConfiguration, kubeConfigFile)",
             )
 
-    def _new_register(self) -> Register:
-        return Register(self._config.tenants.values(), self._config.fail_on)
+    def _new_register(self) -> AssessedContents:
+        return AssessedContents(self._config.tenants.values(), self._config.fail_on)
 
     async def _read(self, stop: asyncio.Event) -> None:
         """Read the topics until `stop` is set."""

@@ -28,7 +28,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError, ProducerFenced
 
 from agents.logs import Logger
 from agents.notification import services, webhook
-from agents.notification.book import Book, Delivery, Lost
+from agents.notification.book import Attempt, Book, Lost
 from agents.notification.config import NotifyConfig
 from agents.notification.notices import READS, Notice, read_notice
 from agents.notification.threads import DeliveryOutcome
@@ -87,7 +87,7 @@ def at_once(config: NotifyConfig) -> NotifyConfig:
     )
 
 
-def send(delivery: Delivery, config: NotifyConfig) -> DeliveryOutcome:
+def send(delivery: Attempt, config: NotifyConfig) -> DeliveryOutcome:
     """Try once to deliver a message; a failure of any kind is an outcome.
 
     Args:
@@ -284,7 +284,7 @@ class KafkaNotifier:
         began_ms, reading = _now_ms(), True
         stopping = asyncio.ensure_future(self._stopping.wait())
         fetching: asyncio.Future[Any] | None = None
-        attempts: dict[asyncio.Future[DeliveryOutcome], Delivery] = {}
+        attempts: dict[asyncio.Future[DeliveryOutcome], Attempt] = {}
         try:
             while not self._stopping.is_set():
                 if fetching is None and reading:
@@ -437,14 +437,12 @@ class KafkaNotifier:
 
     # -- delivery ----------------------------------------------------------------------------------
 
-    def _begin(
-        self, attempts: dict[asyncio.Future[DeliveryOutcome], Delivery], due_ms: int
-    ) -> None:
+    def _begin(self, attempts: dict[asyncio.Future[DeliveryOutcome], Attempt], due_ms: int) -> None:
         busy = {delivery.destination for delivery in attempts.values()}
         for delivery in self.book.ready(busy, due_ms):
             attempts[_in_thread(partial(send, delivery, self._config))] = delivery
 
-    def _settle(self, attempts: dict[asyncio.Future[DeliveryOutcome], Delivery]) -> None:
+    def _settle(self, attempts: dict[asyncio.Future[DeliveryOutcome], Attempt]) -> None:
         for attempt in [under_way for under_way in attempts if under_way.done()]:
             delivery, outcome = attempts.pop(attempt), attempt.result()
             word = "taken" if outcome.taken else "refused" if outcome.refused else "failed"

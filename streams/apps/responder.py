@@ -25,7 +25,7 @@ from agents.logs import Logger
 from agents.ports import Record
 from agents.response.config import ResponderConfig, unmet
 from agents.response.durable import make_folder
-from agents.response.journal import Answered, Journal
+from agents.response.journal import Answered, ResponseJournal
 from agents.response.outcome import UNAVAILABLE, WORKING, CommandOutcome
 from agents.response.responder import carry_out, preview
 from schemas import dead_letters as reasons
@@ -212,7 +212,7 @@ class KafkaResponder:
         config: ResponderConfig,
         ring: Mapping[str, bytes],
         key: SigningKey,
-        journal: Journal,
+        journal: ResponseJournal,
         *,
         show: Callable[[CommandSpec, CommandOutcome], None] | None = None,
     ) -> None:

@@ -14,7 +14,7 @@ MAX_UNITS: Final = 5_000_000
 _LENGTH: Final = 64
 
 
-class Journal:
+class BaselineJournal:
     """One line for each unit, written once the broker acknowledged all of it."""
 
     def __init__(self, state_dir: Path, tenant: str, broker: str, prefix: str) -> None:

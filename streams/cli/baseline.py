@@ -69,7 +69,7 @@ def baseline(
     from streams.baseline.units import BaselineOrigin  # noqa: PLC0415 -- only this command
 
     origin = BaselineOrigin(tenant=tenant, system=system or socket.gethostname(), registry=registry)
-    summary = Summary(quiet=form is Format.JSON)
+    summary = BaselineCounts(quiet=form is Format.JSON)
     if check:
         for unit in summary.units(paths, origin, kind):
             summary.read(unit)
@@ -78,7 +78,7 @@ def baseline(
     summary.write(form, check=check)
 
 
-class Summary:
+class BaselineCounts:
     """The counts of what was read and delivered."""
 
     def __init__(self, *, quiet: bool) -> None:
@@ -162,18 +162,18 @@ def _units(path: Path, origin: BaselineOrigin, kind: str | None) -> Iterator[Uni
 
 async def _deliver(
     settings: Settings,
-    summary: Summary,
+    summary: BaselineCounts,
     paths: list[Path],
     origin: BaselineOrigin,
     kind: str | None,
     *,
     again: bool,
 ) -> None:
-    from streams.baseline.journal import Journal  # noqa: PLC0415 -- the same
+    from streams.baseline.journal import BaselineJournal  # noqa: PLC0415 -- the same
     from streams.cli.send import publish  # noqa: PLC0415 -- the same
     from streams.event_records import EventRecord, written  # noqa: PLC0415 -- the same
 
-    with Journal(
+    with BaselineJournal(
         settings.state_dir, origin.tenant, str(settings.kafka), settings.topic_prefix
     ) as journal:
         held: list[EventRecord] = []

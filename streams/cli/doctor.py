@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 app = new_app("Check settings, disk, broker and topics.")
 
 
-class Check(msgspec.Struct, frozen=True):
+class DoctorCheck(msgspec.Struct, frozen=True):
     """The outcome of one check."""
 
     name: str
@@ -41,7 +41,7 @@ def doctor(
 ) -> None:
     """Check settings, disk, broker and topics; and for the embedded broker: Java, Maven, jars."""
     settings = load_settings()
-    checks = [] if broker_only else [Check("settings", ok=True, detail=_settings(settings))]
+    checks = [] if broker_only else [DoctorCheck("settings", ok=True, detail=_settings(settings))]
     if not broker_only:
         checks += _machine(settings)
     checks += _broker(with_topics=not broker_only)
@@ -66,15 +66,15 @@ def _settings(settings: Settings) -> str:
     )
 
 
-def _attempt(name: str, look: Callable[[], str]) -> Check:
+def _attempt(name: str, look: Callable[[], str]) -> DoctorCheck:
     """Run one check; an error becomes a failed check with its explanation."""
     try:
-        return Check(name, ok=True, detail=look())
+        return DoctorCheck(name, ok=True, detail=look())
     except TidewatchError as error:
-        return Check(name, ok=False, detail=error.explain())
+        return DoctorCheck(name, ok=False, detail=error.explain())
 
 
-def _machine(settings: Settings) -> list[Check]:
+def _machine(settings: Settings) -> list[DoctorCheck]:
     """Check the disk and, if no Kafka is configured, the needs of the embedded one."""
     checks = [
         _attempt("disk", lambda: _disk(settings)),
@@ -158,14 +158,14 @@ def _jars(settings: Settings) -> str:
     return f"not fetched yet; {maven} will fetch them at the first start"
 
 
-def _broker(*, with_topics: bool) -> list[Check]:
+def _broker(*, with_topics: bool) -> list[DoctorCheck]:
     """Check that the broker answers and, if asked, that its topics are there."""
     try:
         settings = connected_settings()
         missing = asyncio.run(_missing_topics(settings))
     except TidewatchError as error:
-        return [Check("broker", ok=False, detail=error.explain())]
-    checks = [Check("broker", ok=True, detail=f"{settings.kafka} answers")]
+        return [DoctorCheck("broker", ok=False, detail=error.explain())]
+    checks = [DoctorCheck("broker", ok=True, detail=f"{settings.kafka} answers")]
     if with_topics:
         checks.append(_attempt("topics", lambda: _topics(settings, missing)))
     return checks

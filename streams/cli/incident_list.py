@@ -37,7 +37,7 @@ class SortKey(StrEnum):
     ID = "id"
 
 
-class Selection(msgspec.Struct, frozen=True, kw_only=True):
+class IncidentFilter(msgspec.Struct, frozen=True, kw_only=True):
     """A selection of incidents; an empty field selects all."""
 
     only_open: bool = False
@@ -86,7 +86,7 @@ def changed_at(incident: IncidentDocument) -> datetime:
 
 def selected(
     incidents: Iterable[IncidentDocument],
-    selection: Selection,
+    selection: IncidentFilter,
     order: SortKey = SortKey.SCORE,
     *,
     reverse: bool = False,
@@ -116,7 +116,7 @@ def selected(
     return found
 
 
-def _matches(incident: IncidentDocument, selection: Selection) -> bool:
+def _matches(incident: IncidentDocument, selection: IncidentFilter) -> bool:
     parts = incident.tenants
     if selection.tenant is not None:
         parts = tuple(part for part in parts if part.tenant == selection.tenant)

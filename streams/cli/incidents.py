@@ -21,7 +21,7 @@ from streams.cli.frame import connected_settings, example, new_app
 from streams.cli.incident_decisions import add_decisions
 from streams.cli.incident_list import (
     HEAD,
-    Selection,
+    IncidentFilter,
     SortKey,
     rows,
     selected,
@@ -49,7 +49,7 @@ class GraphFormat(StrEnum):
     JSON = "json"
 
 
-class ReportFormat(StrEnum):
+class IncidentReportFormat(StrEnum):
     """How a report is written."""
 
     MARKDOWN = "md"
@@ -91,7 +91,7 @@ def list_incidents(
     Ids are shortened to unique prefixes, which every command accepts. With --format json they are
     complete.
     """
-    selection = Selection(
+    selection = IncidentFilter(
         only_open=only_open,
         statuses=frozenset(status or ()),
         severity=severity,
@@ -168,8 +168,8 @@ def report(
     incident: IncidentArgument,
     *,
     form: Annotated[
-        ReportFormat, typer.Option("--format", help="html has the graph, and prints well")
-    ] = ReportFormat.MARKDOWN,
+        IncidentReportFormat, typer.Option("--format", help="html has the graph, and prints well")
+    ] = IncidentReportFormat.MARKDOWN,
     tlp: Annotated[Tlp, typer.Option(help="the marking of the report")] = Tlp.AMBER_STRICT,
     output: Annotated[
         Path | None, typer.Option(help="the output file; default: standard output")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from streams.cli.live_view import Follower, LiveAlert, LiveCommand, View
+    from streams.cli.live_view import LiveAlert, LiveCommand, TopicFollower, View
 
 STYLES: Final = {"critical": "bold red", "high": "red", "medium": "yellow", "low": "cyan"}
 HEAD_ROWS: Final = 3
@@ -34,7 +34,7 @@ STEP_SECONDS: Final = 10
 
 
 async def show(
-    follower: Follower,
+    follower: TopicFollower,
     stop: asyncio.Event,
     began: float,
     *,

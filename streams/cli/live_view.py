@@ -163,7 +163,7 @@ class View:
         return self.measured and self.events > 0 and not any(self.lag.values())
 
 
-class Follower:
+class TopicFollower:
     """Reads the output topics into a view, without a consumer group."""
 
     def __init__(

@@ -137,7 +137,7 @@ def _problems(config: NotifyConfig) -> list[str]:
 
 def _test(config: NotifyConfig, name: str, form: Format) -> None:
     """Send a test message to every destination of a route, escalation included."""
-    from agents.notification.book import Delivery  # noqa: PLC0415 -- only this command
+    from agents.notification.book import Attempt  # noqa: PLC0415 -- only this command
     from streams.apps.notifier import send  # noqa: PLC0415 -- brings Kafka
 
     route = config.route(name)
@@ -152,7 +152,7 @@ def _test(config: NotifyConfig, name: str, form: Format) -> None:
     )
     message = _test_message(name, time.time_ns() // 1_000_000)
     came = {
-        destination: send(Delivery(key="", message=message, destination=destination), config)
+        destination: send(Attempt(key="", message=message, destination=destination), config)
         for destination in names
     }
     if form is Format.JSON:

@@ -48,7 +48,7 @@ def run(
     Only commands signed by a trusted key are carried out, each once. Results are signed.
     """
     from agents.response.config import load_config, unmet  # noqa: PLC0415 -- only this command
-    from agents.response.journal import Journal  # noqa: PLC0415 -- the same
+    from agents.response.journal import ResponseJournal  # noqa: PLC0415 -- the same
     from streams.apps.responder import KafkaResponder, sole_use  # noqa: PLC0415 -- brings Kafka
     from streams.logs import configure_logs  # noqa: PLC0415 -- the same
     from streams.signing_keys import COMMANDS, keys_dir, load_ring, trusted_dir  # noqa: PLC0415 -- the same
@@ -68,7 +68,7 @@ def run(
             remedy="copy the public keys of the incidents app there, from its own such folder",
         )
     with sole_use(chosen):
-        journal = Journal(chosen.state_dir / "journal.db", datetime.now(UTC))
+        journal = ResponseJournal(chosen.state_dir / "journal.db", datetime.now(UTC))
         try:
             responder = KafkaResponder(
                 settings,

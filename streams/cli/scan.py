@@ -9,7 +9,7 @@ import typer
 
 from schemas.severity import Severity
 from streams.cli.frame import example, new_app
-from streams.cli.scan_run import ReportFormat, ScanRequest, carry_out
+from streams.cli.scan_run import ReportFormat, ScanOptions, carry_out
 
 app = new_app("Check models, requirement files and pipeline definitions.")
 
@@ -73,7 +73,7 @@ def scan(
     recognised and not checked.
     """
     code = carry_out(
-        ScanRequest(
+        ScanOptions(
             targets=tuple(targets),
             form=form,
             fail_on=fail_on,

@@ -48,7 +48,7 @@ class ReportFormat(StrEnum):
     CYCLONEDX = "cyclonedx"
 
 
-class ScanRequest(NamedTuple):
+class ScanOptions(NamedTuple):
     """The request of a command line; omitted options have these values."""
 
     targets: tuple[str, ...]
@@ -76,7 +76,7 @@ _VALUED: Final[dict[str, tuple[str, Callable[[str], object]]]] = {
 """The usual options, with the request of each."""
 
 
-def plainly_asked(words: Sequence[str]) -> ScanRequest | None:
+def plainly_asked(words: Sequence[str]) -> ScanOptions | None:
     """Return the request of a command line of usual words; None for any other.
 
     Typer reads all of them, errors and help too, and takes longer to start than a scan does.
@@ -101,10 +101,10 @@ def plainly_asked(words: Sequence[str]) -> ScanRequest | None:
                 return None
         else:
             return None
-    return ScanRequest(tuple(targets), **asked) if targets else None
+    return ScanOptions(tuple(targets), **asked) if targets else None
 
 
-def carry_out(request: ScanRequest) -> int:
+def carry_out(request: ScanOptions) -> int:
     """Scan, write the report, and return the exit code.
 
     Raises:
@@ -207,7 +207,7 @@ def _write(report: str, output: Path | None) -> None:
         ) from error
 
 
-def _scan_all(request: ScanRequest) -> tuple[list[FileEntry], tuple[str, ...]]:
+def _scan_all(request: ScanOptions) -> tuple[list[FileEntry], tuple[str, ...]]:
     from agents.checks.artifacts.sandbox.pool import SandboxPool  # noqa: PLC0415 -- --help is quick
     from agents.checks.artifacts.sandbox.protocol import Limits  # noqa: PLC0415 -- the same
     from streams.scanning.engine import scan_targets  # noqa: PLC0415 -- the same
@@ -263,7 +263,7 @@ def _fed(feeds: Sequence[Path]) -> list[IntelFact]:
 
 
 def _check_manifests(
-    manifests: Sequence[ManifestTarget], request: ScanRequest, facts: Sequence[IntelFact]
+    manifests: Sequence[ManifestTarget], request: ScanOptions, facts: Sequence[IntelFact]
 ) -> tuple[list[FileEntry], tuple[str, ...]]:
     if not manifests:
         return [], ()
@@ -275,7 +275,7 @@ def _check_manifests(
 
 
 def _knowledge(
-    request: ScanRequest, facts: Sequence[IntelFact]
+    request: ScanOptions, facts: Sequence[IntelFact]
 ) -> tuple[MemoryKnowledge, tuple[str, ...]]:
     """Return the knowledge to check with: from the user's files, else from this machine's."""
     from agents.domain.knowledge import MemoryKnowledge  # noqa: PLC0415 -- models need no such checks
@@ -313,7 +313,7 @@ def _knowledge(
     return knowledge, tuple(notices)
 
 
-def _resolve(request: ScanRequest, held: ExitStack) -> tuple[list[FileEntry], list[Target]]:
+def _resolve(request: ScanOptions, held: ExitStack) -> tuple[list[FileEntry], list[Target]]:
     """Return the entries of arguments that can't be read, and the targets to scan."""
     from streams.reports.entries import FileEntry  # noqa: PLC0415 -- --help is quick
     from streams.scanning.targets import shown_path  # noqa: PLC0415 -- the same

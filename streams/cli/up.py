@@ -26,7 +26,7 @@ from streams.settings import load_settings
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from streams.cli.live_view import Follower, View
+    from streams.cli.live_view import TopicFollower, View
     from streams.demo import Story
     from streams.settings import Settings
 
@@ -204,13 +204,13 @@ async def _watch(
     began: float,
 ) -> View:
     from streams.cli.live_screen import show  # noqa: PLC0415 -- brings the Kafka client
-    from streams.cli.live_view import CALM_SAMPLE_SECONDS, Follower  # noqa: PLC0415 -- the same
+    from streams.cli.live_view import CALM_SAMPLE_SECONDS, TopicFollower  # noqa: PLC0415 -- the same
     from streams.kafka.topics import ensure_topics  # noqa: PLC0415 -- the same
 
     await ensure_topics(settings)
     story = await _story(settings) if demo else None
     workers.tell_address(settings)
-    follower = Follower(settings, began)
+    follower = TopicFollower(settings, began)
     # a run that ends by itself must see at once that all is done
     sampling = follower.sample(calm_seconds=None if ends else CALM_SAMPLE_SECONDS)
     background = [asyncio.ensure_future(follower.run()), asyncio.ensure_future(sampling)]
@@ -282,7 +282,7 @@ async def _feed(settings: Settings, replay: Path | None, story: Story | None, vi
 
 
 async def _until_settled(
-    follower: Follower,
+    follower: TopicFollower,
     feeding: asyncio.Future[None],
     background: Sequence[asyncio.Future[None]],
     workers: Workers,

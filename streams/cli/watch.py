@@ -92,7 +92,7 @@ def _draw() -> None:
 
 async def _drawn(settings: Settings) -> None:
     from streams.cli.live_screen import show  # noqa: PLC0415 -- brings the Kafka client
-    from streams.cli.live_view import CALM_SAMPLE_SECONDS, FOLLOWED, Follower  # noqa: PLC0415 -- the same
+    from streams.cli.live_view import CALM_SAMPLE_SECONDS, FOLLOWED, TopicFollower  # noqa: PLC0415 -- the same
     from streams.kafka.topic_metadata import partition_counts  # noqa: PLC0415 -- the same
     from streams.kafka.topics import (  # noqa: PLC0415 -- the same
         open_admin,
@@ -112,7 +112,7 @@ async def _drawn(settings: Settings) -> None:
             remedy="create it: tidewatch topics create",
         )
     began = time.monotonic()
-    follower = Follower(settings, began, last=LIVE_RECORDS)
+    follower = TopicFollower(settings, began, last=LIVE_RECORDS)
     sampling = follower.sample(calm_seconds=CALM_SAMPLE_SECONDS)
     tasks = [asyncio.ensure_future(follower.run()), asyncio.ensure_future(sampling)]
     stop = asyncio.Event()

@@ -10,7 +10,7 @@ import msgspec
 
 from schemas.errors import TidewatchError
 from schemas.toml_config import ConfigReader
-from streams.console.tables import Limits as IndexLimits
+from streams.console.tables import RowLimits
 from streams.console.viewer import Role
 from streams.http.listening import LOOPBACK, Limits, Listen, check_listen
 
@@ -21,7 +21,7 @@ class ConsoleConfigError(TidewatchError):
     """A configuration that is invalid or inconsistent."""
 
 
-class Address(Listen, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ConsoleListen(Listen, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The address of the console, and its certificates."""
 
     port: int = PORT
@@ -91,7 +91,7 @@ class ConsoleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     url: str = ""
     """Its public address, if it is behind a proxy; by default that of `listen`."""
-    listen: Address = Address()
+    listen: ConsoleListen = ConsoleListen()
     """Where it listens."""
     limits: Limits = Limits(connections=512, connections_per_address=128)
     """Limits of its connections."""
@@ -105,7 +105,7 @@ class ConsoleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """
     intelligence: IntelligenceConfig = IntelligenceConfig()
     """The intelligence that can be imported here."""
-    index: IndexLimits = IndexLimits()
+    index: RowLimits = RowLimits()
     """The limits of the index for each tenant."""
 
 
@@ -113,7 +113,7 @@ def _contradiction(config: ConsoleConfig) -> str | None:
     """Return an inconsistency in a configuration of valid types, None if there is none."""
     if config.url and not config.url.startswith(("https://", "http://")):
         return "url does not begin with https:// or http://"
-    for field in msgspec.structs.fields(IndexLimits):
+    for field in msgspec.structs.fields(RowLimits):
         if not getattr(config.index, field.name) > 0:
             return f"index.{field.name} is not above 0"
     for field in msgspec.structs.fields(SessionConfig):

@@ -21,7 +21,7 @@ from streams.console.rows import (
     Gone,
     Row,
 )
-from streams.console.tables import LAYOUT, PARTS, TABLES, Limits, Table, ddl
+from streams.console.tables import LAYOUT, PARTS, TABLES, RowLimits, RowTable, ddl
 from streams.private_files import private_folder
 
 log = Logger()
@@ -45,7 +45,7 @@ class IndexInUseError(ConsoleIndexError):
 class Index:
     """The index of one console: one writer, any number of readers."""
 
-    def __init__(self, folder: Path, limits: Limits | None = None) -> None:
+    def __init__(self, folder: Path, limits: RowLimits | None = None) -> None:
         """Open the index of a folder, or make it.
 
         Args:
@@ -55,7 +55,7 @@ class Index:
         Raises:
             ConsoleIndexError: The folder or file can't be used.
         """
-        self.limits = limits or Limits()
+        self.limits = limits or RowLimits()
         self.path = folder / "index.sqlite"
         self.revisions: dict[str, int] = {}
         """The number of changes of each tenant since the start."""
@@ -245,7 +245,7 @@ class Index:
                     ],
                 )
 
-    def _row_of(self, table: Table, key: tuple[object, ...]) -> int | None:
+    def _row_of(self, table: RowTable, key: tuple[object, ...]) -> int | None:
         where = " AND ".join(f"{name} = ?" for name in table.key)
         found = self._writer.execute(
             f"SELECT rowid FROM {table.name} WHERE {where}",
@@ -259,7 +259,7 @@ class Index:
         if number is not None:
             self._forget(table, gone.tenant, [number])
 
-    def _forget(self, table: Table, tenant: str, numbers: list[int]) -> None:
+    def _forget(self, table: RowTable, tenant: str, numbers: list[int]) -> None:
         rows = [(number,) for number in numbers]
         self._writer.executemany(f"DELETE FROM {table.name} WHERE rowid = ?", rows)
         for beside in table.beside():

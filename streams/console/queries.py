@@ -1,8 +1,8 @@
 """Reads the index on behalf of one viewer: every query is confined to their tenants, here.
 
 A viewer who is not the operator reads their tenants' own alerts, indicators, sightings and
-policies. The operator reads the records that name several tenants. `Reader.scope` is the one place
-that says which rows those are; no other module reads the index.
+policies. The operator reads the records that name several tenants. `IndexReader.scope` is the one
+place that says which rows those are; no other module reads the index.
 Over 500 lines, since every query passes through that scope.
 """
 
@@ -78,7 +78,7 @@ class SlowQueryError(TidewatchError):
     """A query that took too long."""
 
 
-class Reader:
+class IndexReader:
     """The reader of the index for one viewer."""
 
     def __init__(self, index: Index, viewer: Viewer) -> None:
@@ -253,7 +253,7 @@ class Reader:
 
     def _whole(self, incident: str) -> IncidentDocument | None:
         """Return the operator's record, from which `tenant_document` takes the tenant's part."""
-        operator = Reader(self._index, Viewer(name="", tenants="*"))
+        operator = IndexReader(self._index, Viewer(name="", tenants="*"))
         row = operator._case_row([("cases.id = ?", [incident])])
         return None if row is None else _INCIDENTS.decode(unpacked(row["body"]))
 

@@ -14,7 +14,7 @@ from agents.logs import Logger
 from schemas.errors import TidewatchError
 from streams.console.app import routes
 from streams.console.changing import KafkaChange
-from streams.console.config import Address, ConsoleConfig
+from streams.console.config import ConsoleConfig, ConsoleListen
 from streams.console.deciding import KafkaDecide
 from streams.console.feeding import Feeder
 from streams.console.index import Index, IndexInUseError
@@ -205,7 +205,7 @@ def _on_a_free_port(settings: Settings) -> KafkaConsole:
     except IndexInUseError:
         raise
     except TidewatchError:
-        return KafkaConsole(settings, ConsoleConfig(listen=Address(port=0)))
+        return KafkaConsole(settings, ConsoleConfig(listen=ConsoleListen(port=0)))
 
 
 def _hosts(config: ConsoleConfig, url: str) -> frozenset[str]:

@@ -22,7 +22,7 @@ from streams.console.deciding import Decide
 from streams.console.index import Index
 from streams.console.openid import OpenId
 from streams.console.pages import link, page, secured
-from streams.console.queries import Reader, SlowQueryError
+from streams.console.queries import IndexReader, SlowQueryError
 from streams.console.saved_views import SavedViews
 from streams.console.sessions import Session, Sessions, same
 from streams.console.uploads import Upload, Uploads
@@ -55,7 +55,7 @@ NAV: Final = (
 """Each page of the navigation: its name, address, least role, and whether it is the operator's."""
 
 
-class Status(Protocol):
+class StatusSource(Protocol):
     """The state of the index and of the applications."""
 
     @property
@@ -83,7 +83,7 @@ class Services(msgspec.Struct, kw_only=True):
     sessions: Sessions
     saved: SavedViews
     uploads: Uploads = msgspec.field(default_factory=Uploads)
-    status: Status
+    status: StatusSource
     decide: Decide
     """Writes decisions."""
     change: Change
@@ -124,9 +124,9 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         return self.session.viewer
 
     @property
-    def reader(self) -> Reader:
+    def reader(self) -> IndexReader:
         """The index, as this person may read it."""
-        return Reader(self.services.index, self.viewer)
+        return IndexReader(self.services.index, self.viewer)
 
     def text(self, name: str, most: int = 200) -> str:
         """Return a parameter of the query, without blanks around it."""

@@ -26,7 +26,7 @@ from streams.console.rows import (
 )
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RowLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The most rows of each kind per tenant; the least recently changed are dropped first."""
 
     incidents: int = 100_000
@@ -42,7 +42,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Dead letters, and alerts for the operator, each."""
 
 
-class Table(msgspec.Struct, frozen=True, kw_only=True):
+class RowTable(msgspec.Struct, frozen=True, kw_only=True):
     """The storage of the rows of one kind."""
 
     name: str
@@ -102,9 +102,9 @@ _NOT_COLUMNS: Final = frozenset({"text", "parts", "asked", "body"})
 _SINCE: Final = {"first_seen": "min", "changed": "max"}
 
 
-def _table(row: type[Row], name: str, key: str, **more: Any) -> Table:  # noqa: ANN401 -- as of Table
+def _table(row: type[Row], name: str, key: str, **more: Any) -> RowTable:  # noqa: ANN401 -- as of Table
     columns = tuple(n for n in row.__struct_fields__ if n not in _NOT_COLUMNS)
-    return Table(
+    return RowTable(
         name=name,
         row=row,
         key=tuple(key.split()),

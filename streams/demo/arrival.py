@@ -14,7 +14,7 @@ import msgspec
 from schemas.errors import TidewatchError
 from streams.event_records import CHANNEL_OF_TYPE, EventRecord
 from streams.gateway.config import CLOUDEVENTS, Endpoint, GatewayConfig
-from streams.gateway.delivery import Delivery
+from streams.gateway.delivery import RecordWriter
 from streams.gateway.handlers import Gateway
 from streams.gateway.reading import STRUCTURED
 from streams.http.listening import Limits, Listen
@@ -53,7 +53,7 @@ async def through_gateway(settings: Settings, record: EventRecord, folder: Path)
     endpoint = Endpoint(tenant=record.event.tenantid, producer=CLOUDEVENTS, secret=f"file:{secret}")
     listen = Listen(port=0)
     config = GatewayConfig(listen=listen, endpoints={"demo": endpoint})
-    delivery = Delivery(settings, [CHANNEL_OF_TYPE[record.event.type]], SECONDS)
+    delivery = RecordWriter(settings, [CHANNEL_OF_TYPE[record.event.type]], SECONDS)
     gateway = Gateway(settings, config, delivery)
     server = HttpServer("gateway", gateway.routes(), listen, Limits(), drain_seconds=SECONDS)
     connected, stop, drained = asyncio.Event(), asyncio.Event(), asyncio.Event()

@@ -16,7 +16,7 @@ from agents.logs import Logger
 from schemas.assessments import Assessment
 from schemas.errors import TidewatchError
 from streams import metrics
-from streams.gates import STAGES, Assessed, Follower, following
+from streams.gates import STAGES, Assessed, AssessmentFollower, following
 from streams.http.problems import HttpError
 from streams.kafka.awaiting import passes
 from streams.settings import Settings
@@ -164,7 +164,7 @@ async def follow(
                 await asyncio.wait_for(stop.wait(), AGAIN_SECONDS)
 
 
-async def _read(follower: Follower, index: AssessmentIndex, stop: asyncio.Event) -> None:
+async def _read(follower: AssessmentFollower, index: AssessmentIndex, stop: asyncio.Event) -> None:
     until = time.monotonic() + REOPEN_SECONDS
     while not stop.is_set() and time.monotonic() < until:
         for assessment in await follower.next():

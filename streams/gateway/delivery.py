@@ -51,7 +51,7 @@ def broker_away() -> HttpError:
     )
 
 
-class Delivery:
+class RecordWriter:
     """One idempotent producer, and its records in flight.
 
     A record that is not acknowledged in time stays in flight, and its memory stays reserved;

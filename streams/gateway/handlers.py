@@ -22,7 +22,7 @@ from streams.adapters.envelopes import why_no_event
 from streams.event_records import CHANNEL_OF_TYPE, CONTENT_TYPE, EventRecord, event_key
 from streams.gateway.assessments import AssessmentIndex
 from streams.gateway.config import CLOUDEVENTS, Endpoint, GatewayConfig
-from streams.gateway.delivery import Delivery, Outgoing
+from streams.gateway.delivery import Outgoing, RecordWriter
 from streams.gateway.letters import APP, Letters
 from streams.gateway.openapi import document
 from streams.gateway.pressure import Reservation, Room
@@ -46,10 +46,10 @@ DELIVERY: Final = "x-mlflow-delivery-id"
 UNPROVED: Final = "unproved"
 PRESSED: Final = "pressed"
 
-Reader = Callable[[], list[EventRecord]]
+ReadRequest = Callable[[], list[EventRecord]]
 
 
-class Door:
+class ServedEndpoint:
     """One endpoint as it is served."""
 
     def __init__(self, name: str, endpoint: Endpoint) -> None:
@@ -84,7 +84,7 @@ class Door:
 class Gateway:
     """The handlers of one gateway."""
 
-    def __init__(self, settings: Settings, config: GatewayConfig, delivery: Delivery) -> None:
+    def __init__(self, settings: Settings, config: GatewayConfig, delivery: RecordWriter) -> None:
         """Read every endpoint's secrets.
 
         Raises:
@@ -94,11 +94,11 @@ class Gateway:
         self._config = config
         self._delivery = delivery
         self._letters = Letters(settings)
-        self._hooks: dict[str, Door] = {}
-        self._tokens: Tokens[Door] = Tokens()
-        self._clients: dict[str, Door] = {}
+        self._hooks: dict[str, ServedEndpoint] = {}
+        self._tokens: Tokens[ServedEndpoint] = Tokens()
+        self._clients: dict[str, ServedEndpoint] = {}
         for name, endpoint in config.endpoints.items():
-            door = Door(name, endpoint)
+            door = ServedEndpoint(name, endpoint)
             if endpoint.producer != CLOUDEVENTS:
                 self._hooks[name] = door
                 continue
@@ -225,7 +225,7 @@ class Gateway:
             door.remember(delivery)
         return answer
 
-    def _authenticated(self, request: Request) -> Door:
+    def _authenticated(self, request: Request) -> ServedEndpoint:
         """Return the owner of a request's token or client certificate."""
         door = self._tokens.grant(single(request.headers.raw, "authorization"))
         if door is None and self._clients:
@@ -238,7 +238,7 @@ class Gateway:
             raise _unproved()
         return door
 
-    def _prove(self, door: Door, request: Request, body: bytes) -> None:
+    def _prove(self, door: ServedEndpoint, request: Request, body: bytes) -> None:
         if not door.prover.proves(
             request.headers.raw,
             body,
@@ -249,7 +249,7 @@ class Gateway:
             door.count(UNPROVED)
             raise _unproved()
 
-    def _reserve(self, door: Door, request: Request, *, proved: bool) -> Reservation:
+    def _reserve(self, door: ServedEndpoint, request: Request, *, proved: bool) -> Reservation:
         size = declared_size(request)
         wanted = self._config.limits.body_bytes if size is None else size
         room = self._room.reserve(door.endpoint.tenant, wanted, proved=proved)
@@ -269,7 +269,12 @@ class Gateway:
         return await read_body(request, limit=limits.body_bytes, seconds=limits.body_seconds)
 
     async def _take(
-        self, door: Door, request: Request, body: bytes, read: Reader, room: Reservation
+        self,
+        door: ServedEndpoint,
+        request: Request,
+        body: bytes,
+        read: ReadRequest,
+        room: Reservation,
     ) -> Response:
         """Read a request's events and deliver them, or its dead letter; release its memory."""
         began = time.monotonic()
@@ -289,7 +294,9 @@ class Gateway:
             return JSONResponse({"events": [], "reason": why_no_event(body)})
         return JSONResponse({"events": [_shown(record) for record in records]}, HTTPStatus.ACCEPTED)
 
-    async def _deliver(self, door: Door, records: Sequence[Outgoing], room: Reservation) -> None:
+    async def _deliver(
+        self, door: ServedEndpoint, records: Sequence[Outgoing], room: Reservation
+    ) -> None:
         if not records:
             room.release()
             return
@@ -305,7 +312,7 @@ class Gateway:
 
     async def _refuse(
         self,
-        door: Door,
+        door: ServedEndpoint,
         request: Request,
         body: bytes,
         error: UnreadableRecordError,
@@ -337,7 +344,7 @@ _STATUS: Final[Mapping[str, HTTPStatus]] = {
 }
 
 
-def _tested(door: Door) -> Response:
+def _tested(door: ServedEndpoint) -> Response:
     """Return the answer to an authenticated test request."""
     door.count("tested")
     endpoint = door.endpoint
@@ -351,7 +358,7 @@ def _tested(door: Door) -> Response:
     )
 
 
-def _channel(door: Door) -> str:
+def _channel(door: ServedEndpoint) -> str:
     """Return the intended channel of a refused request, as far as its endpoint determines it."""
     return door.endpoint.producer
 

@@ -12,7 +12,7 @@ from streams.engine.health import Health
 from streams.event_records import CHANNEL_OF_TYPE
 from streams.gateway.assessments import AssessmentIndex, follow
 from streams.gateway.config import GatewayConfig, proof_rule
-from streams.gateway.delivery import Delivery
+from streams.gateway.delivery import RecordWriter
 from streams.gateway.handlers import Gateway
 from streams.http.running import beat
 from streams.http.server import HttpServer
@@ -33,7 +33,7 @@ async def run_gateway(settings: Settings, config: GatewayConfig) -> None:
         TidewatchError: An address is taken, a file or a secret can't be read.
         BrokerUnreachableError: No broker answered within `broker_wait_seconds` of the start.
     """
-    delivery = Delivery(settings, WRITES, config.pressure.deliver_seconds)
+    delivery = RecordWriter(settings, WRITES, config.pressure.deliver_seconds)
     gateway = Gateway(settings, config, delivery)
     server = HttpServer(
         APP,
@@ -61,7 +61,7 @@ def _proof_headers(config: GatewayConfig) -> frozenset[bytes]:
 
 async def _serve(
     server: HttpServer,
-    delivery: Delivery,
+    delivery: RecordWriter,
     health: Health,
     settings: Settings,
     index: AssessmentIndex,

@@ -31,7 +31,7 @@ MOST_BOUNDARY: Final = 70
 logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 
-class Part(msgspec.Struct, frozen=True):
+class FormField(msgspec.Struct, frozen=True):
     """One field of a form."""
 
     name: str
@@ -40,7 +40,7 @@ class Part(msgspec.Struct, frozen=True):
     """The file's name as sent by the browser; None: not a file."""
 
 
-def parts_of(raw: bytes, kind: str, most: int) -> list[Part]:
+def parts_of(raw: bytes, kind: str, most: int) -> list[FormField]:
     """Return the parts of a body.
 
     Its cost is a fraction of a microsecond for each byte at worst: call it in a thread.
@@ -74,7 +74,7 @@ class _Form:
     """What the parser has found in one form."""
 
     def __init__(self, most: int) -> None:
-        self.parts: list[Part] = []
+        self.parts: list[FormField] = []
         self.ended = False
         self._most = most
         self._field, self._text, self._value = bytearray(), bytearray(), bytearray()
@@ -113,7 +113,7 @@ class _Form:
             file = options[b"filename"].decode("utf-8") if b"filename" in options else None
         except UnicodeDecodeError:
             raise _unreadable() from None
-        self.parts.append(Part(name, bytes(self._value), file))
+        self.parts.append(FormField(name, bytes(self._value), file))
         self._value.clear()
 
     def _end(self) -> None:

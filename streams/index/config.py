@@ -32,7 +32,7 @@ class IndexConfigError(TidewatchError):
     """A configuration that is invalid or inconsistent."""
 
 
-class Address(Listen, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class IndexListen(Listen, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The address of the index, and its certificates."""
 
     port: int = PORT
@@ -89,7 +89,7 @@ class IndexConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Projects that may be recent and have any name; known bad releases are still refused."""
     upstream: Upstream = Upstream()
     """The upstream index."""
-    listen: Address = Address()
+    listen: IndexListen = IndexListen()
     """Where it listens."""
     limits: Limits = Limits()
     """Limits of its connections."""
@@ -100,7 +100,7 @@ class IndexConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return frozenset(map(canonical_package, self.allow))
 
 
-class Target(msgspec.Struct, frozen=True, kw_only=True):
+class UpstreamAddress(msgspec.Struct, frozen=True, kw_only=True):
     """The address of the upstream index, and its credentials."""
 
     url: str
@@ -110,10 +110,10 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         """Return it without the password."""
-        return f"Target({self.url!r})"
+        return f"UpstreamAddress({self.url!r})"
 
 
-def target_of(upstream: Upstream) -> Target:
+def target_of(upstream: Upstream) -> UpstreamAddress:
     """Return where the upstream index is.
 
     Args:
@@ -136,7 +136,9 @@ def target_of(upstream: Upstream) -> Target:
     elif parts.username and not username:
         username, password = unquote(parts.username), unquote(parts.password or "")
     bare = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="")
-    return Target(url=urlunsplit(bare).rstrip("/") + "/", username=username, password=password)
+    return UpstreamAddress(
+        url=urlunsplit(bare).rstrip("/") + "/", username=username, password=password
+    )
 
 
 def _parts(url: str) -> SplitResult | None:

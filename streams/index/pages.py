@@ -199,7 +199,7 @@ def _read_html(raw: bytes, base: str) -> list[IndexFile]:
     return found
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class ListedFile(msgspec.Struct, frozen=True, kw_only=True):
     """A file as it is listed."""
 
     file: IndexFile
@@ -209,7 +209,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     metadata: bool | str
 
 
-def json_page(name: str, entries: Sequence[Entry]) -> bytes:
+def json_page(name: str, entries: Sequence[ListedFile]) -> bytes:
     """Return the page of a project as JSON (PEP 691, with the upload times of PEP 700)."""
     return msgspec.json.encode(
         {
@@ -220,7 +220,7 @@ def json_page(name: str, entries: Sequence[Entry]) -> bytes:
     )
 
 
-def _json_entry(entry: Entry) -> dict[str, Any]:
+def _json_entry(entry: ListedFile) -> dict[str, Any]:
     file = entry.file
     metadata = {"sha256": entry.metadata} if isinstance(entry.metadata, str) else entry.metadata
     found: dict[str, Any] = {
@@ -240,7 +240,7 @@ def _json_entry(entry: Entry) -> dict[str, Any]:
     return found
 
 
-def html_page(name: str, entries: Iterable[Entry]) -> bytes:
+def html_page(name: str, entries: Iterable[ListedFile]) -> bytes:
     """Return the page of a project as HTML (PEP 503, 592 and 658)."""
     lines = [
         "<!DOCTYPE html>",

@@ -27,8 +27,8 @@ from streams.index.config import IndexConfig, target_of
 from streams.index.judging import Refusal, is_own_name, judge_file, judge_project
 from streams.index.pages import (
     JSON_TYPE,
-    Entry,
     IndexFile,
+    ListedFile,
     file_path,
     html_page,
     json_page,
@@ -148,7 +148,7 @@ class IndexServer:
             return None
         return await self._upstream.files(name)
 
-    def _entries(self, name: str, files: tuple[IndexFile, ...]) -> list[Entry]:
+    def _entries(self, name: str, files: tuple[IndexFile, ...]) -> list[ListedFile]:
         """Return how files are listed.
 
         A refused file is yanked, and its address contains the reason: a resolver skips it if there
@@ -252,13 +252,13 @@ class IndexServer:
             )
 
 
-def _entry(name: str, file: IndexFile, refusal: Refusal | None, *, passed_over: bool) -> Entry:
+def _entry(name: str, file: IndexFile, refusal: Refusal | None, *, passed_over: bool) -> ListedFile:
     if refusal is None:
         url = f"../../{file_path('files', name, file.filename)}"
-        return Entry(file=file, url=url, yanked=file.yanked, metadata=file.metadata)
+        return ListedFile(file=file, url=url, yanked=file.yanked, metadata=file.metadata)
     yanked: Any = f"tidewatch: {refusal.text}" if passed_over else False
     url = f"../../{file_path('refused', refusal.code, name, file.filename)}"
-    return Entry(file=file, url=url, yanked=yanked, metadata=False)
+    return ListedFile(file=file, url=url, yanked=yanked, metadata=False)
 
 
 def _absent() -> HttpError:

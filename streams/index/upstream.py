@@ -24,7 +24,7 @@ from agents.fetching.errors import FetchError
 from agents.logs import Logger
 from schemas.errors import TidewatchError
 from streams.http.problems import HttpError
-from streams.index.config import Target, Upstream
+from streams.index.config import Upstream, UpstreamAddress
 from streams.index.pages import ACCEPT, IndexFile, PageError, read_page
 
 log = Logger()
@@ -90,7 +90,7 @@ def _origin(url: str) -> tuple[str, str, int]:
 class UpstreamIndex:
     """The upstream index: a pool of connections, and recently read pages."""
 
-    def __init__(self, config: Upstream, target: Target) -> None:
+    def __init__(self, config: Upstream, target: UpstreamAddress) -> None:
         """Prepare; nothing is connected before `open`.
 
         Raises:
@@ -312,7 +312,7 @@ class UpstreamIndex:
             raise upstream_failed("the index refers to an address that is not public") from error
 
 
-def _authorization(target: Target) -> dict[str, str]:
+def _authorization(target: UpstreamAddress) -> dict[str, str]:
     if not target.username:
         return {}
     pair = f"{target.username}:{target.password}".encode()

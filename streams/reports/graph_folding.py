@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from schemas.counting import counted
-from streams.reports.incident_graph import Graph, Group, Switch, descendants, kind_of
+from streams.reports.incident_graph import Graph, NodeGroup, Switch, descendants, kind_of
 
 GROUP_OF: Final = 4
 """The least number of nodes of one kind below one node that form a group."""
@@ -96,7 +96,7 @@ def folded(graph: Graph, folding: Folding) -> Folded:
 def _grouped(graph: Graph) -> Graph:
     """Return a graph with a node for each group."""
     children = dict(graph.children)
-    groups: dict[str, Group] = {}
+    groups: dict[str, NodeGroup] = {}
     known = {graph.root, *graph.children, *(node for all_ in children.values() for node in all_)}
     for parent, below in graph.children.items():
         kinds: dict[str, list[str]] = {}
@@ -111,7 +111,7 @@ def _grouped(graph: Graph) -> Graph:
             while node in known:  # an event may name anything
                 node += "\0"
             what = "system" if alike[0] in graph.systems else "component"
-            groups[node] = Group(kind, counted(len(alike), what))
+            groups[node] = NodeGroup(kind, counted(len(alike), what))
             children[node] = tuple(alike)
             placed.append(node)
         children[parent] = tuple(placed)

@@ -17,7 +17,7 @@ from streams.cli.printing import ELLIPSIS, plain
 from streams.reports.incident_words import defanged_name
 
 
-class Group(msgspec.Struct, frozen=True):
+class NodeGroup(msgspec.Struct, frozen=True):
     """Nodes of one kind below one node."""
 
     kind: str
@@ -32,7 +32,7 @@ class Graph(msgspec.Struct, frozen=True, kw_only=True):
     children: dict[str, tuple[str, ...]]
     systems: dict[str, str]
     """Description of each system, by its node."""
-    groups: dict[str, Group] = {}
+    groups: dict[str, NodeGroup] = {}
     """Nodes that stand for those below them."""
 
 
@@ -325,7 +325,7 @@ def _edges(graph: Graph, position: dict[str, tuple[int, int]]) -> Iterator[str]:
             )
 
 
-def _group(group: Group, switch: Switch | None, place: tuple[int, int]) -> str:
+def _group(group: NodeGroup, switch: Switch | None, place: tuple[int, int]) -> str:
     """Return the box of a group, which is its own switch."""
     kind = _COLOURS[group.kind][0]
     sign = f"{_sign(switch)} " if switch is not None else ""

@@ -47,7 +47,7 @@ _STATES: Final = (
 """The words of a summary for one and for several, in the order in which it counts them."""
 
 
-class Step(msgspec.Struct, frozen=True, kw_only=True):
+class NextStep(msgspec.Struct, frozen=True, kw_only=True):
     """One next step."""
 
     text: str
@@ -55,7 +55,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     """The command line for it, with `WHY` and `WHO` to be filled in."""
 
 
-class Summary(msgspec.Struct, frozen=True, kw_only=True):
+class IncidentSummary(msgspec.Struct, frozen=True, kw_only=True):
     """An incident as five answers of a few sentences each."""
 
     happened: str
@@ -194,13 +194,13 @@ def assignees(incident: IncidentDocument) -> str:
     return f"assigned to {', '.join(sorted(who))}" if who else "unassigned"
 
 
-def summary(incident: IncidentDocument) -> Summary:
+def summary(incident: IncidentDocument) -> IncidentSummary:
     """Return an incident in sentences, from its record alone.
 
     Args:
         incident: The operator's record.
     """
-    return Summary(
+    return IncidentSummary(
         happened=_happened(incident),
         to_whom=_to_whom(incident),
         known=_known(incident),
@@ -310,7 +310,7 @@ def _done(incident: IncidentDocument) -> str:
     return text
 
 
-def next_steps(incident: IncidentDocument) -> list[Step]:
+def next_steps(incident: IncidentDocument) -> list[NextStep]:
     """Return the next steps, each with its command line.
 
     Only steps that the command line accepts: approve what is proposed, retry what failed.
@@ -348,13 +348,13 @@ def next_steps(incident: IncidentDocument) -> list[Step]:
     ]
     if by_hand:
         text = "Choose a version to roll back to, and roll back by hand"
-        steps.append(Step(text=f"{text}: no. {_numbers(sorted(by_hand))}"))
+        steps.append(NextStep(text=f"{text}: no. {_numbers(sorted(by_hand))}"))
     waiting = len(by_state.get(CommandStatus.ISSUED, [])) + len(
         by_state.get(CommandStatus.WORKING, [])
     )
     if waiting:
         text = f"{counted(waiting, 'command')} wait{'s' if waiting == 1 else ''}"
-        steps.append(Step(text=f"{text} for a responder's answer"))
+        steps.append(NextStep(text=f"{text} for a responder's answer"))
     still = [
         number for number, task in enumerate(incident.tasks, 1) if task.state is not TaskState.DONE
     ]
@@ -378,8 +378,8 @@ def beginning(uid: str, others: Sequence[str]) -> str:
     return uid
 
 
-def _step(text: str, command: str) -> Step:
-    return Step(text=text, command=f'tidewatch incidents {command} --reason "WHY"')
+def _step(text: str, command: str) -> NextStep:
+    return NextStep(text=text, command=f'tidewatch incidents {command} --reason "WHY"')
 
 
 def can_be_issued(view: CommandView) -> bool:

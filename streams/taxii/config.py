@@ -24,7 +24,7 @@ class TaxiiConfigError(TidewatchError):
     """A configuration that is invalid or inconsistent."""
 
 
-class Reader(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TaxiiReader(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A partner or tenant that may read, and up to which marking."""
 
     name: str
@@ -48,7 +48,7 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return TLP_ORDER[: TLP_ORDER.index(self.tlp) + 1]
 
 
-class Address(Listen, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TaxiiListen(Listen, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The address of the server, and its certificates."""
 
     port: int = PORT
@@ -68,21 +68,21 @@ class TaxiiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Most objects per answer; a client may ask for fewer."""
     objects: int = DEFAULT_OBJECTS
     """Most versions of objects kept in memory for each marking; the oldest go first."""
-    readers: tuple[Reader, ...]
+    readers: tuple[TaxiiReader, ...]
     """The readers."""
-    listen: Address = Address()
+    listen: TaxiiListen = TaxiiListen()
     """Where it listens."""
     limits: Limits = Limits()
     """Limits of its connections."""
 
 
-def read_tokens(config: TaxiiConfig) -> Tokens[Reader]:
+def read_tokens(config: TaxiiConfig) -> Tokens[TaxiiReader]:
     """Return the tokens of the readers.
 
     Raises:
         TidewatchError: A secret can't be read, is too short, or is that of two readers.
     """
-    tokens: Tokens[Reader] = Tokens()
+    tokens: Tokens[TaxiiReader] = Tokens()
     for reader in config.readers:
         where = f"readers.{reader.name}.token"
         for secret in read_secrets(reader.token, where):

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from streams.http.problems import HttpError
-from streams.taxii.shelf import Collection, Entry, Shelf, to_micros
+from streams.taxii.shelf import Collection, ObjectVersion, Shelf, to_micros
 
 MAX_MATCHES: Final = 100
 """Most values of one filter."""
@@ -31,10 +31,10 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
     versions: frozenset[str] = frozenset({"last"})
 
 
-class Page(msgspec.Struct, frozen=True, kw_only=True):
+class ObjectPage(msgspec.Struct, frozen=True, kw_only=True):
     """A page of the matching objects."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[ObjectVersion, ...]
     next: str | None = None
     """The value of `next` that continues it; None: there is no more."""
 
@@ -117,7 +117,7 @@ def _refused(what: str, where: str) -> HttpError:
     return HttpError(HTTPStatus.BAD_REQUEST, what, where=where)
 
 
-def matching(shelf: Shelf, collection: Collection, filters: Filters) -> Page:
+def matching(shelf: Shelf, collection: Collection, filters: Filters) -> ObjectPage:
     """Return the first page of a collection's objects after the start of the filters.
 
     Args:
@@ -129,7 +129,7 @@ def matching(shelf: Shelf, collection: Collection, filters: Filters) -> Page:
     return _paged(later, filters, lambda entry: _matches(shelf, collection, filters, entry))
 
 
-def versions_of(shelf: Shelf, collection: Collection, uid: str, filters: Filters) -> Page:
+def versions_of(shelf: Shelf, collection: Collection, uid: str, filters: Filters) -> ObjectPage:
     """Return a page of the versions of an object, in the order in which they were added."""
     known = sorted(shelf.versions(collection, uid), key=lambda version: version.added)
     later = (entry for entry in known if entry.added > filters.after)
@@ -137,18 +137,20 @@ def versions_of(shelf: Shelf, collection: Collection, uid: str, filters: Filters
     return _paged(later, filters, lambda entry: not specs or entry.spec_version in specs)
 
 
-def _paged(entries: Iterable[Entry], filters: Filters, wanted: Callable[[Entry], bool]) -> Page:
-    found: list[Entry] = []
+def _paged(
+    entries: Iterable[ObjectVersion], filters: Filters, wanted: Callable[[ObjectVersion], bool]
+) -> ObjectPage:
+    found: list[ObjectVersion] = []
     for entry in entries:
         if not wanted(entry):
             continue
         if len(found) == filters.limit:
-            return Page(entries=tuple(found), next=_base36(found[-1].added))
+            return ObjectPage(entries=tuple(found), next=_base36(found[-1].added))
         found.append(entry)
-    return Page(entries=tuple(found))
+    return ObjectPage(entries=tuple(found))
 
 
-def _matches(shelf: Shelf, collection: Collection, filters: Filters, entry: Entry) -> bool:
+def _matches(shelf: Shelf, collection: Collection, filters: Filters, entry: ObjectVersion) -> bool:
     if filters.ids and entry.id not in filters.ids:
         return False
     if filters.types and entry.type not in filters.types:

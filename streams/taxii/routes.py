@@ -19,9 +19,9 @@ from starlette.routing import BaseRoute, Route
 from schemas.severity import Tlp
 from streams.http.problems import HttpError
 from streams.http.secrets import Tokens
-from streams.taxii.config import Reader, TaxiiConfig
-from streams.taxii.filters import Page, matching, read_filters, versions_of
-from streams.taxii.shelf import Collection, Entry, Shelf, from_micros
+from streams.taxii.config import TaxiiConfig, TaxiiReader
+from streams.taxii.filters import ObjectPage, matching, read_filters, versions_of
+from streams.taxii.shelf import Collection, ObjectVersion, Shelf, from_micros
 
 TAXII: Final = "application/taxii+json"
 TAXII_21: Final = "application/taxii+json;version=2.1"
@@ -36,14 +36,14 @@ _MEANING: Final = {
     Tlp.RED: "for the recipient only",
 }
 
-Answer = Callable[["Asked"], dict[str, Any] | Response]
+Answer = Callable[["TaxiiRequest"], dict[str, Any] | Response]
 
 
-class Asked(msgspec.Struct, frozen=True):
+class TaxiiRequest(msgspec.Struct, frozen=True):
     """An authenticated request."""
 
     request: Request
-    reader: Reader
+    reader: TaxiiReader
 
     @property
     def path(self) -> Mapping[str, Any]:
@@ -57,7 +57,7 @@ class TaxiiServer:
     def __init__(
         self,
         config: TaxiiConfig,
-        tokens: Tokens[Reader],
+        tokens: Tokens[TaxiiReader],
         shelf: Shelf,
         *,
         ready: Callable[[], bool] = lambda: True,
@@ -109,7 +109,7 @@ class TaxiiServer:
         async def endpoint(request: Request) -> Response:
             try:
                 _check_accept(request.headers.get("accept"))
-                asked = Asked(request, self._reader(request))
+                asked = TaxiiRequest(request, self._reader(request))
                 self._check_ready()
                 made = answer(asked)
             except HttpError as error:
@@ -126,7 +126,7 @@ class TaxiiServer:
                 headers={"retry-after": "5"},
             )
 
-    def _reader(self, request: Request) -> Reader:
+    def _reader(self, request: Request) -> TaxiiReader:
         given = request.headers.get("authorization")
         scheme, _, rest = (given or "").partition(" ")
         name = None
@@ -145,7 +145,7 @@ class TaxiiServer:
             )
         return reader
 
-    def _discovery(self, asked: Asked) -> dict[str, Any]:
+    def _discovery(self, asked: TaxiiRequest) -> dict[str, Any]:
         base = self._config.url.rstrip("/") or str(asked.request.base_url).rstrip("/")
         url = f"{base}/{ROOT}/"
         found = {
@@ -156,61 +156,61 @@ class TaxiiServer:
         }
         return {**found, "contact": self._config.contact} if self._config.contact else found
 
-    def _root(self, _asked: Asked) -> dict[str, Any]:
+    def _root(self, _asked: TaxiiRequest) -> dict[str, Any]:
         return {
             "title": f"{self._config.title}: shared indicators",
             "versions": [TAXII_21],
             "max_content_length": self._config.limits.body_bytes,
         }
 
-    def _collections(self, asked: Asked) -> dict[str, Any]:
+    def _collections(self, asked: TaxiiRequest) -> dict[str, Any]:
         return {"collections": [_described(collection) for collection in asked.reader.collections]}
 
-    def _collection(self, asked: Asked) -> dict[str, Any]:
+    def _collection(self, asked: TaxiiRequest) -> dict[str, Any]:
         return _described(_chosen(asked))
 
-    def _manifest(self, asked: Asked) -> Response:
+    def _manifest(self, asked: TaxiiRequest) -> Response:
         page = matching(self._shelf, _chosen(asked), self._filters(asked))
         return _paged(page, {"objects": [_manifest_entry(entry) for entry in page.entries]})
 
-    def _objects(self, asked: Asked) -> Response:
+    def _objects(self, asked: TaxiiRequest) -> Response:
         page = matching(self._shelf, _chosen(asked), self._filters(asked))
         return _paged(page, {"objects": [entry.body for entry in page.entries]})
 
-    def _object(self, asked: Asked) -> Response:
+    def _object(self, asked: TaxiiRequest) -> Response:
         collection, uid = _chosen(asked), self._known(asked)
         page = matching(self._shelf, collection, self._filters(asked, uid))
         return _paged(page, {"objects": [entry.body for entry in page.entries]})
 
-    def _versions(self, asked: Asked) -> Response:
+    def _versions(self, asked: TaxiiRequest) -> Response:
         collection, uid = _chosen(asked), self._known(asked)
         page = versions_of(self._shelf, collection, uid, self._filters(asked, uid))
         return _paged(page, {"versions": [entry.version for entry in page.entries]})
 
-    def _known(self, asked: Asked) -> str:
+    def _known(self, asked: TaxiiRequest) -> str:
         """Return the id of the object that the path names; 404 if there is none."""
         uid = str(asked.path["object"])
         if not self._shelf.versions(_chosen(asked), uid):
             raise _missing("object")
         return uid
 
-    def _filters(self, asked: Asked, uid: str | None = None) -> Any:  # noqa: ANN401 -- passed on
+    def _filters(self, asked: TaxiiRequest, uid: str | None = None) -> Any:  # noqa: ANN401 -- passed on
         query = asked.request.query_params
         twice = [name for name in query if len(query.getlist(name)) > 1]
         if twice:
             raise HttpError(HTTPStatus.BAD_REQUEST, "the parameter is repeated", where=twice[0])
         return read_filters(query, most=self._config.page, object_id=uid)
 
-    def _refuse_write(self, asked: Asked) -> Response:
+    def _refuse_write(self, asked: TaxiiRequest) -> Response:
         _chosen(asked)
         raise HttpError(HTTPStatus.FORBIDDEN, "this server is read-only")
 
 
-def _no_status(_asked: Asked) -> Response:
+def _no_status(_asked: TaxiiRequest) -> Response:
     raise _missing("status")
 
 
-def _nowhere(_asked: Asked) -> Response:
+def _nowhere(_asked: TaxiiRequest) -> Response:
     raise _missing("page")
 
 
@@ -218,7 +218,7 @@ def _missing(what: str) -> HttpError:
     return HttpError(HTTPStatus.NOT_FOUND, f"the {what} does not exist, or you may not read it")
 
 
-def _chosen(asked: Asked) -> Collection:
+def _chosen(asked: TaxiiRequest) -> Collection:
     """Return the collection that the path names; 404 for one that the reader may not read."""
     named = str(asked.path["collection"])
     for collection in asked.reader.collections:
@@ -242,7 +242,7 @@ def _described(collection: Collection) -> dict[str, Any]:
     }
 
 
-def _manifest_entry(entry: Entry) -> dict[str, Any]:
+def _manifest_entry(entry: ObjectVersion) -> dict[str, Any]:
     return {
         "id": entry.id,
         "date_added": format_added(entry),
@@ -251,12 +251,12 @@ def _manifest_entry(entry: Entry) -> dict[str, Any]:
     }
 
 
-def format_added(entry: Entry) -> str:
+def format_added(entry: ObjectVersion) -> str:
     """Return when an entry was added, to the microsecond; the times are unique."""
     return from_micros(entry.added).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _paged(page: Page, content: dict[str, Any]) -> Response:
+def _paged(page: ObjectPage, content: dict[str, Any]) -> Response:
     body = {"more": page.next is not None, **content}
     if page.next is not None:
         body["next"] = page.next

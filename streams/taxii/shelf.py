@@ -64,7 +64,7 @@ class _Bundle(msgspec.Struct):
 _BUNDLES: Final = msgspec.json.Decoder(_Bundle)
 
 
-class Entry(msgspec.Struct, frozen=True):
+class ObjectVersion(msgspec.Struct, frozen=True):
     """One version of an object."""
 
     added: int
@@ -94,10 +94,10 @@ class Shelf:
         self._most = most
         self._tenants = frozenset(tenants)
         collections = [Collection(tlp, of) for of in ("", *self._tenants) for tlp in TLP_ORDER]
-        self._entries: dict[Collection, list[Entry]] = {
+        self._entries: dict[Collection, list[ObjectVersion]] = {
             collection: [] for collection in collections
         }
-        self._versions: dict[Collection, dict[str, list[Entry]]] = {
+        self._versions: dict[Collection, dict[str, list[ObjectVersion]]] = {
             collection: {} for collection in collections
         }
         self._last = 0
@@ -155,7 +155,7 @@ class Shelf:
             return
         # later than all before, so that a client that asks for later additions misses nothing
         self._last = max(timestamp_ms * 1000, self._last + 1)
-        entry = Entry(
+        entry = ObjectVersion(
             self._last,
             item["id"],
             item["type"],
@@ -180,14 +180,14 @@ class Shelf:
             if not versions:
                 del self._versions[full][entry.id]
 
-    def after(self, collection: Collection, added: int) -> Iterator[Entry]:
+    def after(self, collection: Collection, added: int) -> Iterator[ObjectVersion]:
         """Yield the entries of a collection that were added after a time, the oldest first."""
         entries = self._entries[collection]
         start = bisect.bisect_right(entries, added, key=lambda entry: entry.added)
         for at in range(start, len(entries)):
             yield entries[at]
 
-    def versions(self, collection: Collection, uid: str) -> tuple[Entry, ...]:
+    def versions(self, collection: Collection, uid: str) -> tuple[ObjectVersion, ...]:
         """Return the versions of an object, the first version first; none if it is unknown."""
         return tuple(self._versions[collection].get(uid, ()))
 

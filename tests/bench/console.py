@@ -22,10 +22,10 @@ from schemas.incidents.views import IncidentDocument
 from schemas.severity import Severity
 from streams.cli.incident_list import SortKey
 from streams.console.index import Index
-from streams.console.queries import Reader
+from streams.console.queries import IndexReader
 from streams.console.row_changes import changes
 from streams.console.selections import CaseSelection
-from streams.console.tables import Limits
+from streams.console.tables import RowLimits
 from streams.console.viewer import Viewer
 from tests.schemas.golden import samples
 from tests.streams.console.played import record
@@ -104,14 +104,14 @@ def main() -> None:
     parser.add_argument("--incidents", type=int, default=100_000)
     count = parser.parse_args().incidents
     with tempfile.TemporaryDirectory() as folder:
-        index = Index(Path(folder) / "console", Limits(incidents=2 * count))
+        index = Index(Path(folder) / "console", RowLimits(incidents=2 * count))
         index.begin("bench|")
         spent = build(index, count)
         size = index.path.stat().st_size / 1e6
         print(
             f"{count:,} incidents indexed in {spent:.1f} s ({count / spent:,.0f}/s), {size:.0f} MB"
         )
-        reader = Reader(index, OPERATOR)
+        reader = IndexReader(index, OPERATOR)
         ids = [row["id"] for row in reader.cases(CaseSelection()).rows]
 
         def listed(**more: object) -> Callable[[int], object]:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import aiokafka
 import psutil
 
-from streams.cli.live_view import Follower
+from streams.cli.live_view import TopicFollower
 from streams.kafka.topics import ensure_topics
 from streams.settings import Settings, load_settings
 from tests.bench.contestants import PARTITIONS
@@ -47,7 +47,7 @@ async def finished(settings: Settings, worker: psutil.Process, events: int) -> f
     Raises:
         TimeoutError: It did not come to that, or the worker ended.
     """
-    follower = Follower(settings)
+    follower = TopicFollower(settings)
     sampling = asyncio.ensure_future(follower.sample(LOOK_SECONDS))
     deadline = time.monotonic() + LIMIT_SECONDS
     looks = 0

@@ -25,7 +25,7 @@ from aiokafka.errors import KafkaConnectionError
 from schemas.channels import Channel
 from schemas.documents.ocsf import OCCURRENCES
 from schemas.incidents.views import IncidentDocument, ProcessingTimes
-from streams.cli.live_view import Follower, View
+from streams.cli.live_view import TopicFollower, View
 from streams.kafka.client import client_options
 from streams.kafka.topics import ensure_topics, topic_name
 from streams.settings import Settings, load_settings
@@ -177,7 +177,7 @@ class Chain:
         return asyncio.run(self._settle(seconds, until))
 
     async def _settle(self, seconds: float, until: Callable[[View], bool] | None) -> View:
-        follower = Follower(self.settings)
+        follower = TopicFollower(self.settings)
         tasks = [
             asyncio.ensure_future(follower.run()),
             asyncio.ensure_future(follower.sample(0.5)),

@@ -39,9 +39,9 @@ from agents.checks.artifacts.scanning import (
     Budget,
     BudgetExceededError,
     CorruptFileError,
-    Part,
     Scan,
     Source,
+    SourceRange,
 )
 from agents.domain.detection import Detection
 from schemas.severity import Severity
@@ -233,7 +233,7 @@ def _containers(scan: Scan, name: str, source: Source, head: bytes) -> None:
                 _part(scan, lambda method=method: _compressed(scan, method, name, source))
     if match := _ZFILE.match(head):
         scan.formats.append("zfile")
-        _part(scan, lambda: scan.descend(name, Part(source, match.end(), source.size)))
+        _part(scan, lambda: scan.descend(name, SourceRange(source, match.end(), source.size)))
     if _is_zlib(head):
         _part(scan, lambda: _compressed(scan, "zlib", name, source))
 

@@ -58,7 +58,7 @@ class BytesSource(msgspec.Struct, frozen=True):
         return self.raw[offset : offset + length]
 
 
-class Part:
+class SourceRange:
     """A range of a source as a source."""
 
     def __init__(self, source: Source, offset: int, length: int) -> None:

@@ -26,12 +26,12 @@ from sigstore.models import Bundle, InvalidBundle
 from sigstore.verify import Verifier, policy
 from sigstore_models.common.v1 import HashAlgorithm
 
-from agents.checks.packages.seen import Seen, SignedFile, detect
+from agents.checks.packages.seen import SeenPackage, SignedFile, detect
 from agents.checks.provenance.signatures import trust_of
 from agents.checks.provenance.trust_root import pinned_trusted_root
 from agents.domain.detection import Detection
 from agents.domain.knowledge import Knowledge
-from agents.domain.trust_roots import Signer
+from agents.domain.trust_roots import AuthorisedRoot
 from schemas.assessments import Check
 from schemas.basis import Basis
 from schemas.components import component_key
@@ -246,7 +246,7 @@ def _require_publisher(result: Verified, declared: str | None) -> None:
 
 
 def check_attestations(
-    seen: Sequence[Seen], knowledge: Knowledge
+    seen: Sequence[SeenPackage], knowledge: Knowledge
 ) -> tuple[Check, list[Detection], dict[int, SignedFile]]:
     """Return the check of the attestations that an event carries.
 
@@ -294,7 +294,7 @@ def check_attestations(
 
 
 def _trusted(
-    result: Verified, document: dict[str, Any], signers: Iterable[Signer]
+    result: Verified, document: dict[str, Any], signers: Iterable[AuthorisedRoot]
 ) -> Iterator[Basis]:
     """Yield the bases of a verified attestation, by authorised trust roots."""
     for signer in signers:
@@ -310,7 +310,7 @@ def _trusted(
                 yield signer.basis(identity)
 
 
-def _failed(entry: Seen, filename: str, error: UnverifiedDistributionError) -> Detection:
+def _failed(entry: SeenPackage, filename: str, error: UnverifiedDistributionError) -> Detection:
     digest = entry.digest or ""
     return detect(
         "TW-PKG-ATTESTATION",

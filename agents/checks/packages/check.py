@@ -18,9 +18,9 @@ from agents.checks.packages.origin import check_origin
 from agents.checks.packages.pinning import SHOWN_LIMIT, check_pinning, check_reference
 from agents.checks.packages.popularity import name_table
 from agents.checks.packages.requirements import RequirementLine, names_commit
-from agents.checks.packages.seen import Seen, SignedFile, detect, sightings
+from agents.checks.packages.seen import SeenPackage, SignedFile, detect, sightings
 from agents.checks.packages.subject import InstallSubject, install_subject
-from agents.checks.packages.tree import Tree
+from agents.checks.packages.tree import DependencyTree
 from agents.checks.packages.versions import is_nines
 from agents.checks.suppressing import unsuppressed
 from agents.domain.detection import Detection, Outcome
@@ -55,7 +55,7 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     """The checks in JSON, as an assessment has them."""
     found: tuple[Detection, ...] = ()
     """The detections before the tenant's suppressions."""
-    seen: tuple[Seen, ...] = ()
+    seen: tuple[SeenPackage, ...] = ()
     attested: dict[int, SignedFile] = {}
     """The signers of valid attestations, by index in `seen`."""
 
@@ -137,7 +137,7 @@ def judge(event: Event[PackageInstall], knowledge: Knowledge, policy: Policy) ->
         found.extend(detections)
     failed = checks and any(check.status is Status.FAIL for check in checks)
     if found or failed:
-        tree = Tree(event.data.packages)
+        tree = DependencyTree(event.data.packages)
         # Walking the tree for each of thousands of findings would let one event cost minutes.
         found[:PATHS_LIMIT] = [_with_path(detection, tree) for detection in found[:PATHS_LIMIT]]
         check = _tree_check(found, bad, tree)
@@ -149,7 +149,7 @@ def judge(event: Event[PackageInstall], knowledge: Knowledge, policy: Policy) ->
 def _judgement(
     *checks: Check,
     found: tuple[Detection, ...] = (),
-    seen: tuple[Seen, ...] = (),
+    seen: tuple[SeenPackage, ...] = (),
     attested: dict[int, SignedFile] = _EMPTY,
 ) -> Judgement:
     return Judgement(
@@ -162,7 +162,7 @@ def _judgement(
     )
 
 
-def _verdict(entry: Seen, knowledge: Knowledge) -> bool | None:
+def _verdict(entry: SeenPackage, knowledge: Knowledge) -> bool | None:
     """Return whether intelligence condemns a package; None if that depends on its version."""
     fact = knowledge.fact(entry.key)
     answer: bool | None = False
@@ -176,12 +176,14 @@ def _verdict(entry: Seen, knowledge: Knowledge) -> bool | None:
     return answer
 
 
-def _known(seen: Sequence[Seen], knowledge: Knowledge) -> tuple[Check | None, list[Seen]]:
+def _known(
+    seen: Sequence[SeenPackage], knowledge: Knowledge
+) -> tuple[Check | None, list[SeenPackage]]:
     """Return the check against intelligence, and the packages that it lists as bad."""
     if not seen:
         return None, []
-    bad: list[Seen] = []
-    unsure: list[Seen] = []
+    bad: list[SeenPackage] = []
+    unsure: list[SeenPackage] = []
     for entry in seen:
         answer = _verdict(entry, knowledge)
         if answer is not False:
@@ -198,12 +200,12 @@ def _known(seen: Sequence[Seen], knowledge: Knowledge) -> tuple[Check | None, li
     return _GOOD, bad
 
 
-def _release(entry: Seen) -> str:
+def _release(entry: SeenPackage) -> str:
     version = entry.package.version
     return f"{entry.name}=={version}" if version else entry.name
 
 
-def _exempt(entry: Seen, knowledge: Knowledge) -> bool:
+def _exempt(entry: SeenPackage, knowledge: Knowledge) -> bool:
     """Return whether a name is exempt: internal, on the warninglist, or known good."""
     if entry.internal or entry.local:
         return True
@@ -212,7 +214,7 @@ def _exempt(entry: Seen, knowledge: Knowledge) -> bool:
 
 
 def _names_of(
-    seen: Sequence[Seen], knowledge: Knowledge, when: datetime
+    seen: Sequence[SeenPackage], knowledge: Knowledge, when: datetime
 ) -> tuple[Check | None, list[Detection]]:
     """Return the check of names: imitations and inventions."""
     if not seen:
@@ -239,7 +241,9 @@ def _names_of(
     return Check(name="names", status=Status.WARN, detail=detail), found
 
 
-def _crowding(seen: Sequence[Seen], knowledge: Knowledge) -> tuple[Check | None, list[Detection]]:
+def _crowding(
+    seen: Sequence[SeenPackage], knowledge: Knowledge
+) -> tuple[Check | None, list[Detection]]:
     """Return the check of unknown names with inflated versions.
 
     Such a release takes precedence over an internal package of the same name.
@@ -270,7 +274,7 @@ def _young(uploaded: datetime, when: datetime) -> bool:
     return uploaded.tzinfo is not None and abs(when - uploaded) <= YOUNG
 
 
-def _imitation(entry: Seen, verdict: NameVerdict | None, when: datetime) -> Detection:
+def _imitation(entry: SeenPackage, verdict: NameVerdict | None, when: datetime) -> Detection:
     uploaded = entry.package.uploaded_at
     young = uploaded is not None and _young(uploaded, when)
     if verdict is None:
@@ -377,7 +381,7 @@ def _reference(package: Package) -> RequirementLine:
     )
 
 
-def _with_path(detection: Detection, tree: Tree) -> Detection:
+def _with_path(detection: Detection, tree: DependencyTree) -> Detection:
     """Add the dependency path of a package to its detection."""
     name = detection.evidence.get("package")
     if not isinstance(name, str):
@@ -388,7 +392,9 @@ def _with_path(detection: Detection, tree: Tree) -> Detection:
     return msgspec.structs.replace(detection, evidence={**detection.evidence, **shown})
 
 
-def _tree_check(found: Sequence[Detection], bad: Sequence[Seen], tree: Tree) -> Check | None:
+def _tree_check(
+    found: Sequence[Detection], bad: Sequence[SeenPackage], tree: DependencyTree
+) -> Check | None:
     """Return the dependency paths of findings and condemned packages; None if there are none."""
     paths = {str(detection.evidence["path"]) for detection in found if "path" in detection.evidence}
     for entry in bad[:PATHS_LIMIT]:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from agents.checks.packages.pinning import SHOWN_LIMIT, detect_line
 from agents.checks.packages.requirements import RequirementLine, read_line
-from agents.checks.packages.seen import Seen, detect
+from agents.checks.packages.seen import SeenPackage, detect
 from agents.checks.packages.subject import InstallSubject
 from agents.checks.packages.versions import CACHE_SIZE, canonical_name, canonical_version
 from agents.domain.detection import Detection
@@ -66,7 +66,7 @@ def required(lines: Sequence[RequirementLine]) -> Wanted:
     return result
 
 
-def _mismatch(entry: Seen, actual: str, wanted: frozenset[str], what: str) -> Detection:
+def _mismatch(entry: SeenPackage, actual: str, wanted: frozenset[str], what: str) -> Detection:
     return detect(
         "TW-PKG-HASH-MISMATCH",
         entry,
@@ -78,7 +78,7 @@ def _mismatch(entry: Seen, actual: str, wanted: frozenset[str], what: str) -> De
     )
 
 
-def _no_digest(entry: Seen, text: str) -> Detection:
+def _no_digest(entry: SeenPackage, text: str) -> Detection:
     """Return the finding that a package's digest is not one: the release is its indicator."""
     return detect(
         "TW-PKG-HASH-MISMATCH",
@@ -89,7 +89,7 @@ def _no_digest(entry: Seen, text: str) -> Detection:
     )
 
 
-def _evidence(entry: Seen, actual: str, wanted: frozenset[str]) -> dict[str, Any]:
+def _evidence(entry: SeenPackage, actual: str, wanted: frozenset[str]) -> dict[str, Any]:
     return {
         "filename": entry.package.filename,
         "actual": f"sha256:{actual}",
@@ -97,11 +97,11 @@ def _evidence(entry: Seen, actual: str, wanted: frozenset[str]) -> dict[str, Any
     }
 
 
-def _locator(entry: Seen, actual: str) -> str:
+def _locator(entry: SeenPackage, actual: str) -> str:
     return f"digest:{entry.name}:{entry.package.filename or ''}:{actual}"
 
 
-def _own_digests(entry: Seen) -> frozenset[str]:
+def _own_digests(entry: SeenPackage) -> frozenset[str]:
     """Return the digests that a package's own URL fragment names."""
     fragment = (entry.package.url or "").partition("#")[2]
     return frozenset(
@@ -142,11 +142,11 @@ def check_package_hashes(subject: InstallSubject) -> tuple[Check | None, list[De
 
 
 def _compare_packages(
-    seen: Sequence[Seen], lock: Wanted, wanted: Wanted
-) -> tuple[list[Detection], list[Seen]]:
+    seen: Sequence[SeenPackage], lock: Wanted, wanted: Wanted
+) -> tuple[list[Detection], list[SeenPackage]]:
     """Return the digests that are not as expected, and the packages that the lock lacks."""
     wrong: list[Detection] = []
-    strangers: list[Seen] = []
+    strangers: list[SeenPackage] = []
     files: dict[str, str] = {}
     for entry in seen:
         package = entry.package
@@ -182,12 +182,14 @@ def _compare_packages(
     return wrong, strangers
 
 
-def _not_locked(entry: Seen, names: Collection[str]) -> Detection:
+def _not_locked(entry: SeenPackage, names: Collection[str]) -> Detection:
     text = "is not the locked version" if entry.name in names else "is not in the lock"
     return detect("TW-PKG-NOT-LOCKED", entry, f"{entry.name} {text}", {})
 
 
-def _is_bare(entry: Seen, bare: AbstractSet[tuple[str, str]], said: AbstractSet[str]) -> bool:
+def _is_bare(
+    entry: SeenPackage, bare: AbstractSet[tuple[str, str]], said: AbstractSet[str]
+) -> bool:
     """Return whether the lock has a package of an index without a hash, not reported by line."""
     version = entry.package.version
     if not version or entry.package.direct or entry.local or entry.name in said:
@@ -195,7 +197,7 @@ def _is_bare(entry: Seen, bare: AbstractSet[tuple[str, str]], said: AbstractSet[
     return (entry.name, canonical_version(version)) in bare
 
 
-def _locked_bare(entry: Seen) -> Detection:
+def _locked_bare(entry: SeenPackage) -> Detection:
     return detect("TW-PKG-NO-HASH", entry, f"{entry.name} is locked without a hash", {})
 
 

@@ -12,7 +12,7 @@ from agents.checks.packages.indexes import (
 )
 from agents.checks.packages.names import slip_of
 from agents.checks.packages.popularity import name_table
-from agents.checks.packages.seen import Seen, detect
+from agents.checks.packages.seen import SeenPackage, detect
 from agents.checks.packages.subject import InstallSubject
 from agents.checks.packages.versions import canonical_name, crowds_out
 from agents.domain.component_keys import own_key
@@ -28,7 +28,7 @@ _OWN_NAMES: Final = 200
 _UNKNOWN: Final = "an internal name whose index is not recorded, with public ones in reach"
 
 
-def _confused(entry: Seen, subject: InstallSubject) -> Detection:
+def _confused(entry: SeenPackage, subject: InstallSubject) -> Detection:
     package = entry.package
     came = package.index_url or package.url or subject.install.index_url or ""
     host = read_origin(came)

@@ -25,7 +25,7 @@ from schemas.policy import Internal, Policy
 _CACHE: Final = 32_768
 
 
-class Seen(msgspec.Struct, frozen=True, gc=False):
+class SeenPackage(msgspec.Struct, frozen=True, gc=False):
     """One package of an event."""
 
     package: Package
@@ -87,7 +87,7 @@ def digest_of(package: Package) -> str | None:
     return None if text is None else _as_sha256(text)
 
 
-def see(package: Package, policy: Policy, tenant: str) -> Seen:
+def see(package: Package, policy: Policy, tenant: str) -> SeenPackage:
     """Return a package under its canonical name and key."""
     name = canonical_name(package.name)
     own = policy.internal
@@ -95,7 +95,7 @@ def see(package: Package, policy: Policy, tenant: str) -> Seen:
     local = is_local(package)
     key = _public_key(name)
     key = own_key("pypi", name, tenant) if internal or local else confined(key, tenant)
-    return Seen(package, name, key, digest_of(package), internal, local)
+    return SeenPackage(package, name, key, digest_of(package), internal, local)
 
 
 def origin_of(package: Package, data: PackageInstall) -> str | None:
@@ -147,7 +147,7 @@ def seen_on(event: Event[PackageInstall]) -> str:
 
 
 def sightings(
-    event: Event[PackageInstall], seen: Sequence[Seen], attested: dict[int, SignedFile]
+    event: Event[PackageInstall], seen: Sequence[SeenPackage], attested: dict[int, SignedFile]
 ) -> list[Sighting]:
     """Return the sightings for the ledger: each package by its name, and by its digest.
 
@@ -211,7 +211,7 @@ def _day(when: datetime) -> str:
 
 def detect(
     rule_id: str,
-    seen: Seen,
+    seen: SeenPackage,
     description: str,
     evidence: dict[str, Any],
     **fields: Any,  # noqa: ANN401 -- fields of a detection, each of its own type

@@ -6,7 +6,7 @@ import msgspec
 
 from agents.checks.packages.inside import came_from_inside
 from agents.checks.packages.requirements import RequirementLine, read_lines
-from agents.checks.packages.seen import Seen, see
+from agents.checks.packages.seen import SeenPackage, see
 from schemas.components import component_key
 from schemas.events import Event, PackageInstall
 from schemas.policy import Policy
@@ -19,7 +19,7 @@ class InstallSubject(msgspec.Struct, frozen=True, kw_only=True):
     policy: Policy
     lines: tuple[RequirementLine, ...]
     """The requirements as pip reads them."""
-    seen: tuple[Seen, ...]
+    seen: tuple[SeenPackage, ...]
     """The packages; one with an internal name that came from outside is the public package."""
     inside: dict[int, bool | None]
     """By index in `seen`, for each internal name: whether an internal index served the package;
@@ -47,7 +47,9 @@ def install_subject(event: Event[PackageInstall], policy: Policy) -> InstallSubj
         inside[index] = came_from_inside(entry.package, install, policy)
         if inside[index] is False:
             public = component_key("pypi", entry.name)
-            seen[index] = Seen(entry.package, entry.name, public, entry.digest, internal=False)
+            seen[index] = SeenPackage(
+                entry.package, entry.name, public, entry.digest, internal=False
+            )
     return InstallSubject(
         event=event,
         policy=policy,

@@ -19,7 +19,7 @@ ROOTS_LIMIT: Final = 20
 _required = lru_cache(CACHE_SIZE)(requirement_name)
 
 
-class Tree:
+class DependencyTree:
     """The dependency graph of one install."""
 
     def __init__(self, packages: Sequence[Package]) -> None:

@@ -18,7 +18,7 @@ from agents.checks.pipelines.sources import (
 )
 from agents.checks.provenance.identity import registry_name
 from agents.domain.detection import Detection
-from agents.domain.hosts import KNOWN_HOSTS, Address, imitates, without_credentials
+from agents.domain.hosts import KNOWN_HOSTS, UrlParts, imitates, without_credentials
 from schemas.events import Event, PipelineRun
 from schemas.findings import Indicator, IndicatorType
 from schemas.policy import Policy
@@ -105,7 +105,7 @@ def _check_transport(source: RunSource, report: _Report, *, allowed: bool) -> It
 
 
 def _check_host(
-    address: Address, hosts: Sequence[str], report: _Report, *, allowed: bool
+    address: UrlParts, hosts: Sequence[str], report: _Report, *, allowed: bool
 ) -> Iterator[Detection]:
     if hosts and address.host and not allowed:
         yield report(
@@ -172,12 +172,12 @@ def _check_content(source: RunSource, report: _Report) -> Iterator[Detection]:
         )
 
 
-def _is_own_kind(address: Address) -> bool:
+def _is_own_kind(address: UrlParts) -> bool:
     """Return whether an address is a bucket, a database or a file, which others can't serve."""
     return (address.store and address.scheme != "hf") or address.scheme == "file"
 
 
-def _usual(address: Address, *, allowed: bool) -> frozenset[str]:
+def _usual(address: UrlParts, *, allowed: bool) -> frozenset[str]:
     """Return the oddities that are ordinary at a source's location."""
     if address.local:
         return frozenset({"ip-literal", "odd-port"})

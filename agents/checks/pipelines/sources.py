@@ -13,7 +13,7 @@ from agents.checks.pipelines.configuration import Node, walk
 from agents.checks.pipelines.remote_code import is_hub_name
 from agents.checks.provenance.identity import registry_name
 from agents.domain.component_keys import event_key
-from agents.domain.hosts import Address, below, read_address, within
+from agents.domain.hosts import UrlParts, below, read_address, within
 from schemas.components import component_key, is_sha256, tenant_scoped
 from schemas.events import DataSource
 
@@ -56,7 +56,7 @@ class RunSource(msgspec.Struct, frozen=True, kw_only=True):
     conflicting: tuple[str, ...] = ()
     """Further digests that the event reports for it."""
     registered_at: datetime | None = None
-    address: Address
+    address: UrlParts
     implied: bool = False
     """Whether only a setting names it, which has no field for `verified`."""
 
@@ -310,7 +310,7 @@ def trusted(source: RunSource, data_hosts: Iterable[str]) -> bool:
     return within(_HUB_HOST if source.address.scheme == "hf" else source.address.host, plain)
 
 
-def speaks_of(address: Address, data_hosts: Iterable[str]) -> bool:
+def speaks_of(address: UrlParts, data_hosts: Iterable[str]) -> bool:
     """Return whether a policy's trusted hosts cover the kind of a source's address.
 
     Hosts do not cover buckets and databases: those need an entry of their own, by scheme or, for a
@@ -326,7 +326,7 @@ def speaks_of(address: Address, data_hosts: Iterable[str]) -> bool:
     )
 
 
-def blocks(entry: str, keys: Iterable[str], address: Address | None = None) -> bool:
+def blocks(entry: str, keys: Iterable[str], address: UrlParts | None = None) -> bool:
     """Return whether an entry of a blocklist names one of these components or this address.
 
     An entry is a component key, `organisation/model`, a host (with its subdomains), a URL prefix

@@ -17,7 +17,7 @@ from agents.checks.provenance.statements import (
     verify_statement,
 )
 from agents.domain.detection import Detection
-from agents.domain.trust_roots import Signer
+from agents.domain.trust_roots import AuthorisedRoot
 from agents.fetching.errors import FetchError
 from schemas.basis import Basis
 from schemas.severity import Status
@@ -48,7 +48,7 @@ class Attested(msgspec.Struct, frozen=True, kw_only=True):
     """By parent: the signers who attest that the whole was made from it."""
     bound_by: tuple[Basis, ...] = ()
     """The signers who attest that the version has its digest."""
-    signed: Mapping[str, tuple[tuple[Signer, Basis], ...]] = {}
+    signed: Mapping[str, tuple[tuple[AuthorisedRoot, Basis], ...]] = {}
     """By SHA-256: the signers of a file with these bytes."""
 
 
@@ -63,7 +63,10 @@ class _Said(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def attest(
-    pushed: Pushed, files: SignedFiles, bundles: Mapping[str, bytes], signers: Collection[Signer]
+    pushed: Pushed,
+    files: SignedFiles,
+    bundles: Mapping[str, bytes],
+    signers: Collection[AuthorisedRoot],
 ) -> Attested:
     """Return what the signatures of a push attest.
 
@@ -78,7 +81,7 @@ def attest(
     """
     lineage: dict[tuple[str, ...], list[Basis]] = {}
     bound: list[Basis] = []
-    signed: dict[str, list[tuple[Signer, Basis]]] = {}
+    signed: dict[str, list[tuple[AuthorisedRoot, Basis]]] = {}
     for signer, said in _all(pushed, files, bundles, signers):
         basis = signer.basis(said.identity)
         for digest in said.covered:
@@ -95,8 +98,11 @@ def attest(
 
 
 def _all(
-    pushed: Pushed, files: SignedFiles, bundles: Mapping[str, bytes], signers: Collection[Signer]
-) -> Iterator[tuple[Signer, _Said]]:
+    pushed: Pushed,
+    files: SignedFiles,
+    bundles: Mapping[str, bytes],
+    signers: Collection[AuthorisedRoot],
+) -> Iterator[tuple[AuthorisedRoot, _Said]]:
     # Each is read once for each trust root, so very large ones are skipped.
     chosen = [item for item in sorted(bundles.items()) if len(item[1]) <= BUNDLE_BYTES][:BUNDLES]
     # Several tenants may trust one signer: each signature is verified once for all of them.
@@ -150,7 +156,7 @@ def _binds(pushed: Pushed, subject: Subject) -> bool:
 
 
 def with_publisher(
-    detection: Detection, attested: Attested, publishers: Iterable[Signer]
+    detection: Detection, attested: Attested, publishers: Iterable[AuthorisedRoot]
 ) -> Detection:
     """Return a detection with the authorised signers of its file's publisher.
 

@@ -44,7 +44,7 @@ from agents.checks.suppressing import unsuppressed, withheld
 from agents.domain.detection import Detection, Outcome
 from agents.domain.knowledge import Knowledge
 from agents.domain.roles import is_text, role_of
-from agents.domain.trust_roots import Signer
+from agents.domain.trust_roots import AuthorisedRoot
 from agents.fetching.errors import FetchError, RefusedError
 from agents.fetching.snapshot import Snapshot
 from agents.fetching.sources import OpenSource
@@ -66,7 +66,7 @@ HEAD_BYTES: Final = 4096
 _log = Logger(__name__)
 
 
-class Report(Protocol):
+class FileReport(Protocol):
     """The scan result of one file."""
 
     @property
@@ -86,7 +86,7 @@ _Given = ParamSpec("_Given")
 _Made = TypeVar("_Made")
 Turn = Callable[[], AbstractAsyncContextManager[None]]
 """Waits for a turn at slow work, and holds it within the block."""
-ScanFile = Callable[[str, Source, frozenset[str]], Awaitable[Report]]
+ScanFile = Callable[[str, Source, frozenset[str]], Awaitable[FileReport]]
 """Scans one file in the sandbox: its path, its bytes, the paths beside it."""
 
 
@@ -454,7 +454,7 @@ def _declared(push: RegistryPush) -> dict[str, str]:
     }
 
 
-def _trust(policy: Policy, signers: Iterable[Signer]) -> Trust:
+def _trust(policy: Policy, signers: Iterable[AuthorisedRoot]) -> Trust:
     """Return the signers of a component for a tenant, by its policy and the operator's roots."""
     may = [signer.signer for signer in signers if signer.tenant in {"", policy.tenant}]
     own, roots = policy_trust(policy), trust_of(may)

@@ -90,7 +90,7 @@ class Found(msgspec.Struct, kw_only=True):
 
 
 _SHOWN: Final = 5
-Reader = Callable[[bytes, InstallOptions], Found]
+ReadManifest = Callable[[bytes, InstallOptions], Found]
 """Returns the contents of a manifest of one kind."""
 
 

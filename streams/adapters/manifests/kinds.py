@@ -20,7 +20,7 @@ import orjson
 from agents.domain.late_pattern import late_pattern
 
 if TYPE_CHECKING:
-    from streams.adapters.manifests.found import Reader
+    from streams.adapters.manifests.found import ReadManifest
 
 HEAD: Final = 64 << 10
 """Bytes at either end of a large file from which its kind is detected."""
@@ -127,11 +127,11 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     remedy: str | None = None
     """The remedy, if nothing checks it."""
 
-    def read(self) -> Reader:
+    def read(self) -> ReadManifest:
         """Import and return its reader."""
         assert self.reader is not None
         module, _, name = self.reader.partition(":")
-        reader: Reader = getattr(import_module(f"{__package__}.{module}"), name)
+        reader: ReadManifest = getattr(import_module(f"{__package__}.{module}"), name)
         return reader
 
 

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from schemas.errors import TidewatchError
 from streams.console.pages import secured
-from streams.console.queries import Reader
+from streams.console.queries import IndexReader
 from streams.console.sessions import Session
 from streams.console.signed_in import Services, check_host, failed
 from streams.http.problems import HttpError
@@ -69,7 +69,7 @@ class _Stream(StreamingResponse):
 
 async def _changes(services: Services, session: Session, request: Request) -> AsyncIterator[bytes]:
     """Yield an event for each change that the viewer may read of, without its content."""
-    reader = Reader(services.index, session.viewer)
+    reader = IndexReader(services.index, session.viewer)
     token = services.token(request)
     yield f"retry: {RETRY_MS}\n\n".encode()
     sent, silent = reader.revision, 0.0

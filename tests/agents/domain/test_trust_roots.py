@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from agents.domain.knowledge import MemoryKnowledge
-from agents.domain.trust_roots import Signer, root_id, root_ids
+from agents.domain.trust_roots import AuthorisedRoot, root_id, root_ids
 from schemas.policy import TrustRoot, default_policy
 
 ACME = TrustRoot(signer="sigstore:a@acme.example https://accounts.acme.example",
@@ -61,6 +61,6 @@ def test_no_policy_speaks_for_the_operator():
 
 
 def test_a_signer_is_the_same_for_one_owner():
-    one = Signer(signer="x", tenant="b", root="1")
-    assert one.is_same(Signer(signer="x", tenant="b", root="2"))
-    assert not one.is_same(Signer(signer="x", root="1"))
+    one = AuthorisedRoot(signer="x", tenant="b", root="1")
+    assert one.is_same(AuthorisedRoot(signer="x", tenant="b", root="2"))
+    assert not one.is_same(AuthorisedRoot(signer="x", root="1"))

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from agents.notification.book import Book, Delivery
+from agents.notification.book import Attempt, Book
 from agents.notification.config import NotifyConfig, read_config
 from agents.notification.notices import Notice, read_notice
 from agents.notification.threads import DeliveryOutcome
@@ -130,7 +130,7 @@ def operator_alert(kind: str = "topic-paused", subject: str = "t-0", **more: Any
     return read_notice(Channel.OPERATOR_ALERTS, made, 1_000_000)
 
 
-Answer = Callable[[Delivery], DeliveryOutcome]
+Answer = Callable[[Attempt], DeliveryOutcome]
 TAKEN = DeliveryOutcome(taken=True)
 DOWN = DeliveryOutcome(taken=False, detail="no answer")
 
@@ -143,7 +143,7 @@ class Desk:
         self.now_ms = now_ms
         self.rows: dict[str, bytes] = {}
         self.letters: dict[str, bytes] = {}
-        self.got: list[Delivery] = []
+        self.got: list[Attempt] = []
         self.answer: Answer = lambda _: TAKEN
         self.book = Book(chosen)
 

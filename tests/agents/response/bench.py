@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from agents.response.config import ResponderConfig, read_config
-from agents.response.journal import Answered, Journal
+from agents.response.journal import Answered, ResponseJournal
 from agents.response.responder import carry_out
 from agents.triage.containment import command_id
 from schemas.components import digest_of_files
@@ -57,7 +57,7 @@ class Bench:
         (folder / "logs").mkdir()
         self.now = NOW
         self.config = self.configured()
-        self.journal = Journal(folder / "state/journal.db", NOW)
+        self.journal = ResponseJournal(folder / "state/journal.db", NOW)
 
     def configured(self, more: str = "") -> ResponderConfig:
         at = self.folder

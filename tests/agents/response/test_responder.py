@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from agents.response import durable, store
-from agents.response.journal import Journal
+from agents.response.journal import ResponseJournal
 from agents.response.responder import carry_out, preview
 from schemas.documents.openc2 import ACTIONS
 from schemas.incidents.commands import CommandSpec
@@ -197,7 +197,7 @@ def _killed_at(bench: Bench, specs: list[CommandSpec], step: int) -> None:
         (durable, "write_whole"),
     ):
         setattr(module, name, counted(getattr(module, name)))
-    journal = Journal(bench.folder / "state/journal.db", NOW)
+    journal = ResponseJournal(bench.folder / "state/journal.db", NOW)
     for spec in specs:
         carry_out(spec, bench.config, journal, NOW)
     os._exit(0)
@@ -243,7 +243,7 @@ def test_killed_at_each_step_the_next_run_ends_in_the_same_state(
         return child.exitcode
 
     def state(bench: Bench, specs: list[CommandSpec]) -> tuple[list[int], dict[str, str]]:
-        journal = Journal(bench.folder / "state/journal.db", NOW)
+        journal = ResponseJournal(bench.folder / "state/journal.db", NOW)
         answers = [journal.answer(spec.command_id, 1) for spec in specs]
         journal.close()
         # manifests name their own folder

@@ -16,7 +16,7 @@ from streams.admission import register as register_module
 from streams.admission.artifacts import artifacts_of
 from streams.admission.config import AdmissionConfig, AdmissionConfigError, OnUnknown, read_config
 from streams.admission.judging import Known, Ruling, ScanResult, rule
-from streams.admission.register import Held, Register
+from streams.admission.register import AssessedContents, ContainedComponents
 from tests.each import each
 from tests.schemas.examples import command
 from tests.streams.test_gates import assessment
@@ -38,11 +38,11 @@ class Case:
 
     def __init__(self, *assessments: Assessment, ready: bool = True, **config: Any) -> None:
         self.config = AdmissionConfig(**{"tenants": {"ml-*": "acme", "g": "globex"}, **config})
-        register = Register(self.config.tenants.values(), self.config.fail_on)
+        register = AssessedContents(self.config.tenants.values(), self.config.fail_on)
         for made in assessments:
             register.take(made)
         self.knowledge = MemoryKnowledge()
-        self.held = Held(self.config.tenants.values())
+        self.held = ContainedComponents(self.config.tenants.values())
         self.known = Known(contents=register, held=self.held, knowledge=self.knowledge, ready=ready)
 
     def rule(self, *references: str, namespace: str = "ml-acme") -> Ruling:

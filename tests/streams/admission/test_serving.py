@@ -16,7 +16,7 @@ import pytest
 from schemas.channels import Channel
 from schemas.intel import IntelFact, IntelKind
 from schemas.severity import Status
-from streams.admission.config import Address, AdmissionConfig
+from streams.admission.config import AdmissionConfig, AdmissionListen
 from streams.admission.serving import AdmissionServer
 from streams.cli import main
 from streams.kafka.compacted import publish_values
@@ -51,7 +51,7 @@ def test_a_pod_is_refused_until_its_images_are_assessed(
     kafka: str, tmp_path: Path, authority: Authority
 ) -> None:
     pair, client = authority.issue("localhost"), authority.issue("kube-apiserver")
-    listen = Address(
+    listen = AdmissionListen(
         port=0, certificate=pair.certificate, key=pair.key, client_ca=authority.certificate
     )
     config = AdmissionConfig(

@@ -16,7 +16,7 @@ from schemas.events import Event
 from streams.baseline.environments import environment_unit, site_folders
 from streams.baseline.files import file_units
 from streams.baseline.folders import folder_units
-from streams.baseline.journal import Journal
+from streams.baseline.journal import BaselineJournal
 from streams.baseline.units import BaselineError, BaselineOrigin
 from streams.cli import main
 
@@ -181,18 +181,18 @@ def test_what_is_nothing_known_is_said(
 
 def test_a_journal_outlives_a_line_that_was_cut(tmp_path: Path) -> None:
     first, second = "a" * 64, "b" * 64
-    with Journal(tmp_path, "acme", "k:1", "p.") as journal:
+    with BaselineJournal(tmp_path, "acme", "k:1", "p.") as journal:
         journal.add([first])
     (file,) = (tmp_path / "baseline").iterdir()
     with file.open("ab") as opened:
         opened.write(b"b" * 20)
-    with Journal(tmp_path, "acme", "k:1", "p.") as journal:
+    with BaselineJournal(tmp_path, "acme", "k:1", "p.") as journal:
         assert journal.has(first)
         assert not journal.has(second)
         journal.add([second])
-    with Journal(tmp_path, "acme", "k:1", "p.") as journal:
+    with BaselineJournal(tmp_path, "acme", "k:1", "p.") as journal:
         assert journal.has(second)
-    with Journal(tmp_path, "acme", "k:2", "p.") as journal:
+    with BaselineJournal(tmp_path, "acme", "k:2", "p.") as journal:
         assert not journal.has(first)
 
 

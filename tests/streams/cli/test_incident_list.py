@@ -15,7 +15,7 @@ from schemas.incidents.views import IncidentDocument, TenantPart
 from schemas.severity import Severity
 from streams.cli import incidents as command
 from streams.cli import main
-from streams.cli.incident_list import HEAD, Selection, SortKey, selected, short_ids, since_when
+from streams.cli.incident_list import HEAD, IncidentFilter, SortKey, selected, short_ids, since_when
 from streams.cli.output import print_table
 from tests.each import each
 from tests.schemas import examples
@@ -52,22 +52,22 @@ ALL = [
 @each(
     ("selection", "expected"),
     [
-        (Selection(), "bca"),
-        (Selection(only_open=True), "ca"),
-        (Selection(statuses=frozenset({IncidentStatus.NEW, IncidentStatus.CLOSED})), "ba"),
-        (Selection(severity=Severity.HIGH), "bc"),
-        (Selection(tenant="globex"), "c"),
-        (Selection(tenant="acm"), ""),
-        (Selection(assignee="alice"), "b"),
-        (Selection(assignee=""), "ca"),
-        (Selection(assignee="alice", tenant="globex"), ""),
-        (Selection(since=examples.TIME + timedelta(days=1)), "ba"),
-        (Selection(text="litellm"), "c"),
-        (Selection(text="INFERENCE-EU-1"), "bca"),
-        (Selection(text="nowhere"), ""),
+        (IncidentFilter(), "bca"),
+        (IncidentFilter(only_open=True), "ca"),
+        (IncidentFilter(statuses=frozenset({IncidentStatus.NEW, IncidentStatus.CLOSED})), "ba"),
+        (IncidentFilter(severity=Severity.HIGH), "bc"),
+        (IncidentFilter(tenant="globex"), "c"),
+        (IncidentFilter(tenant="acm"), ""),
+        (IncidentFilter(assignee="alice"), "b"),
+        (IncidentFilter(assignee=""), "ca"),
+        (IncidentFilter(assignee="alice", tenant="globex"), ""),
+        (IncidentFilter(since=examples.TIME + timedelta(days=1)), "ba"),
+        (IncidentFilter(text="litellm"), "c"),
+        (IncidentFilter(text="INFERENCE-EU-1"), "bca"),
+        (IncidentFilter(text="nowhere"), ""),
     ],
 )
-def test_a_filter_keeps_what_it_names(selection: Selection, expected: str) -> None:
+def test_a_filter_keeps_what_it_names(selection: IncidentFilter, expected: str) -> None:
     assert ids(selected(ALL, selection)) == [f"inc-{letter}" for letter in expected]
 
 
@@ -82,12 +82,16 @@ def test_a_filter_keeps_what_it_names(selection: Selection, expected: str) -> No
     ],
 )
 def test_lists_are_ordered_and_equal_ones_stay_by_id(order: SortKey, expected: str) -> None:
-    assert "".join(uid[-1] for uid in ids(selected(ALL, Selection(), order))) == expected
+    assert "".join(uid[-1] for uid in ids(selected(ALL, IncidentFilter(), order))) == expected
 
 
 def test_the_other_way_round_is_the_reverse() -> None:
-    assert ids(selected(ALL, Selection(), reverse=True)) == ["inc-a", "inc-c", "inc-b"]
-    assert ids(selected(ALL, Selection(), SortKey.ID, reverse=True)) == ["inc-c", "inc-b", "inc-a"]
+    assert ids(selected(ALL, IncidentFilter(), reverse=True)) == ["inc-a", "inc-c", "inc-b"]
+    assert ids(selected(ALL, IncidentFilter(), SortKey.ID, reverse=True)) == [
+        "inc-c",
+        "inc-b",
+        "inc-a",
+    ]
 
 
 @pytest.mark.parametrize(

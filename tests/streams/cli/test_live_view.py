@@ -18,7 +18,7 @@ from schemas.channels import Channel
 from schemas.severity import Severity
 from streams.cli import live_screen, live_view
 from streams.cli.live_screen import render
-from streams.cli.live_view import MAX_SHOWN, Follower, LiveAlert, LiveCommand, View
+from streams.cli.live_view import MAX_SHOWN, LiveAlert, LiveCommand, TopicFollower, View
 from streams.cli.output import Format
 from streams.cli.up import _summary
 from streams.kafka import awaiting
@@ -46,8 +46,8 @@ class Consumed(NamedTuple):
 
 
 @pytest.fixture
-def follower() -> Follower:
-    return Follower(load_settings(kafka="127.0.0.1:1"))
+def follower() -> TopicFollower:
+    return TopicFollower(load_settings(kafka="127.0.0.1:1"))
 
 
 def without(document: dict[str, Any], *path: str) -> bytes:
@@ -63,7 +63,7 @@ def without(document: dict[str, Any], *path: str) -> bytes:
 def test_hosts_that_an_alert_is_about_are_defanged() -> None:
     """Nobody opens them by a click in the terminal."""
     view = View()
-    follower = Follower(load_settings(kafka="127.0.0.1:1"))
+    follower = TopicFollower(load_settings(kafka="127.0.0.1:1"))
     follower.view = view
     alert = orjson.loads(orjson.dumps(ALERT))
     alert["finding_info"]["title"] = "Source mismatch in domain data.acrne.example on ci-2"
@@ -80,7 +80,7 @@ def test_hosts_that_an_alert_is_about_are_defanged() -> None:
 
 
 def test_commands_and_proposals_are_counted_apart() -> None:
-    follower = Follower(load_settings(kafka="127.0.0.1:1"))
+    follower = TopicFollower(load_settings(kafka="127.0.0.1:1"))
     proposal = orjson.loads(orjson.dumps(COMMAND)) | {"command_id": "cmd-2"}
     follower.take(Channel.CONTAINMENT_COMMANDS, Consumed(orjson.dumps(COMMAND)))
     follower.take(Channel.CONTAINMENT_PROPOSALS, Consumed(orjson.dumps(proposal)))
@@ -103,7 +103,7 @@ UNREADABLE = {
 @pytest.mark.parametrize("channel", [Channel.ALERTS, Channel.CONTAINMENT_COMMANDS])
 @pytest.mark.parametrize("value", UNREADABLE.values(), ids=UNREADABLE)
 def test_what_is_no_document_is_counted_and_passed_over(
-    follower: Follower, channel: Channel, value: bytes
+    follower: TopicFollower, channel: Channel, value: bytes
 ) -> None:
     follower.take(channel, Consumed(value))
     follower.take(Channel.ALERTS, Consumed(orjson.dumps(ALERT)))
@@ -128,7 +128,7 @@ def test_what_is_no_document_is_counted_and_passed_over(
     ids=".".join,
 )
 def test_an_alert_that_lacks_a_field_is_counted_and_passed_over(
-    follower: Follower, path: tuple[str, ...]
+    follower: TopicFollower, path: tuple[str, ...]
 ) -> None:
     follower.take(Channel.ALERTS, Consumed(without(ALERT, *path)))
     assert (follower.view.unreadable, follower.view.alerts) == (1, {})
@@ -138,18 +138,18 @@ def test_an_alert_that_lacks_a_field_is_counted_and_passed_over(
     "path", [("command_id",), ("args",), ("args", "x-tidewatch"), ("args", "x-tidewatch", "tenant")]
 )
 def test_a_command_that_lacks_a_field_is_counted_and_passed_over(
-    follower: Follower, path: tuple[str, ...]
+    follower: TopicFollower, path: tuple[str, ...]
 ) -> None:
     follower.take(Channel.CONTAINMENT_COMMANDS, Consumed(without(COMMAND, *path)))
     assert (follower.view.unreadable, follower.view.commands) == (1, {})
 
 
-def test_fields_of_another_type_are_not_taken(follower: Follower) -> None:
+def test_fields_of_another_type_are_not_taken(follower: TopicFollower) -> None:
     follower.take(Channel.ALERTS, Consumed(orjson.dumps({**ALERT, "risk_score": "high"})))
     assert (follower.view.unreadable, follower.view.alerts) == (1, {})
 
 
-def test_an_alert_that_is_sent_again_is_an_update(follower: Follower) -> None:
+def test_an_alert_that_is_sent_again_is_an_update(follower: TopicFollower) -> None:
     for status in ("new", "recovering"):
         alert = {**ALERT, "status_detail": status}
         follower.take(Channel.ALERTS, Consumed(orjson.dumps(alert)))
@@ -157,7 +157,7 @@ def test_an_alert_that_is_sent_again_is_an_update(follower: Follower) -> None:
     assert (alert.status, alert.updates, follower.view.unreadable) == ("recovering", 1, 0)
 
 
-def test_a_command_is_kept_with_what_it_acts_on(follower: Follower) -> None:
+def test_a_command_is_kept_with_what_it_acts_on(follower: TopicFollower) -> None:
     follower.take(Channel.CONTAINMENT_PROPOSALS, Consumed(orjson.dumps(COMMAND)))
     (command,) = follower.view.commands.values()
     assert (command.tenant, command.target, command.proposal) == ("acme", "model:@acme/m", True)
@@ -190,7 +190,7 @@ def test_the_screen_says_what_was_passed_over() -> None:
     assert "unreadable 3" in captured.get()
 
 
-def test_no_more_is_kept_than_can_be_shown(follower: Follower) -> None:
+def test_no_more_is_kept_than_can_be_shown(follower: TopicFollower) -> None:
     for number in range(MAX_SHOWN + 2):
         metadata = {**ALERT["metadata"], "uid": f"al-{number}"}
         alert = {**ALERT, "metadata": metadata}
@@ -232,7 +232,7 @@ def drawn(view: View, size: tuple[int, int]) -> list[str]:
     return captured.get().splitlines()
 
 
-def test_a_severity_is_written_as_everywhere_else(follower: Follower) -> None:
+def test_a_severity_is_written_as_everywhere_else(follower: TopicFollower) -> None:
     follower.take(Channel.ALERTS, Consumed(orjson.dumps(ALERT)))
     assert follower.view.alerts["al-1"].severity == Severity.HIGH
 
@@ -276,7 +276,7 @@ def test_the_link_to_the_console_is_shown_whole(columns: int) -> None:
 
 
 def test_an_unchanged_view_is_not_drawn_again(
-    follower: Follower, monkeypatch: pytest.MonkeyPatch
+    follower: TopicFollower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawings: list[int] = []
     looks = 0
@@ -303,7 +303,7 @@ def test_an_unchanged_view_is_not_drawn_again(
 
 
 def test_progress_is_measured_seldom_while_nothing_arrives_and_at_once_when_something_does(
-    follower: Follower, monkeypatch: pytest.MonkeyPatch
+    follower: TopicFollower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def run() -> None:
         measured: asyncio.Queue[int] = asyncio.Queue()
@@ -334,7 +334,7 @@ def test_progress_is_measured_seldom_while_nothing_arrives_and_at_once_when_some
 
 
 def test_a_broker_that_does_not_answer_at_first_is_waited_for(
-    follower: Follower, monkeypatch: pytest.MonkeyPatch
+    follower: TopicFollower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refusals = [KafkaConnectionError("busy") for _ in range(3)]
 

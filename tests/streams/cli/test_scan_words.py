@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 from typer.main import get_command
 
 from streams.cli import scan
-from streams.cli.scan_run import ReportFormat, ScanRequest, plainly_asked
+from streams.cli.scan_run import ReportFormat, ScanOptions, plainly_asked
 
 COMMAND = get_command(scan.app)
 
 
-def read_by_typer(words: list[str]) -> ScanRequest | None:
+def read_by_typer(words: list[str]) -> ScanOptions | None:
     """Return what typer has the command asked for, None where it reports an error."""
-    asked: list[ScanRequest] = []
+    asked: list[ScanOptions] = []
 
-    def note(request: ScanRequest) -> int:
+    def note(request: ScanOptions) -> int:
         asked.append(request)
         return 0
 
@@ -46,7 +46,7 @@ def test_the_usual_words_mean_what_typer_makes_of_them(words: list[str]) -> None
 
 
 def test_usual_command_lines_need_no_typer() -> None:
-    assert plainly_asked(["a.pkl", "-q", "--format", "json"]) == ScanRequest(
+    assert plainly_asked(["a.pkl", "-q", "--format", "json"]) == ScanOptions(
         ("a.pkl",), form=ReportFormat.JSON, quiet=True
     )
     for words in (["m/"], ["-"], ["m", "--fail-on", "high"], ["m", "-o", "x"], ["--digest", "m"]):

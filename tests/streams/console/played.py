@@ -18,7 +18,7 @@ from schemas.ledger import OperatorAlert
 from schemas.signing import new_signing_key
 from streams.console.index import Index
 from streams.console.row_changes import READ, UnreadableError, changes
-from streams.console.tables import Limits
+from streams.console.tables import RowLimits
 from streams.demo import facts, policies, story
 from streams.kafka.dead_letters import dead_letter
 from tests.scenarios.expectation import Expected, Scenario
@@ -129,7 +129,7 @@ def fill(
     return unreadable
 
 
-def indexed(folder: Path, records: Iterable, bound=None, limits: Limits | None = None) -> Index:
+def indexed(folder: Path, records: Iterable, bound=None, limits: RowLimits | None = None) -> Index:
     """Return a new index of records."""
     index = Index(folder, limits)
     index.begin("cluster|")

@@ -15,10 +15,10 @@ from streams.cli.incident_list import SortKey
 from streams.console import index as index_module
 from streams.console import queries
 from streams.console.index import ConsoleIndexError, Index, IndexInUseError
-from streams.console.queries import Reader, SlowQueryError
+from streams.console.queries import IndexReader, SlowQueryError
 from streams.console.row_changes import UnreadableError, changes
 from streams.console.selections import CaseSelection, RowSelection, search_expression
-from streams.console.tables import LAYOUT, Limits
+from streams.console.tables import LAYOUT, RowLimits
 from streams.console.viewer import Viewer
 from tests.streams.console.played import edited, fill, indexed, letter, record
 from tests.streams.console.site import ACME, GLOBEX, OPERATOR
@@ -140,7 +140,7 @@ def test_an_index_of_another_layout_or_damaged_is_rebuilt(tmp_path, small, damag
 def test_a_deleted_incident_is_gone_with_its_text(own, played):
     (incident,) = [entry for channel, entry in played.records if channel is Channel.INCIDENTS][-1:]
     fill(own, [(Channel.INCIDENTS, incident)])
-    reader = Reader(own, OPERATOR)
+    reader = IndexReader(own, OPERATOR)
     (row,) = reader.cases(CaseSelection(open=False)).rows
     assert reader.cases(CaseSelection(text=row["id"])).total == 1
     fill(own, [(Channel.INCIDENTS, record(Channel.INCIDENTS, row["id"], None))])
@@ -153,7 +153,7 @@ def test_a_later_record_takes_the_place_of_an_earlier_one_in_searches_as_well(ow
     for title in ("zebra crossing", "okapi crossing"):
         value = edited(incident.value, title=title)
         fill(own, [(Channel.INCIDENTS, msgspec.structs.replace(incident, value=value))])
-    reader = Reader(own, OPERATOR)
+    reader = IndexReader(own, OPERATOR)
     assert [reader.cases(CaseSelection(text=text)).total for text in ("zebra", "okapi")] == [0, 1]
 
 
@@ -164,7 +164,7 @@ def test_what_is_no_document_of_its_topic_is_counted_and_passed_over(own):
         for value in (b"", b"{", b"[]", b"\xff", b'{"type": 7}', b"[" * 10_000)
     ]
     assert fill(own, broken) == len(broken)
-    assert Reader(own, OPERATOR).notes()["unreadable"] == str(len(broken))
+    assert IndexReader(own, OPERATOR).notes()["unreadable"] == str(len(broken))
 
 
 @pytest.mark.parametrize("channel", [Channel.IOCS, Channel.ALERTS, Channel.POLICY])
@@ -175,8 +175,8 @@ def test_a_document_of_another_topic_is_refused(channel, played):
 
 
 def test_a_tenant_with_too_many_loses_its_own_oldest_and_no_others(tmp_path, small):
-    made = indexed(tmp_path, small, limits=Limits(dead_letters=10))
-    reader = Reader(made, OPERATOR)
+    made = indexed(tmp_path, small, limits=RowLimits(dead_letters=10))
+    reader = IndexReader(made, OPERATOR)
     before = {row["id"] for row in reader.rows("notices", RowSelection(tenant="globex")).rows}
     bound = {"flood": "acme"}
     fill(
@@ -195,12 +195,12 @@ def test_a_tenant_with_too_many_loses_its_own_oldest_and_no_others(tmp_path, sma
 
 def test_closed_incidents_go_before_open_ones(own, played, monkeypatch):
     monkeypatch.setattr(index_module, "_TRIM_EVERY", 1.0)
-    own.limits = Limits(incidents=2)
+    own.limits = RowLimits(incidents=2)
     incident = next(entry for channel, entry in played.records if channel is Channel.INCIDENTS)
     for number, status in enumerate(("new", "closed", "new", "new")):
         value = edited(incident.value, id=f"inc-{number}", status=status)
         fill(own, [(Channel.INCIDENTS, msgspec.structs.replace(incident, value=value))])
-    found = Reader(own, OPERATOR).cases(CaseSelection(sort=SortKey.ID)).rows
+    found = IndexReader(own, OPERATOR).cases(CaseSelection(sort=SortKey.ID)).rows
     assert len(found) == 2
     assert {row["status"] for row in found} == {"new"}
 
@@ -209,10 +209,10 @@ def test_closed_incidents_go_before_open_ones(own, played, monkeypatch):
 
 
 def test_an_operator_reads_incidents_whole_and_a_tenant_its_own_part(index):
-    whole = Reader(index, OPERATOR).cases(CaseSelection())
+    whole = IndexReader(index, OPERATOR).cases(CaseSelection())
     assert whole.total == 5
     shared = next(row for row in whole.rows if row["tenants"] > 1)
-    reader = Reader(index, GLOBEX)
+    reader = IndexReader(index, GLOBEX)
     own = {row["id"]: row for row in reader.cases(CaseSelection()).rows}
     assert set(own) < {row["id"] for row in whole.rows}
     assert own[shared["id"]]["systems"] < shared["systems"]
@@ -223,13 +223,13 @@ def test_an_operator_reads_incidents_whole_and_a_tenant_its_own_part(index):
 
 @pytest.mark.parametrize("table", TABLES)
 def test_no_query_gives_a_row_of_another_tenant(index, table):
-    reader = Reader(index, ACME)
+    reader = IndexReader(index, ACME)
     assert {row["tenant"] for row in reader._rows(table, "tenant")} <= {"acme"}
 
 
 @pytest.mark.parametrize("tenants", [(), ("",), ("nobody",), ("' OR 1 --",)])
 def test_who_has_no_tenant_reads_nothing(index, tenants):
-    reader = Reader(index, Viewer(name="x", tenants=tenants))
+    reader = IndexReader(index, Viewer(name="x", tenants=tenants))
     for table in TABLES:
         assert reader._rows(table, "tenant") == []
     assert reader.open_by_tenant() == []
@@ -240,18 +240,20 @@ def test_who_has_no_tenant_reads_nothing(index, tenants):
 
 def test_what_several_tenants_must_not_read_only_the_operator_does(index):
     for viewer in (ACME, GLOBEX):
-        reader = Reader(index, viewer)
+        reader = IndexReader(index, viewer)
         assert reader.rows("facts", RowSelection()).total == 0
         kinds = {row["kind"] for row in reader.rows("notices", RowSelection()).rows}
         assert kinds == {"source-silent"}
-    kinds = {row["kind"] for row in Reader(index, OPERATOR).rows("notices", RowSelection()).rows}
+    kinds = {
+        row["kind"] for row in IndexReader(index, OPERATOR).rows("notices", RowSelection()).rows
+    }
     assert "over-correlating" in kinds
 
 
 def test_whose_a_dead_letter_is_only_a_bound_topic_says(index):
-    assert Reader(index, ACME).rows("letters", RowSelection()).total == 1
-    assert Reader(index, GLOBEX).rows("letters", RowSelection()).total == 0
-    assert Reader(index, OPERATOR).rows("letters", RowSelection()).total == 2
+    assert IndexReader(index, ACME).rows("letters", RowSelection()).total == 1
+    assert IndexReader(index, GLOBEX).rows("letters", RowSelection()).total == 0
+    assert IndexReader(index, OPERATOR).rows("letters", RowSelection()).total == 2
 
 
 @pytest.mark.parametrize(
@@ -273,12 +275,12 @@ def test_whose_a_dead_letter_is_only_a_bound_topic_says(index):
     ],
 )
 def test_a_list_is_narrowed_as_asked(index, selection, expected):
-    assert Reader(index, OPERATOR).cases(selection).total == expected
+    assert IndexReader(index, OPERATOR).cases(selection).total == expected
 
 
 @pytest.mark.parametrize("key", list(SortKey))
 def test_a_list_is_in_the_order_asked_for_and_the_reverse(index, key):
-    reader = Reader(index, OPERATOR)
+    reader = IndexReader(index, OPERATOR)
     down = [row["id"] for row in reader.cases(CaseSelection(sort=key)).rows]
     rows = {row["id"]: row for row in reader.cases(CaseSelection()).rows}
     column = {SortKey.FIRST_SEEN: "first_seen"}.get(key, key.value)
@@ -290,7 +292,7 @@ def test_a_list_is_in_the_order_asked_for_and_the_reverse(index, key):
 
 def test_a_page_beyond_the_last_is_the_last(index, monkeypatch):
     monkeypatch.setattr(queries, "PAGE", 2)
-    reader = Reader(index, OPERATOR)
+    reader = IndexReader(index, OPERATOR)
     pages = [reader.cases(CaseSelection(page=number)) for number in (1, 2, 3, 99)]
     assert [page.number for page in pages] == [1, 2, 3, 3]
     ids = [row["id"] for page in pages[:3] for row in page.rows]
@@ -298,7 +300,7 @@ def test_a_page_beyond_the_last_is_the_last(index, monkeypatch):
 
 
 def test_an_incident_is_found_by_a_beginning_that_is_unique(index):
-    reader = Reader(index, OPERATOR)
+    reader = IndexReader(index, OPERATOR)
     ids = [row["id"] for row in reader.cases(CaseSelection()).rows]
     assert reader.case(ids[0][:16]).document.id == ids[0]
     assert reader.case("inc-") is None
@@ -306,7 +308,7 @@ def test_an_incident_is_found_by_a_beginning_that_is_unique(index):
 
 
 def test_a_component_says_who_has_it_and_what_was_made_of_it(index):
-    reader = Reader(index, OPERATOR)
+    reader = IndexReader(index, OPERATOR)
     dataset = "dataset:huggingface/label-vendor/reviews-extended"
     assert {row["tenant"] for row in reader.holdings(dataset)} >= {"umbra"}
     for key in (dataset, "pypi:litellm"):
@@ -318,13 +320,13 @@ def test_a_component_says_who_has_it_and_what_was_made_of_it(index):
     made = {row["child"] for row in reader.made_of(dataset)}
     assert made
     assert dataset in {row["parent"] for row in reader.made_from(next(iter(made)))}
-    assert Reader(index, ACME).made_of(dataset) == []
+    assert IndexReader(index, ACME).made_of(dataset) == []
 
 
 @settings(max_examples=50)
 @given(st.text(max_size=60))
 def test_whatever_is_typed_is_searched_for_and_nothing_is_an_operator(index, text):
-    reader = Reader(index, OPERATOR)
+    reader = IndexReader(index, OPERATOR)
     assert 0 <= reader.cases(CaseSelection(text=text)).total <= 5
     expression = search_expression(text)
     assert (expression is None) == (not any(map(str.isalnum, text)))
@@ -334,14 +336,14 @@ def test_whatever_is_typed_is_searched_for_and_nothing_is_an_operator(index, tex
     "text", ['"', '" OR "a', "litellm*", "NEAR(a b)", "title:x", "-a", "a\x00b"]
 )
 def test_what_would_be_an_operator_is_a_word(index, text):
-    Reader(index, OPERATOR).cases(CaseSelection(text=text))
+    IndexReader(index, OPERATOR).cases(CaseSelection(text=text))
 
 
 def test_a_query_that_takes_too_long_is_ended(index, monkeypatch):
     monkeypatch.setattr(queries, "QUERY_SECONDS", -1.0)
     monkeypatch.setattr(queries, "_STEPS", 1)
     with pytest.raises(SlowQueryError, match="narrow it down"):
-        Reader(index, OPERATOR).cases(CaseSelection(text="a"))
+        IndexReader(index, OPERATOR).cases(CaseSelection(text="a"))
 
 
 def test_a_viewer_is_notified_of_changes_of_their_own_tenants_only(own, played):
@@ -353,7 +355,7 @@ def test_a_viewer_is_notified_of_changes_of_their_own_tenants_only(own, played):
         )
         for tenant in ("acme", "globex")
     }
-    reader = Reader(own, ACME)
+    reader = IndexReader(own, ACME)
     before = reader.revision
     fill(own, [(Channel.ALERTS, alerts["globex"])])
     assert reader.revision == before

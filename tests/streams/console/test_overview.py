@@ -13,7 +13,7 @@ import pytest
 
 from schemas.channels import Channel
 from schemas.severity import Severity
-from streams.console.queries import Reader
+from streams.console.queries import IndexReader
 from tests.streams.console.played import indexed, record
 from tests.streams.console.site import ACME, GLOBEX, OPERATOR, site
 
@@ -140,7 +140,7 @@ def test_times_are_those_of_the_incidents_of_the_last_days(figures, documents, d
     contain = sorted(
         times["seconds_to_contain"] for times in reported if times["seconds_to_contain"]
     )
-    found = Reader(figures, OPERATOR).times(round(since.timestamp() * 1000))
+    found = IndexReader(figures, OPERATOR).times(round(since.timestamp() * 1000))
     for figure, values in zip(found, (detect, contain), strict=True):
         assert figure.count == len(values) > 0
         # half of them, and 95 of 100, are not longer

@@ -516,12 +516,12 @@ def test_a_burst_of_streams_is_counted_before_the_first_of_them_begins(console, 
 
 
 def test_an_error_of_a_page_is_shown_without_its_text(console, monkeypatch):
-    from streams.console.queries import Reader  # noqa: PLC0415 -- beside its test
+    from streams.console.queries import IndexReader  # noqa: PLC0415 -- beside its test
 
     def broken(*_arguments):
         raise RuntimeError("secret path")
 
-    monkeypatch.setattr(Reader, "cases", broken)
+    monkeypatch.setattr(IndexReader, "cases", broken)
     answer = console.browser(OPERATOR).get("/incidents")
     assert answer.status_code == 500
     assert "secret path" not in answer.text

@@ -18,8 +18,8 @@ from schemas.policy import default_policy
 from streams.apps.decoding import incidents_decoder
 from streams.cli.intel import FeedKind, read_feed
 from streams.console.changing import KafkaChange
-from streams.console.config import Address, ConsoleConfig
-from streams.console.queries import Reader
+from streams.console.config import ConsoleConfig, ConsoleListen
+from streams.console.queries import IndexReader
 from streams.console.selections import CaseSelection
 from streams.console.serving import KafkaConsole, console_folder, own_viewer, printed_link
 from streams.kafka.compacted import latest_values
@@ -35,7 +35,7 @@ from tests.streams.console.played import Played, record
 from tests.streams.console.site import OPERATOR
 
 SECONDS = 60.0
-CONFIG = ConsoleConfig(listen=Address(port=0))
+CONFIG = ConsoleConfig(listen=ConsoleListen(port=0))
 
 
 async def published(settings: Settings, records) -> None:
@@ -99,7 +99,7 @@ def test_it_shows_what_is_there_and_what_comes_and_goes_on_after_a_restart(
             printed_link(tmp_path)
 
     def count(console: KafkaConsole) -> int:
-        return Reader(console.index, OPERATOR).cases(CaseSelection()).total
+        return IndexReader(console.index, OPERATOR).cases(CaseSelection()).total
 
     async def of_the_first(console: KafkaConsole, link: str) -> None:
         assert count(console) == 1

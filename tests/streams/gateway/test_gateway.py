@@ -31,7 +31,7 @@ from streams.broker import EmbeddedBroker
 from streams.broker import status as broker_status
 from streams.cli import main
 from streams.gateway.config import read_config
-from streams.gateway.delivery import Delivery
+from streams.gateway.delivery import RecordWriter
 from streams.gateway.handlers import Gateway
 from streams.kafka.dead_letters import DeadLetter, read_dead_letter, replay_dead_letters
 from streams.kafka.reader import read_topic
@@ -361,7 +361,7 @@ def test_the_description_is_true(gateway: Running) -> None:
     described = gateway.ask("GET", "/openapi.json").document
     folder = gateway.log.parent
     config = read_config((folder / "gateway.toml").read_text())
-    served = Gateway(gateway.settings, config, Delivery(gateway.settings, (), 1)).routes()
+    served = Gateway(gateway.settings, config, RecordWriter(gateway.settings, (), 1)).routes()
     assert {
         (route.path.replace(":path}", "}"), method.lower())
         for route in served

@@ -11,7 +11,7 @@ import pytest
 from schemas.errors import TidewatchError
 from streams.cli import main
 from streams.gateway.config import GatewayConfig, read_config
-from streams.gateway.delivery import Delivery
+from streams.gateway.delivery import RecordWriter
 from streams.gateway.handlers import Gateway
 from streams.gateway.trying import try_endpoint
 from streams.http.listening import Listen
@@ -45,7 +45,7 @@ def config(tmp_path: Path) -> Iterator[GatewayConfig]:
     text = "\n".join([*endpoints, f'[endpoints.docker]\ntenant = "acme"\n{path}'])
     made = read_config(text)
     settings = load_settings(kafka="127.0.0.1:1", state_dir=tmp_path)
-    gateway = Gateway(settings, made, Delivery(settings, (), 1))
+    gateway = Gateway(settings, made, RecordWriter(settings, (), 1))
     with serving(gateway.routes()) as server:
         yield msgspec.structs.replace(made, listen=Listen(port=server.port))
 

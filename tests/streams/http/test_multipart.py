@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import requests
 
-from streams.http.multipart import Part, parts_of
+from streams.http.multipart import FormField, parts_of
 from streams.http.problems import HttpError
 from tests.each import each
 
@@ -32,9 +32,9 @@ def written(fields, files) -> tuple[bytes, str]:
 def test_a_file_arrives_byte_for_byte(raw):
     body, kind = written({"csrf": "t", "text": "a\r\nb"}, {"file": ("å b.zip", raw)})
     assert parts_of(body, kind, 3) == [
-        Part("csrf", b"t"),
-        Part("text", b"a\r\nb"),
-        Part("file", raw, "å b.zip"),
+        FormField("csrf", b"t"),
+        FormField("text", b"a\r\nb"),
+        FormField("file", raw, "å b.zip"),
     ]
 
 
@@ -47,8 +47,8 @@ def test_what_a_browser_sends_is_read():
         b'--xx\r\nContent-Disposition: form-data; name="a"; filename="f%22.txt"\r\n'
         b"Content-Type: application/octet-stream\r\n\r\nhello\r\n--xx--\r\n"
     )
-    assert parts_of(body, KIND, 1) == [Part("a", b"hello", "f%22.txt")]
-    assert parts_of(b"--xx" + FIELD + b"--xx--", KIND, 1) == [Part("a", b"1")]
+    assert parts_of(body, KIND, 1) == [FormField("a", b"hello", "f%22.txt")]
+    assert parts_of(b"--xx" + FIELD + b"--xx--", KIND, 1) == [FormField("a", b"1")]
     assert parts_of(b"--xx--\r\n", KIND, 1) == []
 
 

@@ -14,8 +14,8 @@ from streams.index.pages import (
     HTML_TYPE,
     JSON_TYPE,
     PLAIN_HTML,
-    Entry,
     IndexFile,
+    ListedFile,
     PageError,
     html_page,
     json_page,
@@ -119,7 +119,7 @@ def test_what_is_no_page_is_refused(raw: bytes, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", [JSON_TYPE, HTML_TYPE])
 def test_what_is_written_is_read_as_the_same(kind: str) -> None:
-    entry = Entry(file=FILE, url=FILE.url, yanked=FILE.yanked, metadata=FILE.metadata)
+    entry = ListedFile(file=FILE, url=FILE.url, yanked=FILE.yanked, metadata=FILE.metadata)
     written = (json_page if kind == JSON_TYPE else html_page)("demo", [entry])
     (file,) = read_page(written, kind, BASE)
     if kind == JSON_TYPE:
@@ -134,7 +134,7 @@ def test_what_is_written_is_read_as_the_same(kind: str) -> None:
 @settings(max_examples=60)
 @given(st.text(max_size=60), st.sampled_from([JSON_TYPE, PLAIN_HTML]))
 def test_no_reason_breaks_out_of_a_page(text: str, kind: str) -> None:
-    entry = Entry(file=FILE, url="../x", yanked=text or True, metadata=False)
+    entry = ListedFile(file=FILE, url="../x", yanked=text or True, metadata=False)
     text = text.encode("utf-8", "replace").decode()
     written = (json_page if kind == JSON_TYPE else html_page)("demo", [entry])
     assert [file.filename for file in read_page(written, kind, BASE)] == [FILE.filename]

@@ -29,7 +29,7 @@ from schemas.intel import IntelFact, IntelKind
 from schemas.policy import Internal, Policy
 from streams.cli import main
 from streams.http.listening import Limits
-from streams.index.config import Address, IndexConfig, Upstream
+from streams.index.config import IndexConfig, IndexListen, Upstream
 from streams.index.pages import JSON_TYPE
 from streams.index.serving import IndexServer
 from streams.kafka.compacted import publish_values
@@ -164,7 +164,7 @@ def place(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Itera
                 private_hosts=(hosts.host,),
                 read_seconds=2,
             ),
-            listen=Address(port=0),
+            listen=IndexListen(port=0),
             limits=Limits(write_seconds=1),
         )
         with serving(settings, config) as url:

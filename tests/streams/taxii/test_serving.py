@@ -19,7 +19,7 @@ from streams.kafka.client import client_options
 from streams.kafka.compacted import publish_values
 from streams.kafka.topics import ensure_topics, topic_name
 from streams.settings import Settings, load_settings
-from streams.taxii.config import Address, Reader, TaxiiConfig
+from streams.taxii.config import TaxiiConfig, TaxiiListen, TaxiiReader
 from streams.taxii.serving import KafkaTaxii
 from tests.schemas import examples
 from tests.streams.taxii.test_taxii import shared
@@ -63,8 +63,8 @@ def test_what_was_shared_is_served_and_what_is_shared_then_follows(
     token = "t" * 32
     secret = tmp_path / "token"
     secret.write_text(token)
-    reader = Reader(name="isac", token=f"file:{secret}", tlp=Tlp.GREEN, tenant="acme")
-    config = TaxiiConfig(readers=(reader,), listen=Address(port=0))
+    reader = TaxiiReader(name="isac", token=f"file:{secret}", tlp=Tlp.GREEN, tenant="acme")
+    config = TaxiiConfig(readers=(reader,), listen=TaxiiListen(port=0))
     settings = load_settings(kafka=kafka, topic_prefix="taxii.", partitions=2, state_dir=tmp_path)
 
     async def awaited(expected: int, collection: str = "tlp-green") -> None:

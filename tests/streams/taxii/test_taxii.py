@@ -24,7 +24,7 @@ from schemas.findings import Indicator
 from schemas.severity import Category, Disposition, Tlp
 from streams.http.secrets import Tokens
 from streams.http.server import HttpServer
-from streams.taxii.config import Reader, TaxiiConfig
+from streams.taxii.config import TaxiiConfig, TaxiiReader
 from streams.taxii.filters import MAX_MATCHES
 from streams.taxii.routes import TAXII_21, TaxiiServer
 from streams.taxii.shelf import TLP_ORDER, Collection, Shelf
@@ -34,10 +34,10 @@ from tests.streams.http.serving import serving
 
 pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning:taxii2client")]
 
-ALICE = Reader(name="alice", token="env:A", tlp=Tlp.AMBER)
-BOB = Reader(name="bob", token="env:B", tlp=Tlp.GREEN)
-ACME = Reader(name="acme-soc", token="env:C", tlp=Tlp.AMBER, tenant="acme")
-GLOBEX = Reader(name="globex-soc", token="env:D", tlp=Tlp.AMBER, tenant="globex")
+ALICE = TaxiiReader(name="alice", token="env:A", tlp=Tlp.AMBER)
+BOB = TaxiiReader(name="bob", token="env:B", tlp=Tlp.GREEN)
+ACME = TaxiiReader(name="acme-soc", token="env:C", tlp=Tlp.AMBER, tenant="acme")
+GLOBEX = TaxiiReader(name="globex-soc", token="env:D", tlp=Tlp.AMBER, tenant="globex")
 READERS = (ALICE, BOB, ACME, GLOBEX)
 SECRETS = {"alice": "a" * 20, "bob": "b" * 20, "acme-soc": "c" * 20, "globex-soc": "d" * 20}
 START = 1_795_000_000_000
@@ -76,7 +76,7 @@ def filled() -> Shelf:
 @contextmanager
 def served(shelf: Shelf, *, ready: bool = True) -> Iterator[HttpServer]:
     config = TaxiiConfig(readers=READERS, page=4)
-    tokens: Tokens[Reader] = Tokens()
+    tokens: Tokens[TaxiiReader] = Tokens()
     for reader in config.readers:
         tokens.add(SECRETS[reader.name], reader)
     with serving(TaxiiServer(config, tokens, shelf, ready=lambda: ready).routes()) as running:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from agents.checks.artifacts.containers.zips import is_escaping
-from agents.checks.artifacts.scanning import Part, Scan, Source
+from agents.checks.artifacts.scanning import Scan, Source, SourceRange
 from schemas.severity import Severity
 
 BLOCK: Final = 512
@@ -125,7 +125,7 @@ def scan_tar(scan: Scan, source: Source) -> None:
         long_name = long_link = ""
         _member(scan, name, link, kind, seen)
         if kind in _FILES and length:
-            body_part = Part(source, data, length)
+            body_part = SourceRange(source, data, length)
             if body_part.size < length:
                 scan.mark_corrupt(f"{name!r} is cut off")
             scan.descend(name or "unnamed", body_part)

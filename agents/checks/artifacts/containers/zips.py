@@ -17,7 +17,13 @@ import msgspec
 
 from agents.checks.artifacts.containers.inflation import inflate, report_bomb
 from agents.checks.artifacts.pickle.storages import report_storages
-from agents.checks.artifacts.scanning import BytesSource, CorruptFileError, Part, Scan, Source
+from agents.checks.artifacts.scanning import (
+    BytesSource,
+    CorruptFileError,
+    Scan,
+    Source,
+    SourceRange,
+)
 
 LOCAL, CENTRAL, END = b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06"
 TAIL: Final = 22 + 65_535
@@ -181,18 +187,18 @@ def _guarded(scan: Scan, source: Source, member: Member) -> None:
         _scan_member(scan, source, member)
     except CorruptFileError as error:
         scan.mark_corrupt(f"{member.name!r}: {error.what}")
-        scan.descend(member.name or "unnamed", Part(source, member.data, member.packed))
+        scan.descend(member.name or "unnamed", SourceRange(source, member.data, member.packed))
 
 
 def _around(scan: Scan, source: Source, begins: list[int]) -> None:
     """Scan the bytes before the first and after the last byte of the archive."""
     first = min(begins, default=0)
     if first:
-        scan.descend("prepended", Part(source, 0, first))
+        scan.descend("prepended", SourceRange(source, 0, first))
     found = _find_end(source)
     if found is not None and found[0] + 22 < source.size:
         behind = found[0] + 22
-        scan.descend("appended", Part(source, behind, source.size - behind))
+        scan.descend("appended", SourceRange(source, behind, source.size - behind))
 
 
 def _directory(scan: Scan, source: Source) -> tuple[list[Member], int, int | None]:
@@ -415,7 +421,7 @@ def _names(scan: Scan, members: list[Member]) -> None:
 def _scan_member(scan: Scan, source: Source, member: Member) -> None:
     if member.name.endswith("/") and not member.packed:
         return
-    body = Part(source, member.data, member.packed)
+    body = SourceRange(source, member.data, member.packed)
     if body.size < member.packed:
         scan.mark_corrupt(f"{member.name!r} is cut off")
     if stat.S_ISLNK(member.mode):

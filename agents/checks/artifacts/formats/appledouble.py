@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from agents.checks.artifacts.formats.format import Format
-from agents.checks.artifacts.scanning import CorruptFileError, Part, Scan, Source
+from agents.checks.artifacts.scanning import CorruptFileError, Scan, Source, SourceRange
 
 MAGIC: Final = b"\x00\x05\x16\x07"
 HEADER: Final = 26
@@ -39,7 +39,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
         if len(entry) < ENTRY or offset + length > source.size:
             scan.mark_corrupt("an entry of the side file is cut off")
         elif length:
-            scan.descend(f"entry-{index}", Part(source, offset, length))
+            scan.descend(f"entry-{index}", SourceRange(source, offset, length))
 
 
 FORMAT: Final = Format(

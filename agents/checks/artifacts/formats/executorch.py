@@ -10,7 +10,7 @@ from agents.checks.artifacts.formats.format import Format, Suffix, Trait, ending
 from agents.checks.artifacts.readers.embedded import report_text
 from agents.checks.artifacts.readers.flatbuffer import Flatbuffer
 from agents.checks.artifacts.readers.window import Window
-from agents.checks.artifacts.scanning import CorruptFileError, Part, Scan, Source
+from agents.checks.artifacts.scanning import CorruptFileError, Scan, Source, SourceRange
 
 IDENTIFIER: Final = b"ET12"
 _MAGIC: Final = re.compile(rb".{4}ET\d\d", re.DOTALL)
@@ -117,7 +117,7 @@ class _Program:
         for entry in buffer.tables(self._root, NAMED_DATA):
             report_text(self._scan, "named data", buffer.text(entry, 0))
 
-    def _segment(self, index: int) -> Part:
+    def _segment(self, index: int) -> SourceRange:
         """Return the bytes of a segment."""
         if index >= len(self._segments):
             raise CorruptFileError(f"segment {index} of {len(self._segments)}")
@@ -125,7 +125,7 @@ class _Program:
         size = self._buffer.scalar(self._segments[index], 1, 8)
         if offset + size > self._source.size:
             raise CorruptFileError(f"a segment of {size} bytes at {offset} reaches beyond the file")
-        return Part(self._source, offset, size)
+        return SourceRange(self._source, offset, size)
 
     def _judge_plan(self, plan: int) -> None:
         buffer = self._buffer
@@ -171,7 +171,7 @@ class _Program:
         if backend != "XnnpackBackend" or data.read(4, 4) not in _XNNPACK:
             self._scan.mark_unsupported(f"what the backend {backend[:80]!r} needs is not read")
 
-    def _data(self, reference: int) -> Part:
+    def _data(self, reference: int) -> SourceRange:
         """Return the data of a backend."""
         buffer = self._buffer
         if not reference:
@@ -182,7 +182,7 @@ class _Program:
         inline = buffer.tables(self._root, INLINE_DATA)
         if index >= len(inline):
             raise CorruptFileError(f"a backend's data {index} of {len(inline)}")
-        return Part(self._source, *buffer.vector(inline[index], 0, 1))
+        return SourceRange(self._source, *buffer.vector(inline[index], 0, 1))
 
     def _custom(self, message: str, name: str, offset: int) -> None:
         self._scan.report(

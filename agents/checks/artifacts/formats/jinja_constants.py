@@ -83,7 +83,7 @@ def is_built(node: nodes.Node) -> bool:
     return False
 
 
-class Folding:
+class ConstantFolding:
     """The possible values of a template's expressions, from constants and known names."""
 
     def __init__(self, known: dict[str, list[str]], effort: int) -> None:

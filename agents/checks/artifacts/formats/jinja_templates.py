@@ -18,7 +18,7 @@ from agents.checks.artifacts.dangerous_names import names
 from agents.checks.artifacts.formats.jinja_constants import (
     MAX_FOLDED,
     MAX_VALUES,
-    Folding,
+    ConstantFolding,
     integer,
     is_built,
     range_length,
@@ -142,7 +142,7 @@ class _Judge:
     def __init__(self, tree: nodes.Template, effort: int) -> None:
         self._found: dict[tuple[str, str, int], Fault] = {}
         self._values: dict[str, list[str]] = {}
-        self._folding = Folding(self._values, effort)
+        self._folding = ConstantFolding(self._values, effort)
         self._tree = tree
         self._all = list(itertools.islice(_nodes(tree), MAX_NODES + 1))
         self._assigned = {

@@ -16,7 +16,7 @@ from agents.checks.artifacts.formats.format import Format, Suffix, Trait
 from agents.checks.artifacts.pickle.arrays import item_size
 from agents.checks.artifacts.pickle.streams import scan_pickle
 from agents.checks.artifacts.readers.torn_tails import Span, report_torn_tail
-from agents.checks.artifacts.scanning import Part, Scan, Source
+from agents.checks.artifacts.scanning import Scan, Source, SourceRange
 from schemas.severity import Severity
 
 MAGIC: Final = b"\x93NUMPY"
@@ -56,7 +56,7 @@ def scan_npy(scan: Scan, source: Source) -> None:
     if text.endswith("\r\n"):
         scan.mark_corrupt("the line endings in the array were converted")
     if _has_objects(descr):
-        rest = Part(source, body, source.size - body)
+        rest = SourceRange(source, body, source.size - body)
         if not scan_pickle(scan, rest, expected=True):
             scan.mark_corrupt("an array of objects without a pickle")
         return
@@ -87,7 +87,7 @@ def scan_npy(scan: Scan, source: Source) -> None:
 
 def _judge_rest(scan: Scan, source: Source, end: int) -> None:
     """Scan what follows an array: another one, as `numpy.save` appends, or damage."""
-    rest = Part(source, end, source.size - end)
+    rest = SourceRange(source, end, source.size - end)
     if rest.read(0, len(MAGIC)) != MAGIC:
         scan.mark_corrupt(f"{rest.size} bytes follow the array")
         _try(scan, source, end)
@@ -118,7 +118,7 @@ def _has_calls(text: str) -> bool:
 def _try(scan: Scan, source: Source, offset: int) -> None:
     """Scan for a pickle where none should be."""
     if offset < source.size:
-        scan_pickle(scan, Part(source, offset, source.size - offset), expected=False)
+        scan_pickle(scan, SourceRange(source, offset, source.size - offset), expected=False)
 
 
 def _has_objects(descr: Any) -> bool:  # noqa: ANN401 -- what a hostile header says

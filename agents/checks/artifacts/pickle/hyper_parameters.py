@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from agents.checks.artifacts.formats.targets import NameTrust, name_trust, report_target
-from agents.checks.artifacts.pickle.symbols import End, Mapping, Result
+from agents.checks.artifacts.pickle.symbols import Mapping, Result, StreamEnd
 from agents.checks.artifacts.scanning import Scan
 
 KEY: Final = "_instantiator"
@@ -24,7 +24,7 @@ _OWN: Final = re.compile(
 )
 
 
-def report_instantiator(scan: Scan, memo: dict[int, Any], end: End) -> None:
+def report_instantiator(scan: Scan, memo: dict[int, Any], end: StreamEnd) -> None:
     """Report a function that the loader of a checkpoint imports and calls by its name.
 
     Args:
@@ -49,7 +49,7 @@ def report_instantiator(scan: Scan, memo: dict[int, Any], end: End) -> None:
     )
 
 
-def report_named_calls(scan: Scan, memo: dict[int, Any], end: End) -> None:
+def report_named_calls(scan: Scan, memo: dict[int, Any], end: StreamEnd) -> None:
     """Report functions in hyper-parameters that a program's loader looks up by their names.
 
     Hydra and LightningCLI call what a configuration names, and checkpoints keep their
@@ -95,7 +95,7 @@ def _sequences(scan: Scan, result: object) -> Iterator[tuple[object, list[object
             waiting += [held for held in parts if type(held) not in _PLAIN]
 
 
-def _holds(scan: Scan, end: End) -> bool:
+def _holds(scan: Scan, end: StreamEnd) -> bool:
     """Return whether a pickle without a memo has the key at its top."""
     return isinstance(end.result, Mapping) and _named(scan, end.result) is not None
 

@@ -29,7 +29,7 @@ from agents.checks.artifacts.pickle.symbols import (
     named_class,
 )
 from agents.checks.artifacts.pickle.unlisted import boasts
-from agents.checks.artifacts.scanning import Part
+from agents.checks.artifacts.scanning import SourceRange
 
 CODECS: Final = frozenset(("latin1", "latin-1", "iso-8859-1", "utf-8", "utf8", "ascii"))
 _PICKLED_AT: Final = {"_numba_unpickle": 1, "unpickle_doc": 1}
@@ -370,7 +370,9 @@ class KnownCalls:
             scan, source = self._stream.file.scan, self._stream.file.source
             self._stream.pending.append(
                 partial(
-                    scan.descend, f"bytes@{value.offset}", Part(source, value.offset, value.length)
+                    scan.descend,
+                    f"bytes@{value.offset}",
+                    SourceRange(source, value.offset, value.length),
                 )
             )
         zipped = isinstance(raw, bytes) and raw.startswith(b"PK\x03\x04")

@@ -28,11 +28,11 @@ from agents.checks.artifacts.pickle.rare_opcodes import (
 from agents.checks.artifacts.pickle.symbols import (
     PERSISTENT,
     Blob,
-    End,
     Global,
     Mapping,
     Members,
     Result,
+    StreamEnd,
 )
 
 MAX_CONSTANT: Final = 4 << 20
@@ -65,20 +65,20 @@ HOLDS_FILE: Final = frozenset(b"\x80PBc(x\x1f\xfd]}giIVSXUTKFGLYHQ/e86251\x04\x9
 class Machine(MachineState):
     """Runs one stream."""
 
-    def run(self) -> End:
+    def run(self) -> StreamEnd:
         """Step until STOP, an error or the budget's end."""
         position = 0
         try:
             position = self._steps()
         except StepsSpentError:
-            return End(False, self.base, BUDGET_EXHAUSTED, self.opcodes)
+            return StreamEnd(False, self.base, BUDGET_EXHAUSTED, self.opcodes)
         except BrokenStreamError as error:
-            return End(False, self._at, str(error), self.opcodes)
+            return StreamEnd(False, self._at, str(error), self.opcodes)
         except (IndexError, struct.error):
             reason = "the stream is truncated" if self._at_end() else "the stack is empty"
-            return End(False, self._at, reason, self.opcodes)
+            return StreamEnd(False, self._at, reason, self.opcodes)
         result = self.stack[-1] if self.stack else None
-        return End(True, position, "", self.opcodes, result)
+        return StreamEnd(True, position, "", self.opcodes, result)
 
     _at: int = 0
 

@@ -17,7 +17,7 @@ from agents.checks.artifacts.pickle.known_calls import KnownCalls
 from agents.checks.artifacts.pickle.machine import BUDGET_EXHAUSTED, Machine
 from agents.checks.artifacts.pickle.pickle_file import PickleFile
 from agents.checks.artifacts.pickle.restored_states import state_fault
-from agents.checks.artifacts.pickle.symbols import End, Global, Result, Unknown, describe
+from agents.checks.artifacts.pickle.symbols import Global, Result, StreamEnd, Unknown, describe
 from agents.checks.artifacts.pickle.unlisted import (
     boasts,
     makes_objects,
@@ -80,7 +80,7 @@ class Stream:
 
     # Observations are reported when the bytes turn out to be a pickle.
 
-    def convincing(self, end: End, magic: bool, *, within: bool) -> bool:
+    def convincing(self, end: StreamEnd, magic: bool, *, within: bool) -> bool:
         """Return whether the observations show that the bytes are a pickle.
 
         Args:
@@ -98,7 +98,7 @@ class Stream:
             return True
         return bool(self.imports and magic and self.called_unknown)
 
-    def settle(self, end: End | None) -> None:
+    def settle(self, end: StreamEnd | None) -> None:
         """Report deferred findings, and those of the whole stream.
 
         Args:

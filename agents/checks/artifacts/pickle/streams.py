@@ -12,7 +12,7 @@ from agents.checks.artifacts.pickle.machine import BUDGET_EXHAUSTED, Machine
 from agents.checks.artifacts.pickle.observer import Stream
 from agents.checks.artifacts.pickle.pickle_file import PickleFile
 from agents.checks.artifacts.pickle.storages import WIDTHS, storage_sizes
-from agents.checks.artifacts.pickle.symbols import End, Global
+from agents.checks.artifacts.pickle.symbols import Global, StreamEnd
 from agents.checks.artifacts.scanning import BudgetExceededError, Scan, Source
 
 MAX_ATTEMPTS: Final = 20_000
@@ -146,7 +146,7 @@ class _Reader:
             self.scan.mark_corrupt("the file ends before its list of storages")
         return streams > 0
 
-    def _storages(self, storages: list[tuple[Any, ...]], end: End) -> None:
+    def _storages(self, storages: list[tuple[Any, ...]], end: StreamEnd) -> None:
         """Mark the file corrupt if a storage of PyTorch's legacy format is cut off or damaged."""
         sizes = {
             storage[2]: (storage[1], storage[4])

@@ -95,7 +95,7 @@ class Unknown:
         self.kind = kind
 
 
-class End(msgspec.Struct, frozen=True):
+class StreamEnd(msgspec.Struct, frozen=True):
     """How a stream ended."""
 
     stopped: bool

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
-from agents.checks.artifacts.python.tree import EMPTY, Tree
+from agents.checks.artifacts.python.tree import EMPTY, ModuleTree
 
 IMPORTED, METHOD, FUNCTION, MAIN = "on import", "in a method", "in a function", "as a script"
 _FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
@@ -21,7 +21,7 @@ class Placement:
     computed again as more functions turn out to be called by importing the module.
     """
 
-    def __init__(self, tree: Tree, kinds: Collection[type[ast.AST]]) -> None:
+    def __init__(self, tree: ModuleTree, kinds: Collection[type[ast.AST]]) -> None:
         """Find the bodies of a module.
 
         Args:
@@ -32,7 +32,7 @@ class Placement:
         self._nodes: list[tuple[ast.AST, int]] = []
         self._find(tree, kinds)
 
-    def _find(self, tree: Tree, kinds: Collection[type[ast.AST]]) -> None:
+    def _find(self, tree: ModuleTree, kinds: Collection[type[ast.AST]]) -> None:
         found, bodies, children = self._nodes, self._bodies, tree.children
         stack: list[tuple[ast.AST, int, bool]] = [(tree.root, 0, False)]
         while stack:

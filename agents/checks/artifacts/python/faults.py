@@ -31,7 +31,7 @@ from agents.checks.artifacts.python.shell_commands import (
     is_private_path,
 )
 from agents.checks.artifacts.python.syntax import parse_source, uncollected
-from agents.checks.artifacts.python.tree import Tree
+from agents.checks.artifacts.python.tree import ModuleTree
 from agents.checks.artifacts.python.words import may_be_judged
 from schemas.severity import Severity
 
@@ -72,7 +72,7 @@ def python_faults(text: str, layer: int = 0) -> list[CodeFault]:
         RecursionError, MemoryError: nested too deeply for the compiler.
     """
     with uncollected():
-        judge = _Judge(Tree(parse_source(text)), layer)
+        judge = _Judge(ModuleTree(parse_source(text)), layer)
         try:
             return judge.faults()
         finally:
@@ -82,7 +82,7 @@ def python_faults(text: str, layer: int = 0) -> list[CodeFault]:
 class _Judge:
     """One pass over one module."""
 
-    def __init__(self, tree: Tree, layer: int) -> None:
+    def __init__(self, tree: ModuleTree, layer: int) -> None:
         """Learn what the names and values of a module mean.
 
         Args:

@@ -12,7 +12,7 @@ from typing import Final
 
 from agents.checks.artifacts.python.calls import DECODE, NETWORK
 from agents.checks.artifacts.python.names import Names
-from agents.checks.artifacts.python.tree import Tree
+from agents.checks.artifacts.python.tree import ModuleTree
 
 _NO_WORD: Final = re.compile(r"\W")
 MAX_VALUE: Final = 1000
@@ -60,7 +60,7 @@ def _is_made_of(value: ast.AST, names: Collection[str]) -> bool:
 class ModuleFacts:
     """What the names of a module refer to, and which values were decoded, fetched or are files."""
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: ModuleTree) -> None:
         """Learn from a module.
 
         Args:

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, cast
 
 from agents.checks.artifacts.dangerous_names import functions, modules, table
 from agents.checks.artifacts.python.spellings import ANY, spellings
-from agents.checks.artifacts.python.tree import Tree
+from agents.checks.artifacts.python.tree import ModuleTree
 from agents.checks.artifacts.python.values import Function, Values
 
 MAX_DEPTH: Final = 100
@@ -87,7 +87,7 @@ class Names:
         for audits calls that at each `id`."""
         self._learnt = False
 
-    def learn(self, tree: Tree) -> None:
+    def learn(self, tree: ModuleTree) -> None:
         """Learn imports, then assignments, in the order of the lines.
 
         Args:

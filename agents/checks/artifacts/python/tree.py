@@ -21,7 +21,7 @@ _FIELDS: Final[dict[type[ast.AST], tuple[str, ...]]] = {}
 """The other fields of each kind of node that was met."""
 
 
-class Tree:
+class ModuleTree:
     """The tree of a module, walked once."""
 
     def __init__(self, root: ast.Module) -> None:

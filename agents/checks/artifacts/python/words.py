@@ -18,7 +18,7 @@ from agents.checks.artifacts.python.module_facts import ModuleFacts
 from agents.checks.artifacts.python.names import lookup_arguments
 from agents.checks.artifacts.python.shell_commands import is_piped_to_a_shell
 from agents.checks.artifacts.python.spellings import ANY, spellings
-from agents.checks.artifacts.python.tree import Tree
+from agents.checks.artifacts.python.tree import ModuleTree
 
 JUDGED_KINDS: Final = (
     "spawn", "evaluate", "decode", "network", "load", "native", "hook", "run-file",
@@ -76,7 +76,7 @@ class _Judged(NamedTuple):
     """Names of one part."""
 
 
-def may_be_judged(tree: Tree, facts: ModuleFacts) -> bool:
+def may_be_judged(tree: ModuleTree, facts: ModuleFacts) -> bool:
     """Return whether anything in a module may be judged; False only if nothing can be.
 
     Args:
@@ -86,7 +86,7 @@ def may_be_judged(tree: Tree, facts: ModuleFacts) -> bool:
     return _names_judged(tree, facts) or _texts_judged(tree, facts)
 
 
-def _names_judged(tree: Tree, facts: ModuleFacts) -> bool:
+def _names_judged(tree: ModuleTree, facts: ModuleFacts) -> bool:
     names = {name.id for name in tree.of(ast.Name)}
     for imported in tree.of(ast.Import):
         names.update(alias.name for alias in imported.names)
@@ -125,7 +125,7 @@ def _is_in(piece: str, words: AbstractSet[str]) -> bool:
     return any(piece in word for word in words)
 
 
-def _keys(tree: Tree, facts: ModuleFacts, words: AbstractSet[str]) -> Iterator[str]:
+def _keys(tree: ModuleTree, facts: ModuleFacts, words: AbstractSet[str]) -> Iterator[str]:
     """Yield the texts by which the module looks something up."""
     for subscript in tree.of(ast.Subscript):
         key = facts.names.values.value(subscript.slice)
@@ -143,7 +143,7 @@ def _keys(tree: Tree, facts: ModuleFacts, words: AbstractSet[str]) -> Iterator[s
                 yield text.strip().replace(":", ".")
 
 
-def _texts_judged(tree: Tree, facts: ModuleFacts) -> bool:
+def _texts_judged(tree: ModuleTree, facts: ModuleFacts) -> bool:
     """Return whether the module holds a text that is judged, or gives a call such a command."""
     if any(
         "/dev/tcp/" in constant.value

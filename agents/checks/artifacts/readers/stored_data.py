@@ -22,9 +22,9 @@ from agents.checks.artifacts.scanning import (
     BudgetExceededError,
     BytesSource,
     CorruptFileError,
-    Part,
     Scan,
     Source,
+    SourceRange,
     severity_of,
 )
 from schemas.severity import Severity
@@ -155,7 +155,7 @@ class _Trials:
         given = min(TRIAL_STEPS, self._steps)
         budget = Budget(TRIAL_BYTES, given)
         trial = scan.trial(f"{NAME}@{offset}", budget)
-        rest: Source = Part(source, offset, min(source.size - offset, TRIAL_BYTES))
+        rest: Source = SourceRange(source, offset, min(source.size - offset, TRIAL_BYTES))
         try:
             if match.re in (_ZIP, _GZIP):
                 trial.scan(f"{NAME}@{offset}", rest)

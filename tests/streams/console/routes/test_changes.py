@@ -68,9 +68,9 @@ def test_a_policy_is_compared_before_it_is_set(changed):
 
 
 def browser_policy(changed):
-    from streams.console.queries import Reader  # noqa: PLC0415 -- beside its use
+    from streams.console.queries import IndexReader  # noqa: PLC0415 -- beside its use
 
-    return Reader(changed.services.index, OPERATOR).policy("acme")
+    return IndexReader(changed.services.index, OPERATOR).policy("acme")
 
 
 @pytest.mark.parametrize(

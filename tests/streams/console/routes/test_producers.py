@@ -9,7 +9,7 @@ import pytest
 from streams.console.config import ConsoleConfig
 from streams.console.viewer import Role, Viewer
 from streams.gateway.config import PRODUCERS, Endpoint, read_config
-from streams.gateway.delivery import Delivery
+from streams.gateway.delivery import RecordWriter
 from streams.gateway.handlers import Gateway
 from streams.gateway.pasting import steps
 from streams.settings import load_settings
@@ -37,7 +37,7 @@ def producers(index, tmp_path):
         ]
     )
     settings = load_settings(kafka="127.0.0.1:1", state_dir=tmp_path)
-    gateway = Gateway(settings, read_config(text), Delivery(settings, (), 1))
+    gateway = Gateway(settings, read_config(text), RecordWriter(settings, (), 1))
     file = tmp_path / "gateway.toml"
     with serving(gateway.routes()) as server:
         file.write_text(f"[listen]\nport = {server.port}\n{text}")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from agents.checks.artifacts.pickle.hyper_parameters import KEY, report_instantiator
-from agents.checks.artifacts.pickle.symbols import End, Mapping
+from agents.checks.artifacts.pickle.symbols import Mapping, StreamEnd
 from agents.checks.artifacts.scanning import Budget, Scan
 
 
@@ -31,7 +31,7 @@ class Counted(Mapping):
 def reported(result: object) -> list[str]:
     """Return what is said of a checkpoint with this value."""
     scan = Scan("hparams.pkl", lambda *_: None, Budget())
-    report_instantiator(scan, {0: KEY}, End(stopped=True, offset=1, result=result))
+    report_instantiator(scan, {0: KEY}, StreamEnd(stopped=True, offset=1, result=result))
     return [detection.description for detection in scan.detections]
 
 

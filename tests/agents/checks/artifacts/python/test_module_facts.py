@@ -8,7 +8,7 @@ import pytest
 
 from agents.checks.artifacts.python.faults import python_faults
 from agents.checks.artifacts.python.module_facts import ModuleFacts
-from agents.checks.artifacts.python.tree import Tree
+from agents.checks.artifacts.python.tree import ModuleTree
 
 
 def is_tainted(source: str) -> bool:
@@ -16,7 +16,7 @@ def is_tainted(source: str) -> bool:
     tree = ast.parse(source)
     last = tree.body[-1]
     assert isinstance(last, ast.Assign)
-    return ModuleFacts(Tree(tree)).is_tainted(last.value)
+    return ModuleFacts(ModuleTree(tree)).is_tainted(last.value)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import typing
 
 import pytest
 
-from agents.checks.artifacts.python.tree import Tree
+from agents.checks.artifacts.python.tree import ModuleTree
 
 EMPTY = (ast.operator, ast.unaryop, ast.boolop, ast.cmpop, ast.expr_context)
 ALL_KINDS = """
@@ -42,7 +42,7 @@ while {1, 2} and {a: b for a in c} and {a for b in c} and (a for b in c): break
 )
 def test_every_node_with_content_is_met_in_order(source: str) -> None:
     root = ast.parse(source)
-    tree = Tree(root)
+    tree = ModuleTree(root)
     expected = [node for node in ast.walk(root) if not isinstance(node, EMPTY)]
     assert list(map(id, tree.nodes)) == list(map(id, expected))
     for node in tree.nodes:
@@ -52,5 +52,5 @@ def test_every_node_with_content_is_met_in_order(source: str) -> None:
 
 def test_a_node_that_the_tree_does_not_have_is_gone_through_as_well() -> None:
     made = ast.parse("f(a, b=c)").body[0]
-    inner = Tree(ast.parse("x")).children(made)
+    inner = ModuleTree(ast.parse("x")).children(made)
     assert [type(node) for node in inner] == [ast.Call]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from agents.checks.artifacts.python.faults import python_faults
 from agents.checks.artifacts.python.names import Names
-from agents.checks.artifacts.python.tree import Tree
+from agents.checks.artifacts.python.tree import ModuleTree
 from agents.checks.artifacts.python.values import UNKNOWN
 from tests.each import each
 
@@ -20,7 +20,7 @@ def _worth(source: str) -> object:
     """Return what the last line of a source is worth."""
     tree = ast.parse(source)
     names = Names()
-    names.learn(Tree(tree))
+    names.learn(ModuleTree(tree))
     last = tree.body[-1]
     assert isinstance(last, ast.Expr)
     return names.values.value(last.value)

@@ -16,7 +16,7 @@ from agents.checks.artifacts.python import call_judgements, calls, faults
 from agents.checks.artifacts.python.module_facts import ModuleFacts
 from agents.checks.artifacts.python.names import SPAWN
 from agents.checks.artifacts.python.spellings import spellings
-from agents.checks.artifacts.python.tree import Tree
+from agents.checks.artifacts.python.tree import ModuleTree
 from agents.checks.artifacts.python.words import (
     JUDGED_KINDS,
     JUDGED_NAMES,
@@ -38,7 +38,7 @@ JUDGED = sorted(
 
 def may_be(source: str) -> bool:
     """Return whether anything in a source may be judged."""
-    tree = Tree(ast.parse(source))
+    tree = ModuleTree(ast.parse(source))
     return may_be_judged(tree, ModuleFacts(tree))
 
 
@@ -244,7 +244,7 @@ def test_modules_of_which_only_one_part_of_a_judged_name_is_said_are_not_judged(
 
 @given(REFERENCE)
 def test_a_reference_to_what_runs_ends_in_a_word_of_it(reference: str) -> None:
-    tree = Tree(ast.parse(f"import os, sh, subprocess as p\nk = 'sys' + 'tem'\n{reference}"))
+    tree = ModuleTree(ast.parse(f"import os, sh, subprocess as p\nk = 'sys' + 'tem'\n{reference}"))
     known = ModuleFacts(tree).names
     for node in tree.nodes:
         if isinstance(node, ast.Name | ast.Attribute | ast.Subscript):
