@@ -12,17 +12,20 @@ from contextlib import asynccontextmanager
 class FairTurns:
     """A fixed number of turns at a time; a free one goes to the waiting tenant with the fewest.
 
-    Equals take their turns in rotation. So a tenant waits until one of the turns in progress ends,
-    regardless of what others have queued, and never for a second turn of a tenant that holds more.
+    Equals take their turns in rotation, and no tenant holds more than its share. So a tenant never
+    waits for the turns of one other tenant, if the share is less than all; for those of several
+    it waits until one of them ends, regardless of what they have queued.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, share: int | None = None) -> None:
         """Give no turn yet.
 
         Args:
             width: The number of turns at a time.
+            share: The most turns of one tenant at a time; all of them by default.
         """
         self._free = width
+        self._share = share or width
         self._held: Counter[str] = Counter()
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
         """By tenant, in the order in which they are next."""
@@ -30,7 +33,8 @@ class FairTurns:
     @asynccontextmanager
     async def turn(self, tenant: str) -> AsyncIterator[None]:
         """Wait for a turn of a tenant, and hold it within the block."""
-        if self._free and not self._waiting:
+        # while a turn is free, those who wait hold their share
+        if self._free and self._held[tenant] < self._share:
             self._free -= 1
             self._held[tenant] += 1
         else:
@@ -53,25 +57,27 @@ class FairTurns:
             raise
 
     def _forget(self, tenant: str, turn: asyncio.Future[None]) -> None:
-        queue = self._waiting[tenant]
-        queue.remove(turn)
-        if not queue:
-            del self._waiting[tenant]
+        queue = self._waiting.get(tenant, deque())
+        if turn in queue:  # else it was passed over
+            queue.remove(turn)
+            if not queue:
+                del self._waiting[tenant]
 
     def _end(self, tenant: str) -> None:
         self._held[tenant] -= 1
         if not self._held[tenant]:
             del self._held[tenant]
-        if not self._waiting:
-            self._free += 1
-            return
-        following = min(self._waiting, key=lambda other: self._held[other])
-        queue = self._waiting.pop(following)
-        turn = queue.popleft()
-        if queue:
-            self._waiting[following] = queue  # behind the others that wait
-        self._held[following] += 1
-        turn.set_result(None)
+        while waiting := [name for name in self._waiting if self._held[name] < self._share]:
+            following = min(waiting, key=lambda name: self._held[name])
+            queue = self._waiting.pop(following)
+            turn = queue.popleft()
+            if queue:
+                self._waiting[following] = queue  # behind the others that wait
+            if not turn.cancelled():  # who waited may be cancelled, and not know it yet
+                self._held[following] += 1
+                turn.set_result(None)
+                return
+        self._free += 1
 
 
 class TimedTurns:

@@ -1,10 +1,14 @@
-"""The agent of scan requests: the slow work of a push, retried if it failed."""
+"""The agent of scan requests: the slow work of a push, retried if it failed.
+
+A request whose work takes long, or is not due yet, is put back at the end of its partition.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Final, Protocol, runtime_checkable
 
 import msgspec
@@ -20,6 +24,7 @@ from agents.logs import Logger
 from agents.measures import ScanMeasure
 from agents.ports import Batch, Delivery, Message, Publish
 from agents.registry_push import push_context, scan_message
+from agents.scans_under_way import HOLD_SECONDS, ScansUnderWay
 from schemas.assessments import AssessmentStage, Check
 from schemas.channels import Channel
 from schemas.dead_letters import CHECK_FAILED
@@ -30,7 +35,11 @@ from schemas.severity import Status
 log = Logger()
 
 PAUSE_SECONDS: Final = 2.0
-"""Pause before requests, none of which is due yet, are requeued."""
+"""Pause before requests are put back, none of which is due yet or could begin."""
+BYTES_PER_SECOND: Final = 1 << 20
+"""How fast such requests are put back at most; a request may be as large as an event."""
+TURNS: Final = AT_ONCE + 1
+"""Files that a process fetches and scans at a time; one tenant takes `AT_ONCE` of them at most."""
 
 
 class Clock(Protocol):
@@ -48,6 +57,16 @@ class TenantScans(Protocol):
         """Return the scanner of a tenant's files, which scans no other tenant's."""
 
 
+class _Scanned(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of a request's work."""
+
+    outcome: ScanOutcome
+    policy: Policy
+    """The tenant's policy, as it was when the work began."""
+    seconds: float
+    """The time in which it held a turn."""
+
+
 def scan_agent(
     knowledge: Knowledge,
     fetch: Callable[[Policy], AbstractContextManager[Fetch]],
@@ -63,12 +82,13 @@ def scan_agent(
         scan: Scans one file in the sandbox, or provides a scanner for each tenant.
         now: The time.
         turns: Shares the slow work between tenants; by default one turn for each file that a push
-            may have scanned at a time.
+            may have scanned at a time, and one more.
     """
-    turns = turns or FairTurns(AT_ONCE)
+    turns = turns or FairTurns(TURNS, AT_ONCE)
     deduplicator = SightingDeduplicator()
+    under_way: ScansUnderWay[_Scanned | None] = ScansUnderWay()
 
-    async def one(delivery: Delivery[ScanRequest], publish: Publish) -> list[Message] | None:
+    async def work_on(delivery: Delivery[ScanRequest]) -> _Scanned | None:
         request = delivery.value
         work = TimedTurns(turns, request.tenant)
         policy = knowledge.policy(request.tenant)
@@ -89,35 +109,47 @@ def scan_agent(
             # Nothing lost: a push that breaks a check is kept, and does not block the others.
             log.exception("scan-failed", request=request.id, attempt=request.attempt)
             return None
+        return _Scanned(outcome=outcome, policy=policy, seconds=work.seconds)
+
+    def messages_of(request: ScanRequest, scanned: _Scanned, publish: Publish) -> Iterator[Message]:
         publish.on_abandoned(deduplicator.begin())
-        messages = [
-            _timed(message, work.seconds)
-            for message in _scan_messages(request, outcome, policy, deduplicator)
-        ]
-        if outcome.retry is not None:
-            messages.append(scan_message(outcome.retry))
-        return messages
+        for message in _scan_messages(request, scanned.outcome, scanned.policy, deduplicator):
+            yield _timed(message, scanned.seconds)
+        if scanned.outcome.retry is not None:
+            yield scan_message(scanned.outcome.retry)
 
     async def scan_requests(batch: Batch[ScanRequest], publish: Publish) -> None:
         moment = now()
-        # comprehensions do not reuse the function's name as a variable: Python 3.12 confuses them
-        due = [held for held in batch.deliveries if held.value.not_before_ms <= moment]
-        early = [held for held in batch.deliveries if held.value.not_before_ms > moment]
-        if early and not due:
-            await asyncio.sleep(PAUSE_SECONDS)
-        for delivery, messages in zip(
-            due, await asyncio.gather(*(one(delivery, publish) for delivery in due)), strict=True
-        ):
-            if messages is None:
+        asked = [
+            under_way.ask(held.value, partial(work_on, held))
+            if held.value.not_before_ms <= moment
+            else None
+            for held in batch.deliveries
+        ]
+        due = [work for work in asked if work is not None]
+        size = sum(len(held.record.value or b"") for held in batch.deliveries)
+        pause = min(PAUSE_SECONDS + size / BYTES_PER_SECOND, HOLD_SECONDS)
+        if due:
+            await under_way.wait(due, pause)
+        else:
+            await asyncio.sleep(pause)
+        put_back: list[Delivery[ScanRequest]] = []
+        for delivery, work in zip(batch.deliveries, asked, strict=True):
+            if work is None or not work.task.done():
+                put_back.append(delivery)
+                continue
+            scanned = work.task.result()
+            if scanned is None:
                 publish.refuse(delivery.record, CHECK_FAILED, "the scan failed unexpectedly")
                 publish(failed_message(delivery.value.event, AssessmentStage.SCAN))
                 continue
             publish.caused_by(delivery.record.entered_ms)
-            for message in messages:
+            for message in messages_of(delivery.value, scanned, publish):
                 publish(message)
-        for delivery in early:
+        for delivery in put_back:
             publish.caused_by(delivery.record.entered_ms)
             publish(scan_message(delivery.value))
+        under_way.release(due)
 
     return scan_requests
 

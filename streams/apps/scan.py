@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from agents.checks.artifacts.sandbox.pool import SandboxPool
 from agents.checks.artifacts.sandbox.protocol import Limits
 from agents.domain.knowledge import MemoryKnowledge
 from agents.domain.rules import family_rules
-from agents.scan import scan_agent
+from agents.scan import TURNS, scan_agent
 from schemas.channels import Channel
 from schemas.scans import ScanRequest
 from streams.apps.decoding import value_decoder
@@ -32,7 +33,11 @@ def build(settings: Settings) -> AppParts:
                 agent=scan_agent(
                     knowledge,
                     open_fetcher(settings),
-                    SandboxPool(limits=Limits(confined=settings.scan_confined)),
+                    # a process for each turn: a file that comes slowly keeps none from others
+                    SandboxPool(
+                        max(os.cpu_count() or 1, TURNS),
+                        limits=Limits(confined=settings.scan_confined),
+                    ),
                     lambda: time.time_ns() // 1_000_000,
                 ),
                 count=count,

@@ -80,6 +80,57 @@ def test_a_turn_that_nobody_waits_for_any_more_is_not_lost(*, given: bool) -> No
     asyncio.run(main())
 
 
+def test_a_tenant_that_holds_its_share_leaves_a_turn_to_others() -> None:
+    """However slow its work is: what others need is there before any of it ends."""
+
+    async def main() -> list[str]:
+        turns, ends = FairTurns(3, share=2), asyncio.Event()
+        began: list[str] = []
+
+        async def work(tenant: str, until: asyncio.Event | None = None) -> None:
+            async with turns.turn(tenant):
+                began.append(tenant)
+                if until:
+                    await until.wait()
+
+        slow = [asyncio.create_task(work("mallory", ends)) for _ in range(5)]
+        await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            for _ in range(3):
+                await work("globex")
+        assert began == ["mallory"] * 2 + ["globex"] * 3
+        ends.set()
+        await asyncio.gather(*slow)
+        return began
+
+    assert asyncio.run(main()).count("mallory") == 5
+
+
+def test_a_turn_is_given_to_none_of_those_that_are_cancelled_at_that_moment() -> None:
+    async def main() -> None:
+        turns, ends = FairTurns(1), asyncio.Event()
+
+        async def work(until: asyncio.Event | None = None) -> None:
+            async with turns.turn("a"):
+                if until:
+                    await until.wait()
+
+        held = asyncio.create_task(work(ends))
+        await asyncio.sleep(0)
+        waiting = [asyncio.create_task(work()) for _ in range(3)]
+        await asyncio.sleep(0)
+        ends.set()
+        await asyncio.sleep(0)  # the turn ends with the next step of the loop
+        for task in waiting[:2]:
+            task.cancel()
+        await asyncio.gather(held, *waiting, return_exceptions=True)
+        async with asyncio.timeout(10):
+            await work()
+        assert [task.cancelled() for task in waiting] == [True, True, False]
+
+    asyncio.run(main())
+
+
 def test_time_counts_while_a_turn_is_held_and_not_while_waiting() -> None:
     now = [0.0]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Final, ParamSpec, Protocol, TypeVar
 
@@ -61,6 +62,8 @@ FREE_DIGEST_BYTES: Final = 64 << 20
 """Files up to this size are digested even if nothing requires it."""
 AT_ONCE: Final = 4
 """Files of one push scanned at the same time."""
+PUSH_SECONDS: Final = 6 * 3600.0
+"""Time for one push; files that are not opened by then are not read."""
 HEAD_BYTES: Final = 4096
 """Bytes by which text is recognised."""
 _log = Logger(__name__)
@@ -154,6 +157,7 @@ async def scan_push(
     now_ms: int,
     trust: Trust | None = None,
     turn: Turn = nullcontext,
+    clock: Callable[[], float] = time.monotonic,
 ) -> ScanOutcome:
     """Fetch, scan and verify the files of a push.
 
@@ -171,6 +175,7 @@ async def scan_push(
             authorised for the component.
         turn: Waits for this tenant's turn at slow work: once for each file, and for each pass over
             the whole push.
+        clock: Returns monotonic seconds, for the limit of the whole push.
     """
     # Over 60 lines: each step needs the results of those before it.
     policy = knowledge.policy(request.tenant)
@@ -183,11 +188,13 @@ async def scan_push(
     event = msgspec.structs.replace(
         request.event, data=msgspec.structs.replace(request.event.data, files=files)
     )
-    model = _model(files, fetch)
+    until = clock() + PUSH_SECONDS
+    model = _model(files, fetch, lambda: clock() >= until)
     if event.data.card is None and (card := await _apart(turn, own_card, model)):
         event = msgspec.structs.replace(event, data=msgspec.structs.replace(event.data, card=card))
     scanned = await _scan_all(model, scan, turn)
-    await _apart(turn, _digest, model, event, scanned, request.listing, bool(trust))
+    for path in _to_digest(model, event, scanned, request.listing, bool(trust)):
+        await _apart(turn, model.try_sha256, path)
     verified = await _apart(turn, _verify, event, model, fetch, policy, trust)
     subject = push_subject(event, policy)
     origin = check_origin(subject, knowledge)
@@ -218,7 +225,7 @@ async def scan_push(
         listed=(request.listing or "").startswith("oci://"),
         bound=await _apart(turn, is_bound, request.listing, subject, fetch),
     )
-    retry = _retry(request, scanned, model, now_ms)
+    retry = _retry(request, scanned, model, now_ms) if clock() < until else None
     day = event.time.date()
     sole = len(files) == 1
     bound = [file_findings(file, subject, digests, sole=sole) for file in scanned]
@@ -277,7 +284,7 @@ async def _files(request: ScanRequest, fetch: Fetch, turn: Turn) -> tuple[File, 
     return await _apart(turn, fetch.listing, request.listing)
 
 
-def _model(files: Iterable[File], fetch: Fetch) -> ModelFiles:
+def _model(files: Iterable[File], fetch: Fetch, is_over: Callable[[], bool]) -> ModelFiles:
     places: dict[str, str | None] = {}
     for file in files:
         path = plain_path(file.path)
@@ -288,6 +295,9 @@ def _model(files: Iterable[File], fetch: Fetch) -> ModelFiles:
         uri = places[path]
         if uri is None:
             raise RefusedError("the event names no location of the file", where=path[:200])
+        if is_over():
+            hours = f"{PUSH_SECONDS / 3600:g} hours"
+            raise RefusedError(f"the push took longer than {hours}", where=path[:200])
         try:
             return fetch.open(uri)
         except FetchError:
@@ -367,14 +377,14 @@ async def _scan_one(
     )
 
 
-def _digest(
+def _to_digest(
     model: ModelFiles,
     event: Event[RegistryPush],
     scanned: list[ScannedFile],
     listing: str | None,
     signed: bool,
-) -> None:
-    """Compute the digests that something depends on; others stay as declared by the event.
+) -> Iterator[str]:
+    """Yield the files whose digest something depends on; others stay as declared by the event.
 
     Files that a manifest names are read to their end: the assessment counts for every fetch by the
     manifest's digest.
@@ -390,7 +400,7 @@ def _digest(
             severity_of(detection).rank >= Severity.MEDIUM.rank for detection in file.detections
         )
         if by_manifest or has_signature or serious or file.path not in declared or small:
-            model.try_sha256(file.path)
+            yield file.path
 
 
 def _verify(

@@ -205,6 +205,26 @@ def test_what_could_not_be_had_is_incomplete_and_tried_again():
     )
 
 
+def test_a_push_that_takes_too_long_in_all_is_read_no_further_and_says_so():
+    now = [0.0]
+    files = [{"path": f"{name}.gguf", "uri": f"file:///m/{name}.gguf"} for name in "abcdefghijkl"]
+    stored = MemoryFetch({f"file:///m/{name}.gguf": b"fine" for name in "abcdefghijkl"})
+
+    async def an_hour(path, source, siblings):
+        now[0] += 3600
+        return await by_content(path, source, siblings)
+
+    knowledge = knowing(ROOTS)
+    request = plan_scan(push_event(files=files), knowledge.policy("tenant-a"))
+    outcome = asyncio.run(
+        scan_push(request, knowledge, stored, an_hour, now_ms=1, clock=lambda: now[0])
+    )
+    assert outcome.retry is None
+    scans = {check.name: check for check in outcome.checks if check.name.startswith("scan")}
+    assert worst(check.status for check in scans.values()) is Status.INCOMPLETE
+    assert "the push took longer than 6 hours" in str(scans)
+
+
 def test_the_last_attempt_says_so_and_asks_no_more():
     knowledge = knowing(ROOTS)
     event = push_event(files=[{"path": "a.gguf", "uri": "file:///m/a.gguf"}])
