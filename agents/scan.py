@@ -17,6 +17,7 @@ from agents.checking import SightingDeduplicator, failed_message, outcome_messag
 from agents.checks.provenance.scan_push import AT_ONCE, Fetch, ScanFile, ScanOutcome, scan_push
 from agents.checks.provenance.subject import push_subject
 from agents.checks.required import with_required
+from agents.domain.check_names import CheckName
 from agents.domain.knowledge import Knowledge
 from agents.fair_turns import FairTurns, TimedTurns
 from agents.fetching.errors import FetchError
@@ -180,5 +181,5 @@ def _timed(message: Message, seconds: float) -> Message:
 def _unreachable(error: FetchError) -> ScanOutcome:
     """Return the outcome of a push whose tenant has no fetch scope: never clean."""
     return ScanOutcome(
-        checks=(Check(name="scan", status=Status.INCOMPLETE, detail=error.explain()[:300]),)
+        checks=(Check(name=CheckName.SCAN, status=Status.INCOMPLETE, detail=error.explain()[:300]),)
     )

@@ -5,25 +5,30 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
+from enum import StrEnum
 from typing import Final
 
 from schemas.errors import TidewatchError
 
-PREFIXES: Final = frozenset(
-    {
-        "model",
-        "dataset",
-        "pypi",
-        "image",
-        "service",
-        "deployment",
-        "domain",
-        "publisher",
-        "sha256",
-        "tree",
-        "pipeline",
-    }
-)
+
+class ComponentKind(StrEnum):
+    """The kinds of component, as the prefixes of their keys name them."""
+
+    MODEL = "model"
+    DATASET = "dataset"
+    PYPI = "pypi"
+    IMAGE = "image"
+    SERVICE = "service"
+    DEPLOYMENT = "deployment"
+    DOMAIN = "domain"
+    PUBLISHER = "publisher"
+    SHA256 = "sha256"
+    TREE = "tree"
+    PIPELINE = "pipeline"
+
+
+PREFIXES: Final = frozenset(ComponentKind)
+_LOWER_CASE: Final = frozenset({ComponentKind.SHA256, ComponentKind.TREE, ComponentKind.DOMAIN})
 KEY_LIMIT: Final = 512
 """Characters of a component key; longer names are cut and marked with their hash."""
 _SEPARATORS: Final = re.compile(r"[-_.]+")
@@ -62,9 +67,9 @@ def component_key(prefix: str, name: str) -> str:
             f"unknown component kind {prefix!r}",
             remedy=f"use one of {', '.join(sorted(PREFIXES))}",
         )
-    if prefix == "pypi":
+    if prefix == ComponentKind.PYPI:
         name = canonical_package(name)
-    elif prefix in {"sha256", "tree", "domain"}:
+    elif prefix in _LOWER_CASE:
         name = name.strip().lower().rstrip(".")
     else:
         name = name.strip()

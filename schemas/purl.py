@@ -6,7 +6,7 @@ from typing import Final
 
 from packageurl import PackageURL
 
-from schemas.components import split_key
+from schemas.components import ComponentKind, split_key
 
 HUB: Final = "huggingface"
 
@@ -19,10 +19,10 @@ def component_purl(key: str, version: str | None = None) -> str:
         version: Its version or revision.
     """
     kind, name = split_key(key)
-    if kind == "pypi" and not name.startswith("@"):
+    if kind == ComponentKind.PYPI and not name.startswith("@"):
         return PackageURL(type="pypi", name=name, version=version).to_string()
     registry, _, rest = name.partition("/")
-    if kind == "model" and registry == HUB and rest:
+    if kind == ComponentKind.MODEL and registry == HUB and rest:
         namespace, _, bare = rest.rpartition("/")
         return PackageURL(type=HUB, namespace=namespace, name=bare, version=version).to_string()
     return f"{key}@{version}" if version else key

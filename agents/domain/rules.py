@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from datetime import date
+from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -55,19 +56,48 @@ class Examples(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     miss: Annotated[tuple[Example, ...], msgspec.Meta(min_length=1, max_length=10)]
 
 
+class ConditionKind(StrEnum):
+    """The kinds of condition that the component ledger evaluates."""
+
+    DRIFT = "drift"
+    """A value that should not change did (`slot`, `prefixes`)."""
+    ABSENCE = "absence"
+    """What at least `minimum` earlier versions had is missing."""
+    FIRST_SEEN = "first-seen"
+    """The tenant meets the component for the first time."""
+    VALUE_COUNT = "value-count"
+    """Distinct values of `distinct` reach `thresholds`."""
+    COMBINATION = "combination"
+    """`signals` on one component within `hours`."""
+    FACT = "fact"
+    """Intelligence of `kinds` about what was seen."""
+    TAINT = "taint"
+    """The component was made from one that is part of an incident."""
+
+
+class Slot(StrEnum):
+    """The values of a component that a drift compares."""
+
+    NONE = ""
+    ANNOUNCED = "announced"
+    COMMIT = "commit"
+    DIGEST = "digest"
+    FILENAME = "filename"
+    PUBLISHER = "publisher"
+    PUBLISHING = "publishing"
+    SEVERAL_PUBLISHING = "publishing-several"
+    TAG = "tag"
+    VERSION = "version"
+
+
 class When(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The condition of a rule that the component ledger evaluates."""
 
-    kind: Literal["drift", "absence", "first-seen", "value-count", "combination", "fact", "taint"]
-    """drift: a value that should not change did (`slot`, `prefixes`). absence: what at least
-    `minimum` earlier versions had is missing. first-seen: the tenant meets the component for the
-    first time. value-count: distinct values of `distinct` reach `thresholds`. combination:
-    `signals` on one component within `hours`. fact: intelligence of `kinds` about what was seen.
-    taint: the component was made from one that is part of an incident."""
-    slot: str = ""
+    kind: ConditionKind
+    slot: Slot = Slot.NONE
     prefixes: tuple[str, ...] = ()
     minimum: int = 0
-    distinct: str = ""
+    distinct: Literal["", "component", "tenant"] = ""
     thresholds: tuple[int, ...] = ()
     signals: tuple[str, ...] = ()
     """Kinds of indicator, alternatives separated by `|`."""

@@ -10,7 +10,7 @@ import msgspec
 
 from agents.checks.packages.intel_match import ADVERSE, is_about_every_version, is_open
 from agents.checks.packages.popularity import is_popular
-from schemas.components import split_key
+from schemas.components import ComponentKind, split_key
 from schemas.errors import TidewatchError
 from schemas.intel import IntelFact, IntelKind, VersionRange
 
@@ -108,7 +108,7 @@ def with_popularity(fact: IntelFact) -> IntelFact:
     would name good software.
     """
     prefix, name = split_key(fact.key)
-    if prefix != "pypi" or fact.popular or not is_popular(name, top=5000):
+    if prefix != ComponentKind.PYPI or fact.popular or not is_popular(name, top=5000):
         return fact
     return msgspec.structs.replace(fact, popular=True)
 

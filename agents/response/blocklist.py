@@ -21,7 +21,7 @@ from agents.response.config import BlocklistConfig
 from agents.response.durable import STAGING, write_whole
 from agents.response.outcome import BAD, OK, UNSUPPORTED, CommandOutcome, NotCarriedOutError
 from schemas.cloudevents import format_time
-from schemas.components import InvalidComponentError, canonical_package, split_key
+from schemas.components import ComponentKind, InvalidComponentError, canonical_package, split_key
 from schemas.incidents.commands import CommandSpec
 
 MARK: Final = "# tidewatch "
@@ -119,15 +119,15 @@ def _line(target: str, config: BlocklistConfig | None) -> tuple[Path, str]:
     except InvalidComponentError as error:
         raise NotCarriedOutError(BAD, error.what) from error
     path: Path | None = None
-    if kind == "pypi":
+    if kind == ComponentKind.PYPI:
         package, _, version = name.partition("@")
         path = config.constraints if config else None
         value = constraint(package, version or None)
     else:
         path = config.sources if config else None
-        if kind == "model":
+        if kind == ComponentKind.MODEL:
             value = name.removeprefix(HUB)
-        elif kind == "publisher":
+        elif kind == ComponentKind.PUBLISHER:
             value = f"{name.removeprefix(HUB)}/*"
         else:
             value = f"{kind}:{name}"

@@ -16,7 +16,7 @@ from agents.response.config import StoreConfig
 from agents.response.durable import STAGING
 from agents.response.inventory import FileEntry, digest_of, inventory
 from agents.response.outcome import ABSENT, BAD, REFUSED, NotCarriedOutError
-from schemas.components import InvalidComponentError, split_key
+from schemas.components import ComponentKind, InvalidComponentError, split_key
 from schemas.incidents.commands import CommandSpec
 
 VERSIONS: Final = "versions"
@@ -73,7 +73,7 @@ def base_of(spec: CommandSpec, store: StoreConfig) -> Path | None:
     mapped = _mapped(spec, store)
     if mapped is not None:
         return confined(Path(os.path.realpath(mapped.parent)) / mapped.name)
-    if kind != "model":
+    if kind != ComponentKind.MODEL:
         return None
     return confined(Path(os.path.realpath(store.root)).joinpath(*map(_name, name.split("/"))))
 

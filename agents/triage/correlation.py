@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from agents.domain.rules import Rule, When, family_rules
+from agents.domain.rules import ConditionKind, Rule, Slot, When, family_rules
 from schemas.conversion import Converter
 from schemas.findings import Finding
 from schemas.severity import Severity
@@ -75,17 +75,17 @@ def taints(finding: Finding) -> bool:
 
 
 @cache
-def of_kind(kind: str, slot: str = "") -> tuple[Correlation, ...]:
+def of_kind(kind: ConditionKind, slot: Slot = Slot.NONE) -> tuple[Correlation, ...]:
     """Return the rules with conditions of `kind`, restricted to `slot` if given."""
     return tuple(
         correlation
         for correlation in correlations().values()
-        if correlation.when.kind == kind and (not slot or correlation.when.slot == slot)
+        if correlation.when.kind is kind and (not slot or correlation.when.slot is slot)
     )
 
 
 @cache
-def for_prefix(kind: str, slot: str, prefix: str) -> Correlation | None:
+def for_prefix(kind: ConditionKind, slot: Slot, prefix: str) -> Correlation | None:
     """Return the narrowest rule of `kind` and `slot` about components of `prefix`, or None."""
     return _narrowest(rule for rule in of_kind(kind, slot) if prefix in rule.when.prefixes)
 
@@ -95,7 +95,7 @@ def for_fact(fact_kind: str, prefix: str) -> Correlation | None:
     """Return the narrowest rule for a fact of `fact_kind` about a `prefix`, or None."""
     return _narrowest(
         rule
-        for rule in of_kind("fact")
+        for rule in of_kind(ConditionKind.FACT)
         if fact_kind in rule.when.kinds and prefix in rule.when.prefixes
     )
 

@@ -14,7 +14,7 @@ from agents.ports import Message
 from schemas import components
 from schemas.canonical import stable_id
 from schemas.channels import Channel
-from schemas.components import PREFIXES, tenant_scoped
+from schemas.components import PREFIXES, ComponentKind, tenant_scoped
 from schemas.events import Event
 from schemas.findings import Finding
 from schemas.incidents.updates import FindingUpdate, IncidentMessage
@@ -43,7 +43,9 @@ def is_own_name(key: str) -> bool:
     if prefix not in _LOCAL:
         return False
     host = name.partition("/")[0].lower()
-    return prefix != "service" or "." not in host or name.startswith("@") or is_local(host)
+    return (
+        prefix != ComponentKind.SERVICE or "." not in host or name.startswith("@") or is_local(host)
+    )
 
 
 def incident_root(finding: Finding) -> str:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
+from schemas.components import ComponentKind
 from schemas.conversion import Converter
 from schemas.errors import TidewatchError
 from schemas.incidents.commands import CommandSpec
@@ -104,11 +105,11 @@ def _target_by_digest(spec: CommandSpec) -> dict[str, Any]:
     if spec.target_type == TargetType.SYSTEM:
         return {"device": {"hostname": spec.target}}
     kind, _, name = spec.target.partition(":")
-    if kind == "domain":
+    if kind == ComponentKind.DOMAIN:
         return {"domain_name": name}
     if spec.digest is not None:
         return {"file": {"name": name, "hashes": {"sha256": spec.digest.upper()}}}
-    if kind == "sha256":
+    if kind == ComponentKind.SHA256:
         return {"file": {"hashes": {"sha256": name.upper()}}}
     return {f"{EXTENSION}:component": spec.target}
 

@@ -12,7 +12,7 @@ import msgspec
 from schemas.atlas import Attack, attacks
 from schemas.canonical import stable_hash
 from schemas.cloudevents import format_time
-from schemas.components import is_sha256, split_key, split_version
+from schemas.components import ComponentKind, is_sha256, split_key, split_version
 from schemas.errors import TidewatchError
 from schemas.findings import IndicatorType, SupplyChainIoC
 from schemas.severity import Category, Disposition, IndicatorStatus, Severity, Tlp
@@ -92,7 +92,7 @@ def pattern(shared: SharedIndicator) -> str:
     if is_sha256(shared.value):
         return f"[file:hashes.'SHA-256' = {quote(shared.value)}]"
     kind, name = split_key(shared.key.partition("@")[0] or shared.key)
-    if kind == "domain":
+    if kind == ComponentKind.DOMAIN:
         return f"[domain-name:value = {quote(name)}]"
     if shared.value.startswith(("http://", "https://")):
         return f"[url:value = {quote(shared.value)}]"

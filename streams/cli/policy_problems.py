@@ -11,13 +11,14 @@ from typing import Final
 from agents.checks.packages.indexes import read_origin
 from agents.checks.provenance.identity import REGISTRY_ALIASES, registry_name
 from agents.checks.suppressing import last_day
+from agents.domain.check_names import CheckName
 from agents.domain.rules import all_rules
 from agents.fetching.errors import RefusedError
 from agents.fetching.fetch_scope import parse_location
 from agents.messages import OPERATOR
 from agents.triage.incidents.recovery import ENTRY_POINT
 from schemas.cloudevents import ID_LIMIT
-from schemas.components import PREFIXES
+from schemas.components import PREFIXES, ComponentKind
 from schemas.documents.openc2 import ACTIONS
 from schemas.incidents.commands import UNDO
 from schemas.policy import Policy, TrustRoot, is_signer
@@ -53,22 +54,6 @@ REGISTRIES: Final = frozenset(
     }
 )
 """Registries that adapters name by a word; all others they name by their host."""
-_OTHER_CHECKS: Final = frozenset(
-    {
-        ENTRY_POINT,
-        "ecosystem",
-        "format_safety",
-        "intel",
-        "known_bad",
-        "known_compromised",
-        "lineage",
-        "observations",
-        "registry_trust",
-        "tree",
-        "versions",
-    }
-)
-"""Checks of assessments that no rule feeds, and the entry point."""
 _HOST: Final = re.compile(
     r"(?=[^\s/]*[.:])[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:\d{1,5})?(/\S*)?"
 )
@@ -99,8 +84,7 @@ def policy_problems(policy: Policy) -> list[str]:
 @cache
 def known_checks() -> frozenset[str]:
     """Return the names of checks; those of files end with an underscore and the path."""
-    fed = {rule.check.partition("_<")[0] for rule in all_rules().values()} - {"ledger"}
-    return frozenset(fed) | _OTHER_CHECKS
+    return frozenset((*CheckName, ENTRY_POINT))
 
 
 def is_known_check(name: str) -> bool:
@@ -209,7 +193,7 @@ def _registries(policy: Policy) -> Iterator[str]:
 def _publishers(publishers: Iterable[str]) -> Iterator[str]:
     for key in publishers:
         prefix, _, name = key.partition(":")
-        if prefix != "publisher" or "/" not in name or prefix not in PREFIXES:
+        if prefix != ComponentKind.PUBLISHER or "/" not in name or prefix not in PREFIXES:
             yield (
                 f"trusted.publishers: {key[:_SHOWN]!r} is not a publisher key;"
                 " write publisher:<registry>/<name>"

@@ -9,6 +9,7 @@ import msgspec
 import orjson
 import typer
 
+from agents.domain.check_names import CheckName
 from schemas.errors import TidewatchError
 from schemas.severity import Status, worst
 from streams.cli.frame import example, new_app
@@ -160,10 +161,12 @@ def _distribution(
     try:
         verify_distribution(path, identity, issuer, signature, trusted_root=trusted_root)
     except UnfinishedVerificationError as error:
-        return Check(name="signature", status=Status.INCOMPLETE, detail=error.explain()[:500])
+        return Check(
+            name=CheckName.SIGNATURE, status=Status.INCOMPLETE, detail=error.explain()[:500]
+        )
     except TidewatchError as error:
-        return Check(name="signature", status=Status.FAIL, detail=error.explain()[:500])
-    return Check(name="signature", status=Status.PASS, detail=f"signed by {identity}")
+        return Check(name=CheckName.SIGNATURE, status=Status.FAIL, detail=error.explain()[:500])
+    return Check(name=CheckName.SIGNATURE, status=Status.PASS, detail=f"signed by {identity}")
 
 
 def _trust(

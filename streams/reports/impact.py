@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
+from schemas.components import ComponentKind
 from schemas.counting import counted
 from schemas.incidents.views import FindingView, IncidentDocument
 from schemas.severity import ExposureLevel
@@ -92,7 +93,7 @@ def hosts_of(finding: FindingView) -> frozenset[str]:
     """Return the hosts in a finding's indicator and evidence."""
     found = set()
     kind, _, name = finding.indicator_key.partition(":")
-    if kind == "domain":
+    if kind == ComponentKind.DOMAIN:
         found.add(name)
     for field in _HOST_FIELDS:
         value = finding.evidence.get(field)

@@ -15,6 +15,7 @@ from agents.checks.packages.credentials import detect_credential, url_credential
 from agents.checks.packages.requirements_text import decode_requirements
 from agents.checks.packages.versions import canonical_name
 from agents.checks.pipelines.check import check_pipeline
+from agents.domain.check_names import CheckName
 from agents.domain.detection import Detection, Outcome
 from agents.domain.knowledge import Knowledge
 from schemas.errors import TidewatchError, UnreadableRecordError
@@ -201,7 +202,7 @@ def _check_packages(
         outcome = check_packages(event, knowledge)
         if found.incomplete:
             # The lines are named already, with their numbers.
-            kept = (check for check in outcome.checks if check.name != "pinning")
+            kept = (check for check in outcome.checks if check.name != CheckName.PINNING)
             outcome = msgspec.structs.replace(outcome, checks=tuple(kept))
         _take(outcome, knowledge, said)
 

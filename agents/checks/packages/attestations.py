@@ -29,6 +29,7 @@ from sigstore_models.common.v1 import HashAlgorithm
 from agents.checks.packages.seen import SeenPackage, SignedFile, detect
 from agents.checks.provenance.signatures import trust_of
 from agents.checks.provenance.trust_root import pinned_trusted_root
+from agents.domain.check_names import CheckName
 from agents.domain.detection import Detection
 from agents.domain.knowledge import Knowledge
 from agents.domain.trust_roots import AuthorisedRoot
@@ -284,12 +285,16 @@ def check_attestations(
             order = sorted(by, key=lambda basis: (basis.tenant, basis.by, basis.roots))
             signed[index] = SignedFile(publisher, tuple(order))
     if found:
-        check = Check(name="attestations", status=Status.FAIL, detail=found[0].description[:300])
+        check = Check(
+            name=CheckName.ATTESTATIONS, status=Status.FAIL, detail=found[0].description[:300]
+        )
     elif unsure:
         detail = f"{unsure} without the file name or digest to compare, or with too many"
-        check = Check(name="attestations", status=Status.INCOMPLETE, detail=detail)
+        check = Check(name=CheckName.ATTESTATIONS, status=Status.INCOMPLETE, detail=detail)
     else:
-        check = Check(name="attestations", status=Status.PASS, detail=f"{verified} verified")
+        check = Check(
+            name=CheckName.ATTESTATIONS, status=Status.PASS, detail=f"{verified} verified"
+        )
     return check, found, signed
 
 

@@ -23,6 +23,7 @@ from agents.checks.packages.subject import InstallSubject, install_subject
 from agents.checks.packages.tree import DependencyTree
 from agents.checks.packages.versions import is_nines
 from agents.checks.suppressing import unsuppressed
+from agents.domain.check_names import CheckName
 from agents.domain.detection import Detection, Outcome
 from agents.domain.knowledge import Knowledge
 from schemas.assessments import Check
@@ -37,8 +38,8 @@ YOUNG: Final = timedelta(days=30)
 """Maximum age of an upload whose unknown name counts as new."""
 _ECOSYSTEMS: Final = frozenset({"pypi", "pip", "python"})
 _ENCODER: Final = msgspec.json.Encoder()
-_GOOD: Final = Check(name="known_compromised", status=Status.PASS)
-_NAMES: Final = Check(name="names", status=Status.PASS)
+_GOOD: Final = Check(name=CheckName.KNOWN_COMPROMISED, status=Status.PASS)
+_NAMES: Final = Check(name=CheckName.NAMES, status=Status.PASS)
 _EMPTY: Final[dict[int, SignedFile]] = {}
 _SHOWN: Final = 20
 PATHS_LIMIT: Final = 200
@@ -101,7 +102,7 @@ def judge(event: Event[PackageInstall], knowledge: Knowledge, policy: Policy) ->
     ecosystem = event.data.ecosystem
     if ecosystem.lower() not in _ECOSYSTEMS:
         detail = f"packages of {ecosystem[:40]} are not checked"
-        return _judgement(Check(name="ecosystem", status=Status.INCOMPLETE, detail=detail))
+        return _judgement(Check(name=CheckName.ECOSYSTEM, status=Status.INCOMPLETE, detail=detail))
     subject = install_subject(event, policy)
     seen = subject.seen
     checks: list[Check] = []
@@ -109,7 +110,7 @@ def judge(event: Event[PackageInstall], knowledge: Knowledge, policy: Policy) ->
     credentials = check_credentials(subject)
     if credentials:
         detail = f"{len(credentials)} in addresses"
-        checks.append(Check(name="credentials", status=Status.WARN, detail=detail))
+        checks.append(Check(name=CheckName.CREDENTIALS, status=Status.WARN, detail=detail))
         found += credentials
     known, bad = _known(seen, knowledge)
     for check, detections in (
@@ -191,12 +192,14 @@ def _known(
     if bad:
         named = [_release(entry) for entry in bad[:_SHOWN]]
         detail = f"{len(bad)} known to be malicious or compromised: {', '.join(named)}"
-        check = Check(name="known_compromised", status=Status.FAIL, actual=named, detail=detail)
+        check = Check(
+            name=CheckName.KNOWN_COMPROMISED, status=Status.FAIL, actual=named, detail=detail
+        )
         return check, bad
     if unsure:
         named = [_release(entry) for entry in unsure[:_SHOWN]]
         detail = f"bad releases exist, the version is not known: {', '.join(named)}"
-        return Check(name="known_compromised", status=Status.WARN, detail=detail), bad
+        return Check(name=CheckName.KNOWN_COMPROMISED, status=Status.WARN, detail=detail), bad
     return _GOOD, bad
 
 
@@ -238,7 +241,7 @@ def _names_of(
     names = ", ".join(sorted({str(detection.evidence["package"]) for detection in found})[:_SHOWN])
     more = f", {unshown} more without a finding" if unshown else ""
     detail = f"{counted(len(found), 'name')} to look at: {names}{more}"
-    return Check(name="names", status=Status.WARN, detail=detail), found
+    return Check(name=CheckName.NAMES, status=Status.WARN, detail=detail), found
 
 
 def _crowding(
@@ -267,7 +270,7 @@ def _crowding(
     if not found:
         return None, found
     detail = f"{len(found)} with an inflated version"
-    return Check(name="versions", status=Status.WARN, detail=detail), found
+    return Check(name=CheckName.VERSIONS, status=Status.WARN, detail=detail), found
 
 
 def _young(uploaded: datetime, when: datetime) -> bool:
@@ -342,7 +345,9 @@ def _releases(subject: InstallSubject) -> tuple[Check | None, list[Detection]]:
     found += check_file_names(subject)
     if not found:
         return None, found
-    return Check(name="releases", status=Status.WARN, detail=f"{len(found)} to look at"), found
+    return Check(
+        name=CheckName.RELEASES, status=Status.WARN, detail=f"{len(found)} to look at"
+    ), found
 
 
 def _commit(package: Package) -> str:
@@ -404,4 +409,4 @@ def _tree_check(
     if not paths:
         return None
     status = Status.FAIL if bad else Status.WARN
-    return Check(name="tree", status=status, actual=sorted(paths)[:_SHOWN])
+    return Check(name=CheckName.TREE, status=status, actual=sorted(paths)[:_SHOWN])

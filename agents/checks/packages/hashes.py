@@ -12,15 +12,18 @@ from agents.checks.packages.requirements import RequirementLine, read_line
 from agents.checks.packages.seen import SeenPackage, detect
 from agents.checks.packages.subject import InstallSubject
 from agents.checks.packages.versions import CACHE_SIZE, canonical_name, canonical_version
+from agents.domain.check_names import CheckName
 from agents.domain.detection import Detection
 from schemas.assessments import Check
 from schemas.counting import counted
 from schemas.findings import Indicator, IndicatorType
 from schemas.severity import Status
 
-_PASS: Final = Check(name="hashes", status=Status.PASS)
+_PASS: Final = Check(name=CheckName.HASHES, status=Status.PASS)
 _UNCOMPARED: Final = Check(
-    name="hashes", status=Status.WARN, detail="no lock and no required hashes to compare with"
+    name=CheckName.HASHES,
+    status=Status.WARN,
+    detail="no lock and no required hashes to compare with",
 )
 _STRONG: Final = ("sha256:", "sha384:", "sha512:")
 _NO_VERSION: Final = "\x00"
@@ -131,11 +134,11 @@ def check_package_hashes(subject: InstallSubject) -> tuple[Check | None, list[De
         unproved = []
     if wrong:
         detail = f"{counted(len(wrong), 'digest')} not as locked"
-        return Check(name="hashes", status=Status.FAIL, detail=detail), found
+        return Check(name=CheckName.HASHES, status=Status.FAIL, detail=detail), found
     if unhashed or unproved or strangers:
         bad = len(unhashed) + len(unproved)
         detail = f"{bad} without a hash, {len(strangers)} not in the lock"
-        return Check(name="hashes", status=Status.WARN, detail=detail), found
+        return Check(name=CheckName.HASHES, status=Status.WARN, detail=detail), found
     if lock or wanted:
         return _PASS, found
     return (_UNCOMPARED if subject.seen else None), found

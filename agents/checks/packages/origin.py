@@ -15,6 +15,7 @@ from agents.checks.packages.popularity import name_table
 from agents.checks.packages.seen import SeenPackage, detect
 from agents.checks.packages.subject import InstallSubject
 from agents.checks.packages.versions import canonical_name, crowds_out
+from agents.domain.check_names import CheckName
 from agents.domain.component_keys import own_key
 from agents.domain.detection import Detection
 from schemas.assessments import Check
@@ -22,7 +23,7 @@ from schemas.components import component_key
 from schemas.findings import Indicator, IndicatorType
 from schemas.severity import Disposition, Status
 
-_PASS: Final = Check(name="origin", status=Status.PASS)
+_PASS: Final = Check(name=CheckName.ORIGIN, status=Status.PASS)
 _OWN_NAMES: Final = 200
 """Names of a tenant that others are compared with."""
 _UNKNOWN: Final = "an internal name whose index is not recorded, with public ones in reach"
@@ -105,9 +106,9 @@ def check_origin(subject: InstallSubject) -> tuple[Check | None, list[Detection]
     if found:
         bad = any(detection.rule_id.startswith("TW-PKG-CONFUSION") for detection in found)
         status = Status.FAIL if bad else Status.WARN
-        return Check(name="origin", status=status, detail=found[0].description), found
+        return Check(name=CheckName.ORIGIN, status=status, detail=found[0].description), found
     if unsure:
-        return Check(name="origin", status=Status.WARN, detail=_UNKNOWN), found
+        return Check(name=CheckName.ORIGIN, status=Status.WARN, detail=_UNKNOWN), found
     return _PASS, found
 
 

@@ -9,6 +9,7 @@ from agents.checks.packages.indexes import read_origin, shown_origin
 from agents.checks.packages.requirements import RequirementLine
 from agents.checks.packages.subject import InstallSubject
 from agents.checks.packages.versions import canonical_name
+from agents.domain.check_names import CheckName
 from agents.domain.detection import Detection
 from schemas.assessments import Check
 from schemas.components import component_key
@@ -22,7 +23,7 @@ _UNREAD_SHOWN: Final = 5
 _PLAIN: Final = frozenset(("http", "ftp"))
 """Schemes without encryption: anyone on the network path can answer."""
 _STRONG: Final = ("sha256:", "sha384:", "sha512:")
-_PASS: Final = Check(name="pinning", status=Status.PASS)
+_PASS: Final = Check(name=CheckName.PINNING, status=Status.PASS)
 
 
 def _shown(line: RequirementLine) -> str:
@@ -189,4 +190,4 @@ def check_pinning(subject: InstallSubject) -> tuple[Check | None, list[Detection
     parts += unread[:_UNREAD_SHOWN]
     status = Status.INCOMPLETE if unread else Status.WARN
     detail = ", ".join(part for part in parts if part and not part.startswith("0 "))
-    return Check(name="pinning", status=status, detail=detail), found
+    return Check(name=CheckName.PINNING, status=status, detail=detail), found

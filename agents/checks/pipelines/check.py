@@ -29,6 +29,7 @@ from agents.checks.pipelines.source_checks import check_blocked_sources, check_s
 from agents.checks.pipelines.sources import config_sources, implied_sources, run_sources
 from agents.checks.pipelines.subject import RunSubject, run_subject
 from agents.checks.suppressing import unsuppressed
+from agents.domain.check_names import CheckName
 from agents.domain.detection import Detection, Outcome
 from agents.domain.knowledge import Knowledge
 from agents.domain.rules import rule_named
@@ -39,16 +40,18 @@ from schemas.severity import Severity, Status, worst
 
 MAX_DETECTIONS: Final = 500
 _CHECKS: Final = (
-    "data_sources",
-    "blocked_sources",
-    "config_integrity",
-    "data_integrity",
-    "behaviour",
-    "remote_code",
-    "secrets",
+    CheckName.DATA_SOURCES,
+    CheckName.BLOCKED_SOURCES,
+    CheckName.CONFIG_INTEGRITY,
+    CheckName.DATA_INTEGRITY,
+    CheckName.BEHAVIOUR,
+    CheckName.REMOTE_CODE,
+    CheckName.SECRETS,
 )
 """The checks of a run, in the order of its assessment; each rule names its check."""
-_OF_CONFIG: Final = frozenset({"config_integrity", "remote_code", "secrets"})
+_OF_CONFIG: Final = frozenset(
+    {CheckName.CONFIG_INTEGRITY, CheckName.REMOTE_CODE, CheckName.SECRETS}
+)
 
 
 def check_pipeline(event: Event[PipelineRun], knowledge: Knowledge) -> Outcome:
@@ -79,13 +82,13 @@ def check_run(subject: RunSubject, knowledge: Knowledge) -> Outcome:
     try:
         implied = implied_sources(config.value)
     except UnreadableConfigError as error:
-        incomplete["data_sources"].append(error.what)
+        incomplete[CheckName.DATA_SOURCES].append(error.what)
     sources, sources_left_out = run_sources(config_sources(config.value), reported, implied)
     if config.problem:
-        for name in ("data_sources", *sorted(_OF_CONFIG)):
+        for name in (CheckName.DATA_SOURCES, *sorted(_OF_CONFIG)):
             incomplete[name].append(config.problem)
     if sources_left_out:
-        incomplete["data_sources"].append(f"{sources_left_out} sources beyond the limit")
+        incomplete[CheckName.DATA_SOURCES].append(f"{sources_left_out} sources beyond the limit")
 
     found: list[Detection] = []
     for source in sources:
@@ -106,7 +109,7 @@ def check_run(subject: RunSubject, knowledge: Knowledge) -> Outcome:
     found.extend(check_synthetic(subject))
     found = _once(found)
     if len(found) > MAX_DETECTIONS:
-        incomplete["data_sources"].append(
+        incomplete[CheckName.DATA_SOURCES].append(
             f"{counted(len(found) - MAX_DETECTIONS, 'finding')} "
             f"beyond the limit of {MAX_DETECTIONS}"
         )
@@ -155,7 +158,7 @@ def _checks(
             name=name,
             status=worst(statuses),
             expected=tampering.evidence["expected"] if tampering else None,
-            actual=config.digest if name == "config_integrity" else None,
+            actual=config.digest if name == CheckName.CONFIG_INTEGRITY else None,
             detail="; ".join(detail)[:500] or None,
         )
 
@@ -169,7 +172,7 @@ def _lineage(lineage: Lineage) -> Check:
     if lineage.left_out:
         problems.append(f"{lineage.left_out} sightings or parents beyond the limit")
     return Check(
-        name="lineage",
+        name=CheckName.LINEAGE,
         status=Status.INCOMPLETE if problems else Status.PASS,
         detail="; ".join(problems)[:500] or None,
     )

@@ -37,6 +37,7 @@ from agents.checks.pipelines.workflows import (
     UNTRUSTED_CHECKOUT,
     workflow_settings,
 )
+from agents.domain.check_names import CheckName
 from agents.domain.detection import Detection
 from schemas.components import component_key, is_sha256
 from schemas.events import PipelineRun
@@ -102,7 +103,7 @@ def check_settings(
                 and pinned(node.value)
             )
     except UnreadableConfigError as error:
-        incomplete["remote_code"].append(error.what)
+        incomplete[CheckName.REMOTE_CODE].append(error.what)
     pins = {
         named.ref.component.partition(":")[2].partition("/")[2].lower()
         for named in subject.inputs
@@ -212,7 +213,7 @@ def check_secrets(
                         ),
                     )
     except UnreadableConfigError as error:
-        incomplete["secrets"].append(error.what)
+        incomplete[CheckName.SECRETS].append(error.what)
 
 
 def _named_texts(key: str, value: Any, path: str) -> Iterator[tuple[str, str, str]]:  # noqa: ANN401

@@ -13,6 +13,7 @@ from agents.checks.pipelines.sources import (
     vendor_key,
 )
 from agents.checks.pipelines.subject import RunSubject
+from agents.domain.check_names import CheckName
 from agents.domain.hosts import below
 from agents.domain.knowledge import Knowledge
 from schemas.assessments import Check
@@ -50,7 +51,7 @@ def check_intel(subject: RunSubject, sources: list[RunSource], knowledge: Knowle
         if named.digest:
             ask(f"sha256:{named.digest}", None, None)
     return Check(
-        name="intel",
+        name=CheckName.INTEL,
         status=Status.FAIL if hits else Status.PASS,
         detail=("known bad: " + ", ".join(hits))[:500] if hits else None,
     )

@@ -14,7 +14,7 @@ from agents.checks.pipelines.remote_code import is_hub_name
 from agents.checks.provenance.identity import registry_name
 from agents.domain.component_keys import event_key
 from agents.domain.hosts import UrlParts, below, read_address, within
-from schemas.components import component_key, is_sha256, tenant_scoped
+from schemas.components import ComponentKind, component_key, is_sha256, tenant_scoped
 from schemas.events import DataSource
 
 MAX_SOURCES: Final = 2_000
@@ -350,7 +350,7 @@ def blocks(entry: str, keys: Iterable[str], address: UrlParts | None = None) -> 
     for key in keys:
         prefix, _, name = key.partition(":")
         names = {key.lower(), name.lower()}
-        if prefix in {"model", "dataset", "image"}:
+        if prefix in {ComponentKind.MODEL, ComponentKind.DATASET, ComponentKind.IMAGE}:
             # A blocklist entry matches the part after the registry (or the tenant's mark).
             registry, _, rest = name.partition("/")
             names.add(rest.lower())

@@ -15,6 +15,7 @@ from agents.checks.artifacts.formats.names import (
     is_sized,
     suffix_of,
 )
+from agents.domain.check_names import CheckName
 from agents.domain.detection import Detection
 from schemas.assessments import Check
 from schemas.events import ArtifactKind, Card, RegistryPush
@@ -208,7 +209,7 @@ def _base_claims(claims: Claims, card: Card, push: RegistryPush) -> None:
                 continue
             if licence in _PERMISSIVE and licence not in allowed:
                 claims.warn(
-                    "card_license",
+                    CheckName.CARD_LICENSE,
                     "TW-PROV-CARD-LICENSE",
                     f"the card claims {licence}, its base model is under {allowed[0]}",
                     expected=allowed[0],
@@ -224,13 +225,13 @@ def _evidence_claims(claims: Claims, card: Card) -> None:
     if bare:
         names = [claim.name[:100] for claim in bare[:20]]
         claims.warn(
-            "card_claims",
+            CheckName.CARD_CLAIMS,
             "TW-PROV-CLAIM-UNEVIDENCED",
             f"{len(bare)} claimed results name no evidence: {', '.join(names[:3])}",
             claims=names,
         )
     elif card.claims:
-        claims.checks.append(Check(name="card_claims", status=Status.PASS))
+        claims.checks.append(Check(name=CheckName.CARD_CLAIMS, status=Status.PASS))
 
 
 def claims_of_artifact(

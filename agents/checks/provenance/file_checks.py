@@ -9,6 +9,7 @@ from typing import Final
 from agents.checks.artifacts.formats.format import Content
 from agents.checks.artifacts.formats.names import endings_of, is_safe, may_execute, suffix_of
 from agents.checks.provenance.findings_limit import limited
+from agents.domain.check_names import CheckName
 from agents.domain.detection import Detection, Outcome
 from schemas.assessments import Check
 from schemas.components import component_key, is_sha256
@@ -62,21 +63,23 @@ def check_formats(paths: Sequence[str], disguised: Sequence[str] = ()) -> Check:
     """
     if not paths:
         return Check(
-            name="format_safety", status=Status.INCOMPLETE, detail="the files are not listed"
+            name=CheckName.FORMAT_SAFETY,
+            status=Status.INCOMPLETE,
+            detail="the files are not listed",
         )
     if disguised:
         return Check(
-            name="format_safety",
+            name=CheckName.FORMAT_SAFETY,
             status=Status.FAIL,
             detail=f"the content is not what the name says: {_names(disguised)}",
         )
     unsafe = [path for path in paths if may_execute(path)]
     if not unsafe:
         if not any(is_safe(path) for path in paths):
-            return Check(name="format_safety", status=Status.PASS, detail="no weights")
-        return Check(name="format_safety", status=Status.PASS)
+            return Check(name=CheckName.FORMAT_SAFETY, status=Status.PASS, detail="no weights")
+        return Check(name=CheckName.FORMAT_SAFETY, status=Status.PASS)
     return Check(
-        name="format_safety",
+        name=CheckName.FORMAT_SAFETY,
         status=Status.WARN,
         expected=sorted(endings_of(Content.TENSORS)),
         actual=sorted({suffix_of(path) or "none" for path in unsafe})[:NAMED],
@@ -115,7 +118,7 @@ def check_hashes(
         extra = _unexpected(present, expected)
         checks.append(
             Check(
-                name="unexpected_files",
+                name=CheckName.UNEXPECTED_FILES,
                 status=Status.WARN if extra else Status.PASS,
                 detail=f"may hold code and are not expected: {_names(extra)}" if extra else None,
             )

@@ -16,6 +16,7 @@ from agents.checks.provenance.identity import (
 )
 from agents.checks.provenance.subject import PushSubject
 from agents.checks.provenance.typosquats import LookAlike, Mechanism, find_look_alike
+from agents.domain.check_names import CheckName
 from agents.domain.detection import Detection, Outcome
 from agents.domain.knowledge import Knowledge
 from schemas.assessments import Check
@@ -66,7 +67,7 @@ def compare_sources(
         return Outcome(
             checks=(
                 Check(
-                    name="source",
+                    name=CheckName.SOURCE,
                     status=Status.INCOMPLETE,
                     expected=expected,
                     detail="its origin is not known",
@@ -75,13 +76,15 @@ def compare_sources(
         )
     if wanted is not None and found is not None and same_origin(wanted, found, tag=tag):
         return Outcome(
-            checks=(Check(name="source", status=Status.PASS, expected=expected, actual=shown),)
+            checks=(
+                Check(name=CheckName.SOURCE, status=Status.PASS, expected=expected, actual=shown),
+            )
         )
     detail = "the expected source can't be read" if wanted is None else None
     return Outcome(
         checks=(
             Check(
-                name="source",
+                name=CheckName.SOURCE,
                 status=Status.FAIL,
                 expected=expected,
                 actual=shown,
@@ -110,7 +113,7 @@ def check_trust(subject: PushSubject) -> Outcome:
         _judge_trust(
             checks,
             detections,
-            name="registry_trust",
+            name=CheckName.REGISTRY_TRUST,
             actual=subject.registry,
             trusted=trusted,
         )
@@ -118,7 +121,7 @@ def check_trust(subject: PushSubject) -> Outcome:
         _judge_trust(
             checks,
             detections,
-            name="publisher_trust",
+            name=CheckName.PUBLISHER_TRUST,
             actual=subject.publisher,
             trusted=set(policy.trusted.publishers),
         )
@@ -197,11 +200,11 @@ def check_blocks(subject: PushSubject) -> Outcome:
         if (form := _blocked_form(entry)) in names
     )
     if not hits:
-        return Outcome(checks=(Check(name="blocked_source", status=Status.PASS),))
+        return Outcome(checks=(Check(name=CheckName.BLOCKED_SOURCE, status=Status.PASS),))
     return Outcome(
         checks=(
             Check(
-                name="blocked_source",
+                name=CheckName.BLOCKED_SOURCE,
                 status=Status.FAIL,
                 actual=[entry for entry, _ in hits[:20]],
                 detail="on the tenant's block list",
@@ -251,12 +254,12 @@ def check_intelligence(subject: PushSubject, knowledge: Knowledge) -> Outcome:
         if fact and fact.kind in _BAD and _applies(fact, subject.push, digests, own=own):
             bad.append((key, fact))
     if not bad:
-        return Outcome(checks=(Check(name="known_bad", status=Status.PASS),))
+        return Outcome(checks=(Check(name=CheckName.KNOWN_BAD, status=Status.PASS),))
     status = max((_BAD[fact.kind] for _, fact in bad), key=lambda found: found.rank)
     return Outcome(
         checks=(
             Check(
-                name="known_bad",
+                name=CheckName.KNOWN_BAD,
                 status=status,
                 actual=[
                     {"key": key, "kind": str(fact.kind), "sources": list(fact.sources[:5])}
@@ -298,15 +301,15 @@ def check_name(subject: PushSubject) -> Outcome:
         return Outcome()
     trusted = subject.publisher in policy.trusted.publishers
     if bare_name(key).startswith("@") or trusted or _is_own_name(push.repository, policy):
-        return Outcome(checks=(Check(name="model_name", status=Status.PASS),))
+        return Outcome(checks=(Check(name=CheckName.MODEL_NAME, status=Status.PASS),))
     found = find_look_alike(push.repository)
     if found is None:
-        return Outcome(checks=(Check(name="model_name", status=Status.PASS),))
+        return Outcome(checks=(Check(name=CheckName.MODEL_NAME, status=Status.PASS),))
     by_organisation = found.part == "organisation" or not push.repository.isascii()
     return Outcome(
         checks=(
             Check(
-                name="model_name",
+                name=CheckName.MODEL_NAME,
                 status=Status.WARN,
                 expected=found.imitated,
                 actual=push.repository,

@@ -7,6 +7,7 @@ from typing import Final
 from urllib.parse import quote
 
 from agents.checks.provenance.identity import registry_name
+from agents.domain.check_names import CheckName
 from schemas.assessments import Check
 from schemas.events import ArtifactKind, Event, PushAction, RegistryPush
 from schemas.policy import Policy
@@ -86,7 +87,7 @@ def scan_check(push: RegistryPush, policy: Policy, request: ScanRequest | None) 
         return None
     if request is not None:
         return Check(
-            name="scan",
+            name=CheckName.SCAN,
             status=Status.INCOMPLETE,
             detail="pending: the result follows as a second assessment, stage scan",
         )
@@ -96,4 +97,4 @@ def scan_check(push: RegistryPush, policy: Policy, request: ScanRequest | None) 
         reason = "the event names no location of its files"
     else:
         reason = "the event names no files and no pinned revision that could be listed"
-    return Check(name="scan", status=Status.INCOMPLETE, detail=reason)
+    return Check(name=CheckName.SCAN, status=Status.INCOMPLETE, detail=reason)

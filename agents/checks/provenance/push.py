@@ -21,6 +21,7 @@ from agents.checks.provenance.planning import MAY_SCAN, NEEDS_SCAN, scan_check
 from agents.checks.provenance.sightings import sightings_of
 from agents.checks.provenance.subject import PushSubject
 from agents.checks.suppressing import unsuppressed
+from agents.domain.check_names import CheckName
 from agents.domain.detection import Detection, Outcome
 from agents.domain.knowledge import Knowledge
 from schemas.assessments import Check
@@ -60,7 +61,7 @@ def check_push(subject: PushSubject, knowledge: Knowledge) -> Outcome:
     if sightings.left_out:
         checks.append(
             Check(
-                name="observations",
+                name=CheckName.OBSERVATIONS,
                 status=Status.INCOMPLETE,
                 detail=f"{sightings.left_out} sightings beyond the limit were left out",
             )
@@ -101,7 +102,7 @@ def _expected_hashes(push: RegistryPush, files: dict[str, frozenset[str] | None]
         return Outcome(
             checks=tuple(
                 Check(
-                    name=f"hash_{path}",
+                    name=f"{CheckName.HASH}_{path}",
                     status=Status.INCOMPLETE,
                     expected=digest,
                     detail="the files are not listed",
@@ -135,13 +136,19 @@ def check_signature_presence(push: RegistryPush, policy: Policy) -> Outcome:
     """Return whether a push has a signature at all; the scan verifies it."""
     if push.signatures or any(is_signature(file.path) for file in push.files):
         return Outcome(
-            checks=(Check(name="signature", status=Status.INCOMPLETE, detail="not verified yet"),)
+            checks=(
+                Check(
+                    name=CheckName.SIGNATURE, status=Status.INCOMPLETE, detail="not verified yet"
+                ),
+            )
         )
     if not push.files:
         return Outcome(
             checks=(
                 Check(
-                    name="signature", status=Status.INCOMPLETE, detail="the files are not listed"
+                    name=CheckName.SIGNATURE,
+                    status=Status.INCOMPLETE,
+                    detail="the files are not listed",
                 ),
             )
         )
@@ -159,7 +166,7 @@ def unsigned(policy: Policy) -> Outcome:
     return Outcome(
         checks=(
             Check(
-                name="signature",
+                name=CheckName.SIGNATURE,
                 status=Status.FAIL if required else Status.WARN,
                 detail="unsigned, and the tenant's policy requires a signature"
                 if required

@@ -42,6 +42,7 @@ from agents.checks.provenance.signatures import (
 from agents.checks.provenance.subject import push_subject
 from agents.checks.provenance.verify import ModelFiles, own_card, verify_model
 from agents.checks.suppressing import unsuppressed, withheld
+from agents.domain.check_names import CheckName
 from agents.domain.detection import Detection, Outcome
 from agents.domain.knowledge import Knowledge
 from agents.domain.roles import is_text, role_of
@@ -423,7 +424,9 @@ def _verify(
                 bundles[reference.uri.rpartition("/")[2]] = source.read(0, source.size)
         except FetchError as error:
             missing.append(
-                Check(name="signature", status=Status.INCOMPLETE, detail=error.explain()[:300])
+                Check(
+                    name=CheckName.SIGNATURE, status=Status.INCOMPLETE, detail=error.explain()[:300]
+                )
             )
     own = {path for path in model.paths() if is_signature(path)}
     bundles = {name: raw for name, raw in bundles.items() if name not in own}
@@ -438,7 +441,7 @@ def _verify(
     checks = [check for check in result.checks if check.detail != UNSIGNED]
     detections = list(result.detections)
     if missing:
-        checks = [*(check for check in checks if check.name != "signature"), *missing]
+        checks = [*(check for check in checks if check.name != CheckName.SIGNATURE), *missing]
     elif any(check.detail == UNSIGNED for check in result.checks):
         bare = unsigned(policy)
         checks += bare.checks
@@ -503,7 +506,7 @@ def _nothing(request: ScanRequest, error: FetchError, now_ms: int) -> ScanOutcom
         detail += f"; tried again (attempt {retry.attempt})"
     lost = ScannedFile(path=request.listing or "", verdict=Verdict.INCOMPLETE, reason=detail)
     return ScanOutcome(
-        checks=(Check(name="scan", status=Status.INCOMPLETE, detail=detail),),
+        checks=(Check(name=CheckName.SCAN, status=Status.INCOMPLETE, detail=detail),),
         detections=() if retry else (not_analysed([lost]),),
         retry=retry,
     )

@@ -8,6 +8,7 @@ import msgspec
 
 from agents.checks.provenance.attempts import MAX_ATTEMPTS
 from agents.checks.provenance.subject import PushSubject
+from agents.domain.check_names import CheckName
 from agents.domain.detection import Detection, rule_of
 from agents.domain.findings import SOLE_FILE
 from agents.domain.roles import use_of
@@ -108,7 +109,7 @@ def scan_checks(scanned: list[ScannedFile], retry: ScanRequest | None) -> list[C
     )
     checks = [
         Check(
-            name=f"scan_{file.path}",
+            name=f"{CheckName.SCAN}_{file.path}",
             status=_file_status(file),
             actual=str(file.verdict),
             detail=file.reason or None,
@@ -119,7 +120,7 @@ def scan_checks(scanned: list[ScannedFile], retry: ScanRequest | None) -> list[C
     if retry is not None:
         detail += f"; files that could not be fetched are tried again (attempt {retry.attempt})"
     status = worst(_file_status(file) for file in scanned) if scanned else Status.INCOMPLETE
-    return [Check(name="scan", status=status, detail=detail), *checks]
+    return [Check(name=CheckName.SCAN, status=status, detail=detail), *checks]
 
 
 def _file_status(file: ScannedFile) -> Status:

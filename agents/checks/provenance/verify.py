@@ -30,6 +30,7 @@ from agents.checks.provenance.signatures import (
     verify_signature,
 )
 from agents.checks.provenance.statements import is_provenance, verify_statement
+from agents.domain.check_names import CheckName
 from agents.domain.detection import Outcome
 from agents.fetching.errors import FetchError
 from agents.fetching.fetch_scope import parse_location
@@ -229,14 +230,20 @@ def _signatures(
             with files.source(path) as source:
                 if source.size > SIGNATURE_BYTES:
                     checks.append(
-                        Check(name=f"signature_{path}", status=Status.FAIL, detail="too large")
+                        Check(
+                            name=f"{CheckName.SIGNATURE}_{path}",
+                            status=Status.FAIL,
+                            detail="too large",
+                        )
                     )
                 else:
                     bundles.setdefault(path, source.read(0, source.size))
         except FetchError as error:
             checks.append(
                 Check(
-                    name=f"signature_{path}", status=Status.INCOMPLETE, detail=error.explain()[:300]
+                    name=f"{CheckName.SIGNATURE}_{path}",
+                    status=Status.INCOMPLETE,
+                    detail=error.explain()[:300],
                 )
             )
     files.bundles = bundles
@@ -258,7 +265,7 @@ def _signatures(
             continue
         outcomes.append(signature_outcome(name, path, result))
     if unsigned:
-        checks.append(Check(name="signature", status=Status.WARN, detail=UNSIGNED))
+        checks.append(Check(name=CheckName.SIGNATURE, status=Status.WARN, detail=UNSIGNED))
     return Outcome(
         checks=(*checks, *(check for outcome in outcomes for check in outcome.checks)),
         detections=tuple(found for outcome in outcomes for found in outcome.detections),

@@ -27,6 +27,7 @@ from agents.triage.routing import (
 from agents.triage.store import Store, row_key
 from schemas.assessments import Assessment, AssessmentStage, Check
 from schemas.canonical import canonical_json, stable_id
+from schemas.components import ComponentKind
 from schemas.findings import Finding, Indicator, IndicatorType, SupplyChainIoC
 from schemas.incidents.updates import IncidentMessage, Withdrawal
 from schemas.ledger import FindingSeen, LedgerMessage, OperatorAlert, Revision
@@ -228,8 +229,8 @@ def indicator_of(
 ) -> Indicator:
     """Return the indicator of a component key, with the version if given."""
     prefix, _, name = key.partition(":")
-    full = f"{key}@{version}" if version is not None and prefix != "sha256" else key
-    value = full.partition(":")[2] if prefix != "sha256" else name
+    full = f"{key}@{version}" if version is not None and prefix != ComponentKind.SHA256 else key
+    value = full.partition(":")[2] if prefix != ComponentKind.SHA256 else name
     return Indicator(
         key=full,
         type=_TYPES.get(prefix, IndicatorType.COMPONENT),

@@ -8,6 +8,7 @@ from typing import Final
 
 from agents.domain.basis import is_advice, is_verified
 from agents.domain.findings import make_finding
+from agents.domain.rules import ConditionKind
 from agents.triage.bounded_sets import clip, stable_rank, trim
 from agents.triage.correlation import Correlation, of_kind, reached, taints
 from agents.triage.ledger import drift
@@ -190,7 +191,7 @@ def _campaigns(
         return
     everybodys = _counted(drift.tenant_row(batch, publisher, EVERYBODY), stands)
     members = {**everybodys, **own}
-    for correlation in of_kind("value-count"):
+    for correlation in of_kind(ConditionKind.VALUE_COUNT):
         if correlation.when.distinct != "component":
             continue
         threshold = reached(correlation.when.thresholds, len(members))

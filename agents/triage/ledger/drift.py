@@ -7,6 +7,7 @@ from typing import Final
 
 from agents.domain.component_keys import names_content
 from agents.domain.findings import make_finding
+from agents.domain.rules import ConditionKind, Slot
 from agents.triage.bounded_sets import clip, keep_smallest, stable_rank, trim
 from agents.triage.correlation import (
     Correlation,
@@ -37,6 +38,7 @@ from agents.triage.ledger.rows import (
     value_seen,
 )
 from agents.triage.store import row_key
+from schemas.components import ComponentKind
 from schemas.findings import Finding
 from schemas.observations import Sighting, SightingKind
 from schemas.severity import Severity
@@ -62,7 +64,7 @@ Push = tuple[int, str, bool, str, str, str]
 def on_new_holding(batch: LedgerBatch, seen: Sighting, version: str | None) -> None:
     """Compare a new version with earlier ones of the component in this tenant."""
     prefix = seen.component.partition(":")[0]
-    if prefix == "sha256":
+    if prefix == ComponentKind.SHA256:
         return
     key = row_key(TENANT, seen.component, seen.tenant)
     row = tenant_row(batch, seen.component, seen.tenant)
@@ -73,62 +75,66 @@ def on_new_holding(batch: LedgerBatch, seen: Sighting, version: str | None) -> N
     changed = note_publication(batch, seen, row) or changed
     noted, finding = note_announced(batch, seen, row)
     changed = noted or changed
-    if prefix == "domain" and not row.slots:
+    if prefix == ComponentKind.DOMAIN and not row.slots:
         changed = _note_domain(batch, seen, row) or changed
     if changed:
         batch.store.save(key, row)
     if finding is not None:
         batch.report(finding, correlations()[finding.rule_id].rule, revision_of(finding))
-    if seen.filename and seen.digest and for_prefix("drift", "filename", prefix):
+    if seen.filename and seen.digest and for_prefix(ConditionKind.DRIFT, Slot.FILENAME, prefix):
         note_file(batch, seen)
 
 
-def _slots(seen: Sighting, prefix: str) -> list[tuple[str, str, str]]:
+def _slots(seen: Sighting, prefix: str) -> list[tuple[Slot, str, str]]:
     """Return the slots a sighting fills: kind, name, value."""
-    slots: list[tuple[str, str, str]] = []
+    slots: list[tuple[Slot, str, str]] = []
     if seen.publisher_id:
-        slots.append(("publisher", "publisher-id", seen.publisher_id))
+        slots.append((Slot.PUBLISHER, "publisher-id", seen.publisher_id))
     elif seen.publisher:
-        slots.append(("publisher", "publisher", seen.publisher))
+        slots.append((Slot.PUBLISHER, "publisher", seen.publisher))
     pushed = seen.kind == SightingKind.PUSHED
     # A run may have read only some files: its holding is compared with the announcement.
     several = len(seen.parts) > 1
     fixed = seen.version is not None and not moves(seen.version)
-    if fixed and seen.digest and (pushed or (prefix == "dataset" and not several)):
-        slots.append(("version", f"version:{seen.version}", seen.digest))
+    if fixed and seen.digest and (pushed or (prefix == ComponentKind.DATASET and not several)):
+        slots.append((Slot.VERSION, f"version:{seen.version}", seen.digest))
     tag = seen.tag if seen.tag and len(seen.tag) <= _MAX_TAG else ""
     if _RELEASE.fullmatch(tag):
         slots += _of_tag(seen, tag)
     if fixed and seen.kind == SightingKind.PULLED and not names_content(seen.version):
-        slots += _of_files(seen, f"version:{seen.version}", "version")
+        slots += _of_files(seen, f"version:{seen.version}", Slot.VERSION)
     if (
         seen.kind == SightingKind.USED
         and seen.version
         and (_RELEASE.fullmatch(tag) or _SERIES.fullmatch(tag))
     ):
-        slots.append(("commit", f"commit:{tag}", seen.version))
-    if prefix == "pipeline" and seen.digest:
-        slots.append(("digest", "digest", seen.digest))
-    return [(slot, name, value) for slot, name, value in slots if for_prefix("drift", slot, prefix)]
+        slots.append((Slot.COMMIT, f"commit:{tag}", seen.version))
+    if prefix == ComponentKind.PIPELINE and seen.digest:
+        slots.append((Slot.DIGEST, "digest", seen.digest))
+    return [
+        (slot, name, value)
+        for slot, name, value in slots
+        if for_prefix(ConditionKind.DRIFT, slot, prefix)
+    ]
 
 
-def _of_tag(seen: Sighting, tag: str) -> list[tuple[str, str, str]]:
+def _of_tag(seen: Sighting, tag: str) -> list[tuple[Slot, str, str]]:
     """Return the target of a release's tag: a revision that names content, else a digest.
 
     The digest of a pull covers the pulled files, which may be only some of them.
     """
     if names_content(seen.version) and seen.kind in REPORTED:
         revision = (seen.version or "").removeprefix("sha256:")
-        return [("tag", f"tagged:{tag}", revision)]
+        return [(Slot.TAG, f"tagged:{tag}", revision)]
     if seen.kind == SightingKind.PUSHED and (seen.digest or seen.version):
-        return [("tag", f"tag:{tag}", seen.digest or seen.version or "")]
+        return [(Slot.TAG, f"tag:{tag}", seen.digest or seen.version or "")]
     # A tag equal to the version is compared as the version.
     if seen.kind == SightingKind.PULLED and seen.version != tag:
-        return _of_files(seen, f"tag:{tag}", "tag")
+        return _of_files(seen, f"tag:{tag}", Slot.TAG)
     return []
 
 
-def _of_files(seen: Sighting, name: str, slot: str) -> list[tuple[str, str, str]]:
+def _of_files(seen: Sighting, name: str, slot: Slot) -> list[tuple[Slot, str, str]]:
     """Return the digest of each file of a version or tag, if they are few."""
     return [
         (slot, f"{name}{_OF_FILE}{path}", digest)
@@ -138,7 +144,7 @@ def _of_files(seen: Sighting, name: str, slot: str) -> list[tuple[str, str, str]
 
 
 def _note(
-    batch: LedgerBatch, seen: Sighting, row: TenantRow, entry_of: tuple[str, str, str]
+    batch: LedgerBatch, seen: Sighting, row: TenantRow, entry_of: tuple[Slot, str, str]
 ) -> bool:
     slot, name, value = entry_of
     rank = stable_rank(name) if ":" in name else OF_COMPONENT + stable_rank(name)
@@ -154,7 +160,7 @@ def _note(
         row.full = True
         batch.bound_reached("values compared in one tenant", seen.component, SLOTS)
     if len(values) > 1 and rank in row.slots:
-        rule = for_prefix("drift", slot, seen.component.partition(":")[0])
+        rule = for_prefix(ConditionKind.DRIFT, slot, seen.component.partition(":")[0])
         if rule is not None:
             _report_drift(batch, seen, rule, name, values)
     return True
@@ -170,7 +176,7 @@ def _report_drift(
     version, _, file = place.partition(_OF_FILE)
     # In a registry of its own, a tenant's users push and promote each other's models.
     colleague = what.startswith("publisher") and seen.component.partition(":")[2].startswith("@")
-    habit = what == "commit" and _SERIES.fullmatch(version) is not None
+    habit = what == Slot.COMMIT and _SERIES.fullmatch(version) is not None
     finding = make_finding(
         correlation.rule,
         locator=(seen.tenant, correlation.rule.id, seen.component, name),
@@ -211,7 +217,7 @@ def _note_push(
     The result is computed from all pushes by time: a late one can cause the finding, move it to
     another version, or withdraw it.
     """
-    correlation = for_prefix("absence", "", prefix)
+    correlation = for_prefix(ConditionKind.ABSENCE, Slot.NONE, prefix)
     # Whether the signature verifies doesn't matter here: a bad one has a finding of its own.
     signed = seen.signed if seen.has_signature is None else seen.has_signature
     if correlation is None or seen.kind != SightingKind.PUSHED or signed is None:
@@ -291,7 +297,7 @@ def _absence(seen: Sighting, correlation: Correlation, found: tuple[Push, int]) 
 
 def _note_domain(batch: LedgerBatch, seen: Sighting, row: TenantRow) -> bool:
     """Report that a component reached a domain for the first time in this tenant."""
-    correlation = for_prefix("first-seen", "", "domain")
+    correlation = for_prefix(ConditionKind.FIRST_SEEN, Slot.NONE, "domain")
     if correlation is None or not seen.name:
         return False
     rank = stable_rank("used-by", seen.name)
@@ -334,7 +340,7 @@ def note_signal(
         finding: The finding.
         active: Whether it still holds: without it, combinations may be withdrawn.
     """
-    rules = of_kind("combination")
+    rules = of_kind(ConditionKind.COMBINATION)
     if not any(
         finding.ioc_type in step.split("|")
         for correlation in rules

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from agents.domain.basis import ADVICE_SEVERITY, SEVERAL, affects
 from agents.domain.findings import make_finding
+from agents.domain.rules import ConditionKind, Slot
 from agents.triage.bounded_sets import clip, clip_or_none, stable_rank, trim, trim_shared
 from agents.triage.correlation import Correlation, for_prefix
 from agents.triage.ledger.batch import NEVER, LedgerBatch, indicator_of
@@ -43,7 +44,7 @@ def note_file(batch: LedgerBatch, seen: Sighting) -> None:
     """Compare a package file's digest with those that this tenant or k others have by that name."""
     assert seen.filename is not None
     assert seen.digest is not None
-    correlation = for_prefix("drift", "filename", seen.component.partition(":")[0])
+    correlation = for_prefix(ConditionKind.DRIFT, Slot.FILENAME, seen.component.partition(":")[0])
     assert correlation is not None
     key = row_key(FILE, seen.component, seen.filename)
     row = batch.store.load(key, FileRow) or FileRow()
@@ -83,7 +84,7 @@ def note_signed_file(batch: LedgerBatch, seen: Sighting) -> None:
         batch: The batch.
         seen: A sighting of the package whose file is signed.
     """
-    correlation = for_prefix("drift", "filename", seen.component.partition(":")[0])
+    correlation = for_prefix(ConditionKind.DRIFT, Slot.FILENAME, seen.component.partition(":")[0])
     if correlation is None or not seen.filename or not seen.digest:
         return
     key = row_key(FILE, seen.component, seen.filename)
@@ -134,7 +135,7 @@ def on_root(batch: LedgerBatch, component: str, key: str, turn: RootTurned) -> N
         key: The file's row.
         turn: The trust root, and when it turned.
     """
-    correlation = for_prefix("drift", "filename", component.partition(":")[0])
+    correlation = for_prefix(ConditionKind.DRIFT, Slot.FILENAME, component.partition(":")[0])
     row = batch.store.load(key, FileRow)
     if correlation is None or row is None or not row.filename:
         return

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from agents.domain.findings import make_finding
+from agents.domain.rules import ConditionKind, Slot
 from agents.triage.bounded_sets import clip, stable_rank, trim
 from agents.triage.correlation import Correlation, for_prefix
 from agents.triage.ledger.batch import LedgerBatch, indicator_of, state_of
@@ -56,13 +57,15 @@ def note_publication(batch: LedgerBatch, seen: Sighting, row: TenantRow) -> bool
         Whether the row changed.
     """
     prefix = seen.component.partition(":")[0]
-    changed = for_prefix("drift", "publishing", prefix)
+    changed = for_prefix(ConditionKind.DRIFT, Slot.PUBLISHING, prefix)
     if changed is None or seen.kind not in _COMPARED:
         return False
     entry = _entry(seen)
     version = seen.version if seen.version and not moves(seen.version) else None
     if _is_silent(entry) and not (
-        version and entry.kind == SightingKind.PULLED and for_prefix("absence", "", prefix)
+        version
+        and entry.kind == SightingKind.PULLED
+        and for_prefix(ConditionKind.ABSENCE, Slot.NONE, prefix)
     ):
         return False
     place = stable_rank(seen.kind, version or seen.event_id, seen.digest or "" if version else "")
@@ -154,10 +157,10 @@ def _habit(line: _Line, entry: Publication, minimum: int) -> tuple[_Line, bool]:
 def _differences(
     seen: Sighting, line: _Line, entry: Publication, prefix: str
 ) -> list[tuple[Correlation, Finding]]:
-    rule = for_prefix("drift", "publishing", prefix)
+    rule = for_prefix(ConditionKind.DRIFT, Slot.PUBLISHING, prefix)
     assert rule is not None
     result: list[tuple[Correlation, Finding]] = []
-    absent = for_prefix("absence", "", prefix)
+    absent = for_prefix(ConditionKind.ABSENCE, Slot.NONE, prefix)
     if absent is not None and not entry.signed:
         before, alike = _habit(line, entry, absent.when.minimum)
         signed = before[-absent.when.minimum :]
@@ -180,7 +183,7 @@ def _differences(
     if not changes.keys() - {"signature"}:
         return result
     result.append((rule, _finding(seen, rule, entry, changes, own=own)))
-    several = for_prefix("drift", "publishing-several", prefix)
+    several = for_prefix(ConditionKind.DRIFT, Slot.SEVERAL_PUBLISHING, prefix)
     if len(changes) >= _MANY and several is not None:
         result.append((several, _finding(seen, several, entry, changes, own=False)))
     return result
@@ -219,7 +222,7 @@ def _finding(
     own: bool,
 ) -> Finding:
     severity, confidence = None, None
-    if correlation.when.slot == "publishing":
+    if correlation.when.slot is Slot.PUBLISHING:
         if len(changes) >= _SEVERAL and not own:
             severity, confidence = Severity.HIGH, _SURE
         elif own or changes.keys() == {"account"}:

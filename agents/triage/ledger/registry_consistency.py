@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from agents.domain.findings import make_finding
+from agents.domain.rules import ConditionKind, Slot
 from agents.triage.bounded_sets import stable_rank
 from agents.triage.correlation import for_prefix
 from agents.triage.ledger.batch import LedgerBatch, indicator_of, state_of
@@ -47,7 +48,7 @@ def note_announced(
     """
     if not seen.version or moves(seen.version):
         return False, None
-    if for_prefix("drift", "announced", seen.component.partition(":")[0]) is None:
+    if for_prefix(ConditionKind.DRIFT, Slot.ANNOUNCED, seen.component.partition(":")[0]) is None:
         return False, None
     if seen.kind == SightingKind.PUSHED:
         digests = {seen.digest, *seen.parts} if seen.parts else set()
@@ -96,7 +97,7 @@ def _difference(seen: Sighting, entries: dict[str, Seen]) -> Finding | None:
     )
     if not announced or not other:
         return None
-    rule = for_prefix("drift", "announced", seen.component.partition(":")[0])
+    rule = for_prefix(ConditionKind.DRIFT, Slot.ANNOUNCED, seen.component.partition(":")[0])
     assert rule is not None
     late = max(announced[0], other[0])
     actual = other[0].value.removeprefix(_HELD)

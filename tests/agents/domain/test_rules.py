@@ -13,6 +13,7 @@ import pytest
 import agents
 from agents.domain.rules import (
     RULES,
+    ConditionKind,
     Example,
     InvalidRuleError,
     Rule,
@@ -131,7 +132,7 @@ def test_each_sample_is_used_and_each_one_named_exists():
 
 
 def test_facts_have_one_narrowest_rule():
-    facts = of_kind("fact")
+    facts = of_kind(ConditionKind.FACT)
     for kind in {kind for fact in facts for kind in fact.when.kinds}:
         for prefix in {prefix for fact in facts for prefix in fact.when.prefixes}:
             fitting = [

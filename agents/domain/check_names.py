@@ -1,0 +1,46 @@
+"""Names of the checks in an assessment."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class CheckName(StrEnum):
+    """A check; those of files have the path behind the name and an underscore."""
+
+    ATTESTATIONS = "attestations"
+    BASELINE = "baseline"
+    BEHAVIOUR = "behaviour"
+    BLOCKED_SOURCE = "blocked_source"
+    BLOCKED_SOURCES = "blocked_sources"
+    CARD = "card"
+    CARD_CLAIMS = "card_claims"
+    CARD_LICENSE = "card_license"
+    CONFIG_INTEGRITY = "config_integrity"
+    CREDENTIALS = "credentials"
+    DATA_INTEGRITY = "data_integrity"
+    DATA_SOURCES = "data_sources"
+    ECOSYSTEM = "ecosystem"
+    FORMAT_SAFETY = "format_safety"
+    HASH = "hash"
+    HASHES = "hashes"
+    INTEL = "intel"
+    KNOWN_BAD = "known_bad"
+    KNOWN_COMPROMISED = "known_compromised"
+    LINEAGE = "lineage"
+    MODEL_NAME = "model_name"
+    NAMES = "names"
+    OBSERVATIONS = "observations"
+    ORIGIN = "origin"
+    PINNING = "pinning"
+    PUBLISHER_TRUST = "publisher_trust"
+    REGISTRY_TRUST = "registry_trust"
+    RELEASES = "releases"
+    REMOTE_CODE = "remote_code"
+    SCAN = "scan"
+    SECRETS = "secrets"
+    SIGNATURE = "signature"
+    SOURCE = "source"
+    TREE = "tree"
+    UNEXPECTED_FILES = "unexpected_files"
+    VERSIONS = "versions"
