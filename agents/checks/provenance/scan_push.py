@@ -24,6 +24,7 @@ from agents.checks.provenance.file_checks import (
     plain_path,
     sha256_of,
 )
+from agents.checks.provenance.identity import push_component
 from agents.checks.provenance.push import check_origin, unsigned
 from agents.checks.provenance.scanned_files import (
     ScannedFile,
@@ -181,7 +182,7 @@ async def scan_push(
     # Over 60 lines: each step needs the results of those before it.
     policy = knowledge.policy(request.tenant)
     if trust is None:
-        trust = _trust(policy, knowledge.signers(push_subject(request.event, policy).component))
+        trust = _trust(policy, knowledge.signers(push_component(request.event, policy)))
     try:
         files = await _files(request, fetch, turn)
     except FetchError as error:
