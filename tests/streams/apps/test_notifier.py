@@ -26,6 +26,7 @@ import standardwebhooks
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from agents.notification.notices import READS
 from schemas.channels import Channel
 from schemas.cloudevents import binary_headers
 from schemas.documents import openc2
@@ -46,6 +47,7 @@ from tests.waiting import wait_for
 pytestmark = [pytest.mark.kafka]
 
 DEADLINE = 120.0
+CHANNELS = (*READS, Channel.NOTIFICATIONS, Channel.DEAD_LETTER)
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 
 CONFIG = """
@@ -90,7 +92,7 @@ class Scene:
             **{f"TIDEWATCH_{name.upper()}": str(value) for name, value in options.items()},
         }
         self.settings: Settings = load_settings(**options)
-        asyncio.run(ensure_topics(self.settings))
+        asyncio.run(ensure_topics(self.settings, channels=CHANNELS))
         self.chat, self.hook = chat, hook
         self.log = folder / "notify.log"
         self.log.touch()

@@ -53,6 +53,14 @@ from tests.waiting import wait_for
 pytestmark = [pytest.mark.kafka]
 
 DEADLINE = 120.0
+CHANNELS = (
+    Channel.CONTAINMENT_COMMANDS,
+    Channel.CONTAINMENT_RESULTS,
+    Channel.DEAD_LETTER,
+    Channel.OPERATOR_ALERTS,
+    Channel.INCIDENT_UPDATES,
+)
+"""What is looked at; the responder makes what it needs itself."""
 GOOD = {"config.json": b"{}", "model.safetensors": b"good"}
 BAD = {"config.json": b"{}", "pytorch_model.bin": b"\x80\x04evil"}
 
@@ -81,7 +89,7 @@ class Scene:
             **{f"TIDEWATCH_{name.upper()}": str(value) for name, value in self.options.items()},
         }
         self.settings: Settings = load_settings(**self.options)
-        asyncio.run(ensure_topics(self.settings))
+        asyncio.run(ensure_topics(self.settings, channels=CHANNELS))
         self.key = load_or_create_signing_key(keys_dir(self.settings.state_dir), COMMANDS)
         self.config = folder / "state/responder.toml"
         self.log = folder / "state/respond.log"
@@ -268,7 +276,7 @@ def test_a_command_sent_again_is_answered_again_and_not_done_again(scene: Scene)
 def test_a_tenant_runs_a_responder_on_its_own_topic(scene: Scene) -> None:
     text = scene.config.read_text()
     scene.config.write_text(f'name = "site-2"\ntopics = "tenant"\n{text}')
-    asyncio.run(ensure_topics(scene.settings, tenants=["acme"]))
+    asyncio.run(ensure_topics(scene.settings, channels=(), tenants=["acme"]))
     spec = live("block", "model:huggingface/evil/m")
     own = tenant_topic_name("acme", Channel.CONTAINMENT_COMMANDS)
     scene.send(spec, topic=own)
@@ -290,7 +298,8 @@ def test_what_answers_on_a_tenants_bound_topic_answers_for_that_tenant_alone(
     bound = f"{scene.options['topic_prefix']}acme-results"
     names = {bound: {"channel": "containment-results", "tenant": "acme"}}
     scene.environment["TIDEWATCH_BOUND_TOPICS"] = orjson.dumps(names).decode()
-    asyncio.run(ensure_topics(load_settings(**scene.options, bound_topics=names)))
+    bound_settings = load_settings(**scene.options, bound_topics=names)
+    asyncio.run(ensure_topics(bound_settings, channels=(Channel.CONTAINMENT_RESULTS,)))
     text = scene.config.read_text()
     other = f'[tenants.other.blocklist]\nsources = "{scene.folder}/etc/other.txt"\n'
     scene.config.write_text(f'results_topic = "{bound}"\n{text}\n{other}')

@@ -108,7 +108,7 @@ def test_send_waits_for_what_its_events_are_assessed_as(
 
     async def check() -> None:
         """Assess the event once it is sent, as a worker does."""
-        await ensure_topics(settings)
+        await ensure_topics(settings, channels=[Channel.PACKAGE_INSTALL])
         topic = topic_name(settings, Channel.PACKAGE_INSTALL)
         async for record in read_topic(settings, topic, from_start=True, follow=True):
             if name.encode() in record.value:

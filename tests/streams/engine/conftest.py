@@ -21,6 +21,7 @@ import pytest
 from schemas.channels import Channel
 from streams.kafka.topics import ensure_topics, topic_name
 from streams.settings import Settings, load_settings
+from tests.streams.engine.channels import CHANNELS
 from tests.streams.engine.nursery import Nursery
 from tests.waiting import DEADLINE, wait_for
 
@@ -110,7 +111,7 @@ class Bench:
         return worker
 
     def make_topics(self, **options: Any) -> None:
-        self.do(ensure_topics(self.settings(**options)))
+        self.do(ensure_topics(self.settings(**options), channels=CHANNELS))
 
     @staticmethod
     def do(work: Coroutine[Any, Any, Any]) -> Any:

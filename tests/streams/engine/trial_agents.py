@@ -22,13 +22,19 @@ from agents.ports import Batch, Message, Publish, Record, Rows  # noqa: E402
 from schemas import dead_letters as reasons  # noqa: E402
 from schemas.channels import Channel  # noqa: E402
 from schemas.errors import TidewatchError, UnreadableRecordError  # noqa: E402
-from streams.apps.supervisor import run_worker  # noqa: E402
+from streams.apps import supervisor  # noqa: E402
 from streams.apps.topology import FACTORIES, AppParts  # noqa: E402
+from streams.engine import app as engine_app  # noqa: E402
 from streams.engine.binding import Binding  # noqa: E402
 from streams.engine.reference_topics import ReferenceTopic  # noqa: E402
-from streams.kafka.topics import TopicOrigin  # noqa: E402
+from streams.kafka.topics import TopicOrigin, ensure_topics  # noqa: E402
 from streams.parent import end_with_parent  # noqa: E402
 from streams.settings import Settings, load_settings  # noqa: E402
+from tests.streams.engine.channels import CHANNELS  # noqa: E402
+
+for module in (supervisor, engine_app):
+    # they make and check the topics of all channels by default
+    module.ensure_topics = partial(ensure_topics, channels=CHANNELS)  # type: ignore[assignment]
 
 
 def decode(record: Record, origin: TopicOrigin) -> Any:
@@ -208,7 +214,7 @@ FACTORIES["join"] = f"{__name__}:join_parts"
 def work(apps: str, options: dict[str, Any]) -> int:
     """Run apps until they are asked to stop; return the exit code."""
     try:
-        return run_worker(apps.split(","), load_settings(**options))
+        return supervisor.run_worker(apps.split(","), load_settings(**options))
     except TidewatchError as problem:
         sys.stderr.write(problem.explain())
         return problem.exit_code

@@ -44,6 +44,7 @@ from streams.signing_keys import (
 )
 
 NOW = datetime(2026, 11, 1, 9, tzinfo=UTC)
+CHANNELS = (Channel.POLICY, Channel.INTEL, Channel.DEAD_LETTER, Channel.OPERATOR_ALERTS)
 FACT = IntelFact(key="pypi:evil", kind=IntelKind.MALICIOUS, sources=("a",), summary="s")
 
 
@@ -208,7 +209,7 @@ def dead(settings: Settings) -> list[DeadLetter]:
 
 @pytest.mark.kafka
 def test_an_unsigned_policy_changes_nothing_and_is_a_dead_letter(on_kafka: Settings) -> None:
-    asyncio.run(ensure_topics(on_kafka))
+    asyncio.run(ensure_topics(on_kafka, channels=CHANNELS))
     ours = msgspec.json.encode(Policy(tenant="acme", version=2))
     topic = topic_name(on_kafka, Channel.POLICY)
     asyncio.run(publish_values(on_kafka, Channel.POLICY, [("acme", ours)]))
@@ -225,7 +226,7 @@ def test_an_unsigned_policy_changes_nothing_and_is_a_dead_letter(on_kafka: Setti
 
 @pytest.mark.kafka
 def test_a_refused_policy_is_a_dead_letter_once_whatever_starts_again(on_kafka: Settings) -> None:
-    asyncio.run(ensure_topics(on_kafka))
+    asyncio.run(ensure_topics(on_kafka, channels=CHANNELS))
     topic = topic_name(on_kafka, Channel.POLICY)
     value = msgspec.json.encode(Policy(tenant="acme", version=666))
     asyncio.run(unsigned(on_kafka, topic, "acme", value))
@@ -241,7 +242,7 @@ def test_a_refused_policy_is_a_dead_letter_once_whatever_starts_again(on_kafka: 
 @pytest.mark.kafka
 def test_what_only_newer_rules_refuse_is_a_dead_letter_then(on_kafka: Settings) -> None:
     before = on_kafka.model_copy(update={"signed_topics": frozenset()})
-    asyncio.run(ensure_topics(before))
+    asyncio.run(ensure_topics(before, channels=CHANNELS))
     topic = topic_name(before, Channel.POLICY)
     value = msgspec.json.encode(Policy(tenant="acme", version=5))
     asyncio.run(unsigned(before, topic, "acme", value))
@@ -257,7 +258,7 @@ def test_facts_from_before_signing_are_imported_again(on_kafka: Settings) -> Non
     raw = msgspec.json.encode(FACT)
     before = on_kafka.model_copy(update={"signed_topics": frozenset()})
     asyncio.run(publish_values(before, Channel.INTEL, [(FACT.key, raw)]))
-    asyncio.run(ensure_topics(on_kafka))
+    asyncio.run(ensure_topics(on_kafka, channels=CHANNELS))
     assert asyncio.run(known(before)).fact(FACT.key) == FACT
     assert asyncio.run(known(on_kafka)).fact(FACT.key) is None
     assert asyncio.run(latest_values(on_kafka, Channel.INTEL)) == {}
@@ -271,10 +272,11 @@ def test_a_bound_topic_of_policies_sets_its_own_tenants_alone(on_kafka: Settings
     bound = load_settings(
         kafka=on_kafka.kafka,
         topic_prefix=on_kafka.topic_prefix,
+        partitions=1,
         state_dir=on_kafka.state_dir,
         bound_topics={name: {"channel": "policy", "tenant": "acme"}},
     )
-    asyncio.run(ensure_topics(bound))
+    asyncio.run(ensure_topics(bound, channels=CHANNELS))
     for tenant in ("acme", "globex"):
         value = msgspec.json.encode(Policy(tenant=tenant, version=7))
         asyncio.run(unsigned(bound, name, tenant, value))
