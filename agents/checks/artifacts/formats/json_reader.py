@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from typing import Any, Final
 
+import msgspec
 import orjson
 
 from agents.checks.artifacts.formats.json_comments import without_comments
@@ -22,6 +24,7 @@ from agents.checks.artifacts.formats.tokenizer_maps import (
 )
 from agents.checks.artifacts.python.shell_commands import is_untrusted_fetch
 from agents.checks.artifacts.readers.embedded import report_text
+from agents.checks.artifacts.readers.long_lists import LARGE, read_large
 from agents.checks.artifacts.readers.trees import report_xgboost
 from agents.checks.artifacts.readers.window import decode_text, read_document
 from agents.checks.artifacts.scanning import BudgetExceededError, CorruptFileError, Scan, Source
@@ -95,6 +98,9 @@ def load(scan: Scan, raw: bytes) -> Any:  # noqa: ANN401 -- JSON
         BudgetExceededError: nested too deeply.
     """
     scan.budget.step(len(raw) // 32)
+    if len(raw) > LARGE:
+        with contextlib.suppress(ValueError, msgspec.DecodeError, RecursionError):
+            return read_large(raw)
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError:

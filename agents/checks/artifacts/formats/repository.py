@@ -170,11 +170,11 @@ def report_repository(scan: Scan, base: str, document: object) -> None:
     """
     if isinstance(document, str):
         return
-    passed_on: set[int] = set()
+    passed_on: dict[int, object] = {}  # kept: the identity of one that is gone may be given again
     for path, mapping in mappings(scan, document):
         if id(mapping) not in passed_on:
             _judge_mapping(scan, mapping, path)
-        passed_on.update(_judge_options(scan, mapping, path))
+        passed_on.update((id(options), options) for options in _judge_options(scan, mapping, path))
     if isinstance(document, dict):
         if base == "chat_template.json":
             return
@@ -232,7 +232,7 @@ def _judge_mapping(scan: Scan, mapping: dict[Any, Any], path: str) -> None:
             )
 
 
-def _judge_options(scan: Scan, mapping: dict[Any, Any], path: str) -> Iterator[int]:
+def _judge_options(scan: Scan, mapping: dict[Any, Any], path: str) -> Iterator[object]:
     """Report options that request remote code for a neighbouring entry; yield them.
 
     Source: PEFT's `tokenizer_kwargs`, which it hands to the tokenizer of `tokenizer_name_or_path`.
@@ -250,7 +250,7 @@ def _judge_options(scan: Scan, mapping: dict[Any, Any], path: str) -> Iterator[i
         if any(_REPOSITORY.match(reference) for reference in named):
             where = f"{path}.{key}" if path else str(key)
             _judge_trust(scan, {**options, "path": named[0]}, where)
-            yield id(options)
+            yield options
 
 
 _SOURCES: Final = (

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from functools import cache
 from typing import Any, Final
@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from agents.checks.artifacts.dangerous_names import modules, names, prefixes
+from agents.checks.artifacts.readers.long_lists import LongList
 from agents.checks.artifacts.readers.paths import escapes
 from agents.checks.artifacts.scanning import BudgetExceededError, Scan
 from agents.domain.late_pattern import late_pattern
@@ -327,10 +328,17 @@ def leaves(
             values or `MAX_MAPPINGS` collections.
     """
     stack: list[tuple[str, str, Any]] = [("", "", document)]
-    seen: set[tuple[int, object]] = set()
+    seen: set[tuple[int, object]] | None = set()
+    passed = _NO_TEXTS if texts_alone else frozenset[type]()
     count = 0
     while stack:
         path, key, value = stack.pop()
+        if type(value) is _Items:
+            if (item := next(value.left, _ENDED)) is _ENDED:
+                continue
+            stack.append((path, key, value))
+            stack.append((path, key, _Passed(1) if type(item) in passed else item))
+            continue
         amount = value.amount if type(value) is _Passed else 1
         count += amount
         scan.budget.step(amount)
@@ -340,11 +348,16 @@ def leaves(
             if type(value) is not _Passed:
                 yield path, key, value
             continue
-        mark = (id(value), place(path, key))
-        if mark in seen:
+        if type(value) is LongList:
+            # JSON has no aliases, and objects that are made anew have the identity of earlier ones
+            seen = None
+            stack.append((path, key, _Items(iter(value))))
             continue
-        seen.add(mark)
-        passed = _NO_TEXTS if texts_alone else frozenset[type]()
+        if seen is not None:
+            mark = (id(value), place(path, key))
+            if mark in seen:
+                continue
+            seen.add(mark)
         before = len(stack)
         stack.append(("", "", _Passed(0)))
         if isinstance(value, dict):
@@ -366,6 +379,15 @@ class _Passed(msgspec.Struct, frozen=True):
     """The number of skipped values of a collection; they are counted after the others."""
 
     amount: int
+
+
+class _Items(msgspec.Struct, frozen=True):
+    """The items of a long list that are left."""
+
+    left: Iterator[Any]
+
+
+_ENDED: Final = object()
 
 
 def judge_size(scan: Scan, document: object) -> None:
@@ -412,13 +434,17 @@ def _held(value: object) -> list[object]:
     return value if isinstance(value, list) else []
 
 
-class _Walk(msgspec.Struct, frozen=True):
+class _Walk(msgspec.Struct):
     """The mappings of a document, which several readers go through."""
 
     document: object
     """Kept alive: a walk is found by its identity."""
     found: list[tuple[str, dict[Any, Any]]]
-    whole: bool
+    whole: bool = True
+    anew: bool = False
+    """Whether the document has a `LongList`: it is walked for each reader, and nothing is kept."""
+    charged: bool = False
+    """Whether such a walk was charged to the budget."""
 
 
 def mappings(scan: Scan, document: object) -> Iterator[tuple[str, dict[Any, Any]]]:
@@ -430,6 +456,10 @@ def mappings(scan: Scan, document: object) -> Iterator[tuple[str, dict[Any, Any]
     walk = scan.walks.get(id(document))
     if walk is None:
         walk = scan.walks[id(document)] = _walk(scan, document)
+    if walk.anew:
+        charged, walk.charged = walk.charged, True
+        yield from _walked_anew(scan, document, charge=not charged)
+        return
     yield from walk.found
     if not walk.whole:
         raise BudgetExceededError(f"the document has more than {MAX_MAPPINGS} collections")
@@ -444,6 +474,9 @@ def _walk(scan: Scan, document: object) -> _Walk:
         path, value = stack.pop()
         if id(value) in seen:
             continue  # an alias names it again
+        if type(value) is LongList:
+            scan.budget.steps += count
+            return _Walk(document, [], anew=True)
         seen.add(id(value))
         count += 1
         if count > MAX_MAPPINGS or scan.budget.steps <= 0:
@@ -451,21 +484,49 @@ def _walk(scan: Scan, document: object) -> _Walk:
         scan.budget.step(1)
         if isinstance(value, dict):
             found.append((path, value))
-            prefix = f"{path}." if path else ""
-            stack += [
-                (f"{prefix}{name}"[:400], inner)
-                for name, inner in reversed(value.items())
-                if type(inner) not in _SCALARS and isinstance(inner, _OPENED)
-            ]
+            stack += reversed(list(_opened_members(path, value)))
         elif isinstance(value, list | tuple):
-            # pairs of a tokenizer's merges are hundreds of thousands, and hold no mapping
-            if _SCALARS.issuperset(map(type, value)):
-                continue
-            held = [
-                (index, inner)
-                for index, inner in enumerate(value)
-                if isinstance(inner, dict)
-                or (isinstance(inner, list) and not _SCALARS.issuperset(map(type, inner)))
-            ]
-            stack.extend((f"{path}[{index}]"[:400], inner) for index, inner in reversed(held))
-    return _Walk(document, found, whole=True)
+            stack += reversed(list(_opened_items(path, value)))
+    return _Walk(document, found)
+
+
+def _walked_anew(
+    scan: Scan, document: object, *, charge: bool
+) -> Iterator[tuple[str, dict[Any, Any]]]:
+    """Yield what `mappings` does, of JSON with long lists, item by item."""
+    waiting = [iter((("", document),))]
+    count = 0
+    while waiting:
+        following = next(waiting[-1], None)
+        if following is None:
+            waiting.pop()
+            continue
+        path, value = following
+        count += 1
+        if count > MAX_MAPPINGS or scan.budget.steps <= 0:
+            raise BudgetExceededError(f"the document has more than {MAX_MAPPINGS} collections")
+        if charge:
+            scan.budget.step(1)
+        if isinstance(value, dict):
+            yield path, value
+            waiting.append(_opened_members(path, value))
+        elif isinstance(value, list):
+            waiting.append(_opened_items(path, value))
+
+
+def _opened_members(path: str, value: dict[Any, Any]) -> Iterator[tuple[str, Any]]:
+    prefix = f"{path}." if path else ""
+    for name, inner in value.items():
+        if type(inner) not in _SCALARS and isinstance(inner, _OPENED):
+            yield f"{prefix}{name}"[:400], inner
+
+
+def _opened_items(path: str, value: Sequence[Any]) -> Iterator[tuple[str, Any]]:
+    # pairs of a tokenizer's merges are hundreds of thousands, and hold no mapping
+    if _SCALARS.issuperset(map(type, value)):
+        return
+    for index, inner in enumerate(value):
+        if isinstance(inner, dict) or (
+            isinstance(inner, list) and not _SCALARS.issuperset(map(type, inner))
+        ):
+            yield f"{path}[{index}]"[:400], inner

@@ -129,7 +129,8 @@ def report_yaml(scan: Scan, text: str, name: str) -> None:
                     _judge_project(scan, base, path, key, value)
                     if key not in TEMPLATE_KEYS:
                         report_stray_template(scan, base, path or "text", value)
-            judge_size(scan, document)
+            if "*" in text:  # without aliases, all values were counted above
+                judge_size(scan, document)
     except yaml.YAMLError as error:
         report_text(scan, "text", text)
         raise CorruptFileError(f"not YAML: {str(error)[:200]}") from error

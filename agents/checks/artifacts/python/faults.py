@@ -77,6 +77,7 @@ def python_faults(text: str, layer: int = 0) -> list[CodeFault]:
             return judge.faults()
         finally:
             judge.release()
+            del judge  # and its tree, before cycles are collected again
 
 
 class _Judge:

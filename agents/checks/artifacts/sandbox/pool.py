@@ -216,7 +216,7 @@ class Sandbox:
                 files=tuple(Small(name, content) for name, content in files),
                 siblings=self._news(siblings),
             )
-            connection.settimeout(self.limits.batch_seconds + self.limits.grace_seconds)
+            connection.settimeout(self.limits.wall_seconds + self.limits.grace_seconds)
             send(connection, msgspec.msgpack.encode(batch))
             answer = _SCANNED.decode(receive(connection, MAX_ANSWERS))
         except (TimeoutError, Closed, OSError, msgspec.DecodeError, BudgetExceededError) as error:

@@ -33,7 +33,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     steps: int = 50_000_000
     """Parsers' steps, per file."""
     batch_seconds: float = 10.0
-    """Of CPU and of wall time, per batch of small files; then each is scanned alone."""
+    """Of CPU time, per batch of small files; then each is scanned alone."""
     open_files: int = 64
     confined: bool = False
     """Scan nothing unless the kernel confines the process fully."""

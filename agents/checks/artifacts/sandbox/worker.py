@@ -216,10 +216,8 @@ def _batch(
     Files for which time or memory ran out are missing: the caller has them scanned alone, with the
     full limits of a file.
     """
-    clock = _Clock(
-        min(limits.cpu_seconds, limits.batch_seconds),
-        min(limits.wall_seconds, limits.batch_seconds),
-    )
+    # by the processor's time alone: a batch that waits for a busy machine is not scanned twice
+    clock = _Clock(min(limits.cpu_seconds, limits.batch_seconds), limits.wall_seconds)
     reports: list[FileReport] = []
 
     def scan() -> None:

@@ -19,8 +19,9 @@ from pathlib import Path
 import py7zr
 import pytest
 
+from agents.checks.artifacts.sandbox import worker
 from agents.checks.artifacts.sandbox.pool import Sandbox, SandboxPool
-from agents.checks.artifacts.sandbox.protocol import Limits
+from agents.checks.artifacts.sandbox.protocol import Batch, Limits, Small
 from agents.checks.artifacts.scanning import BytesSource
 from schemas.severity import Verdict
 from tests.corpus.pickles import evil
@@ -340,6 +341,15 @@ def test_what_takes_a_batch_too_long_is_scanned_alone(alone):
     with Sandbox(Limits(batch_seconds=0.05)) as sandbox:
         assert sandbox.scan_small(SMALL_FILES) == alone
         assert sandbox.starts == 2, "a process that was interrupted is replaced"
+
+
+def test_a_batch_that_waits_for_the_processor_is_not_stopped(monkeypatch):
+    timers = {}
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(signal, "setitimer", lambda kind, *after: timers.setdefault(kind, after[0]))
+    limits = Limits(batch_seconds=3, wall_seconds=100)
+    worker._batch(Batch(files=(Small("a.txt", b"words"),), siblings=None), frozenset(), limits)
+    assert timers == {signal.ITIMER_PROF: 3, signal.ITIMER_REAL: 100}
 
 
 def test_files_whose_process_dies_are_scanned_alone(sandbox, alone):
