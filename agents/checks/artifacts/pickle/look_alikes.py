@@ -40,3 +40,11 @@ def one_letter(left: str, right: str) -> bool:
         return False
     after = right[len(right) - end :][:1] if end else ""
     return not (len(changed) != len(other) and changed + other == "s" and after in ("", "."))
+
+
+def shortened(name: str) -> set[str]:
+    """Return a short name, and what is left of it without any one letter.
+
+    Of two names that `one_letter` finds alike, these sets share an element.
+    """
+    return {name, *(name[:at] + name[at + 1 :] for at in range(len(name)))}

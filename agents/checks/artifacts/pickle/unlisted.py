@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, Final
 
 from agents.checks.artifacts.formats.targets import handed_on
@@ -14,7 +15,7 @@ from agents.checks.artifacts.pickle.globals import (
     ImportVerdict,
     Level,
 )
-from agents.checks.artifacts.pickle.look_alikes import SHORT, one_letter
+from agents.checks.artifacts.pickle.look_alikes import SHORT, one_letter, shortened
 from agents.checks.artifacts.pickle.symbols import Mapping
 
 MAX_SETTINGS: Final = 1_000
@@ -23,6 +24,7 @@ MAX_PARTS: Final = 16
 """The longest sequence that counts as a setting."""
 MAX_TEXT: Final = 4096
 """Characters of one."""
+_LONGEST: Final = max(map(len, ML_PACKAGES))
 _BOASTS: Final = re.compile(
     r"(?:^|[._])(?i:pwn\w*|payload\w*|evil\w*|malicious|malware|backdoor\w*|exploit\w*|attacker"
     r"|trojan|shellcode|rce|steal\w*|exfil\w*)(?=$|[._]|[A-Z0-9])"
@@ -81,9 +83,25 @@ def imitates_package(module: str) -> bool:
     top = module.partition(".")[0]
     if not top.isascii():
         return True
-    return top not in ML_PACKAGES and any(
-        len(known) > SHORT and one_letter(top, known) for known in ML_PACKAGES
-    )
+    near = _packages_by_shortened()
+    if top in ML_PACKAGES or len(top) > _LONGEST + 1:
+        return False
+    candidates = {known for short in shortened(top) for known in near.get(short, ())}
+    return any(one_letter(top, known) for known in candidates)
+
+
+@cache
+def _packages_by_shortened() -> dict[str, list[str]]:
+    """Return the known packages by what is left of them without a letter.
+
+    A pickle may name 100,000 packages; comparing each with all of these takes most of a scan.
+    """
+    index: dict[str, list[str]] = {}
+    for known in ML_PACKAGES:
+        if len(known) > SHORT:
+            for short in shortened(known):
+                index.setdefault(short, []).append(known)
+    return index
 
 
 def boasts(name: str) -> bool:

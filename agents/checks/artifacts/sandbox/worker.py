@@ -44,6 +44,8 @@ from agents.domain.detection import Detection
 _Made = TypeVar("_Made")
 LEAST_MEMORY: Final = 16 << 20
 """Free bytes that a scan needs to begin."""
+COLLECTED: Final = (20_000, 20, 20)
+"""The collector's thresholds: by the interpreter's own, half of a large pickle's scan collects."""
 _TOO_LITTLE: Final = b"MemoryError: the limit leaves less than 16 MiB to scan with\n"
 
 
@@ -317,6 +319,7 @@ def main(descriptor: int) -> None:
     import_module("agents.checks.artifacts.formats.registry")
     gc.collect()
     gc.freeze()  # forks share these pages while no garbage collector writes to them
+    gc.set_threshold(*COLLECTED)
     given = fork_on_request(socket.socket(fileno=descriptor))
     if given is not None:
         serve(given.connection, given.limits, confine(given.limits))

@@ -5,11 +5,14 @@ from __future__ import annotations
 from agents.checks.artifacts.dispatch import scan_source
 from agents.checks.artifacts.pickle.globals import (
     FEW,
+    ML_PACKAGES,
     Level,
     _ModulesByName,
     impersonated,
     judge,
 )
+from agents.checks.artifacts.pickle.look_alikes import SHORT, one_letter
+from agents.checks.artifacts.pickle.unlisted import imitates_package
 from agents.checks.artifacts.scanning import BytesSource
 from schemas.severity import Verdict
 from tests.corpus.assembly import call, stack_name
@@ -28,6 +31,24 @@ from tests.each import each
 def test_a_module_one_letter_from_a_known_one_passes_for_it(module, name, known):
     assert impersonated(module, name) == known
     assert judge(module, name, 4).level is Level.DANGEROUS
+
+
+@each("package", sorted(ML_PACKAGES))
+def test_a_package_spelt_almost_like_a_known_one_imitates_it(package):
+    """Whatever letter is left out, put in, changed or swapped; compared with each known one."""
+    places = range(len(package))
+    near = {
+        *(package[:at] + package[at + 1 :] for at in places),
+        *(package[:at] + "q" + package[at:] for at in places),
+        *(package[:at] + "q" + package[at + 1 :] for at in places),
+        *(package[:at] + package[at : at + 2][::-1] + package[at + 2 :] for at in places),
+    }
+    for name in near:
+        alike = name not in ML_PACKAGES and any(
+            len(known) > SHORT and one_letter(name, known) for known in ML_PACKAGES
+        )
+        assert imitates_package(f"{name}.core") == alike
+    assert len(package) <= SHORT or any(map(imitates_package, near))
 
 
 @each(
