@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import agents
+from agents.domain.check_names import CheckName
 from agents.domain.rules import (
     RULES,
     ConditionKind,
@@ -119,6 +120,11 @@ def test_each_rule_is_named_in_code_or_has_a_condition():
     idle = [rule.id for rule in all_rules().values() if rule.id not in named and not rule.when]
     assert idle == []
     assert set(correlations()) == {rule.id for rule in all_rules().values() if rule.when}
+
+
+def test_each_check_that_a_rule_feeds_has_a_name():
+    fed = {rule.check.partition("_<")[0] for rule in all_rules().values()} - {"ledger"}
+    assert fed <= set(CheckName)
 
 
 def test_each_sample_is_used_and_each_one_named_exists():
