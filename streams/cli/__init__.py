@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from schemas.errors import TidewatchError
+from streams.imports import importing
 from streams.private_files import PRIVATE_UMASK
 
 if TYPE_CHECKING:
@@ -153,13 +154,14 @@ def _command(module: str, name: str, arguments: Sequence[str]) -> Callable[[], i
         request = plainly_asked(arguments)
         if request is not None:
             return partial(carry_out, request)
-    from typer.main import get_command  # noqa: PLC0415 -- the overview needs no typer
+    with importing():
+        from typer.main import get_command  # noqa: PLC0415 -- the overview needs no typer
 
-    if name not in SILENT:
-        from streams.cli.output import quiet_logs  # noqa: PLC0415 -- the same
+        if name not in SILENT:
+            from streams.cli.output import quiet_logs  # noqa: PLC0415 -- the same
 
-        quiet_logs()
-    command = get_command(import_module(module).app)
+            quiet_logs()
+        command = get_command(import_module(module).app)
 
     def run() -> int:
         command(args=list(arguments), prog_name=f"tidewatch {name}")

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from schemas.errors import TidewatchError
 from streams.apps.topology import FACTORIES, preload
 from streams.cli.frame import connected_settings, example, new_app
+from streams.imports import importing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from streams.settings import Settings
 
 app = new_app("Run the apps that read events.")
 
@@ -32,8 +38,6 @@ def worker(
 
     Several workers share the partitions: give each its own TIDEWATCH_INSTANCE.
     """
-    from streams.apps.supervisor import run_worker  # noqa: PLC0415 -- brings Faust
-
     names = [name.strip() for name in agents.split(",") if name.strip()] or sorted(FACTORIES)
     unknown = [name for name in names if name not in FACTORIES]
     if unknown or len(set(names)) != len(names):
@@ -47,9 +51,19 @@ def worker(
 
         # before the pipe is read: it is at its end if the parent died before this
         end_with_parent(os.getppid())
-        preload(names)
+        _loaded(names)
         address = sys.stdin.readline().strip()
         if not address:  # the parent that was to send it has ended
             raise typer.Exit
         os.environ["TIDEWATCH_KAFKA"] = address
-    raise typer.Exit(run_worker(names, connected_settings()))
+    settings = connected_settings()  # what is wrong with them is said before much is imported
+    raise typer.Exit(_loaded(names)(names, settings))
+
+
+def _loaded(names: Sequence[str]) -> Callable[[Sequence[str], Settings], int]:
+    """Import what the apps of those names need, and return what runs them."""
+    with importing():
+        from streams.apps.supervisor import run_worker  # noqa: PLC0415 -- brings Faust
+
+        preload(names)
+    return run_worker
