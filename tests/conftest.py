@@ -12,6 +12,8 @@ from typing import Any
 
 import hypothesis
 import pytest
+from hypothesis.internal.conjecture import providers
+from hypothesis.internal.constants_ast import Constants
 
 from streams.broker import EmbeddedBroker
 from tests.command_here import logs_of_others_kept
@@ -24,6 +26,21 @@ hypothesis.settings.register_profile(
     "fuzz", deadline=None, max_examples=int(os.environ.get("FUZZ_EXAMPLES", "2000"))
 )
 hypothesis.settings.load_profile("repeatable")
+
+_constants_of_sources = providers._get_local_constants
+
+
+def _constants() -> Constants:
+    """Return the constants of the product that examples may be, for `make fuzz` alone.
+
+    Hypothesis parses all modules that are loaded by then: seconds of each process in a fresh clone,
+    and other examples for each order of the tests.
+    """
+    repeatable = hypothesis.settings.get_current_profile_name() == "repeatable"
+    return Constants() if repeatable else _constants_of_sources()
+
+
+providers._get_local_constants = _constants
 
 # jsonschema, if it is there, imports it for formats of IRIs, and it makes 38 grammars as it is
 # imported: seconds of each process. A test that meets this format checks URIs, which are stricter.
