@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+import tomllib
 from importlib import import_module
 from pathlib import Path
 
@@ -39,6 +40,11 @@ ON_KAFKA = re.compile(
 )
 OWN_KAFKA = "tidewatch broker start"
 """A page that starts the embedded Kafka speaks to that one."""
+
+MODULES = re.compile(
+    r"`(?:\.venv/bin/)?python -m ((?:agents|schemas|streams|tests)\.[\w.]+)([^`]*)`"
+)
+"""Modules that a reader of the text is told to run, with what follows."""
 
 WRITTEN = {page: steps(page.read_text()) for page in PAGES}
 
@@ -132,6 +138,27 @@ def test_commands_in_the_text_exist_with_their_options(page: Path) -> None:
             words = shlex.split(part)
             if words[:1] == ["tidewatch"] and not words[1].startswith("-") and words[1].isascii():
                 parsed(words[1:])
+
+
+@each("page", PAGES)
+def test_modules_that_the_text_runs_exist_with_their_options(page: Path) -> None:
+    for module, rest in MODULES.findall(page.read_text()):
+        path = ROOT.joinpath(*module.split("."))
+        file = path.with_suffix(".py") if not path.is_dir() else path / "__main__.py"
+        source = file.read_text()
+        for option in re.findall(r"(?<!\S)--[a-z-]+", rest):
+            field = option.strip("-").replace("-", "_")
+            known = f'"{option}"' in source or re.search(rf"^    {field}: ", source, re.MULTILINE)
+            assert known, f"{module}: no {option}"
+
+
+@each("page", PAGES)
+def test_extras_that_are_named_exist(page: Path) -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    for named in re.findall(r"\btidewatch\[([a-z, ]+)\]", page.read_text()):
+        assert set(map(str.strip, named.split(","))) <= set(extras), named
 
 
 def test_make_targets_that_are_named_exist() -> None:
