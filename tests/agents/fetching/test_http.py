@@ -217,6 +217,30 @@ def test_internal_addresses_are_not_public(address):
     assert not is_public(ipaddress.ip_address(address))
 
 
+@each(
+    "network",
+    [
+        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16",
+        "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16",
+        "198.18.0.0/15",
+        "198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4", "255.255.255.255/32", "224.0.0.0/4",
+        "::1/128", "::/128", "64:ff9b:1::/48", "100::/64", "100:0:0:1::/64", "2001::/32",
+        "2001:2::/48", "2001:10::/28", "2001:db8::/32", "3fff::/20", "5f00::/16", "fc00::/7",
+        "fe80::/10", "fec0::/10", "ff00::/8", "::/96",
+        *(f"{prefix}{inner}" for inner in ("127.0.0.0", "10.0.0.0", "169.254.0.0", "192.168.0.0")
+          for prefix in ("::ffff:", "64:ff9b::")),
+        *(f"2002:{inner}::/{length}" for inner, length in
+          (("7f00", 24), ("a00", 24), ("a9fe", 32), ("c0a8", 32), ("6440", 26), ("c000:200", 40))),
+    ],
+)  # fmt: skip
+def test_no_special_purpose_range_is_public(network):
+    """Those of IANA's registries of both versions that are not globally reachable, whole."""
+    addresses = ipaddress.ip_network(network)
+    first, last = addresses[0], addresses[-1]
+    inner = addresses[addresses.num_addresses // 2]
+    assert [is_public(address) for address in (first, inner, last)] == [False] * 3
+
+
 @pytest.mark.parametrize(
     "address", ["93.184.216.34", "8.8.8.8", "2606:4700::1111", "64:ff9b::808:808"]
 )
