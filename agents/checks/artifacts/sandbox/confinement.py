@@ -58,8 +58,21 @@ _FORBIDDEN: Final[dict[str, tuple[int | None, int | None]]] = {
     "io_uring_enter": (426, 426), "io_uring_register": (427, 427), "memfd_create": (319, 279),
     "setuid": (105, 146), "setgid": (106, 144), "setresuid": (117, 147), "setresgid": (119, 149),
     "setgroups": (116, 159), "capset": (126, 91), "iopl": (172, None), "ioperm": (173, None),
+    "tkill": (200, 130), "rt_sigqueueinfo": (129, 138), "rt_tgsigqueueinfo": (297, 240),
+    "setpriority": (141, 140), "sched_setparam": (142, 118), "sched_setscheduler": (144, 119),
+    "sched_setaffinity": (203, 122), "sched_setattr": (314, 274), "ioprio_set": (251, 30),
+    "kcmp": (312, 272), "migrate_pages": (256, 238), "move_pages": (279, 239),
+    "process_madvise": (440, 440), "process_mrelease": (448, 448),
+    "shmget": (29, 194), "shmat": (30, 196), "semget": (64, 190), "msgget": (68, 186),
+    "mq_open": (240, 180),
 }  # fmt: skip
-"""System calls that no parser makes, by their numbers on x86-64 and on 64-bit ARM."""
+"""System calls that no parser makes, by their numbers on x86-64 and on 64-bit ARM.
+
+Some of them reach other processes of the same user, among them those that scan other tenants'
+files.
+"""
+_ON_ITSELF: Final = {"tgkill": (234, 131), "prlimit64": (302, 261)}
+"""System calls that a process may make for itself, by its id or 0, not for others."""
 _CLONE: Final = (56, 220)
 _CLONE3: Final = 435
 _CLONE_THREAD: Final = 0x10000
@@ -236,6 +249,15 @@ def _filter_calls(libc: Any) -> bool:  # noqa: ANN401 -- the same
         (0x06, 0, 0, _ALLOW),
         (0x06, 0, 0, _ERRNO | _EPERM),
     ]
+    for own in _ON_ITSELF.values():
+        code += [
+            (0x15, 0, 5, own[column]),
+            (0x20, 0, 0, 16),  # whose id
+            (0x15, 1, 0, 0),
+            (0x15, 0, 1, os.getpid()),
+            (0x06, 0, 0, _ALLOW),
+            (0x06, 0, 0, _ERRNO | _EPERM),
+        ]
     for number in numbers:
         code += [(0x15, 0, 1, number or 0), (0x06, 0, 0, _ERRNO | _EPERM)]
     code.append((0x06, 0, 0, _ALLOW))

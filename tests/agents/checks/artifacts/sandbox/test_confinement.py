@@ -18,10 +18,17 @@ from schemas.severity import Verdict
 
 WHOLE = Confinement(network=True, seccomp=True, landlock=1, capabilities=True, unprivileged=True)
 TRY = """
-import os, socket, sys
+import os, resource, signal, socket, sys
 sys.path[:0] = {path!r}
 from agents.checks.artifacts.sandbox.confinement import confine
+(ready, told), (until, ended) = os.pipe(), os.pipe()
+other = os.fork()  # the process that scans another tenant's files
 held = confine({path!r})
+if not other:
+    os.close(ended)
+    os.write(told, b"x")
+    os._exit(len(os.read(until, 1)))
+os.read(ready, 1)
 def refused(what):
     try:
         what()
@@ -32,6 +39,14 @@ print(held.landlock > 0, held.seccomp, held.capabilities)
 print(refused(lambda: open({secret!r})), refused(lambda: os.listdir({folder!r})))
 print(refused(socket.socket), refused(os.fork), refused(lambda: os.execv("/bin/true", ["true"])))
 print(refused(lambda: os.mkdir({folder!r} + "/made")), refused(lambda: os.kill(os.getppid(), 0)))
+limit = resource.RLIMIT_CPU
+print(refused(lambda: os.sched_setaffinity(other, {{0}})),
+      refused(lambda: resource.prlimit(other, limit)),
+      refused(lambda: os.setpriority(os.PRIO_PROCESS, other, 19)))
+sent = []
+signal.signal(signal.SIGUSR1, lambda *_: sent.append(True))
+signal.raise_signal(signal.SIGUSR1)
+print(sent == [True], resource.prlimit(0, limit) == resource.prlimit(os.getpid(), limit))
 import colorsys, threading
 thread = threading.Thread(target=print, args=("a thread",)); thread.start(); thread.join()
 """
@@ -53,7 +68,9 @@ def test_what_was_given_up_is_refused_by_the_kernel(tmp_path: Path) -> None:
     if not (landlock and seccomp):
         pytest.skip("this kernel, or the container's policy, has no landlock or seccomp")
     assert capabilities
-    assert rest == ["True True", "True True True", "True True", "a thread"], ran.stderr
+    assert rest == [
+        "True True", "True True True", "True True", "True True True", "True True", "a thread"
+    ], ran.stderr  # fmt: skip
 
 
 def test_each_report_says_how_confined_its_scan_was() -> None:
