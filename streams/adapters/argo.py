@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 import orjson
@@ -25,6 +25,7 @@ from streams.adapters.payload import (
     text,
 )
 
+_Entry = TypeVar("_Entry")
 _REASONS: Final = {
     "WorkflowRunning": RunState.RUNNING,
     "WorkflowPending": RunState.STARTED,
@@ -168,7 +169,7 @@ def _template(template: Any) -> dict[str, Any]:  # noqa: ANN401 -- any JSON valu
     calls += items(template, "dag", "tasks")
     arguments = {
         text(call, "name") or str(number): given
-        for number, call in enumerate(calls[:MAX_ITEMS])
+        for number, call in enumerate(_bounded(calls))
         if (given := _given(at(call, "arguments")))
     }
     return {**found, "arguments": arguments} if arguments else found
@@ -221,14 +222,25 @@ def _addresses(body: dict[str, Any]) -> list[DataSource]:
         places.append(at(template, "inputs"))
         calls = [call for group in items(template, "steps") for call in _in_order(group)]
         calls += items(template, "dag", "tasks")
-        places += [at(call, "arguments") for call in calls[:MAX_ITEMS]]
+        places += [at(call, "arguments") for call in _bounded(calls)]
     found: dict[str, DataSource] = {}
     for node in places:
         for artifact in items(node, "artifacts"):
             url = _address(artifact)
-            if url is not None and len(found) < MAX_ITEMS:
+            if url is not None:
                 found.setdefault(url, DataSource(url=url, name=text(artifact, "name")))
-    return list(found.values())
+    return _bounded(list(found.values()))
+
+
+def _bounded(entries: list[_Entry]) -> list[_Entry]:
+    """Return entries of several lists together.
+
+    Raises:
+        UnreadableRecordError: more than one list may have.
+    """
+    if len(entries) > MAX_ITEMS:
+        raise refuse(f"{len(entries)} steps or artifacts, the limit is {MAX_ITEMS}")
+    return entries
 
 
 def _address(artifact: Any) -> str | None:  # noqa: ANN401 -- any JSON value

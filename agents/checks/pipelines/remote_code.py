@@ -9,12 +9,17 @@ from typing import Any, Final
 import msgspec
 
 from agents.checks.artifacts.formats.names import is_file_name
-from agents.checks.artifacts.python.shell_commands import is_untrusted_fetch, opens_to_outside
+from agents.checks.artifacts.python.shell_commands import (
+    is_untrusted_fetch,
+    opens_to_outside,
+    parts_of,
+)
 from agents.checks.pipelines.configuration import Node
 from agents.checks.pipelines.names import plain_name
 from schemas.severity import Severity
 
 MAX_TEXT: Final = 65_536
+"""Characters of a text that are searched at once."""
 _TRUE: Final = frozenset({"true", "1", "yes", "on", "y"})
 _FALSE: Final = frozenset({"false", "0", "no", "off", "n"})
 
@@ -171,9 +176,18 @@ def settings_of(node: Node) -> Iterator[Setting]:
     elif isinstance(value, list):
         words = [item for item in value if isinstance(item, str)]
         if words:
-            yield from _in_text(node.path, " ".join(words)[:MAX_TEXT])
+            yield from _in_texts(node.path, " ".join(words))
     elif isinstance(value, str) and not node.path.endswith("]"):
-        yield from _in_text(node.path, value[:MAX_TEXT])
+        yield from _in_texts(node.path, value)
+
+
+def _in_texts(path: str, text: str) -> Iterator[Setting]:
+    """Yield the settings in a text of any length, each rule's once."""
+    if len(text) <= MAX_TEXT:
+        yield from _in_text(path, text)
+        return
+    found = (setting for part in parts_of(text, MAX_TEXT) for setting in _in_text(path, part))
+    yield from {(setting.rule_id, setting.model): setting for setting in found}.values()
 
 
 def _named(node: Node, members: dict[str, Any]) -> Iterator[Setting]:

@@ -10,10 +10,11 @@ from typing import Any, Final
 
 import msgspec
 
+from agents.checks.artifacts.python.shell_commands import parts_of
 from agents.checks.pipelines.names import plain_name
 
 MAX_TEXT: Final = 65_536
-"""Characters of one value that are searched; a longer one is searched at both ends."""
+"""Characters of a value that are searched at once."""
 _SHOWN: Final = 4
 
 _FORMS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = tuple(
@@ -106,7 +107,11 @@ def find_secret(name: str, value: str) -> Secret | None:
         name: The setting's name.
         value: Its value.
     """
-    text = value if len(value) <= MAX_TEXT else value[: MAX_TEXT // 2] + value[-MAX_TEXT // 2 :]
+    found = (_secret_in(name, part) for part in parts_of(value, MAX_TEXT))
+    return next(filter(None, found), None)
+
+
+def _secret_in(name: str, text: str) -> Secret | None:
     for kind, pattern in _FORMS:
         for match in pattern.finditer(text):
             found = match[0]

@@ -7,6 +7,7 @@ import posixpath
 import re
 import shlex
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -17,7 +18,8 @@ from streams.adapters.manifests.found import Found, InstallOptions
 from streams.adapters.manifests.requirements import beside, missing_files, package_of
 
 _INSTALL: Final = re.compile(r"\b(?:pip3?(?:\.\d+)?|uvx?|pipx|poetry|pdm|conda|mamba|micromamba)\b")
-_WORDS: Final = 2_000
+_WORDS: Final = 10_000
+"""Of one command line, here documents and functions included."""
 _PIP: Final = re.compile(r"(?:.*/)?pip\d?(?:\.\d+)?")
 _RUNNERS: Final = (("uv", ["tool"]), ("uv", ["run"]), ("pipx", ["run"]))
 """Commands that install what they run."""
@@ -25,6 +27,9 @@ _PRINTS: Final = frozenset({"echo", "printf"})
 _SHELLS: Final = frozenset({"sh", "bash", "zsh", "dash", "sudo", "ssh", "xargs"})
 """Commands that run what they read."""
 _SEPARATORS: Final = frozenset({"&&", "||", ";", "|", "&", "(", ")", "\n"})
+_NEW_LINE: Final = ";;"
+"""Stands for the end of a line: unlike a semicolon it also ends a comment."""
+_COMMENT: Final = re.compile(r"(?:^|\s)#.*")
 _VALUED: Final = frozenset(
     {"-t", "--target", "--prefix", "--root", "--platform", "--python-version", "--implementation",
      "--abi", "--src", "--upgrade-strategy", "--progress-bar", "--cache-dir", "--timeout", "--retries",
@@ -84,8 +89,9 @@ def installs_of(commands: Iterable[Command], options: InstallOptions, place: str
     """
     found = Found(installer=Installer(name="pip"))
     for command in commands:
-        for words in _simple_commands(command.text):
-            for line in _requirement_lines(words, found, f"{place}:{command.line}"):
+        here = f"{place}:{command.line}"
+        for words in _simple_commands(command.text, found, here):
+            for line in _requirement_lines(words, found, here):
                 _add(found, line, options, place, command.line)
     return found
 
@@ -121,7 +127,7 @@ def _add(found: Found, line: str, options: InstallOptions, place: str, number: i
         if parsed_line.url is not None or (
             parsed_line.option is not None and parsed_line.option not in _FOLLOWED
         ):
-            found.requirements.append(parsed_line.text[:4000])
+            found.requirements.append(parsed_line.text)
 
 
 def _nested(named: str, options: InstallOptions, place: str) -> str:
@@ -134,29 +140,54 @@ def _nested(named: str, options: InstallOptions, place: str) -> str:
     return named
 
 
-def _simple_commands(text: str) -> Iterator[list[str]]:
+def _simple_commands(text: str, found: Found, place: str) -> Iterator[list[str]]:
     """Yield the words of each command of a command line that names an installer."""
     if not _INSTALL.search(text) and not any(name in text for name in _VARIABLES):
         return
-    lexer = shlex.shlex(text.replace("\\\n", " ").replace("\n", " ; "), posix=True,
-                        punctuation_chars="();|&")  # fmt: skip
-    lexer.whitespace_split = True
-    lexer.commenters = ""
+    try:
+        split = list(islice(_lexed(text), _WORDS + 1))
+    except ValueError:  # a quotation that does not end: each line by itself
+        split = list(islice(_lexed_by_line(text), _WORDS + 1))
+    if len(split) > _WORDS:
+        found.incomplete.append(f"{place}: only {_WORDS:,} words of a command were read")
     words: list[str] = []
     printed: list[str] = []
-    try:
-        for count, word in enumerate(lexer):
-            if count > _WORDS:
-                break
-            if word in _SEPARATORS or set(word) <= set("();|&"):
-                yield from _run(words, printed)
-                printed = words if word == "|" and words[:1] and words[0] in _PRINTS else []
-                words = []
-            else:
-                words.append(word)
-    except ValueError:  # a quotation that does not end: what came before it counts
-        pass
+    comment = False
+    for word in split[:_WORDS]:
+        comment = word != _NEW_LINE and (comment or word.startswith("#"))
+        if comment:
+            continue
+        if word in _SEPARATORS or set(word) <= set("();|&"):
+            yield from _run(words, printed)
+            printed = words if word == "|" and words[:1] and words[0] in _PRINTS else []
+            words = []
+        else:
+            words.append(word)
     yield from _run(words, printed)
+
+
+def _lexed(text: str) -> Iterator[str]:
+    """Yield the words and separators of a command line.
+
+    Raises:
+        ValueError: a quotation does not end.
+    """
+    text = text.replace("\\\n", " ").replace("\n", f" {_NEW_LINE} ")
+    lexer = shlex.shlex(text, posix=True, punctuation_chars="();|&")
+    lexer.whitespace_split = True
+    lexer.commenters = ""
+    yield from lexer
+
+
+def _lexed_by_line(text: str) -> Iterator[str]:
+    """Yield the words of each line, without the quotation marks of those that do not end."""
+    for line in text.replace("\\\n", " ").split("\n"):
+        try:
+            words = list(_lexed(_COMMENT.sub("", line)))
+        except ValueError:
+            words = list(_lexed(line.replace("'", " ").replace('"', " ").replace("\\", "/")))
+        yield from words
+        yield _NEW_LINE
 
 
 def _run(words: list[str], printed: list[str]) -> Iterator[list[str]]:
@@ -182,7 +213,7 @@ def _requirement_lines(words: list[str], found: Found, place: str) -> Iterator[s
     for at, word in enumerate(rest):
         quoted = word if " " in word and _INSTALL.search(word) else None
         if quoted is not None:  # sh -c "pip install …"
-            for inner in _simple_commands(quoted):
+            for inner in _simple_commands(quoted, found, place):
                 yield from _requirement_lines(inner, found, place)
             continue
         if word in {"export", "ENV", "ARG"} and at + 1 < len(rest):
@@ -366,9 +397,3 @@ def _shell_form(text: str) -> str:
         return shlex.join(_WORD_LIST.decode(words[1]))
     except msgspec.DecodeError:  # a command of the shell that begins with a bracket
         return text
-
-
-def read_script(raw: bytes, options: InstallOptions) -> Found:
-    """Return the packages that a shell script installs."""
-    commands = script_commands(raw.decode("utf-8-sig", "replace"))
-    return installs_of(commands, options, options.path or "script")

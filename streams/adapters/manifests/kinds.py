@@ -124,6 +124,8 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     """`module:function` that reads it, for packages."""
     scanned: bool = False
     """Whether its bytes are also scanned as an artifact: it may contain more than is read here."""
+    runs: bool = False
+    """Whether it also has commands that a pipeline runs, if it names packages."""
     remedy: str | None = None
     """The remedy, if nothing checks it."""
 
@@ -155,8 +157,11 @@ _SETTING_MARKS: Final = (
     "verify_ssl", "insecure_skip_tls_verify",
 )  # fmt: skip
 """Names of which each such line has one."""
-_COMMAND_MARKS: Final = ("install", "vllm", "trust")
-_COMMANDS: Final = late_pattern(r"\bpip3?\s+install\b|\bvllm\b|--trust[-_]remote[-_]code\b")
+_COMMAND_MARKS: Final = ("install", "vllm", "trust", "uvx", " add ", "pip:")
+_COMMANDS: Final = late_pattern(
+    r"\b(pip[\d.]*|pipx|conda|mamba)\s+(-\S+\s+)*install\b|\buv\s+(add|tool|run)\b|\buvx\s|"
+    r"\b(poetry|pdm)\s+add\s|\bvllm\b|--trust[-_]remote[-_]code\b"
+)
 _PIPELINE_FIELDS: Final = frozenset(
     {"data_sources", "expected_config_hash", "training", "pipeline", "stages", "steps", "config"}
 )
@@ -167,6 +172,8 @@ _ORCHESTRATORS: Final = (
 _DAG: Final = late_pattern(
     rf"(?m)^\s*(from|import)\s+({'|'.join(map(re.escape, _ORCHESTRATORS))})\b"
 )
+_SHELL_MARK: Final = late_pattern(r"#![^\n]*\b(ba|z|da|k|a|fi)?sh\b")
+_BOOTSTRAP: Final = late_pattern(r"(?im)^\s*bootstrap\s*:")
 _SCRIPT_MARK: Final = "# /// script"
 _SCRIPT: Final = late_pattern(rf"(?m)^{_SCRIPT_MARK}\s*$")
 
@@ -318,19 +325,19 @@ PACKAGES: Final = (
     Kind(name="pipfile-lock", paths=r"(^|/)Pipfile\.lock$", reader="pipfile:read_lock_file",
          content=_has("_meta", "default")),
     Kind(name="pipfile", paths=r"(^|/)Pipfile$", reader="pipfile:read"),
-    Kind(name="pyproject", content_paths=_TOML_PATHS, paths=r"(^|/)pyproject\.toml$", reader="pyproject:read",
+    Kind(name="pyproject", runs=True, content_paths=_TOML_PATHS, paths=r"(^|/)pyproject\.toml$", reader="pyproject:read",
          content=_toml("[build-system]", "[project]")),
     Kind(name="setup-cfg", paths=r"(^|/)(setup|\.?pydistutils|distutils)\.cfg$", reader="setup_cfg:read"),
-    Kind(name="hatch", paths=r"(^|/)hatch\.toml$", reader="pyproject:read_hatch_file"),
-    Kind(name="tox-ini", paths=r"(^|/)tox\.ini$", reader="tox_settings:read_ini_file"),
-    Kind(name="tox-toml", paths=r"(^|/)tox\.toml$", reader="tox_settings:read_toml_file"),
-    Kind(name="pixi", paths=r"(^|/)pixi\.toml$", reader="pixi:read"),
+    Kind(name="hatch", runs=True, paths=r"(^|/)hatch\.toml$", reader="pyproject:read_hatch_file"),
+    Kind(name="tox-ini", runs=True, paths=r"(^|/)tox\.ini$", reader="tox_settings:read_ini_file"),
+    Kind(name="tox-toml", runs=True, paths=r"(^|/)tox\.toml$", reader="tox_settings:read_toml_file"),
+    Kind(name="pixi", runs=True, paths=r"(^|/)pixi\.toml$", reader="pixi:read"),
     Kind(name="pixi-lock", paths=r"(^|/)pixi\.lock$", reader="pixi:read_lock_file"),
     Kind(name="pre-commit", paths=r"(^|/)\.pre-commit-config\.ya?ml$", reader="listed_packages:read_pre_commit"),
-    Kind(name="cog", paths=r"(^|/)cog\.ya?ml$", reader="listed_packages:read_cog"),
-    Kind(name="bentofile", paths=r"(^|/)bentofile\.ya?ml$", reader="listed_packages:read_bento"),
-    Kind(name="ray-environment", scanned=True, paths=r"(^|/)(ray[-_])?runtime[-_]env\.ya?ml$", reader="listed_packages:read_ray"),
-    Kind(name="truss", scanned=True, content_paths=_YAML_PATHS, reader="listed_packages:read_truss",
+    Kind(name="cog", runs=True, paths=r"(^|/)cog\.ya?ml$", reader="listed_packages:read_cog"),
+    Kind(name="bentofile", runs=True, paths=r"(^|/)bentofile\.ya?ml$", reader="listed_packages:read_bento"),
+    Kind(name="ray-environment", scanned=True, runs=True, paths=r"(^|/)(ray[-_])?runtime[-_]env\.ya?ml$", reader="listed_packages:read_ray"),
+    Kind(name="truss", scanned=True, runs=True, content_paths=_YAML_PATHS, reader="listed_packages:read_truss",
          content=lambda c: {"requirements", "model_name"} <= c.keys and bool({"python_version", "resources"} & c.keys)),
     Kind(name="pip-settings", paths=r"(^|/)\.?pip\.(conf|ini)$", reader="installer_settings:read_pip"),
     Kind(name="uv-settings", paths=r"(^|/)uv\.toml$", reader="installer_settings:read_uv"),
@@ -359,12 +366,21 @@ PACKAGES: Final = (
     Kind(name="pip-inspect", reader="pip_reports:read_inspect",
          content=_has("installed", "pip_version")),
     Kind(name="pip-list", reader="pip_reports:read_list", content=_pip_list),
-    Kind(name="dockerfile", reader="commands:read_dockerfile", scanned=True,
-         paths=r"(^|/)([^/]*[.-])?(Docker|Container)file([.-][^/]*)?$"),
+    Kind(name="dockerfile", reader="commands:read_dockerfile", scanned=True, runs=True,
+         paths=r"(^|/)([^/]*[.-])?(Docker|Container)file([.-][^/]*)?$|(^|/)Earthfile$"),
     Kind(name="notebook", reader="notebook:read", scanned=True, paths=r"\.ipynb$", named_only=True,
          content=lambda c: c.mentions(b"pip install", b"uv pip", b"pip3 install", b"uv add")),
-    Kind(name="makefile", reader="makefile:read", paths=r"(^|/)(GNU)?makefile$|\.mk$"),
-    Kind(name="shell-script", reader="commands:read_script", scanned=True, paths=r"\.(sh|bash|zsh)$"),
+    Kind(name="makefile", reader="command_files:read_makefile", scanned=True, runs=True, paths=r"(^|/)(GNU)?makefile$|\.mk$"),
+    Kind(name="justfile", reader="command_files:read_justfile", scanned=True, runs=True, paths=r"(^|/)\.?justfile$|\.just$"),
+    Kind(name="apptainer", reader="command_files:read_apptainer", scanned=True, runs=True, named_only=True,
+         paths=r"(^|/)(Singularity|Apptainer)(file)?([._-][^/]*)?$|\.def$", content=lambda c: _BOOTSTRAP.search(c.text) is not None),
+    Kind(name="procfile", reader="command_files:read_procfile", scanned=True, runs=True, paths=r"(^|/)Procfile(\.[^/]*)?$"),
+    Kind(name="task-file", reader="command_files:read_tasks", scanned=True, runs=True, paths=r"(^|/)poe_tasks\.toml$"),
+    Kind(name="shell-script", reader="command_files:read_script", scanned=True, runs=True, content_paths=_NO_SUFFIX,
+         paths=r"\.(sh|bash|zsh|ksh|dash|fish|csh|command)$", content=lambda c: _SHELL_MARK.match(c.text) is not None),
+    Kind(name="windows-script", reader="command_files:read_windows", scanned=True, runs=True, paths=r"\.(bat|cmd|ps1|psm1)$"),
+    Kind(name="setup-py", reader="setup_py:read", scanned=True, paths=r"(^|/)setup\.py$"),
+    Kind(name="noxfile", reader="noxfile:read", scanned=True, runs=True, paths=r"(^|/)noxfile\.py$"),
 )  # fmt: skip
 """Manifests that name packages; those by name first."""
 PIPELINES: Final = (
@@ -385,6 +401,8 @@ PIPELINES: Final = (
     Kind(name="tekton", family=Family.PIPELINE, content=_kubernetes("tekton.dev")),
     Kind(name="kserve", family=Family.PIPELINE, content=_kubernetes("serving.kserve.io")),
     Kind(name="kubernetes", family=Family.PIPELINE, content=_kubernetes()),
+    Kind(name="kustomize", family=Family.PIPELINE, paths=r"(^|/)kustomization(\.ya?ml)?$"),
+    Kind(name="task-pipeline", family=Family.PIPELINE, paths=r"(^|/)taskfile(\.dist)?\.ya?ml$"),
     Kind(name="dvc", family=Family.PIPELINE, paths=r"(^|/)dvc\.ya?ml$"),
     Kind(name="mlproject", family=Family.PIPELINE, paths=r"(^|/)MLproject$"),
     Kind(name="compose", family=Family.PIPELINE,
@@ -418,20 +436,57 @@ _OTHERS: Final = (
     ("composer", r"composer\.(json|lock)"),
     ("nuget", r"packages(\.lock)?\.(json|config)"),
 )
+_UNREAD: Final = (
+    (
+        "spack",
+        r"(^|/)spack\.(ya?ml|lock)$",
+        "packages of Spack are out of scope: scan `pip freeze` of its environment",
+    ),
+    ("buildout", r"(^|/)buildout\.cfg$", "scan `pip freeze` of what it builds"),
+    (
+        "nix",
+        r"\.nix$|(^|/)flake\.lock$",
+        "packages of Nix are out of scope: scan an SBOM of what it builds",
+    ),
+    (
+        "bazel",
+        r"(^|/)(WORKSPACE|MODULE|BUILD)\.bazel$",
+        "scan the requirements and locks that it names",
+    ),
+    (
+        "snakemake",
+        r"(^|/)Snakefile([._-][^/]*)?$|\.smk$",
+        "what it runs is known at run time only: send its runs as events",
+    ),
+    (
+        "nextflow",
+        r"\.nf$|(^|/)nextflow\.config$",
+        "what it runs is known at run time only: send its runs as events",
+    ),
+    ("workflow-language", r"\.(wdl|cwl)$", "send its runs as events"),
+    (
+        "terraform",
+        r"\.(tf|hcl|nomad|tofu)$|(^|/)[^/]*\.tf\.json$",
+        "use a scanner for infrastructure as code",
+    ),
+    ("vagrantfile", r"(^|/)(Vagrant|Tilt)file$", "scan the scripts that it runs"),
+)
 UNSUPPORTED: Final = (
     Kind(name="dag", family=Family.UNSUPPORTED, paths=r"\.py$", named_only=True, scanned=True,
          content=lambda c: _any_in(_ORCHESTRATORS, c.text) and bool(_DAG.search(c.text)),
          remedy="what it runs is known at run time only: send its runs, by OpenLineage for instance"),
-    Kind(name="setup-py", family=Family.UNSUPPORTED, paths=r"(^|/)setup\.py$", scanned=True,
-         remedy="what it requires is known at run time only: scan `pip freeze` or a lock"),
     Kind(name="spdx-rdf", family=Family.UNSUPPORTED, content_paths=r"\.(rdf|xml)$", scanned=True,
          content=lambda c: "spdx.org/rdf/terms" in c.text[:HEAD] and c.text.lstrip()[:1] == "<",
          remedy="convert it to SPDX in JSON, YAML or tag-value"),
     Kind(name="conda-recipe", family=Family.UNSUPPORTED, paths=r"(^|/)(meta|recipe)\.ya?ml$", scanned=True, named_only=True,
-         content=lambda c: {"package", "requirements"} <= c.keys,
+         content=lambda c: bool({"package", "recipe"} & c.keys) and bool({"requirements", "outputs", "build", "source"} & c.keys),
          remedy="packages of conda are out of scope: use a scanner for conda"),
     Kind(name="jenkinsfile", family=Family.UNSUPPORTED, paths=r"(^|/)Jenkinsfile[^/]*$", scanned=True,
          remedy="what it runs is known at run time only: send its runs as events"),
+    *(
+        Kind(name=name, family=Family.UNSUPPORTED, paths=paths, scanned=True, remedy=remedy)
+        for name, paths, remedy in _UNREAD
+    ),
     *(
         Kind(name=f"{ecosystem}-manifest", family=Family.UNSUPPORTED, paths=rf"(^|/)({names})$",
              scanned=True, remedy=f"packages of {ecosystem} are out of scope: use a scanner for {ecosystem}")

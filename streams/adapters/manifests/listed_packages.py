@@ -10,11 +10,13 @@ from typing import Any, Final
 
 from agents.checks.packages.requirements import read_requirements
 from schemas.events import Installer
+from streams.adapters.manifests.commands import Command, installs_of
 from streams.adapters.manifests.found import Found, InstallOptions, entries, table, texts, word
 from streams.adapters.manifests.requirements import declare, declare_files
 from streams.adapters.manifests.yaml_text import read_yaml
 
 _OTHER_LANGUAGES: Final = frozenset({"node", "ruby", "golang", "rust", "dotnet", "conda", "lua"})
+_RUN_KEYS: Final = frozenset({"run", "build_commands", "setup_commands", "pre_install"})
 _Listed = tuple[list[str], list[str]]
 """Requirements, and files of them."""
 
@@ -60,14 +62,31 @@ def _one(value: Any) -> list[str]:  # noqa: ANN401 -- any value of YAML
     return [named] if named else []
 
 
+def _commands(document: Mapping[str, Any]) -> Iterator[Command]:
+    """Yield the commands that build an image or set up a machine, at their customary places."""
+    for part in (document, *(value for value in document.values() if isinstance(value, dict))):
+        for key in _RUN_KEYS & part.keys():
+            listed = part[key] if isinstance(part[key], list) else [part[key]]
+            for entry in listed:
+                text = word(entry.get("command") if isinstance(entry, dict) else entry)
+                if text:
+                    yield Command(text, 0)
+
+
 def _reader(
     name: str, listed: Callable[[Mapping[str, Any]], Iterator[_Listed]]
 ) -> Callable[[bytes, InstallOptions], Found]:
     def read(raw: bytes, options: InstallOptions) -> Found:
         found = Found(installer=Installer(name=name))
-        for requirements, files in listed(table(read_yaml(raw))):
-            declare(found, requirements, options.path or name)
-            declare_files(found, files, options, options.path or name)
+        document = table(read_yaml(raw))
+        place = options.path or name
+        for requirements, files in listed(document):
+            declare(found, requirements, place)
+            declare_files(found, files, options, place)
+        installed = installs_of(_commands(document), options, place)
+        found.packages += installed.packages
+        found.requirements += installed.requirements
+        found.incomplete += installed.incomplete
         return found
 
     return read

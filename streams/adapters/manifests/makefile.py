@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Final
 
-from streams.adapters.manifests.commands import Command, installs_of, script_commands
-from streams.adapters.manifests.found import Found, InstallOptions
+from streams.adapters.manifests.commands import Command, script_commands
 
 _ASSIGNED: Final = re.compile(r"^(?:export\s+)?([A-Za-z_]\w*)\s*(?:::?:?|\?)?=[ \t]*(.*)$")
 _USED: Final = re.compile(r"\$[({]([A-Za-z_]\w*)[)}]")
@@ -15,34 +13,39 @@ _DEPTH: Final = 3
 """Times that variables are replaced: those of a value as well."""
 _VALUE: Final = 1000
 """Characters of a value; a longer one is left as a variable."""
-_LINE: Final = 20_000
+_LINE: Final = 1 << 20
+"""Characters of a line with its variables replaced."""
 
 
-def read(raw: bytes, options: InstallOptions) -> Found:
-    """Return the packages that the commands of a makefile install."""
-    commands = _commands(raw.decode("utf-8-sig", "replace"))
-    return installs_of(commands, options, options.path or "Makefile")
+def makefile_commands(text: str, problems: list[str]) -> list[Command]:
+    """Return the command lines of the rules, with the numbers of the makefile's lines.
 
-
-def _commands(text: str) -> Iterator[Command]:
-    """Yield the command lines of the rules, with the numbers of the makefile's lines."""
+    Args:
+        text: The makefile.
+        problems: Takes the parts that were not read.
+    """
     values: dict[str, str] = {}
     lines: list[str] = []
     continued = False
-    for line in text.splitlines():
+    for number, line in enumerate(text.splitlines(), 1):
         recipe = line.startswith("\t") or continued
         assigned = None if recipe else _ASSIGNED.match(line)
         if assigned is not None and len(assigned[2]) <= _VALUE:
             values[assigned[1]] = assigned[2].partition("#")[0].strip()
-        lines.append(line.lstrip("\t @+-") if recipe else "")
+        command = line.lstrip("\t @+-") if recipe else ""
+        lines.append(_expanded(command, values, number, problems))
         continued = recipe and line.endswith("\\")
-    yield from script_commands("\n".join(_expanded(line, values) for line in lines))
+    return list(script_commands("\n".join(lines)))
 
 
-def _expanded(line: str, values: dict[str, str]) -> str:
+def _expanded(line: str, values: dict[str, str], number: int, problems: list[str]) -> str:
     """Return a line with the known variables replaced, and others as a shell writes them."""
     for _ in range(_DEPTH):
-        line = _USED.sub(lambda used: values.get(used[1], f"${used[1]}"), line)
-        if len(line) > _LINE:
+        uses = sum(1 for _ in _USED.finditer(line))
+        if not uses:
             break
-    return line[:_LINE].replace("$$", "$")
+        if len(line) + uses * _VALUE > _LINE:
+            problems.append(f"line {number}: its variables make it too long, they are not replaced")
+            break
+        line = _USED.sub(lambda used: values.get(used[1], f"${used[1]}"), line)
+    return line.replace("$$", "$")

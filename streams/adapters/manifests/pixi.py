@@ -17,12 +17,12 @@ from streams.adapters.manifests.found import (
     table,
     word,
 )
-from streams.adapters.manifests.pyproject import pixi_parts, read_pixi
+from streams.adapters.manifests.pyproject import add_tasks, pixi_parts, read_pixi
 from streams.adapters.manifests.yaml_text import read_yaml
 from streams.adapters.payload import refuse
 
 
-def read(raw: bytes, _options: InstallOptions) -> Found:
+def read(raw: bytes, options: InstallOptions) -> Found:
     """Return the Python requirements of a pixi.toml."""
     document = tomllib.loads(raw.decode("utf-8-sig"))
     found = Found(installer=Installer(name="pixi"))
@@ -31,6 +31,7 @@ def read(raw: bytes, _options: InstallOptions) -> Found:
         for name in table(part.get("dependencies")):
             if name.lower() not in {"python", "pip"}:
                 found.add_foreign("conda", name)
+    add_tasks(found, document, options, "pixi.toml")
     return found
 
 

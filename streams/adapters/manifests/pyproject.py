@@ -12,7 +12,9 @@ import msgspec
 
 from agents.checks.packages.versions import canonical_name
 from schemas.events import Installer, Package, Vcs
+from streams.adapters.manifests.commands import installs_of
 from streams.adapters.manifests.found import Found, InstallOptions, entries, table, texts
+from streams.adapters.manifests.project_tasks import commands_of_project
 from streams.adapters.manifests.requirements import declare, declare_files
 
 
@@ -21,7 +23,29 @@ def read(raw: bytes, options: InstallOptions) -> Found:
     document = tomllib.loads(raw.decode("utf-8-sig"))
     found = read_document(document, "pyproject.toml")
     _read_setuptools(found, table(table(document.get("tool")).get("setuptools")), options)
+    add_tasks(found, document, options, "pyproject.toml")
     return found
+
+
+def add_tasks(
+    found: Found, document: Mapping[str, Any], options: InstallOptions, place: str
+) -> None:
+    """Add what the tasks of a project install.
+
+    Args:
+        found: The result to add it to.
+        document: The parsed pyproject.toml, or a tool's own file.
+        options: The path of the file, and texts of files.
+        place: The file's usual name.
+    """
+    problems: list[str] = []
+    installed = installs_of(commands_of_project(document, problems), options, place)
+    found.packages += installed.packages
+    found.requirements += installed.requirements
+    found.incomplete += [*installed.incomplete, *(f"{place}: {problem}" for problem in problems)]
+    for ecosystem, names in installed.foreign.items():
+        for name in names:
+            found.add_foreign(ecosystem, name)
 
 
 def read_document(document: Mapping[str, Any], place: str) -> Found:
@@ -191,10 +215,12 @@ def pixi_parts(pixi: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield from map(table, table(part.get("target")).values())
 
 
-def read_hatch_file(raw: bytes, _options: InstallOptions) -> Found:
+def read_hatch_file(raw: bytes, options: InstallOptions) -> Found:
     """Return the requirements of a hatch.toml."""
     found = Found(installer=Installer(name="hatch"))
-    _read_hatch(found, tomllib.loads(raw.decode("utf-8-sig")), "hatch.toml")
+    document = tomllib.loads(raw.decode("utf-8-sig"))
+    _read_hatch(found, document, "hatch.toml")
+    add_tasks(found, document, options, "hatch.toml")
     return found
 
 

@@ -7,14 +7,19 @@ import tomllib
 from typing import Any, Final
 
 from schemas.events import Installer
+from streams.adapters.manifests.commands import installs_of, script_commands
 from streams.adapters.manifests.found import Found, InstallOptions, table, texts
 from streams.adapters.manifests.ini_text import read_ini
+from streams.adapters.manifests.pyproject import add_tasks
 from streams.adapters.manifests.requirements import declare, declare_files
 
 _FACTOR: Final = re.compile(r"^!?[\w.{},!-]+\s*:\s+|^!?[\w.{},!-]+:(?=[^/])")
 """What a line applies to: `py312,cuda: torch`."""
 _FILE: Final = re.compile(r"^-(?:r|-requirement)[\s=]*(\S.*)$")
 _OTHER: Final = re.compile(r"^-(?!e\b|-(?:extra-)?index-url|-find-links|f\b|i\b|-trusted-host)")
+_COMMANDS: Final = ("commands_pre", "commands", "commands_post")
+_POSARGS: Final = re.compile(r"\{posargs(?::[^{}]*)?\}")
+_VARIABLE: Final = re.compile(r"\{[^{}]*\}")
 _ROOT: Final = ("{toxinidir}", "{tox_root}")
 
 
@@ -26,7 +31,21 @@ def read_ini_file(raw: bytes, options: InstallOptions) -> Found:
             _declare(found, settings.get("requires", "").splitlines(), options, "tox.ini")
         elif name.startswith("testenv"):
             _declare(found, settings.get("deps", "").splitlines(), options, "tox.ini")
+            _run(found, [settings.get(key, "") for key in _COMMANDS], options)
     return found
+
+
+def _run(found: Found, scripts: list[str], options: InstallOptions) -> None:
+    """Add what the commands of an environment install; `{…}` is a variable of tox."""
+    lines = (line.strip() for script in scripts for line in script.splitlines())
+    text = "\n".join(_FACTOR.sub("", line) for line in lines)
+    for root in _ROOT:
+        text = text.replace(f"{root}/", "").replace(root, ".")
+    commands = script_commands(_VARIABLE.sub("$variable", _POSARGS.sub("", text)))
+    installed = installs_of(commands, options, "tox.ini")
+    found.packages += installed.packages
+    found.requirements += installed.requirements
+    found.incomplete += installed.incomplete
 
 
 def read_toml_file(raw: bytes, options: InstallOptions) -> Found:
@@ -41,6 +60,7 @@ def read_toml_file(raw: bytes, options: InstallOptions) -> Found:
     _declare(found, texts(document.get("requires")), options, "tox.toml")
     for environment in environments:
         _declare(found, texts(table(environment).get("deps")), options, "tox.toml")
+    add_tasks(found, document, options, "tox.toml")
     return found
 
 

@@ -109,3 +109,14 @@ def test_a_command_that_fetches_and_runs_is_reported_once(tmp_path, capsys):
         finding["rule_id"] for finding in entry["findings"] if finding["evidence"].get("line") == 2
     ]
     assert len(reported) == 1
+
+
+def test_what_a_limit_of_a_command_leaves_out_is_said(tmp_path, capsys):
+    long = "install:\n\tpip install " + "$(ALL) " * 2000 + "\nALL = " + "numpy " * 150
+    words = "pip install " + "numpy " * 11_000
+    root = written(tmp_path, {"Makefile": long, "run.sh": words})
+    _, report, _ = scanned(capsys, root)
+    said = {Path(file["path"]).name: file for file in report["files"]}
+    assert {file["verdict"] for file in said.values()} == {"incomplete"}
+    assert any("too long" in reason for reason in said["Makefile"]["reasons"])
+    assert any("10,000 words" in reason for reason in said["run.sh"]["reasons"])

@@ -146,7 +146,10 @@ def test_manifest_gives_the_findings_of_its_event(files, kind, tmp_path, capsys,
     file = tmp_path / next(iter(files))
     # What only a comment says is not sent.
     only_scanned = {"TW-PKG-CREDENTIAL"} if file.read_text().startswith("#") else set()
-    assert scanned(file, kind, capsys) - only_scanned == sent(file, kind) - only_scanned
+    found = scanned(file, kind, capsys)
+    if MANIFESTS[kind].runs:  # what its commands run is no installation
+        only_scanned |= {rule for rule in found if rule.startswith("TW-PIPE")}
+    assert found - only_scanned == sent(file, kind) - only_scanned
 
 
 @pytest.mark.usefixtures("held")
@@ -187,6 +190,7 @@ COMMANDS = [
     ("pip-inspect", "inspect.json", json.dumps(INSPECTED)),
     ("dockerfile", "Dockerfile", f"FROM python:3.12\nRUN {INSTALLS}\n"),
     ("shell-script", "setup.sh", f"#!/bin/sh\nset -e\n{INSTALLS}\n"),
+    ("task-file", "poe_tasks.toml", f'[tasks]\nsetup = "{INSTALLS}"\n'),
 ]
 
 

@@ -12,6 +12,7 @@ from agents.checks.artifacts.python.shell_commands import (
     is_hostile_command,
     is_private_path,
     is_untrusted_fetch,
+    parts_of,
 )
 from agents.checks.artifacts.readers.embedded import descend_decoded
 from agents.checks.artifacts.readers.window import decode_text, read_document
@@ -149,7 +150,7 @@ def report_script(scan: Scan, text: str, *, shell: bool = True) -> None:
         if stripped.startswith(("#", "::", "//", "rem ", "REM ")):
             continue
         scan.budget.step(1 + len(line) // 16)
-        if found := obfuscated(line[:20_000]):
+        if found := next(filter(None, map(obfuscated, parts_of(line, 20_000))), ""):
             scan.report("TW-MODEL-SCRIPT-HOSTILE", f"the script runs {found[:80]!r}", line=number)
         elif not shell:
             continue
@@ -169,6 +170,8 @@ def report_script(scan: Scan, text: str, *, shell: bool = True) -> None:
                 reported.add(rule)
         if len(line) < MAX_LINE:
             descend_decoded(scan, f"line {number}", line)
+        else:
+            scan.mark_incomplete(f"what line {number} encodes, of {len(line)} characters")
 
 
 EXECUTABLE: Final = Format(

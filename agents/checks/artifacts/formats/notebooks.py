@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+from agents.checks.artifacts.formats.executables import report_script
 from agents.checks.artifacts.formats.markup import STEALS
 from agents.checks.artifacts.python.faults import python_faults
 from agents.checks.artifacts.python.shell_commands import (
@@ -14,6 +15,7 @@ from agents.checks.artifacts.python.shell_commands import (
 )
 from agents.checks.artifacts.scanning import Scan
 from agents.domain.hosts import is_local
+from agents.domain.late_pattern import late_pattern
 from schemas.severity import Severity
 
 MAX_CELLS: Final = 10_000
@@ -27,6 +29,17 @@ _SHELL_CELL: Final = re.compile(r"\s*%%(bash|sh|script|cmd|powershell|!)")
 _PAGE_CELL: Final = re.compile(r"\s*%%(javascript|js|html|svg)\b")
 """Cells that a browser runs."""
 _MAGIC: Final = re.compile(r"^\s*[!%]")
+_ASSIGNED: Final = late_pattern(r"^(\s*)[\w.,\s\[\]'\"]{1,200}=\s*(?:!|%(?=[A-Za-z]))\s*(.*)$")
+"""A variable set to what a command prints: `found = !ls`."""
+_HELP: Final = late_pattern(r"^\s*(?:%{0,2}[A-Za-z_][\w.*]*\?{1,2}|\?{1,2}\s*%{0,2}[\w.]+)\s*$")
+"""A question to IPython: `torch.load?`."""
+_RUNS_FILE: Final = late_pattern(
+    r"\s*(?P<magic>run|load|loadpy|edit|macro)\s+(?:-\S+\s+)*(?P<url>\w+://\S+)"
+)
+"""Magics that take in a program by its address."""
+_PYTHON: Final = late_pattern(r"(?i)\s*(i?python|xpython|pyodide|sage|pyspark)")
+"""Languages of kernels whose cells are Python."""
+_CELL_TYPES: Final = frozenset({"code", "markdown", "raw", "heading", "html"})
 _INSTALLS: Final = re.compile(
     r"\bpip[\d.]*\s+install\b[^\n]{0,200}?\s(?:git\+)?https?://(?P<host>\d{1,3}(?:\.\d{1,3}){3})[:/]"
     r"\S{0,300}\.(?:whl|zip|tar\.gz|git)\b"
@@ -48,12 +61,20 @@ def is_notebook(document: object) -> bool:
 def report_notebook(scan: Scan, document: dict[str, Any]) -> None:
     """Report what the cells of a notebook run; a notebook runs only when a person starts it."""
     cells = document.get("cells")
-    for index, cell in enumerate(
-        scan.first(cells, MAX_CELLS, "cells") if isinstance(cells, list) else []
-    ):
-        if not isinstance(cell, dict):
-            continue
+    if not isinstance(cells, list):
+        scan.mark_corrupt("the cells of the notebook are no list")
+        return
+    language = _language(document.get("metadata"))
+    if language and any(isinstance(c, dict) and c.get("cell_type") == "code" for c in cells):
+        scan.mark_unsupported(f"cells in {language[:40]!r} are searched for commands only")
+    for index, cell in enumerate(scan.first(cells, MAX_CELLS, "cells")):
         key = f"cells[{index}]"
+        if not _is_cell(cell):
+            scan.mark_corrupt(f"{key} is no cell of a notebook")
+            continue
+        if language and cell.get("cell_type") == "code":
+            report_script(scan, _joined(cell.get("source")))
+            continue
         if cell.get("cell_type") == "code":
             _judge_code(scan, _joined(cell.get("source")), key)
         elif cell.get("cell_type") == "markdown":
@@ -64,6 +85,31 @@ def report_notebook(scan: Scan, document: dict[str, Any]) -> None:
             data = output.get("data") if isinstance(output, dict) else None
             if isinstance(data, dict):
                 _judge_output(scan, data, key)
+
+
+def _language(metadata: object) -> str:
+    """Return the language of a notebook's cells, empty if it is Python or is not given."""
+    if not isinstance(metadata, dict):
+        return ""
+    for part, key in (("kernelspec", "language"), ("language_info", "name")):
+        given = metadata.get(part)
+        named = given.get(key) if isinstance(given, dict) else None
+        if isinstance(named, str) and named.strip():
+            return "" if _PYTHON.match(named) else named.strip()
+    return ""
+
+
+def _is_cell(cell: Any) -> bool:  # noqa: ANN401 -- any JSON value
+    """Return whether a value is a cell.
+
+    Source: nbformat 4: a known type, and a source of text or lines.
+    """
+    if not isinstance(cell, dict) or cell.get("cell_type") not in _CELL_TYPES:
+        return False
+    source = cell.get("source", "")
+    return isinstance(source, str) or (
+        isinstance(source, list) and all(isinstance(line, str) for line in source)
+    )
 
 
 def _judge_output(scan: Scan, data: dict[str, Any], key: str) -> None:
@@ -104,9 +150,12 @@ def _judge_code(scan: Scan, text: str, key: str) -> None:
                 )
         return
     for line in text.splitlines():
-        if _MAGIC.match(line):
-            command = line.strip().lstrip("!%")
+        assigned = _ASSIGNED.match(line)
+        if assigned is not None or _MAGIC.match(line):
+            command = assigned[2] if assigned is not None else line.strip().lstrip("!%")
             installs = _INSTALLS.search(command)
+            if line.lstrip().startswith("%") and (file := _RUNS_FILE.match(command)):
+                _judge_file(scan, file["magic"], file["url"], f"{key}:{len(plain)}")
             if (
                 opens_to_outside(command)
                 or (is_hostile_command(command) and _PIPED.search(command))
@@ -120,12 +169,16 @@ def _judge_code(scan: Scan, text: str, key: str) -> None:
                     line=len(plain),
                 )
             plain.append(line[: len(line) - len(line.lstrip())] + "pass")
+        elif _HELP.match(line):
+            plain.append(line[: len(line) - len(line.lstrip())] + "pass")
         else:
             plain.append(line)
     try:
         faults = python_faults("\n".join(plain))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         scan.report("TW-MODEL-NOTEBOOK-OTHER", "a cell is not Python", key=key)
+        scan.mark_unsupported(f"{key} is not Python: it is searched for commands only")
+        report_script(scan, text)
         return
     for fault in faults:
         # a person runs cells: only disguised or stealing code is more than worth a look
@@ -145,6 +198,19 @@ def _judge_code(scan: Scan, text: str, key: str) -> None:
             line=fault.line,
             name=fault.what[:120],
         )
+
+
+def _judge_file(scan: Scan, magic: str, url: str, key: str) -> None:
+    """Report a program that a magic fetches; `%run` runs it, others show it first."""
+    replaceable = is_untrusted_fetch(f"curl {url} | python")
+    runs = magic in {"run", "macro"}
+    severity = Severity.CRITICAL if runs and replaceable else Severity.MEDIUM
+    scan.report(
+        "TW-MODEL-CODE-SPAWN",
+        f"a cell takes in {url[:80]!r} by %{magic}",
+        severity=severity,
+        key=key,
+    )
 
 
 def _joined(source: object) -> str:

@@ -135,6 +135,19 @@ _NEVER_LOCAL: Final = frozenset(
 _PRIVATE: Final = re.compile(
     r"/etc/|\.ssh|/proc/|\.aws|\.env$|/(?:root)/|\.\./\.\.|^(file|gopher):"
 )
+_BASES: Final = frozenset(
+    (
+        "base_model_name_or_path", "base_model", "_name_or_path", "name_or_path",
+        "tokenizer_name_or_path", "model_name_or_path", "pretrained_model_name_or_path",
+        "base_model_name", "parent_model_name_or_path",
+    )
+)  # fmt: skip
+"""Keys that name the model that is loaded first: a repository, or a folder of the trainer's."""
+_LEADS_AWAY: Final = re.compile(
+    r"^(~|file:/*)?/?(\.\./)*(etc|proc|sys|dev)/|(^|/)(\.ssh|\.aws|\.gnupg|\.kube|\.docker)(/|$)"
+    r"|^(file|gopher|ftp|jar):|(\.\./){3}|^\\\\"
+)
+"""Paths that no trainer has its models at: of the system, of secrets, far up, on another host."""
 _SERVED: Final = frozenset(
     ("serializedFile", "modelFile", "extraFiles", "requirementsFile", "configFile")
 )
@@ -154,7 +167,7 @@ _NAMES_CODE: Final = frozenset(
 )
 _TRUSTING: Final = frozenset(("trust_remote_code", "allow_remote"))
 """Keys that ask for remote code."""
-JUDGED: Final = TEMPLATE_KEYS | _NAMES_CODE | _KERNELS | _PATHS | _TRUSTING | {"auto_map"}
+JUDGED: Final = TEMPLATE_KEYS | _NAMES_CODE | _KERNELS | _PATHS | _BASES | _TRUSTING | {"auto_map"}
 """A mapping is judged by itself only if it has one of these keys."""
 
 
@@ -214,6 +227,15 @@ def _judge_mapping(scan: Scan, mapping: dict[Any, Any], path: str) -> None:
         for task, description in custom.items():
             if isinstance(description, dict):
                 _judge_code(scan, str(description.get("impl", "")), f"custom_pipelines.{task}")
+    for key in _BASES & mapping.keys():
+        value = mapping[key]
+        if isinstance(value, str) and _LEADS_AWAY.search(value.replace("\\", "/")):
+            scan.report(
+                "TW-MODEL-PATH-ESCAPES",
+                f"{path}.{key} is {value[:120]!r}",
+                key=f"{path}.{key}"[:200],
+                name=value[:200],
+            )
     for key in _PATHS & mapping.keys():
         value = mapping[key]
         if isinstance(value, str) and escapes(value):
@@ -282,9 +304,21 @@ def _judge_trust(scan: Scan, mapping: dict[Any, Any], path: str) -> None:
     scan.report(
         "TW-MODEL-REMOTE-CODE",
         f"{path or 'the configuration'} requests remote code",
-        severity=Severity.MEDIUM if path else None,
+        # Transformers does not read it in its own files; what else has settings hands it on.
+        severity=None if not path and _is_own(scan.path) else Severity.MEDIUM,
         key=path[:200],
     )
+
+
+_OWN_FILES: Final = re.compile(
+    r"(?i)(^|[/!])(\w*_?config|tokenizer|model_index|training_args|trainer_state|args|"
+    r"modules|sentence_\w+)\.json$"
+)
+"""Files that a library writes beside weights, in which the setting records how they were made."""
+
+
+def _is_own(path: str) -> bool:
+    return _OWN_FILES.search(path) is not None
 
 
 def _judge_kernel(scan: Scan, reference: str, key: str) -> None:

@@ -78,6 +78,40 @@ def _python() -> re.Pattern[str]:
     )
 
 
+_LOOP: Final = late_pattern(
+    r"(?m)^[^\S\n]*(?:while\s+(?P<while>\w+)\s*:|for\s+\w+\s+in\s+range\((?P<range>\w+)\)\s*:)"
+)
+_ENDLESS: Final = 1 << 40
+"""Rounds of a loop that no computer ends."""
+_CONSTANT: Final = late_pattern(r"(?m)^[^\S\n]*(\w+)(?:\s*:\s*\w+)?\s*=\s*(.+?)\s*$")
+
+
+def _endless(text: str) -> re.Match[str] | None:
+    """Return the first loop whose condition is always true, or that counts further than ever ends.
+
+    A name counts as constant if all that the code assigns to it is the same constant.
+    """
+    loops = list(_LOOP.finditer(text))
+    if not loops:
+        return None
+    values: dict[str, set[str]] = {}
+    for name, value in _CONSTANT.findall(text):
+        values.setdefault(name, set()).add(value)
+    for loop in loops:
+        written = loop["while"] or loop["range"]
+        (value,) = given if len(given := values.get(written, {written})) == 1 else [""]
+        if loop["while"]:
+            if value == "True":
+                return loop
+        elif value.isdecimal() and len(value) < _DIGITS and int(value) >= _ENDLESS:
+            return loop
+    return None
+
+
+_DIGITS: Final = 20
+"""More than any integer of TorchScript has."""
+
+
 def scan_torchscript_code(scan: Scan, source: Source) -> None:
     """Scan one source file of a TorchScript archive."""
     text = source.read(0, MAX_SOURCE).decode("utf-8", "replace")
@@ -96,6 +130,13 @@ def scan_torchscript_code(scan: Scan, source: Source) -> None:
             f"the model's code contains {match.group().strip()[:80]!r}, unknown to TorchScript",
             line=text.count("\n", 0, match.start()) + 1,
             name=match.group().strip()[:80],
+        )
+    if (loop := _endless(text)) is not None:
+        scan.report(
+            "TW-TORCHSCRIPT-ENDLESS",
+            f"the model's code loops without end: {text[loop.start() : loop.end()].strip()[:80]!r}",
+            line=text.count("\n", 0, loop.start()) + 1,
+            name=loop.group().strip()[:80],
         )
     for space, name in sorted(set(_OPERATORS.findall(text))):
         if space not in _KNOWN:

@@ -28,6 +28,12 @@ _SCRIPT_TAGS: Final = frozenset(
 _INTEGER: Final = re.compile(r"^-?\d+$")
 BEYOND: Final = 1 << 62
 """More bytes or elements than any tensor has."""
+_WIDTHS: Final = {
+    **dict.fromkeys(("f64", "i64", "u64"), 8), **dict.fromkeys(("f32", "i32", "u32"), 4),
+    **dict.fromkeys(("f16", "bf16", "i16", "u16"), 2),
+    **dict.fromkeys(("i8", "u8", "boolean", "f8e4m3", "f8e5m2", "f8e8m0"), 1),
+}  # fmt: skip
+"""Bytes of an element; those of other types are smaller than a byte, or texts."""
 _PLUGIN: Final = re.compile(r"(?i)\.(so|dll|dylib|exe|sh|bat|py|jar)(\.\d+)*$")
 
 
@@ -77,6 +83,7 @@ class _Reader:
                 self._parser.Parse(raw, offset >= source.size)
             if not source.size:
                 raise CorruptFileError("empty")
+            self._find_numbers()
         except expat.ExpatError as error:
             if self._refused:
                 return
@@ -85,6 +92,14 @@ class _Reader:
             raise CorruptFileError(f"an encoding that XML can't have: {error}") from error
 
     _refused = False
+    _stored = False
+    """Whether a graph of OpenVINO has constants, which a file beside it holds."""
+
+    def _find_numbers(self) -> None:
+        """Mark a graph of OpenVINO incomplete whose numbers are not among the files."""
+        siblings, stem = self._scan.siblings, self._scan.path.rpartition(".")[0]
+        if self._stored and siblings and not self._scan.member and f"{stem}.bin" not in siblings:
+            self._scan.mark_incomplete("the numbers of its graph (.bin) are not among the files")
 
     def _begin_doctype(
         self, name: str, system: str | None, public: str | None, internal: int
@@ -200,6 +215,14 @@ class _Reader:
             or abs(elements) >= BEYOND
         ):
             self._report("TW-MODEL-OPENVINO-BOUNDS", f"data at {span}, of the shape {sides[:8]}")
+            return
+        self._stored = self._stored or numbers[1] > 0
+        width = _WIDTHS.get(attributes.get("element_type", "").lower())
+        if width and "shape" in attributes and 0 < numbers[1] < elements * width:
+            self._report(
+                "TW-MODEL-OPENVINO-BOUNDS",
+                f"{numbers[1]} bytes of data, of the shape {sides[:8]}, which needs more",
+            )
 
     def _judge_openvino(self, tag: str, attributes: dict[str, str]) -> None:
         if tag == "layer":

@@ -13,7 +13,12 @@ import msgspec
 
 from agents.checks.artifacts.dangerous_names import names
 from agents.checks.artifacts.formats.format import FileName, Format, Trait
-from agents.checks.artifacts.python.shell_commands import Followed, is_private_path
+from agents.checks.artifacts.python.shell_commands import (
+    PART,
+    Followed,
+    is_private_path,
+    opens_to_outside,
+)
 from agents.checks.artifacts.readers.embedded import descend_decoded
 from agents.checks.artifacts.readers.window import read_document
 from agents.checks.artifacts.scanning import Budget, BytesSource, CorruptFileError, Scan, Source
@@ -123,8 +128,11 @@ def walk_code(raw: bytes, code: Code, layout: tuple[int, int], budget: Budget) -
 
 
 def _judge_constant(scan: Scan, constant: bytes, key: str) -> None:
-    text = constant[: 1 << 16].decode("utf-8", "replace")
-    if len(text) < 4096 and (_COMMAND.search(text) or _PIPED.is_in(text) or is_private_path(text)):
+    text = constant.decode("utf-8", "replace")
+    short = len(text) < PART and (
+        _COMMAND.search(text) or _PIPED.is_in(text) or is_private_path(text)
+    )
+    if short or (len(text) >= PART and opens_to_outside(text)):  # a long text may quote commands
         scan.report(
             "TW-MODEL-BYTECODE-RUNS",
             f"compiled code holds {text[:80]!r}",

@@ -9,6 +9,10 @@ from typing import Final, NamedTuple
 from agents.domain.hosts import is_local
 from agents.domain.late_pattern import late_pattern
 
+PART: Final = 4096
+"""Characters of a text that are searched at once."""
+_BLANKS: Final = late_pattern(r"[^\S\n]{2,}")
+
 
 class Followed(NamedTuple):
     """One pattern followed by another, with no cut between them.
@@ -189,15 +193,36 @@ _PIPED_PAIR: Final = Followed(
 )
 
 
+def parts_of(text: str, length: int = PART) -> Iterator[str]:
+    """Yield a text in parts, each of which overlaps the one before by half.
+
+    Long blanks count as one: padding tears no command apart.
+
+    Args:
+        text: The text.
+        length: Characters of a part.
+    """
+    if len(text) > length:
+        text = _BLANKS.sub(" ", text)
+    yield text[:length]
+    for start in range(length // 2, len(text) - length // 2, length // 2):
+        yield text[start : start + length]
+
+
 def is_hostile_command(text: str) -> bool:
     """Return whether a shell command fetches and runs, opens a shell, persists or destroys."""
-    text = text[:4096]
-    return bool(_HOSTILE.search(text)) or any(pair.is_in(text) for pair in _FOLLOWED)
+    return any(
+        _HOSTILE.search(part) or any(pair.is_in(part) for pair in _FOLLOWED)
+        for part in parts_of(text)
+    )
 
 
 def is_untrusted_fetch(text: str) -> bool:
     """Return whether a command runs code that others can replace, or opens a reverse shell."""
-    text = text[:4096]
+    return any(map(_is_untrusted_fetch, parts_of(text)))
+
+
+def _is_untrusted_fetch(text: str) -> bool:
     return (
         bool(_UNTRUSTED.search(text))
         or any(pair.is_in(text) for pair in (*_UNTRUSTED_PAIRS, *_ONE_LINERS))
@@ -210,11 +235,14 @@ def opens_to_outside(text: str) -> bool:
 
     No build fetches its tools this way; some still fetch them by host name without TLS.
     """
-    text = text[:4096]
+    return any(map(_opens_to_outside, parts_of(text)))
+
+
+def _opens_to_outside(text: str) -> bool:
     if _UNTRUSTED.search(text) or any(pair.is_in(text) for pair in _SHELLS):
         return True
     bare = any(not is_local(host) for host in _ADDRESS.findall(text))
-    return bare and is_untrusted_fetch(text)
+    return bare and _is_untrusted_fetch(text)
 
 
 def _runs_what_it_fetched(text: str) -> bool:
@@ -248,4 +276,4 @@ def is_installer_command(text: str) -> bool:
 
 def is_private_path(text: str) -> bool:
     """Return whether a path leads to credentials, or to what runs at log-in or start-up."""
-    return bool(_PRIVATE.search(text[:4096]))
+    return bool(_PRIVATE.search(text[:PART]))  # no path is longer

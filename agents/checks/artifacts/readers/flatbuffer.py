@@ -77,4 +77,6 @@ class Flatbuffer:
     def text(self, table: int, field: int) -> str:
         """Return a text, which is empty if it is absent."""
         begin, count = self.vector(table, field, 1)
+        if count > MAX_TEXT:
+            self._scan.mark_incomplete(f"a text of {count} bytes, of which {MAX_TEXT} are read")
         return self._window.read(begin, min(count, MAX_TEXT)).decode("utf-8", "replace")

@@ -144,12 +144,13 @@ STEMS = (
     "devcontainer", "build.gradle", "Gemfile", "composer", "packages.lock", "pixi",
     "Jenkinsfile-x", "bun", "pip", ".pip", ".condarc", "mambarc", ".pydistutils",
     ".pypirc", "pdm", "hatch", "tox", ".pre-commit-config", "cog", "bentofile", "runtime_env",
-    "meta", "GNUmakefile",
+    "meta", "GNUmakefile", "justfile", "Singularity", "Procfile", "poe_tasks", "noxfile", "spack",
+    "buildout", "WORKSPACE", "Snakefile", "Vagrantfile", "kustomization", "Taskfile",
 )  # fmt: skip
 SUFFIXES = (
     "", ".txt", ".in", ".lock", ".toml", ".cfg", ".py", ".ipynb", ".zsh", ".yaml", ".YML", ".json",
     ".mod", ".lockfile", ".sum", ".xml", ".kts", ".lockb", ".config", ".conf", ".ini",
-    ".pyc", ".txt\n", ".", ".mk",
+    ".pyc", ".txt\n", ".", ".mk", ".just", ".def", ".bat", ".nix", ".bazel", ".nf", ".wdl", ".tf",
 )  # fmt: skip
 
 
