@@ -117,13 +117,13 @@ def test_the_same_sighting_is_sent_once_a_day():
     assert deduplicator.is_news(sighting(event_id="e4", occurred_at=TIME + timedelta(days=1)))
 
 
-def test_an_earlier_sighting_of_the_same_is_news():
+def test_earlier_sighting_is_sent():
     deduplicator = SightingDeduplicator()
     assert deduplicator.is_news(sighting())
     assert deduplicator.is_news(sighting(event_id="e1", occurred_at=TIME - timedelta(hours=1)))
 
 
-def test_what_was_forgotten_is_sent_again():
+def test_forgotten_sighting_is_sent_again():
     deduplicator = SightingDeduplicator(limit=2)
     for name in ("a", "b", "c", "d"):
         assert deduplicator.is_news(sighting(component=f"pypi:{name}"))
@@ -145,7 +145,7 @@ def test_sightings_of_an_abandoned_batch_are_sent_when_it_comes_again():
     assert deduplicator.is_news(back)
 
 
-def test_what_is_under_way_is_not_sent_twice_and_undone_for_its_own_batch_alone():
+def test_sighting_in_flight_is_sent_once_and_undone_for_its_batch_alone():
     deduplicator = SightingDeduplicator()
     first = deduplicator.begin()
     assert deduplicator.is_news(sighting(component="pypi:a"))
@@ -183,7 +183,7 @@ def test_a_checking_agent_undoes_what_it_noted_when_its_batch_is_abandoned(kind)
     assert again == first
 
 
-def test_what_a_failing_check_noted_is_sent_by_the_next_event():
+def test_sightings_of_a_failed_check_are_sent_by_the_next_event():
     deduplicator = SightingDeduplicator()
     event = read_event(orjson.dumps(PACKAGE_INSTALL), (), timestamp_ms=3_600_000, max_bytes=1 << 20)
     fails = [True, False]
@@ -203,7 +203,7 @@ def test_what_a_failing_check_noted_is_sent_by_the_next_event():
     assert [message.key for message in again] == ["news"]
 
 
-def test_a_source_is_heard_once_an_hour():
+def test_source_is_reported_once_an_hour():
     deduplicator = SightingDeduplicator()
     event = read_event(orjson.dumps(PACKAGE_INSTALL), (), timestamp_ms=3_600_000, max_bytes=1 << 20)
     assert deduplicator.is_new_source(event)
@@ -296,7 +296,7 @@ def detected(rule, basis):
     return Detection(rule_id=rule, description="d", evidence={}, locator=rule, basis=basis)
 
 
-def test_of_a_baseline_only_what_is_known_to_be_malicious_is_reported():
+def test_only_known_malicious_parts_of_a_baseline_are_reported():
     event = read_event(
         orjson.dumps({**REGISTRY_PUSH, "baseline": True}),
         (),

@@ -32,7 +32,7 @@ def test_a_tenant_waits_for_one_turn_whatever_another_has_queued() -> None:
     assert order.count("mallory") == 1000
 
 
-def test_the_rest_goes_round_among_equals() -> None:
+def test_remaining_turns_rotate_among_equals() -> None:
     order: list[str] = []
 
     async def work(turns: FairTurns, tenant: str) -> None:

@@ -27,7 +27,7 @@ def test_the_library_is_loaded_by_the_first_line_alone() -> None:
     assert "broker-silent" in done.stdout + done.stderr
 
 
-def test_what_a_command_asked_for_holds_for_the_first_line(
+def test_set_up_applies_from_the_first_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     quiet_logs()
@@ -40,7 +40,7 @@ def test_what_a_command_asked_for_holds_for_the_first_line(
     assert "kept to itself" not in shown.err
 
 
-def test_what_was_asked_for_last_holds() -> None:
+def test_last_set_up_wins() -> None:
     called: list[str] = []
     set_up(lambda _: called.append("first"))
     set_up(lambda _: called.append("second"))

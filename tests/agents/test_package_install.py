@@ -184,7 +184,7 @@ def test_a_record_of_encoded_parts_equals_one_encoded_whole(appended):
     assert [message.channel for message in found[0]].count("observations") == 7
 
 
-def test_what_the_deduplicator_forgot_is_sent_again():
+def test_sighting_that_the_deduplicator_forgot_is_sent_again():
     worker = Worker(limit=2)
     first, filling, again = (
         worker.take([event_of(quiet(system), number)], abandoned=False)
@@ -215,7 +215,7 @@ def test_an_install_is_judged_once_for_all_systems_and_again_after_a_new_fact(mo
     assert len(judged) == 2
 
 
-def test_what_is_remembered_is_bounded():
+def test_memory_of_installs_is_bounded():
     knowledge = MemoryKnowledge()
     judgements, unsent = Judgements(knowledge, limit=4), InstallSightings(SightingDeduplicator(), 4)
     policy = Policy(tenant="acme")

@@ -44,18 +44,18 @@ COPIED = [
 
 
 @each("source", COPIED)
-def test_what_is_copied_is_there_and_sent(source: str) -> None:
+def test_copied_files_exist_and_are_in_the_build_context(source: str) -> None:
     assert (ROOT / source).exists()
     assert sent_to_the_build(source)
 
 
-def test_nothing_else_is_sent() -> None:
+def test_build_context_has_no_other_files() -> None:
     assert not sent_to_the_build("tests")
     assert not sent_to_the_build(".git")
     assert not sent_to_the_build("deploy/compose.yaml")
 
 
-def test_what_the_package_is_made_of_is_copied() -> None:
+def test_package_sources_are_copied() -> None:
     rooms = {"agents", "schemas", "streams", "deploy/kafka", "requirements.lock", "pyproject.toml"}
     assert rooms <= set(COPIED)
 
@@ -78,7 +78,7 @@ def test_only_the_installer_installs_and_only_what_is_locked() -> None:
     ]
 
 
-def test_what_it_is_built_on_is_fixed_by_a_digest() -> None:
+def test_base_image_is_pinned_by_digest() -> None:
     stages: set[str] = set()
     for rest in of("FROM"):
         image, *name = rest.split(" AS ")

@@ -108,7 +108,7 @@ def test_the_notifier_runs_alone_and_without_privileges() -> None:
 
 
 @pytest.mark.parametrize("name", ["gateway", "admit"])
-def test_what_answers_over_http_runs_without_privileges_and_more_than_once(name: str) -> None:
+def test_http_servers_run_unprivileged_and_replicated(name: str) -> None:
     folder = DEPLOY / "kubernetes" / name
     spec = yaml.safe_load((folder / "deployment.yaml").read_text())["spec"]
     assert spec["replicas"] > 1

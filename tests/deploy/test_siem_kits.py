@@ -218,7 +218,7 @@ def columns_of(declared):
     return {column["name"]: column["type"] for column in declared["columns"]}
 
 
-def test_what_sentinel_takes_in_is_what_its_table_holds():
+def test_sentinel_stream_has_the_columns_of_its_table():
     stream, flow, table = sentinel()
     assert flow["outputStream"] == f"Custom-{table['name']}"
     taken, held = columns_of(stream), columns_of(table)
@@ -361,7 +361,7 @@ def test_the_dashboard_counts_by_fields_of_the_templates_that_can_be_counted():
     assert counted > 10
 
 
-def test_what_the_dashboard_counts_by_is_in_the_records():
+def test_dashboard_terms_are_fields_of_the_records():
     alert, indicator = value(Channel.ALERTS_ECS), value(Channel.IOCS_ECS)
     for path in ("labels.incident_id", "tidewatch.severity", "tidewatch.status", "organization.id",
                  "rule.id", "rule.name", "threat.technique.id"):  # fmt: skip

@@ -102,7 +102,7 @@ def test_commands_stand_in_console_blocks(page: Path) -> None:
     assert not languages(page.read_text()) & {"sh", "bash", "shell", "zsh", "shell-session"}
 
 
-def test_what_is_not_run_is_quoted_somewhere() -> None:
+def test_each_command_that_is_not_run_is_on_a_page() -> None:
     quoted = {
         step.command for written in WRITTEN.values() for step in written if isinstance(step, Step)
     }

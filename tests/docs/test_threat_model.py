@@ -31,7 +31,7 @@ def functions_of(file: str) -> frozenset[str]:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.split("|")[1].strip())
-def test_what_holds_an_actor_is_a_test(row: str) -> None:
+def test_each_control_names_a_test(row: str) -> None:
     named = NAMED.findall(row)
     assert named, "each limit is held by a test"
     for file, test in named:

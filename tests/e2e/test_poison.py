@@ -158,7 +158,7 @@ def test_each_poison_is_with_the_dead_letters_for_its_reason(poisoned):
     assert got == poisoned["reasons"]
 
 
-def test_what_is_odd_and_lawful_is_processed(poisoned):
+def test_unusual_valid_events_are_processed(poisoned):
     assert set(poisoned["odd"]) <= poisoned["assessed"]
     assert not set(poisoned["sent"]["odd"]) & set(poisoned["letters"])
 
@@ -183,7 +183,7 @@ def test_no_neighbour_is_harmed(poisoned):
     assert not set(poisoned["sent"]["neighbour"]) & set(poisoned["letters"])
 
 
-def test_nobody_becomes_another_by_naming_itself_so(poisoned):
+def test_tenant_name_in_an_event_impersonates_nobody(poisoned):
     for channel in (Channel.ALERTS, Channel.IOCS, Channel.ASSESSMENTS):
         for record in poisoned["chain"].read(channel):
             headers = dict(record.headers)

@@ -30,7 +30,7 @@ def played(kafka, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", PLAYED)
-def test_what_must_be_alerted_is_alerted_and_severe_enough(name, played):
+def test_expected_alerts_are_raised_at_the_expected_severity(name, played):
     for wanted in load(name).expected.alerts:
         mine = [alert for alert in played[name] if alert.tenant == wanted.tenant]
         alerts = [alert for alert in mine if alert.matches(wanted)]
@@ -43,7 +43,7 @@ def test_what_must_be_alerted_is_alerted_and_severe_enough(name, played):
 
 
 @pytest.mark.parametrize("name", PLAYED)
-def test_who_must_stay_quiet_gets_no_alert_above_low(name, played):
+def test_quiet_tenants_get_no_alert_above_low(name, played):
     quiet = load(name).expected.quiet
     loud = [
         (alert.tenant, alert.incident.root, alert.severity)
@@ -54,7 +54,7 @@ def test_who_must_stay_quiet_gets_no_alert_above_low(name, played):
 
 
 @pytest.mark.parametrize("name", PLAYED)
-def test_no_tenant_gets_a_storm(name, played):
+def test_number_of_alerts_per_tenant_is_bounded(name, played):
     per_tenant: dict[str, int] = {}
     for alert in played[name]:
         per_tenant[alert.tenant] = per_tenant.get(alert.tenant, 0) + 1

@@ -566,7 +566,7 @@ def test_results_close_the_loop_and_later_clean_events_close_the_case(calm):
     assert {part.status for part in calm.closed.tenants} == {"closed"}
 
 
-def test_the_way_in_was_shut_on_every_system_that_took_it_in(calm):
+def test_entry_point_was_closed_on_every_affected_system(calm):
     blocks = {
         contained.spec.command_id
         for contained in calm.contained.commands
@@ -593,7 +593,7 @@ def test_the_report_says_what_failed_what_to_change_and_what_was_learnt(calm):
         assert part in text
 
 
-def test_what_is_shared_is_valid_stix_and_names_no_tenant(calm):
+def test_shared_bundle_is_valid_stix_and_names_no_tenant(calm):
     assert calm.shared
     # ids are derived, hence not of UUID version 4 (103); ATLAS is no vocabulary of STIX's own (302)
     options = ValidationOptions(version="2.1", strict=True, disabled="103,302", enforce_refs=True)

@@ -181,9 +181,7 @@ def project(tmp_path: Path, index: Index) -> Project:
 LOCAL = {"low-1.0", "middle-2.0", "top-1.0", "small-7.0"}
 
 
-def test_what_is_locked_is_installed_though_newer_versions_are_offered(
-    project: Project, index: Index
-) -> None:
+def test_locked_versions_are_installed_over_newer_ones(project: Project, index: Index) -> None:
     for target in ("setup-dev", ".venv/bench.stamp"):
         done = project.make(target)
         assert done.returncode == 0, done.stdout + done.stderr

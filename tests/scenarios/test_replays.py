@@ -42,7 +42,7 @@ def matching(views, wanted):
 
 
 @pytest.mark.parametrize("name", EACH)
-def test_what_must_be_alerted_is_alerted_and_severe_enough(name, played):
+def test_expected_alerts_are_raised_at_the_expected_severity(name, played):
     replay, expected = played(name), load(name).expected
     for wanted in expected.alerts:
         views = matching(replay.alerts(wanted.tenant), wanted)
@@ -56,7 +56,7 @@ def test_what_must_be_alerted_is_alerted_and_severe_enough(name, played):
 
 
 @pytest.mark.parametrize("name", EACH)
-def test_who_must_stay_quiet_gets_no_alert_above_low(name, played):
+def test_quiet_tenants_get_no_alert_above_low(name, played):
     replay = played(name)
     loud = [
         (tenant, view.root, view.score.value)
@@ -129,7 +129,7 @@ def test_a_replay_sent_twice_gives_the_same_alerts(tmp_path):
     }
 
 
-def test_what_a_run_made_with_another_configuration_is_none_of_its_incident(played):
+def test_output_of_another_configuration_is_not_in_the_incident(played):
     systems = {
         system.component
         for view in played("remote_code_served").alerts("sluice")

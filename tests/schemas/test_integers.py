@@ -19,7 +19,7 @@ VALUES = st.recursive(
 
 @settings(max_examples=examples(40))
 @given(st.dictionaries(st.text(max_size=3), VALUES, max_size=4))
-def test_whatever_comes_can_be_written_and_what_could_be_is_left_alone(values):
+def test_any_integer_is_made_writable_and_others_are_unchanged(values):
     carried = within_64_bits(values)
     msgspec.msgpack.encode(carried)
     assert carried.keys() == values.keys()

@@ -24,6 +24,6 @@ def test_a_level_of_exposure_of_a_later_version_counts_as_delivered():
     ("kind", "raw"),
     [(ExposureLevel, b"3"), (IndicatorStatus, b'"gone"'), (Severity, b'"fatal"')],
 )
-def test_what_a_reader_would_act_on_wrongly_is_refused(kind, raw):
+def test_unknown_value_with_effect_is_refused(kind, raw):
     with pytest.raises(msgspec.ValidationError):
         DECODERS[kind].decode(raw)

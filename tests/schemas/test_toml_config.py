@@ -51,7 +51,7 @@ def test_a_path_may_begin_at_the_home(monkeypatch, tmp_path):
         ('token = ""', "token is empty"),
     ],
 )
-def test_what_is_wrong_is_named_and_no_value_is_repeated(raw, what):
+def test_invalid_field_is_named_without_its_value(raw, what):
     with pytest.raises(ConfigError) as caught:
         READER.read(raw, "thing.toml")
     assert what in caught.value.explain()

@@ -94,7 +94,7 @@ def test_a_time_in_the_future_is_clamped_to_the_brokers():
         (b"{}", [("ce_type", b"x"), ("ce_time", b"yesterday")], reasons.INVALID_ENVELOPE),
     ],
 )
-def test_what_cannot_be_read_is_refused_with_its_reason(value, headers, reason):
+def test_unreadable_record_is_refused_with_a_reason(value, headers, reason):
     with pytest.raises(UnreadableRecordError) as caught:
         read(value, headers)
     assert caught.value.reason == reason

@@ -132,7 +132,7 @@ def keys_of(event):
 
 
 @pytest.mark.parametrize("place", range(5))
-def test_whatever_an_event_names_nothing_of_it_is_another_tenants(place, tmp_path):
+def test_no_part_of_an_event_names_another_tenants_component(place, tmp_path):
     keys = keys_of(events(tmp_path)[place])
     assert any("@mallory/" in key for key in keys) or place == 1
     assert not [key for key in keys if key and is_foreign(key, "mallory")]

@@ -78,7 +78,7 @@ def test_one_edit_is_symmetric_and_not_reflexive(left, right):
 
 
 @given(st.text(max_size=80), st.sampled_from(["", "https://", "s3://", "http://u:p@", "//"]))
-def test_any_text_reads_as_some_place(text, prefix):
+def test_any_text_parses_as_a_location(text, prefix):
     address = read_address(prefix + text)
     assert address.host == address.host.lower() or not address.host.isascii()
     imitates(address.host, TRUSTED)
@@ -118,7 +118,7 @@ def test_evidence_shows_no_credentials():
         ("/data/x.csv", False),
     ],
 )
-def test_what_lies_at_home_is_distinguished_from_what_only_claims_to(url, local):
+def test_local_hosts_are_distinguished_from_imitations(url, local):
     assert read_address(url).local is local
 
 

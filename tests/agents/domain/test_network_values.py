@@ -63,7 +63,7 @@ def test_a_host_that_many_use_is_marked_and_its_url_is_not():
     assert not found["url"].well_known
 
 
-def test_there_is_a_bound():
+def test_number_of_values_is_bounded():
     text = " ".join(f"http://h{number}.evil.example/" for number in range(500))
     assert len(network_values({"text": text})) == VALUES
 
@@ -84,5 +84,5 @@ def test_any_text_is_read(text):
         ("203.0.113.9", "203[.]0[.]113[.]9"),
     ],
 )
-def test_people_read_what_nothing_makes_a_link_of(value, shown):
+def test_shown_values_are_defanged(value, shown):
     assert defanged(value) == shown

@@ -16,7 +16,7 @@ def with_roots(tenant, *roots):
     return msgspec.structs.replace(default_policy(tenant), trust_roots=roots)
 
 
-def test_an_id_is_of_the_signer_the_namespace_and_the_owner():
+def test_id_derives_from_signer_namespace_and_owner():
     ids = {
         root_id("x", "model:a/*"),
         root_id("y", "model:a/*"),
@@ -38,7 +38,7 @@ def test_each_namespace_that_covers_a_component_is_a_trust_root():
     ]
 
 
-def test_those_of_settings_and_policies_are_in_force_until_they_are_removed():
+def test_trust_roots_are_in_force_until_removed():
     knowledge = MemoryKnowledge([ACME])
     ours, theirs = root_ids([ACME]), root_ids([ACME], "b")
     assert all(map(knowledge.trusts, ours))

@@ -55,7 +55,7 @@ def reach(*roots, **rules):
         ("file:///models/a", "file:///models/a/\x00x", False),
     ],
 )
-def test_only_what_lies_under_a_root_is_admitted(root, uri, allowed):
+def test_only_locations_under_a_root_are_allowed(root, uri, allowed):
     if allowed:
         reach(root).admit(uri)
     else:
@@ -63,7 +63,7 @@ def test_only_what_lies_under_a_root_is_admitted(root, uri, allowed):
             reach(root).admit(uri)
 
 
-def test_without_roots_nothing_is_admitted():
+def test_without_roots_nothing_is_allowed():
     with pytest.raises(RefusedError):
         reach().admit("https://h.example/a")
 

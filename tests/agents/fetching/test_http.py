@@ -248,7 +248,7 @@ def test_public_addresses_are(address):
     assert is_public(ipaddress.ip_address(address))
 
 
-def test_a_server_that_drips_is_given_up(server, fetcher):
+def test_server_that_sends_byte_by_byte_is_given_up(server, fetcher):
     """Its bytes come one by one, each well within the time that a read may take."""
     done = threading.Event()
 

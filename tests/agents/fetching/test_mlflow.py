@@ -87,13 +87,13 @@ def test_a_registry_leads_nowhere_else(server, fetcher, uri, what):
 
 
 @pytest.mark.parametrize("name", ["churn", "churn@x", "churn@-1", "@3"])
-def test_what_names_no_version_is_refused(server, fetcher, name):
+def test_location_without_a_version_is_refused(server, fetcher, name):
     with pytest.raises(RefusedError):
         fetcher(f"mlflow://{server.host}/").listing(f"mlflow://{server.host}/{name}")
 
 
 @pytest.mark.parametrize("entry", [{"path": ".."}, {"path": "/"}, {"path": ""}])
-def test_a_listing_that_climbs_is_refused(server, fetcher, entry):
+def test_listing_with_parent_paths_is_refused(server, fetcher, entry):
     version = registry(server)
     answer(server, f"{ARTIFACTS}?path=0%2Fr1%2Fartifacts%2Fmodel", {"files": [entry]})
     with pytest.raises(FetchError, match="names no file"):
@@ -101,7 +101,7 @@ def test_a_listing_that_climbs_is_refused(server, fetcher, entry):
 
 
 @pytest.mark.slow
-def test_a_folder_without_end_ends(server, fetcher):
+def test_endless_folder_listing_is_bounded(server, fetcher):
     version = registry(server)
     deep = {"files": [{"path": "d", "is_dir": True}]}
     server.answer(ARTIFACTS, 200, {}, json.dumps(deep).encode())

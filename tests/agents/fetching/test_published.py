@@ -25,13 +25,13 @@ def reader(fetcher, hub, **more):
 @pytest.mark.parametrize(
     ("group", "ref"), [("branches", "refs/heads/main"), ("tags", "refs/tags/v1.0")]
 )
-def test_the_tip_of_a_branch_or_tag_is(hub, fetcher, group, ref):
+def test_tip_of_a_branch_or_tag_is_published(hub, fetcher, group, ref):
     commit = hub.commit("one", FILES)
     hub.point(group, ref, commit)
     assert reader(fetcher, hub).is_published(hub.uri(commit))
 
 
-def test_a_commit_in_the_history_of_any_branch_is(hub, fetcher):
+def test_commit_in_the_history_of_a_branch_is_published(hub, fetcher):
     hub.point("branches", "refs/heads/main", hub.commit("main", FILES))
     parents, names = None, []
     for number in range(3 * PER_PAGE):
@@ -42,7 +42,7 @@ def test_a_commit_in_the_history_of_any_branch_is(hub, fetcher):
     assert all(one.is_published(hub.uri(commit)) for commit in names)
 
 
-def test_a_commit_of_a_pull_request_or_a_fork_is_not(hub, fetcher):
+def test_commit_of_a_pull_request_or_fork_is_not_published(hub, fetcher):
     main = hub.commit("main", FILES)
     hub.point("branches", "refs/heads/main", main)
     proposed = hub.commit("proposed", {"model.bin": b"evil"}, [main])
@@ -71,12 +71,12 @@ def test_a_tag_that_moved_on_leaves_its_commit_behind(hub, fetcher):
 
 
 @pytest.mark.parametrize("revision", ["main", "v1.0", "0" * 39])
-def test_a_name_that_can_move_is_not(hub, fetcher, revision):
+def test_movable_name_is_not_published(hub, fetcher, revision):
     hub.point("branches", "refs/heads/main", hub.commit("one", FILES))
     assert not reader(fetcher, hub).is_published(hub.uri(revision))
 
 
-def test_what_was_read_with_a_tenants_credentials_is_not(hub, fetcher):
+def test_read_with_a_tenants_credentials_is_not_published(hub, fetcher):
     commit = hub.commit("one", FILES)
     hub.point("branches", "refs/heads/main", commit)
     secrets = {"token": "t", "hosts": (hub.server.host,)}
@@ -88,7 +88,7 @@ def test_what_was_read_with_a_tenants_credentials_is_not(hub, fetcher):
     assert not [path for path, headers in hub.server.asked if "authorization" in headers]
 
 
-def test_who_the_repository_belongs_to_is_asked_without_credentials(hub, fetcher):
+def test_owner_of_a_repository_is_asked_without_credentials(hub, fetcher):
     commit = hub.commit("one", FILES)
     hub.point("branches", "refs/heads/main", commit)
     one = reader(fetcher, hub, credentials={"token": "t", "hosts": (hub.server.host,)})
@@ -131,7 +131,7 @@ def test_a_next_page_elsewhere_is_not_followed(hub, fetcher, target):
     assert not reader(fetcher, hub).is_published(hub.uri("a" * 40))
 
 
-def test_a_history_without_end_is_looked_through_to_a_bound(hub, fetcher, monkeypatch):
+def test_endless_history_is_searched_up_to_a_limit(hub, fetcher, monkeypatch):
     monkeypatch.setattr(hub_module, "MAX_PAGES", 5)
     tip = hub.commit("tip", FILES)
     hub.point("branches", "refs/heads/main", tip)
@@ -168,7 +168,7 @@ def test_a_hub_that_does_not_say_is_an_error(hub, fetcher, status, body):
         reader(fetcher, hub).is_published(hub.uri("a" * 40))
 
 
-def test_only_the_hub_has_such_names(server, fetcher):
+def test_only_the_hub_publishes_revisions(server, fetcher):
     del server
     one = fetcher("oci://registry.example/m", "https://store.example/m")
     assert not one.is_published(f"oci://registry.example/m@sha256:{'a' * 64}")

@@ -156,7 +156,7 @@ def test_a_withdrawn_record_is_not_matched_and_its_neighbour_still_is():
         ([affected(versions=["1.0"]), ranged("introduced=4", "fixed=5")], "1.0 4.5", "2 5"),
     ],
 )
-def test_two_records_of_a_package_are_both_heard(records, bad, good, order):
+def test_both_records_of_a_package_apply(records, bad, good, order):
     feed = Feed()
     for number, part in enumerate(records[::order]):
         read(part, feed=feed, id=f"MAL-2026-{number}")
@@ -170,7 +170,7 @@ def test_an_open_range_beside_listed_releases_does_not_grow_by_another_record():
     assert [verdict(feed, text) for text in ("1.0", "4.5", "2.0")] == [True, True, False]
 
 
-def test_vulnerabilities_are_no_malice():
+def test_vulnerabilities_are_not_matched_as_malicious():
     for name in ("GHSA-xxxx-yyyy-zzzz", "PYSEC-2026-1", "CVE-2026-1"):
         feed = read(affected(versions=["1.0"]), id=name, aliases=["MAL-2026-9"])
         assert verdict(feed, "1.0") is False

@@ -94,7 +94,7 @@ def test_an_empty_collection_has_no_facts(server: Server) -> None:
         ({"objects": [{"type": "indicator"}]}, {}),
     ],
 )
-def test_a_server_that_contradicts_itself_is_not_believed(server: Server, envelope: Any) -> None:
+def test_inconsistent_server_is_refused(server: Server, envelope: Any) -> None:
     pages(server, envelope)
     with pytest.raises(taxii.InvalidFeedError):
         read_collection(url(server))
@@ -135,7 +135,7 @@ def test_a_token_is_sent_to_no_address_where_others_read_it(address: str) -> Non
         read_collection(address, token="s" * 20)
 
 
-def test_nobody_at_the_address_is_said(server: Server) -> None:
+def test_unreachable_server_is_reported(server: Server) -> None:
     server.routes[PATH] = lambda _: None
     with pytest.raises(TaxiiError, match="can't be reached"):
         read_collection(url(server))

@@ -64,7 +64,7 @@ QUIET = '[routes.quiet_hours]\ntime_zone = "{}"\nfrom = "{}"\nuntil = "{}"\n'
         ("routes = [", "not TOML"),
     ],
 )
-def test_what_contradicts_itself_is_refused(text, says):
+def test_inconsistent_configuration_is_refused(text, says):
     with pytest.raises(NotifyConfigError) as raised:
         read_config(text, "notify.toml")
     assert says in raised.value.explain()

@@ -42,7 +42,7 @@ def test_the_documents_that_tidewatch_writes_are_read(channel):
         assert (notice.tenant, notice.subject) == (None, "source-silent://ci/runner-7")
 
 
-def test_what_is_not_sent_does_not_make_it_news():
+def test_unsent_fields_make_no_update():
     one, two, three = (
         read_notice(Channel.ALERTS, record(alert_document(**more), "acme"), 1_000_000)
         for more in ({}, {"score": 99}, {"assignee": "ann"})
@@ -63,7 +63,7 @@ def test_what_is_not_sent_does_not_make_it_news():
         (orjson.dumps(alert_document(tenant="")), "", reasons.TENANT_MISMATCH),
     ],
 )
-def test_what_is_no_alert_is_refused(raw, tenant, reason):
+def test_malformed_alert_is_refused(raw, tenant, reason):
     made = msgspec.structs.replace(record({}, tenant), value=raw)
     with pytest.raises(UnreadableRecordError) as raised:
         read_notice(Channel.ALERTS, made, 1000)

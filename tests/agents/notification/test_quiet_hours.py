@@ -45,7 +45,7 @@ def test_a_weekend_is_one_period():
     assert quiet_until(weekend, datetime(2026, 11, 27, 23, 59, tzinfo=zone)) is None
 
 
-def test_a_clock_time_that_is_left_out_is_as_far_behind_the_change():
+def test_skipped_local_time_is_shifted_past_the_change():
     gap = QuietHours(time_zone="Europe/Berlin", begins="02:15", ends="02:45")
     at = datetime(2026, 3, 29, 1, 20, tzinfo=UTC)  # 03:20 local
     assert quiet_until(gap, at) == datetime(2026, 3, 29, 1, 45, tzinfo=UTC)

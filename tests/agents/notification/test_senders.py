@@ -92,7 +92,7 @@ def test_the_body_is_the_same_at_every_attempt_and_the_timestamp_is_not(web, sec
         (302, {"Location": "http://127.0.0.1:1/"}, False, None),
     ],
 )
-def test_what_is_not_taken_says_why(web, secret, status, headers, refused, wait):
+def test_refused_message_states_the_reason(web, secret, status, headers, refused, wait):
     web.answer = lambda _: (status, headers)
     outcome = webhook.post(MESSAGE, hook(web, secret), datetime.now(UTC))
     assert not outcome.taken

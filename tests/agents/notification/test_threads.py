@@ -155,7 +155,7 @@ def test_quiet_hours_hold_back_what_is_not_severe_enough():
     assert [delivery.message.incident for delivery in desk.got] == ["inc-2", "inc-1"]
 
 
-def test_what_becomes_severe_in_quiet_hours_breaks_through():
+def test_rise_in_severity_breaks_through_quiet_hours():
     desk = Desk(config(TONIGHT))
     desk.take(alert())
     desk.pass_time(HOUR, step=MINUTE)
@@ -224,7 +224,7 @@ def test_an_incident_that_ended_before_the_first_notice_is_not_sent():
     assert desk.book.stale == 1
 
 
-def test_what_has_ended_is_forgotten_after_a_week_and_what_is_open_is_not(desk):
+def test_ended_thread_is_forgotten_after_a_week(desk):
     desk.take(alert(incident="inc-1", status="closed"), alert(incident="inc-2"))
     desk.pass_time(8 * 24 * HOUR, step=HOUR)
     assert [key.rpartition("|")[2] for key in desk.rows] == ["inc-2"]
@@ -261,7 +261,7 @@ def test_a_message_keeps_its_id_and_its_bytes_until_it_is_taken(desk):
     assert desk.letters == {}
 
 
-def test_what_is_down_for_a_day_becomes_a_dead_letter_that_can_be_brought_back(desk):
+def test_message_undelivered_for_a_day_becomes_a_replayable_dead_letter(desk):
     desk.answer = lambda _: DOWN
     desk.take(alert())
     desk.pass_time(25 * HOUR, step=5 * MINUTE)
@@ -275,7 +275,7 @@ def test_what_is_down_for_a_day_becomes_a_dead_letter_that_can_be_brought_back(d
     assert key not in desk.rows
 
 
-def test_a_message_that_is_refused_gives_way_to_others(desk):
+def test_refused_message_does_not_block_others(desk):
     desk.answer = lambda one: (
         DeliveryOutcome(taken=False, refused=True, detail="answered 400")
         if one.message.incident == "inc-1"
@@ -303,7 +303,7 @@ def test_a_destination_that_asks_to_wait_is_left_alone_as_a_whole(desk):
     assert asked[1] - asked[0] >= 120 * SECOND
 
 
-def test_one_destination_that_is_down_does_not_keep_back_another():
+def test_failing_destination_does_not_delay_another():
     desk = Desk(config('[[routes]]\nname = "b"\ntenants = ["acme"]\nsend_to = ["phone", "chat"]'))
     desk.answer = lambda one: DOWN if one.destination == "phone" else TAKEN
     for number in range(MESSAGES + 3):
@@ -315,7 +315,7 @@ def test_one_destination_that_is_down_does_not_keep_back_another():
     assert len(desk.letters) == 3
 
 
-def test_no_tenant_keeps_back_another_at_a_slow_destination():
+def test_slow_destination_is_shared_fairly_between_tenants():
     desk = Desk(config('[[routes]]\nname = "all"\ntenants = ["*"]\nsend_to = ["phone"]'))
     desk.take(*(alert(tenant="noisy", incident=f"inc-{number}") for number in range(200)))
     desk.take(alert(tenant="quiet", incident="inc-q"))

@@ -38,7 +38,7 @@ def swap(folder: Path, outside: Path) -> None:
     folder.symlink_to(outside)
 
 
-def test_a_held_folder_stays_the_same_whatever_its_name_leads_to(
+def test_open_folder_stays_the_same_when_its_name_is_replaced(
     tmp_path: Path, outside: Path
 ) -> None:
     (tmp_path / "store").mkdir()
@@ -58,7 +58,7 @@ def test_a_link_or_file_on_the_way_is_refused(tmp_path: Path, outside: Path, nam
     assert refused.value.status == REFUSED
 
 
-def test_what_is_made_on_the_way_is_not_made_through_a_link(tmp_path: Path, outside: Path) -> None:
+def test_folders_are_not_created_through_a_link(tmp_path: Path, outside: Path) -> None:
     (tmp_path / "link").symlink_to(outside)
     with pytest.raises(NotCarriedOutError), anchored(tmp_path / "link" / "a" / "b", make=True):
         pass
@@ -116,7 +116,7 @@ def test_a_quarantine_moves_nothing_from_outside(
 
 
 @pytest.mark.usefixtures("good")
-def test_another_version_that_takes_the_place_is_not_what_is_quarantined(
+def test_version_swapped_in_is_not_quarantined(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = bench.model / "versions" / "r2"

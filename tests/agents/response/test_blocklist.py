@@ -84,7 +84,7 @@ steps = st.lists(st.tuples(st.booleans(), ids, values), max_size=20)
 
 
 @given(steps, st.lists(values, max_size=2, unique=True))
-def test_a_value_is_there_as_long_as_a_command_or_a_person_says_so(
+def test_entry_stays_while_a_command_or_person_wants_it(
     steps: list[tuple[bool, str, str]], by_hand: list[str]
 ) -> None:
     lines = list(by_hand)

@@ -34,7 +34,7 @@ def test_the_example_is_valid_and_says_what_it_needs() -> None:
         (("https://secrets.example", "http://secrets.example"), "plain_http"),
     ],
 )
-def test_what_is_wrong_is_named(change: tuple[str, str], said: str) -> None:
+def test_invalid_field_is_named(change: tuple[str, str], said: str) -> None:
     text = EXAMPLE.read_text()
     assert change[0] in text
     with pytest.raises(ResponderConfigError) as error:

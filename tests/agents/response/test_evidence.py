@@ -117,7 +117,7 @@ def test_nothing_is_captured_through_a_link_that_takes_a_place(
         assert not [name for name in opened.getnames() if name.endswith("a.log")]
 
 
-def test_what_is_unreadable_or_no_file_is_recorded(bench: Bench) -> None:
+def test_unreadable_and_special_files_are_recorded(bench: Bench) -> None:
     os.mkfifo(bench.folder / "logs/pipe")
     (bench.folder / "logs/fine").write_bytes(b"fine")
     spec = spec_of(

@@ -103,7 +103,7 @@ def test_a_hook_is_asked_once_and_signed(bench: Bench, serve: Serve) -> None:
         ((307, 200), 1, 500),
     ],
 )
-def test_only_what_may_pass_is_tried_again(
+def test_only_temporary_failures_are_retried(
     bench: Bench, serve: Serve, statuses: tuple[int, ...], asked: int, status: int
 ) -> None:
     service = serve(*statuses)

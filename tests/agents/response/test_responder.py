@@ -52,7 +52,7 @@ def test_repeating_a_command_changes_nothing_and_answers_the_same(bench: Bench) 
         ({"action": "revoke", "target_type": "identity", "target": "sa-1"}, 501, "no hook"),
     ],
 )
-def test_what_may_not_be_carried_out_is_refused_with_a_reason(
+def test_disallowed_command_is_refused_with_a_reason(
     bench: Bench, change: dict[str, object], status: int, said: str
 ) -> None:
     spec = msgspec.structs.replace(quarantine(bench), **change)
@@ -63,7 +63,7 @@ def test_what_may_not_be_carried_out_is_refused_with_a_reason(
     assert bench.tree() == before
 
 
-def test_what_was_begun_is_finished_though_it_expired_meanwhile(bench: Bench) -> None:
+def test_started_command_is_finished_after_its_expiry(bench: Bench) -> None:
     spec = quarantine(bench)
     versions = bench.model / "versions"
 
@@ -126,7 +126,7 @@ def test_it_waits_for_a_bounded_time(bench: Bench) -> None:
     assert "waited" in outcome.status_text
 
 
-def test_what_comes_after_a_failure_is_refused_until_its_repetition_succeeds(bench: Bench) -> None:
+def test_command_after_a_failure_is_refused_until_a_retry_succeeds(bench: Bench) -> None:
     evidence = spec_of("capture-evidence", "s", paths=("/etc/passwd",))
     spec = quarantine(bench, after=(evidence.command_id,))
     assert bench.status(evidence) == 403
@@ -137,7 +137,7 @@ def test_what_comes_after_a_failure_is_refused_until_its_repetition_succeeds(ben
     assert bench.status(second) == 200
 
 
-def test_a_dry_run_is_no_evidence_for_what_is_real(bench: Bench) -> None:
+def test_dry_run_does_not_satisfy_a_real_dependency(bench: Bench) -> None:
     evidence = spec_of("capture-evidence", "s", dry_run=True)
     bench.run(evidence)
     assert bench.status(quarantine(bench, after=(evidence.command_id,))) == 403

@@ -71,7 +71,7 @@ def test_a_quarantine_is_taken_back_after_verification(bench: Bench) -> None:
     assert {path: after[path] for path in before} == before
 
 
-def test_what_was_changed_in_quarantine_is_not_restored(bench: Bench) -> None:
+def test_version_changed_in_quarantine_is_not_restored(bench: Bench) -> None:
     digest = bench.version("r2", BAD)
     spec = spec_of("quarantine", f"{MODEL}@r2", version="r2", digest=digest)
     folder = Path(bench.run(spec).outcome.results["moved_to"])
@@ -194,7 +194,7 @@ def test_a_publishers_folder_is_no_component(bench: Bench) -> None:
     assert bench.tree() == before
 
 
-def test_a_version_that_the_store_can_not_tell_is_left(bench: Bench) -> None:
+def test_ambiguous_version_is_left(bench: Bench) -> None:
     plain = bench.folder / "plain"
     plain.mkdir()
     (plain / "model.bin").write_bytes(b"x")
@@ -280,7 +280,7 @@ def undo_of(spec: CommandSpec) -> CommandSpec:
     return structs.replace(undo, command_id=other(f"restore {spec.command_id}"))
 
 
-def test_what_is_quarantined_already_is_a_success_that_changed_nothing(bench: Bench) -> None:
+def test_quarantine_of_a_quarantined_version_succeeds_unchanged(bench: Bench) -> None:
     digest = bench.version("r2", BAD)
     first = spec_of("quarantine", f"{MODEL}@r2", version="r2", digest=digest)
     assert bench.run(first).outcome.results["changed"] is True

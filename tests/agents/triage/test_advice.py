@@ -57,7 +57,7 @@ def proofs(flow: Flow, component: str = TUNED) -> set[tuple[str, str | None]]:
 
 @pytest.mark.parametrize("advised", ["first", "last"])
 @pytest.mark.parametrize("known", ["before it was replaced", "after it was replaced"])
-def test_what_is_only_advised_of_replaces_a_bad_version(advised, known):
+def test_advised_version_replaces_a_bad_version(advised, known):
     flow = flow_of("a", "b")
     flow.saw(*made("a", 1))
     facts = (POISON, HOSTILE) if advised == "first" else (HOSTILE, POISON)
@@ -74,7 +74,7 @@ def test_what_is_only_advised_of_replaces_a_bad_version(advised, known):
 
 
 @pytest.mark.parametrize("replaced_first", [True, False])
-def test_what_a_removed_trust_root_spoke_against_replaces_a_bad_version(replaced_first):
+def test_version_of_a_removed_trust_root_replaces_a_bad_version(replaced_first):
     hostile = IntelFact(
         key=MODEL, kind=IntelKind.COMPROMISED, versions=("r0",), sources=("one", "two")
     )

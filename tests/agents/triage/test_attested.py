@@ -97,7 +97,7 @@ def test_a_tenants_trust_root_counts_for_that_tenant_in_anyones_event():
     assert "quarantine" not in {command.action for command in flow.issued if command.tenant == "c"}
 
 
-def test_a_statement_that_nobody_trusts_is_its_tenants_own_word():
+def test_untrusted_statement_is_a_claim_of_its_tenant():
     flow = flow_of("b", "mallory")
     flow.saw(built(tenant="mallory"), *holding("b"))
     flow.fact(ON_BASE)
@@ -111,7 +111,7 @@ def test_a_claim_stays_its_tenants_along_what_is_attested():
     assert set(bands(flow)) == {"b"}
 
 
-def test_what_is_attested_carries_taint_on_over_several_steps():
+def test_attested_lineage_carries_taint_over_several_steps():
     flow = flow_of("b")
     flow.saw(
         built(OPERATORS),
@@ -122,7 +122,7 @@ def test_what_is_attested_carries_taint_on_over_several_steps():
     assert bands(flow)["b"].rank >= Severity.HIGH.rank
 
 
-def test_advice_does_not_travel_along_what_is_attested():
+def test_advice_does_not_pass_along_attested_lineage():
     """It passes along one's own and introducers' edges alone."""
     flow = flow_of("b", "c")
     data = "dataset:hub/data"
@@ -162,7 +162,7 @@ def test_a_tenants_dismissal_ends_its_own_part_and_the_operators_all():
     assert not [view for view in flow.alerts_of("d") if view.status == "new"]
 
 
-def test_whom_an_attestation_may_affect():
+def test_attestation_affects_holders_by_trust_root():
     assert affects(OPERATORS, "anybody")
     assert affects(TENANTS, "b")
     assert not affects(TENANTS, "c")
@@ -245,7 +245,7 @@ def wheel(tenant, digest, *bases):
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
-def test_who_has_another_file_than_the_signed_one_is_alerted_in_full(order):
+def test_holder_of_another_file_than_the_signed_one_is_alerted_in_full(order):
     """Without a signature it takes k others, and advises."""
     inputs = [wheel("a", BASE, OPERATORS), wheel("b", TUNED), wheel("c", BASE)]
     flow = flow_of("a", "b", "c")
@@ -260,7 +260,7 @@ def test_who_has_another_file_than_the_signed_one_is_alerted_in_full(order):
     assert not flow.alerts_of("c")
 
 
-def test_a_signature_makes_of_advice_what_is_known():
+def test_signature_turns_advice_into_a_full_alert():
     flow = flow_of(*"abcd")
     flow.saw(*(wheel(tenant, BASE) for tenant in "abc"), wheel("d", TUNED))
     assert flow.alerts_of("d")[0].findings[0].advice
@@ -326,7 +326,7 @@ def test_a_publisher_that_only_a_tenant_trusts_is_counted_in_that_tenant():
 @pytest.mark.parametrize(
     "more", [{"basis": None}, {"name": "model:@a/m"}], ids=["a claim", "a private name"]
 )
-def test_what_is_no_scan_of_a_public_component_is_counted_in_its_tenant_alone(more):
+def test_other_findings_count_for_their_tenant_alone(more):
     flow = flow_of("a", "b")
     flow.found(
         *(

@@ -87,7 +87,7 @@ def test_lineage_ends_with_its_root_in_any_order(order):
     assert bands(flow)["b"].rank >= Severity.HIGH.rank
 
 
-def test_what_was_contained_is_released_when_the_root_is_removed():
+def test_removed_root_releases_containment():
     flow = flow_of("b")
     flow.saw(built(SIGNED), *holding("b"))
     flow.fact(ON_BASE)
@@ -112,7 +112,7 @@ def test_a_fact_that_changes_while_the_root_is_removed_is_known_when_it_returns(
     assert "b" in bands(flow)
 
 
-def test_what_two_roots_attest_ends_with_the_second():
+def test_attestation_of_two_roots_ends_with_the_second():
     flow = flow_of("b")
     flow.saw(built(SIGNED, AGAIN), *holding("b"))
     flow.fact(ON_BASE)
@@ -122,7 +122,7 @@ def test_what_two_roots_attest_ends_with_the_second():
     assert bands(flow) == {}
 
 
-def test_what_passes_over_two_roots_ends_with_each():
+def test_path_over_two_roots_ends_with_either():
     flow = flow_of("b")
     flow.saw(built(SIGNED), built(AGAIN, child=NEXT, parent=TUNED), *holding("b", NEXT))
     flow.fact(ON_BASE)
@@ -237,7 +237,7 @@ def test_a_signed_files_digest_ends_with_its_root():
     assert bands(flow)["b"].rank >= Severity.HIGH.rank
 
 
-def test_without_the_root_what_k_others_have_advises_again():
+def test_without_the_root_holdings_of_k_others_advise_again():
     flow = flow_of(*"abcd")
     flow.saw(*(wheel(tenant, BASE) for tenant in "abc"), wheel("d", TUNED))
     flow.saw(wheel("e", BASE, SIGNED))
@@ -299,7 +299,7 @@ def test_more_than_a_page_of_components_ends():
     assert "b" not in bands(flow)
 
 
-def test_nothing_is_kept_of_a_root_once_what_rested_on_it_expired():
+def test_root_is_forgotten_once_its_facts_expired():
     flow = flow_of("b")
     flow.saw(built(SIGNED), *holding("b"), wheel("b", BASE, SIGNED))
     flow.found(hostile(0, "a", SIGNED))

@@ -59,7 +59,7 @@ def value(one):
 
 
 @given(inputs, st.data())
-def test_more_of_anything_never_lowers_the_score(one, data):
+def test_score_is_monotone_in_every_input(one, data):
     more = dict(one)
     more["affected"] += data.draw(st.integers(0, 100))
     more["exposure"] = data.draw(st.integers(one["exposure"], len(EXPOSED) - 1))
@@ -138,7 +138,7 @@ def test_kinds_count_once_each():
     assert score(twice, recovery="none", **same).value == score(once, recovery="none", **same).value
 
 
-def test_a_severe_finding_that_is_sure_never_reads_as_low():
+def test_severe_and_confident_finding_is_never_low():
     alone = {"affected": 1, "exposure": ExposureLevel.DELIVERED, "tenants": 1, "criticality": 0.0}
     sure = evidence_of(finding("publisher_change", "a", severity=Severity.HIGH, confidence=0.75))
     doubtful = evidence_of(finding("publisher_change", "a", severity=Severity.HIGH, confidence=0.6))

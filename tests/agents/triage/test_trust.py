@@ -163,7 +163,7 @@ def test_the_first_tenants_dismissal_ends_its_own_part_only():
 
 
 @pytest.mark.parametrize("held_first", [False, True])
-def test_what_one_tenant_suppresses_is_still_found_at_others(held_first):
+def test_suppression_of_one_tenant_hides_nothing_from_others(held_first):
     flow = flow_of("a", "b")
     holders = [
         sighting
@@ -292,7 +292,7 @@ def test_nothing_goes_back_to_a_version_that_the_tenant_never_had():
 # -- bytes, roles and trees ------------------------------------------------------------------------
 
 
-def test_what_a_scan_found_reaches_every_holder_of_the_bytes():
+def test_scan_finding_reaches_every_holder_of_the_bytes():
     flow = flow_of("a", "b")
     flow.saw(*held("model:hub/lookalike", "b", "gpu", version="1", digest=BAD))
     flow.found(finding("malicious_payload", "a"))
@@ -327,7 +327,7 @@ TREE = f"tree:{digest_of_files({'weights.bin': BAD, 'config.json': GOOD})}"
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_a_finding_on_a_file_reaches_who_holds_the_tree_alone(late):
+def test_file_finding_reaches_holders_of_the_tree_alone(late):
     whole = TREE.partition(":")[2]
     flow = flow_of("a", "b", "c")
     holders = [
@@ -375,7 +375,7 @@ def test_text_is_hostile_in_the_role_it_was_read_in():
     assert {view.tenant for view in flow.alerts.values()} == {"a", "c"}
 
 
-def test_a_wheel_scanned_as_part_of_a_model_is_still_a_wheel_to_who_installed_it():
+def test_model_role_finding_does_not_reach_installs_of_the_wheel():
     flow = flow_of("mallory", "b", "c")
     built = sighting(
         "model:@b/tuned", "b", "ci", version="1", kind="made", made_from=(f"sha256:{BAD}@package",)
@@ -448,7 +448,7 @@ def test_a_listed_release_counts_whatever_digest_its_file_has():
     assert alert.score.band.rank >= Severity.HIGH.rank
 
 
-def test_that_a_revision_has_a_digest_one_tenant_says_for_itself():
+def test_claimed_digest_of_a_revision_affects_its_tenant_alone():
     flow = flow_of("a", "b")
     flow.saw(
         *held(MODEL, "a", "gpu", version="r2", digest=BAD),
@@ -525,7 +525,7 @@ def pulled(tenant, second, digest=MADE):
     )
 
 
-def test_a_false_lineage_of_what_others_held_before_is_no_word_at_all():
+def test_lineage_of_a_component_held_earlier_by_others_is_ignored():
     flow = flow_of("a", "b")
     flow.saw(*pulled("b", 1), *made("a", 2))
     flow.fact(POISON)
@@ -533,7 +533,7 @@ def test_a_false_lineage_of_what_others_held_before_is_no_word_at_all():
     assert not flow.alerts_of("b")
 
 
-def test_the_lineage_of_who_introduced_a_digest_advises_its_holders():
+def test_lineage_of_the_introducer_advises_holders():
     flow = flow_of("a", "b")
     flow.saw(*made("a", 1), *pulled("b", 2))
     flow.fact(POISON)
@@ -556,7 +556,7 @@ def test_the_lineage_of_who_introduced_a_digest_advises_its_holders():
     ("kind", "introduces"),
     [("pulled", False), ("used", False), ("made", True), ("pushed", True), ("served", True)],
 )
-def test_who_first_had_a_digest_introduced_it_only_if_it_made_or_pushed_it(kind, introduces):
+def test_first_holder_is_introducer_only_if_it_made_or_pushed_it(kind, introduces):
     flow = flow_of("a", "b")
     (by_name, by_digest) = made("a", 1)
     flow.saw(*(msgspec.structs.replace(seen, kind=kind) for seen in (by_name, by_digest)))
@@ -567,7 +567,7 @@ def test_who_first_had_a_digest_introduced_it_only_if_it_made_or_pushed_it(kind,
 
 
 @pytest.mark.parametrize("known_first", [False, True])
-def test_of_an_introducer_only_the_first_event_advises(known_first):
+def test_only_the_first_event_of_an_introducer_advises(known_first):
     """What it says of a digest later it could say of any that it was the first to push."""
     flow = flow_of("a", "b")
     if known_first:
@@ -583,7 +583,7 @@ def test_of_an_introducer_only_the_first_event_advises(known_first):
 @pytest.mark.parametrize(
     ("kind", "advises"), [("blocked_source_used", False), ("poisoned_dataset", True)]
 )
-def test_what_a_tenant_blocks_by_its_policy_advises_nobody(kind, advises):
+def test_policy_block_advises_nobody(kind, advises):
     flow = flow_of("a", "b")
     flow.saw(*made("a", 1), *pulled("b", 2))
     flow.found(finding(kind, "a", DATA, digest=None, version="v7", severity=Severity.HIGH))
@@ -747,7 +747,7 @@ def test_a_record_read_late_changes_who_introduced_a_digest_to_the_same_end():
     assert {tenant for tenant, _, _ in ends.pop()} == {"a", "b", "c", "d"}
 
 
-def test_what_k_others_have_under_a_wheels_name_advises_who_has_another():
+def test_digest_held_by_k_others_advises_holders_of_another():
     filename = "torch-2.9.0-cp312-linux.whl"
     flow = flow_of("a", "b", "c", "d")
     for tenant, digest in zip("abcd", (GOOD, GOOD, GOOD, BAD), strict=True):
@@ -956,7 +956,7 @@ def test_no_message_of_the_ledger_names_anothers_private_component(what):
 
 
 @pytest.mark.parametrize("agreed", [False, True])
-def test_a_scan_alone_only_proposes_to_contain_what_very_many_hold(agreed):
+def test_scan_alone_only_proposes_for_a_popular_component(agreed):
     tenants = [f"t{number}" for number in range(POPULAR_HOLDERS + 1)]
     flow = flow_of(*tenants)
     holders = [message for tenant in tenants for message in held(MODEL, tenant, "gpu", digest=BAD)]
@@ -991,7 +991,7 @@ def modes(flow, tenants):
 @pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 2, 64])
 @pytest.mark.parametrize("systems", [(), ("gpu",)])
-def test_the_first_holder_of_what_very_many_hold_is_not_contained_either(batch, systems):
+def test_first_holder_of_a_popular_component_gets_a_proposal_too(batch, systems):
     tenants = [f"t{number}" for number in range(POPULAR_HOLDERS + 1)]
     flow = flow_of(*tenants, batch=batch)
     flow.saw(
@@ -1032,7 +1032,7 @@ def held_back(*, by_name=False, late=0.0):
 
 @pytest.mark.parametrize("late", [0.0, 73 * 60.0], ids=["in time", "after the proposal expired"])
 @pytest.mark.parametrize("by_name", [False, True])
-def test_what_was_held_back_is_issued_once_intelligence_agrees(by_name, late):
+def test_proposal_is_issued_once_intelligence_agrees(by_name, late):
     flow, tenants = held_back(by_name=by_name, late=late)
     for tenant in tenants:
         quarantines = [
@@ -1055,7 +1055,7 @@ def test_what_was_held_back_is_issued_once_intelligence_agrees(by_name, late):
     )
 
 
-def test_what_a_person_rejected_is_not_issued_though_intelligence_agrees():
+def test_rejected_command_is_not_issued_when_intelligence_agrees():
     tenants = [f"t{number}" for number in range(POPULAR_HOLDERS + 1)]
     flow = flow_of(*tenants)
     flow.saw(
@@ -1073,7 +1073,7 @@ def test_what_a_person_rejected_is_not_issued_though_intelligence_agrees():
     assert "quarantine" in issued(flow, "t2")
 
 
-def test_what_the_policy_leaves_to_a_person_is_proposed_though_intelligence_agrees():
+def test_manual_action_is_proposed_when_intelligence_agrees():
     tenants = [f"t{number}" for number in range(POPULAR_HOLDERS + 1)]
     flow = flow_of(*tenants)
     flow.policy(default_policy("t1"))
@@ -1094,7 +1094,7 @@ def test_what_the_policy_leaves_to_a_person_is_proposed_though_intelligence_agre
 
 
 @pytest.mark.slow
-def test_what_was_issued_before_very_many_held_it_stays_however_records_are_cut():
+def test_command_issued_before_popularity_stays():
     tenants = [f"t{number}" for number in range(POPULAR_HOLDERS + 3)]
     ends = []
     for batch in (1, 3, 64):

@@ -271,7 +271,7 @@ def held_versions(flow):
 
 @settings(max_examples=examples(12), deadline=None)
 @given(st.lists(step, min_size=3, max_size=12))
-def test_what_another_tenant_claims_changes_nothing_but_advice(history):
+def test_claims_of_another_tenant_change_only_advice(history):
     with_claims = played(history, with_claims=True)
     without = played(history, with_claims=False)
     assert got(with_claims) == got(without)

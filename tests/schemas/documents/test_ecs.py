@@ -66,7 +66,7 @@ def test_an_ecs_indicator_has_what_a_rule_matches_and_a_store_orders_by():
         {"category": Category.HYGIENE, "ioc_type": "unpinned_dependency"},
     ],
 )
-def test_what_is_not_to_be_matched_has_no_ecs_indicator(changes):
+def test_context_indicator_has_no_ecs_indicator(changes):
     """A tenant's own data host must not become a domain that a match rule fires on."""
     ioc = indicator("domain:data.acme.example", **changes)
     document = plain(ecs.indicator_document(ioc))

@@ -55,7 +55,7 @@ def test_a_command_whose_target_was_changed_is_refused():
         b'{"status":1,"results":' + b"[" * 100_000,
     ],
 )
-def test_what_is_no_command_is_refused(raw):
+def test_malformed_command_is_refused(raw):
     with pytest.raises(openc2.InvalidCommandError):
         openc2.read_command(raw)
     with pytest.raises(openc2.InvalidCommandError):

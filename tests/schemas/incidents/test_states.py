@@ -9,7 +9,7 @@ from schemas.incidents.holds import HELD, ReasonState
 from schemas.incidents.states import Action, IncidentStatus
 
 
-def test_what_refutes_an_incident_ends_it():
+def test_refutation_ends_an_incident():
     refuting = {status for status in IncidentStatus if status.refuted}
     assert refuting == {IncidentStatus.FALSE_POSITIVE, IncidentStatus.WITHDRAWN}
     assert {status for status in IncidentStatus if status.ended} == {
@@ -18,7 +18,7 @@ def test_what_refutes_an_incident_ends_it():
     }
 
 
-def test_only_what_contains_is_taken_back():
+def test_only_containing_actions_are_reversed():
     """A revoked credential stays revoked: a new one is issued instead."""
     assert set(UNDO) == HELD - {Action.REVOKE}
 

@@ -27,7 +27,7 @@ from tests.streams.adapters.payloads import RECEIVED_MS, SAMPLES, payload_of
     ],
 )
 @each("kind", sorted(set(SAMPLES.values()) | {"wandb"}))
-def test_what_is_no_payload_is_refused_with_its_reason(kind, payload, reason):
+def test_malformed_payload_is_refused_with_a_reason(kind, payload, reason):
     with pytest.raises(UnreadableRecordError) as caught:
         adapt(kind, payload, tenant="t", received_ms=RECEIVED_MS)
     assert caught.value.reason == reason

@@ -62,7 +62,7 @@ def test_cdevents_of_both_versions_say_the_same(version):
         ("pipelinerun_finished", ("context", "timestamp")),
     ],
 )
-def test_what_is_read_as_a_cdevent_is_one_by_its_schema(name, missing):
+def test_accepted_cdevents_meet_their_schema(name, missing):
     document = orjson.loads(payload_of(f"cdevents-0.5.1.{name}.json"))
     kind = document["context"]["type"].removeprefix("dev.cdevents.")
     schema = cdevent_schema(kind)
@@ -149,7 +149,7 @@ def test_argo_events_of_nodes_and_other_objects_are_no_runs():
     assert adapt("argo", document, tenant="t")[0].data.pipeline == "ml/retrain"
 
 
-def test_what_templates_of_argo_run_is_configuration():
+def test_argo_templates_become_configuration():
     workflow = {
         "kind": "Workflow",
         "metadata": {"name": "train-abc", "creationTimestamp": "2026-11-20T08:00:00Z"},

@@ -45,7 +45,7 @@ def test_a_report_of_an_older_pip_gives_its_digest_too():
     assert len(package.hashes["sha256"]) == 64
 
 
-def test_what_pip_does_not_record_comes_from_the_options():
+def test_options_supply_what_pip_does_not_record():
     (event,) = adapt(
         "pip-report",
         sample("packages", "pip-report.training.json"),

@@ -145,7 +145,7 @@ def test_elastic_container_registry_is_named_as_its_clients_name_it():
     assert event.data.action == "delete"
 
 
-def test_what_a_cache_of_a_registry_takes_in_arrives_as_if_pushed():
+def test_pull_through_cache_import_is_a_push():
     body = document("ecr.image_action")
     body["detail-type"] = "ECR Pull Through Cache Action"
     body["detail"] = {
@@ -273,7 +273,7 @@ def test_times_with_blanks_are_read(text, expected):
 
 
 @pytest.mark.parametrize("text", ["2026-13-08 03:42:51 UTC", "yesterday", "2026-11-08 03:42"])
-def test_what_is_no_time_is_none(text):
+def test_invalid_time_is_none(text):
     assert moment(text) is None
 
 
@@ -425,7 +425,7 @@ def test_event_grid_delivers_arrays():
     assert len({event.id for event in events}) == 2
 
 
-def test_what_sns_and_pub_sub_wrap_is_unwrapped():
+def test_sns_and_pub_sub_envelopes_are_unwrapped():
     body = document("ecr.image_action")
     wrapped = {
         "Type": "Notification",

@@ -54,7 +54,7 @@ class Case:
         return rule(artifacts_of(found), namespace, self.config, self.known)
 
 
-def test_what_a_scan_read_and_found_fine_is_admitted() -> None:
+def test_image_with_a_clean_scan_is_admitted() -> None:
     ruling = Case(scanned(Status.PASS, Status.WARN)).rule(IMAGE)
     assert ruling == Ruling(admitted=True, outcome=ScanResult.FINE)
 
@@ -72,7 +72,7 @@ def test_what_a_scan_read_and_found_fine_is_admitted() -> None:
     ],
 )
 @each("unknown", list(OnUnknown))
-def test_what_is_not_known_fails_closed_or_open_and_what_is_bad_never_runs(
+def test_unknown_image_fails_closed_or_open_and_bad_image_is_refused(
     found: Assessment, outcome: ScanResult, unknown: OnUnknown
 ) -> None:
     ruling = Case(found, unknown=unknown).rule(IMAGE)
@@ -82,7 +82,7 @@ def test_what_is_not_known_fails_closed_or_open_and_what_is_bad_never_runs(
     assert bool(ruling.reasons) is (outcome is not ScanResult.FINE)
 
 
-def test_what_may_change_or_is_nobodys_is_not_known() -> None:
+def test_tag_or_unassigned_namespace_is_unknown() -> None:
     case = Case(scanned(Status.PASS))
     assert "pin it" in case.rule("registry.example/acme/serve:1").reasons[0]
     assert "no tenant" in case.rule(IMAGE, namespace="other").reasons[0]
@@ -105,7 +105,7 @@ def test_a_signature_is_required_where_the_file_says_so() -> None:
     assert Case(signed, require_signature=True).rule(IMAGE).admitted
 
 
-def test_what_intelligence_or_a_hold_names_is_refused_even_if_exempt() -> None:
+def test_image_in_intelligence_or_a_hold_is_refused_even_if_exempt() -> None:
     case = Case(scanned(Status.PASS), exempt=("registry.example/*",), unknown=OnUnknown.ADMIT)
     assert case.rule(IMAGE).admitted
     key = f"sha256:{DIGEST}"
@@ -151,7 +151,7 @@ def test_an_exempt_image_needs_no_assessment() -> None:
     assert not case.rule("registry.example/acme/system/pause:3").admitted
 
 
-def test_what_is_bad_is_named_first_and_names_drive_no_terminal() -> None:
+def test_bad_images_are_named_first_and_escaped() -> None:
     ruling = Case(scanned(Status.FAIL)).rule("x\x1b[2J:1", IMAGE)
     assert IMAGE in ruling.reasons[0]
     assert "\x1b" not in "".join(ruling.reasons)
@@ -184,6 +184,6 @@ def test_each_tenant_has_its_own_room_and_what_is_bad_outlives_what_is_fine(
         ('[tenants]\na = "acme"\n[listen]\nhost = "0.0.0.0"', "not loopback"),
     ],
 )
-def test_what_is_wrong_in_a_configuration_is_named(text: str, what: str) -> None:
+def test_configuration_error_names_the_field(text: str, what: str) -> None:
     with pytest.raises(AdmissionConfigError, match=what):
         read_config(text)

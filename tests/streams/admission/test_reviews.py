@@ -54,7 +54,7 @@ def test_an_inference_service_names_its_models_and_images() -> None:
     }
 
 
-def test_of_an_update_counts_what_was_not_there_before() -> None:
+def test_update_is_judged_by_its_additions() -> None:
     assert found("deployment-scaled") == {}
     assert found("pod-debugged") == {
         "metadata.annotations.internal.serving.kserve.io/storage-initializer-sourceuri": (
@@ -85,7 +85,7 @@ def changed(name: str, **fields: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("operation", ["DELETE", "CONNECT"])
-def test_what_ends_or_connects_names_nothing(operation: str) -> None:
+def test_delete_and_connect_name_no_image(operation: str) -> None:
     document = changed("pod", operation=operation, object=None)
     assert named_anew(read_review(json.dumps(document).encode())).artifacts == ()
 
@@ -97,7 +97,7 @@ def test_an_operation_that_is_not_known_is_not_taken_for_harmless(operation: str
         named_anew(read_review(json.dumps(document).encode()))
 
 
-def test_what_is_being_deleted_may_lose_its_finalizers() -> None:
+def test_deleted_object_may_lose_its_finalizers() -> None:
     document = changed("pod-debugged")
     document["request"]["object"]["metadata"]["deletionTimestamp"] = "2026-11-20T08:15:30Z"
     assert named_anew(read_review(json.dumps(document).encode())).artifacts == ()
@@ -124,14 +124,14 @@ def test_what_is_being_deleted_may_lose_its_finalizers() -> None:
         ),
     ],
 )
-def test_only_what_can_not_change_is_known_by_its_content(
+def test_only_immutable_references_are_looked_up(
     value: dict[str, Any], reference: str, content: str | None
 ) -> None:
     (one,) = artifacts_of({"spec": [value]}).artifacts
     assert (one.reference, one.content) == (reference, content)
 
 
-def test_more_than_is_looked_at_is_said() -> None:
+def test_excess_references_are_reported() -> None:
     many = artifacts_of([{"image": f"i:{n}"} for n in range(MAX_ARTIFACTS + 5)])
     assert len(many.artifacts) == MAX_ARTIFACTS
     assert not many.whole
@@ -151,7 +151,7 @@ def test_more_than_is_looked_at_is_said() -> None:
         recorded("pod")[:-20],
     ],
 )
-def test_what_is_no_review_is_refused(raw: bytes) -> None:
+def test_malformed_review_is_refused(raw: bytes) -> None:
     with pytest.raises(UnreadableRecordError):
         read_review(raw)
 

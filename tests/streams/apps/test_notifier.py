@@ -365,7 +365,7 @@ def test_nobody_acknowledges_and_it_is_escalated_across_a_restart(scene: Scene) 
     assert "Not acknowledged for" in escalated[0]["text"]
 
 
-def test_what_is_not_taken_in_time_becomes_a_dead_letter_that_can_be_replayed(
+def test_undelivered_message_becomes_a_replayable_dead_letter(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene.write(retries="give_up_seconds = 1")

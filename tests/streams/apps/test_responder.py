@@ -291,7 +291,7 @@ def test_a_tenant_runs_a_responder_on_its_own_topic(scene: Scene) -> None:
     assert verify_signature(signed, record.value, ring, timestamp_ms=record.timestamp) == "site-2"
 
 
-def test_what_answers_on_a_tenants_bound_topic_answers_for_that_tenant_alone(
+def test_answer_on_a_bound_topic_counts_for_its_tenant_alone(
     scene: Scene,
 ) -> None:
     """The topic says whose the answers are, whatever key signs them: this one is for all."""

@@ -103,7 +103,7 @@ def reason(given: Record, ring: dict[str, TrustedKey] = RING) -> str:
     return refused.value.reason
 
 
-def test_it_counts_for_the_actor_tenant_and_kind_of_its_key() -> None:
+def test_decision_counts_for_the_actor_tenant_and_kind_of_its_key() -> None:
     assert decide(record(INTERN, "ida@acme.example")).actor == "ida@acme.example"
     assert decide(record(BOSS, "bea@op.example", tenant=None)).tenant is None
 
@@ -124,7 +124,7 @@ def test_the_id_of_the_key_goes_with_it_whatever_the_record_claims() -> None:
         pytest.param(lambda: record(UNBOUND, "unbound"), id="bound to nobody"),
     ],
 )
-def test_what_a_key_may_not_sign_is_refused(given: Callable[[], Record]) -> None:
+def test_unauthorised_decision_is_refused(given: Callable[[], Record]) -> None:
     assert reason(given()) == NOT_AUTHORISED
 
 
@@ -134,7 +134,7 @@ def test_an_old_one_is_a_replay_even_if_its_producer_sets_its_time_back() -> Non
     assert reason(record(BOSS, received=LONG_AGO, appended=False, **old)) == PRODUCER_TIME  # type: ignore[arg-type]
 
 
-def test_what_is_signed_as_something_else_is_no_decision() -> None:
+def test_record_signed_for_another_purpose_is_no_decision() -> None:
     assert reason(record(BOSS, "bea@op.example", type_="tidewatch.policy.v1")) == INVALID_SIGNATURE
 
 
@@ -162,7 +162,7 @@ def test_a_key_that_vouches_decides_in_the_names_of_people_and_says_so():
         assert reason(record(CONSOLE, actor)) == NOT_AUTHORISED
 
 
-def test_what_it_vouches_for_goes_no_further_than_its_own_rights():
+def test_vouching_key_is_limited_to_its_own_rights():
     actor = "bea@op.example via console@op.example"
     assert reason(record(CONSOLE, actor, tenant="globex")) == NOT_AUTHORISED
     assert reason(record(CONSOLE, actor, tenant=None)) == NOT_AUTHORISED

@@ -39,7 +39,7 @@ def written() -> list[tuple[bytes | None, bytes]]:
     return asyncio.run(read())
 
 
-def test_what_was_delivered_is_left_out_and_again_is_the_same_event(
+def test_delivered_units_are_skipped_and_ids_are_stable(
     kafka: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("TIDEWATCH_KAFKA", kafka)

@@ -170,7 +170,7 @@ def test_locks_and_listings_are_recognised_by_name_and_content(tmp_path: Path) -
         ("x.json", b'{"model_versions": []}', "lists no version"),
     ],
 )
-def test_what_is_nothing_known_is_said(
+def test_unrecognised_files_are_reported(
     tmp_path: Path, name: str, content: bytes, what: str
 ) -> None:
     file = tmp_path / name

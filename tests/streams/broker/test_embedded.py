@@ -105,7 +105,7 @@ def test_a_record_of_a_mebibyte_is_taken(kafka: str) -> None:
 
 
 @pytest.mark.fault
-def test_what_was_acknowledged_and_the_address_outlive_a_crash_and_a_clean_end(
+def test_acknowledged_records_and_address_survive_crash_and_stop(
     own_kafka: OwnKafka,
 ) -> None:
     broker = own_kafka()

@@ -77,7 +77,7 @@ def test_commands_of_the_same_user_find_the_password(
     assert connected_settings().kafka_username is None, "no other broker gets it"
 
 
-def test_who_has_the_password_writes_and_reads(settings: Settings) -> None:
+def test_client_with_the_password_reads_and_writes(settings: Settings) -> None:
     async def both() -> bytes:
         options = client_options(settings)
         async with aiokafka.AIOKafkaProducer(**options) as producer:
@@ -109,7 +109,7 @@ def test_for_a_client_without_a_user_the_setting_is_named(settings: Settings) ->
 
 
 @pytest.mark.parametrize("secret", [None, "guessed"])
-def test_who_has_it_not_gets_in_nowhere(settings: Settings, secret: str | None) -> None:
+def test_client_without_the_password_is_refused(settings: Settings, secret: str | None) -> None:
     guess = {} if secret is None else {"sasl_mechanism": "PLAIN", "sasl_plain_username": USER}
     if secret is not None:
         guess |= {"sasl_plain_password": secret, "security_protocol": "SASL_PLAINTEXT"}

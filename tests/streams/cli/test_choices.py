@@ -34,7 +34,7 @@ def test_a_command_is_named_by_number_by_id_or_by_the_beginning_of_its_id(docume
             assert chosen_command(document, named, DecisionKind.APPROVE) == command
 
 
-def test_what_is_unknown_ambiguous_or_of_another_tenant_is_refused(document):
+def test_unknown_ambiguous_or_foreign_choice_is_refused(document):
     assert "no command" in refusal(chosen_command, document, "0", DecisionKind.APPROVE)
     assert "no command" in refusal(chosen_command, document, "zzz", DecisionKind.APPROVE)
     assert "no command" in refusal(chosen_command, document, "1", DecisionKind.APPROVE, "b")
@@ -52,7 +52,7 @@ def test_what_is_unknown_ambiguous_or_of_another_tenant_is_refused(document):
         ("done", DecisionKind.RETRY, "already done"),
     ],
 )
-def test_what_does_not_apply_is_refused(document, state, kind, said):
+def test_inapplicable_choice_is_refused(document, state, kind, said):
     one = CommandView(spec=document.commands[0].spec, state=state)
     changed = structs.replace(document, commands=(one,))
     assert said in refusal(chosen_command, changed, "1", kind)

@@ -157,7 +157,7 @@ def test_nothing_that_drives_a_terminal_is_printed(text: str, shown: str) -> Non
     assert plain(text) == shown
 
 
-def test_what_is_cut_is_marked() -> None:
+def test_cut_text_is_marked() -> None:
     assert plain("x" * 100, 10) == "x" * 9 + "…"
 
 
@@ -193,7 +193,7 @@ def options_of(words: tuple[str, ...]) -> list[str]:
     return [option for param in inner.params for option in param.opts]
 
 
-def test_what_prints_for_people_prints_json_for_programs() -> None:
+def test_every_listing_command_supports_json() -> None:
     without = {" ".join(words) for words in leaves() if "--format" not in options_of(words)}
     assert without == PRINTS_NO_TEXT
 
@@ -213,7 +213,7 @@ def test_a_scan_loads_nothing_that_takes_longer_to_load_than_it_does(tmp_path: P
         (KeyError("x"), "this is a fault of tidewatch"),
     ],
 )
-def test_only_what_kafka_refuses_is_no_fault_of_ours(
+def test_only_kafka_errors_are_not_internal_errors(
     error: Exception,
     said: str,
     monkeypatch: pytest.MonkeyPatch,

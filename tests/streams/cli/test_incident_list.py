@@ -109,7 +109,7 @@ def test_since_is_a_date_a_time_or_so_long_ago(text: str, expected: datetime) ->
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "7", "-1d", "999999w", "2026-13-01"])
-def test_what_is_no_time_is_refused_with_what_is(text: str) -> None:
+def test_invalid_time_is_refused_with_the_accepted_forms(text: str) -> None:
     with pytest.raises(TidewatchError, match="is not a time"):
         since_when(text, NOW)
 
@@ -208,7 +208,7 @@ def test_lists_and_timelines_have_nothing_to_follow(
         (["report", "--format", "md", "--tlp", "clear"], "clear"),
     ],
 )
-def test_whatever_is_exported_is_marked_and_what_names_tenants_more_strictly(
+def test_exports_are_marked_and_those_with_tenants_more_strictly(
     arguments: list[str],
     marking: str,
     monkeypatch: pytest.MonkeyPatch,

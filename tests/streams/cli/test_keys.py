@@ -66,7 +66,7 @@ def test_a_retired_key_says_when_it_ended(capsys: pytest.CaptureFixture[str]) ->
         ["keys", "retire", "nobody"],
     ],
 )
-def test_what_cannot_be_bound_is_refused(words: list[str]) -> None:
+def test_invalid_binding_is_refused(words: list[str]) -> None:
     assert main(words) == 2
 
 

@@ -102,7 +102,7 @@ UNREADABLE = {
 
 @pytest.mark.parametrize("channel", [Channel.ALERTS, Channel.CONTAINMENT_COMMANDS])
 @pytest.mark.parametrize("value", UNREADABLE.values(), ids=UNREADABLE)
-def test_what_is_no_document_is_counted_and_passed_over(
+def test_unreadable_record_is_counted_and_skipped(
     follower: TopicFollower, channel: Channel, value: bytes
 ) -> None:
     follower.take(channel, Consumed(value))

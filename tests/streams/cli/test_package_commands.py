@@ -112,7 +112,7 @@ def test_where_uv_is_not_installed_the_extra_is_named(tmp_path, index, monkeypat
         assert "tidewatch[lock]" in result.exception.remedy
 
 
-def test_what_is_locked_today_is_what_pip_installs_tomorrow(tmp_path, index):
+def test_lock_pins_extras_against_later_releases(tmp_path, index):
     """The lock names the extra; without it pip resolves afresh as soon as 2.2 is released."""
     asked = tmp_path / "in.txt"
     asked.write_text(f"{index}top\nmiddle<2.1\n", encoding="utf-8")

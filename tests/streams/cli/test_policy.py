@@ -78,12 +78,12 @@ def test_the_example_is_in_order_and_shows_every_field():
         ),
     ],
 )
-def test_what_the_code_would_ignore_is_a_problem(fields, said):
+def test_ignored_setting_is_a_problem(fields, said):
     (problem,) = problems(**fields)
     assert said in problem
 
 
-def test_what_the_code_reads_is_none():
+def test_effective_setting_is_no_problem():
     assert problems(automatic=sorted(COMMANDED), dry_run=False) == []
     names = ["hash", "hash_model.bin", "signature", "entry_point", "evaluation:red team"]
     assert problems(required_checks=names) == []
@@ -117,7 +117,7 @@ def test_each_check_that_a_rule_feeds_may_be_required(rule_id):
 
 
 @each("name", sorted(SAMPLES))
-def test_what_adapters_call_a_registry_is_known(name):
+def test_registries_of_adapters_are_known(name):
     for event in events_of(name):
         registry = getattr(event.data, "registry", None)
         assert registry is None or is_known_registry(registry)

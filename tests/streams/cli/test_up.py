@@ -249,7 +249,7 @@ def test_workers_that_end_say_why(state: Path, kafka: str, prefix: str) -> None:
     assert int(named) in range(port, port + len(APPLICATIONS))
 
 
-def test_who_has_the_folder_is_the_kernels_word_not_a_files(tmp_path: Path) -> None:
+def test_folder_lock_is_held_by_the_kernel_not_a_file(tmp_path: Path) -> None:
     """A file that a killed process left names a process id that may be anyone's by now."""
     (tmp_path / "up.lock").write_bytes(msgspec.json.encode(Holder(os.getpid(), "127.0.0.1:9")))
     with Instance(tmp_path), pytest.raises(AlreadyUpError, match="still starting"):

@@ -75,7 +75,7 @@ def test_a_file_of_events_is_sent_and_seen(
 
 @pytest.mark.usefixtures("cli")
 @pytest.mark.parametrize("shape", ["lines", "array", "document"])
-def test_what_a_producer_wrote_is_sent_as_it_is_with_fields_we_do_not_know(
+def test_unknown_fields_of_a_producer_are_sent_unchanged(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], shape: str
 ) -> None:
     data = {**EVENT["data"], "theirs": {"nested": [1, None]}}
@@ -153,7 +153,7 @@ def test_without_dead_letters_the_list_is_empty(capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.usefixtures("cli")
-def test_what_an_incident_taught_is_shown_then_fed_back_once(
+def test_lessons_are_shown_and_fed_back_once(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     document = incident()

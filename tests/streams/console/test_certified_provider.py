@@ -175,7 +175,7 @@ def test_a_code_serves_once_and_only_where_it_was_asked_for(signing):
     assert "refused the code" in answer.text
 
 
-def test_what_was_given_to_another_client_is_refused(signing):
+def test_token_of_another_client_is_refused(signing):
     person = Person(signing)
     begun = person.get("/sign-in/begin").headers["location"]
     back = person.sent_back("ada", begun.replace(f"client_id={CLIENT}", f"client_id={OTHER}"))

@@ -26,7 +26,7 @@ def test_the_example_is_valid():
     assert load_config(EXAMPLE).listen.port == 9420
 
 
-def test_who_signs_in_at_a_provider_may_come_from_elsewhere():
+def test_sign_in_through_a_provider_allows_remote_addresses():
     text = (
         'url = "https://console.example"\n[listen]\nhost = "0.0.0.0"\nplain_http = true\n'
         + OIDC.format(issuer="https://id.example", roles='a = "admin"')
@@ -55,6 +55,6 @@ def test_none_is_needed():
         ("[listen]\nport = 0\n" + PROVIDER, "oidc needs url"),
     ],
 )
-def test_what_contradicts_itself_is_refused(text, what):
+def test_inconsistent_configuration_is_refused(text, what):
     with pytest.raises(ConsoleConfigError, match=what):
         read_config(text)

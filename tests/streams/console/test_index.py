@@ -228,7 +228,7 @@ def test_no_query_gives_a_row_of_another_tenant(index, table):
 
 
 @pytest.mark.parametrize("tenants", [(), ("",), ("nobody",), ("' OR 1 --",)])
-def test_who_has_no_tenant_reads_nothing(index, tenants):
+def test_viewer_without_a_tenant_reads_nothing(index, tenants):
     reader = IndexReader(index, Viewer(name="x", tenants=tenants))
     for table in TABLES:
         assert reader._rows(table, "tenant") == []
@@ -238,7 +238,7 @@ def test_who_has_no_tenant_reads_nothing(index, tenants):
     assert reader.assignees() == []
 
 
-def test_what_several_tenants_must_not_read_only_the_operator_does(index):
+def test_cross_tenant_rows_are_the_operators_alone(index):
     for viewer in (ACME, GLOBEX):
         reader = IndexReader(index, viewer)
         assert reader.rows("facts", RowSelection()).total == 0
@@ -250,7 +250,7 @@ def test_what_several_tenants_must_not_read_only_the_operator_does(index):
     assert "over-correlating" in kinds
 
 
-def test_whose_a_dead_letter_is_only_a_bound_topic_says(index):
+def test_only_a_bound_topic_assigns_a_dead_letter_to_a_tenant(index):
     assert IndexReader(index, ACME).rows("letters", RowSelection()).total == 1
     assert IndexReader(index, GLOBEX).rows("letters", RowSelection()).total == 0
     assert IndexReader(index, OPERATOR).rows("letters", RowSelection()).total == 2
@@ -325,7 +325,7 @@ def test_a_component_says_who_has_it_and_what_was_made_of_it(index):
 
 @settings(max_examples=50)
 @given(st.text(max_size=60))
-def test_whatever_is_typed_is_searched_for_and_nothing_is_an_operator(index, text):
+def test_search_text_is_literal(index, text):
     reader = IndexReader(index, OPERATOR)
     assert 0 <= reader.cases(CaseSelection(text=text)).total <= 5
     expression = search_expression(text)
@@ -335,7 +335,7 @@ def test_whatever_is_typed_is_searched_for_and_nothing_is_an_operator(index, tex
 @pytest.mark.parametrize(
     "text", ['"', '" OR "a', "litellm*", "NEAR(a b)", "title:x", "-a", "a\x00b"]
 )
-def test_what_would_be_an_operator_is_a_word(index, text):
+def test_search_operators_are_words(index, text):
     IndexReader(index, OPERATOR).cases(CaseSelection(text=text))
 
 

@@ -156,7 +156,7 @@ def _shared(claims):
 
 
 @pytest.mark.parametrize("forge", [_other_key, _unsigned, _shared, lambda _: "x.y.z"])
-def test_what_the_provider_did_not_sign_is_no_proof(signing, issuer, forge):
+def test_unsigned_id_token_is_refused(signing, issuer, forge):
     issuer.forged = forge
     person = Person(signing)
     answer = person.sign_in()
@@ -214,7 +214,7 @@ def asking(index, issuer, monkeypatch) -> Iterator[Site]:
         issuer.redirect_uri = before
 
 
-def test_what_an_id_token_lacks_is_asked_for_at_the_userinfo_endpoint(asking, issuer):
+def test_missing_claims_come_from_the_userinfo_endpoint(asking, issuer):
     issuer.person = {"groups": ["acme-soc"]}
     person = Person(asking)
     assert person.sign_in().status_code == 200
@@ -251,7 +251,7 @@ def test_an_address_is_verified_by_the_answer_that_names_it(asking, issuer, toke
         ({"sub": "p-1"}, "does not give your email"),
     ],
 )
-def test_nobody_is_who_the_userinfo_endpoint_does_not_name(asking, issuer, reported, said):
+def test_userinfo_of_another_subject_is_refused(asking, issuer, reported, said):
     issuer.person, issuer.reported = {"name": "Ada"}, reported
     person = Person(asking)
     answer = person.sign_in()
@@ -392,7 +392,7 @@ def test_groups_give_the_highest_role_and_all_their_tenants(claims, role, tenant
         ({**ADA, "email": "a" * 300}, "too long"),
     ],
 )
-def test_who_is_nobody_here_may_not_enter(claims, what):
+def test_user_without_a_role_is_refused(claims, what):
     with pytest.raises(HttpError, match=what):
         viewer_of(claims, config())
 

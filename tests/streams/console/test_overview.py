@@ -96,7 +96,7 @@ def row_of(severities: Counter) -> list[int]:
     return [*(severities[name] for name in ("critical", "high", "medium")), severities.total()]
 
 
-def test_what_is_open_and_waits_is_that_of_the_incidents(figures, documents):
+def test_open_and_waiting_counts_match_the_incidents(figures, documents):
     with site(figures) as made:
         text = made.browser(OPERATOR).get("/").text
     still = [document for document in documents if document["status"] not in ENDED]

@@ -157,7 +157,7 @@ def test_an_address_of_somebody_else_shows_a_tenant_nothing_of_others(console, c
     assert refused > 10
 
 
-def test_what_is_not_there_and_what_is_anothers_look_alike(console, crawled):
+def test_missing_and_foreign_pages_look_alike(console, crawled):
     browser = console.browser(ACME)
     own = set(crawled[ACME.name])
     foreign = next(
@@ -306,7 +306,7 @@ def test_no_page_shows_a_hostile_host_as_it_is(crawled):
     assert seen > 3
 
 
-def test_what_is_exported_is_marked(console):
+def test_export_has_a_marking(console):
     browser = console.browser(OPERATOR)
     path = next(link for link in links(browser.get("/incidents").text) if "/incidents/inc-" in link)
     assert browser.get(f"{path}/export.json").json()["tlp"] == "amber+strict"
@@ -319,7 +319,7 @@ def test_what_is_exported_is_marked(console):
 # -- who is there --------------------------------------------------------------------------------
 
 
-def test_who_is_not_signed_in_reads_nothing(console, crawled):
+def test_anonymous_client_reads_nothing(console, crawled):
     for path in crawled[OPERATOR.name]:
         if path.startswith("/static/") or path == "/sign-in":
             continue
@@ -352,7 +352,7 @@ def test_a_guess_signs_nobody_in(console, token):
     assert answer.status_code == 403
 
 
-def test_what_another_site_links_to_is_asked_for_again_from_here(console):
+def test_cross_site_link_is_requested_again_from_the_console(console):
     answer = requests.get(
         f"{console.url}/incidents?q=%22%3E%3Cscript%3E",
         headers={"Sec-Fetch-Site": "cross-site"},
@@ -560,7 +560,7 @@ def test_a_record_of_each_channel_alone_makes_pages_that_can_be_read(played, tmp
     assert record(Channel.ALERTS, "k", None).value is None
 
 
-def test_what_a_text_marks_as_code_is_code_and_nothing_else_is_markup():
+def test_only_code_marks_of_a_text_become_markup():
     assert coded("Read `a<b>` and <i>") == "Read <code>a&lt;b&gt;</code> and &lt;i&gt;"
     assert coded("a ` alone") == "a ` alone"
     assert coded("`\x1b[2J`") == "<code>\\u001b[2J</code>"

@@ -150,7 +150,7 @@ def test_it_shows_what_is_there_and_what_comes_and_goes_on_after_a_restart(
     assert mode == 0o700
 
 
-def test_what_an_admin_changes_is_written_to_the_topics(kafka: str, tmp_path: Path) -> None:
+def test_changes_of_an_admin_are_written_to_the_topics(kafka: str, tmp_path: Path) -> None:
     settings = load_settings(kafka=kafka, topic_prefix="changes.", partitions=1, state_dir=tmp_path)
     change = KafkaChange(settings)
 

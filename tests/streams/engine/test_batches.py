@@ -98,7 +98,7 @@ def test_a_batch_that_is_no_batch_does_not_stop_those_behind_it() -> None:
 
 
 @pytest.mark.parametrize("codec", list(CODECS.values())[1:], ids=list(CODECS)[1:])
-def test_what_is_not_compressed_as_it_says_is_refused(codec: int) -> None:
+def test_wrong_compression_is_refused(codec: int) -> None:
     data = bytearray(batch(codec, [b"a" * 1000, bytes(range(256)) * 3], 4))
     data[61:] = bytes(255 - byte for byte in data[61:])
     refused, after = read(_with_crc(data), MIB)

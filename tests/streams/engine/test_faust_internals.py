@@ -69,9 +69,7 @@ def test_the_versions_are_those_the_transport_was_written_for() -> None:
         (fetcher.FetchError, "check_raise", "self"),
     ],
 )
-def test_what_is_overridden_or_called_has_the_same_parameters(
-    owner: Any, name: str, parameters: str
-) -> None:
+def test_overridden_parts_keep_their_parameters(owner: Any, name: str, parameters: str) -> None:
     assert ", ".join(inspect.signature(getattr(owner, name)).parameters) == parameters
 
 
@@ -116,7 +114,7 @@ def test_the_commits_of_an_interval_are_a_task_as_faust_has_it() -> None:
         (driver.AIOKafkaConsumerThread, "_create_worker_consumer", "consumer_group_instance_id"),
     ],
 )
-def test_what_is_relied_on_still_reads_so(owner: Any, name: str, text: str) -> None:
+def test_relied_on_source_is_unchanged(owner: Any, name: str, text: str) -> None:
     assert text in inspect.getsource(getattr(owner, name))
 
 

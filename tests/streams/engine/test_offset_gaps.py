@@ -66,9 +66,7 @@ def read_hundred(bench: Bench, app: str = "copy") -> Worker:
 
 
 @pytest.mark.parametrize("app", ["copy", "collect"])
-def test_what_retention_took_from_a_worker_that_was_away_is_reported_with_its_count(
-    bench: Bench, app: str
-) -> None:
+def test_records_lost_to_retention_are_reported_with_their_count(bench: Bench, app: str) -> None:
     worker = read_hundred(bench, app)
     worker.terminate()
     assert worker.exit_code() == 0

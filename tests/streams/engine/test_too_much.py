@@ -271,7 +271,7 @@ def test_many_batches_that_expand_are_read_as_there_is_room(bench: Bench) -> Non
     assert _memory(worker.process.pid) < 500
 
 
-def test_what_an_abandoned_chunk_noted_is_undone_when_it_comes_back(bench: Bench) -> None:
+def test_notes_of_an_abandoned_chunk_are_undone(bench: Bench) -> None:
     """The chunk hangs; a second worker joins, so it is abandoned; the first one gets it again."""
     options = {"drain_seconds": 0.5, "partitions": 1}
     bench.make_topics(**options)

@@ -88,7 +88,7 @@ def test_the_example_is_valid_and_names_each_address() -> None:
         (f"secret {SECRET}", "not TOML"),
     ],
 )
-def test_what_contradicts_itself_is_named_without_its_value(text: str, said: str) -> None:
+def test_inconsistent_setting_is_named_without_its_value(text: str, said: str) -> None:
     with pytest.raises(GatewayConfigError, match=said) as caught:
         read_config(text, "gateway.toml")
     assert SECRET not in caught.value.explain()
@@ -123,7 +123,7 @@ def test_no_tenant_fills_the_room_of_another() -> None:
     assert len(again) == len(taken)
 
 
-def test_who_has_proved_nothing_takes_no_shared_room() -> None:
+def test_unauthenticated_client_takes_no_shared_room() -> None:
     room = Room(1_000_000, ["acme", "globex"], 100_000)
     count = 0
     while room.reserve("acme", 90_000, proved=False) is not None:

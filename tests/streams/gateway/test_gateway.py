@@ -309,7 +309,7 @@ UNPROVED = {
 }
 
 
-def test_who_proves_nothing_writes_nothing(gateway: Running) -> None:
+def test_unauthenticated_client_writes_nothing(gateway: Running) -> None:
     before = len(gateway.records(Channel.DEAD_LETTER))
     for name, (path, headers) in UNPROVED.items():
         answer = gateway.post(path, event(id="unproved"), headers)
@@ -445,7 +445,7 @@ def own_broker(one_to_kill: EmbeddedBroker) -> Iterator[EmbeddedBroker]:
 
 @pytest.mark.fault
 @pytest.mark.timeout(300)
-def test_what_is_acknowledged_survives_the_broker_and_meanwhile_the_answer_is_503(
+def test_acknowledged_events_survive_and_others_get_503(
     own_broker: EmbeddedBroker, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     broker = own_broker

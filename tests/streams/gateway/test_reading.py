@@ -62,7 +62,7 @@ def test_each_mode_gives_the_same_event() -> None:
         assert again.tenantid == TENANT
 
 
-def test_what_we_know_nothing_of_is_kept_as_it_was_written() -> None:
+def test_unknown_fields_are_kept_as_written() -> None:
     text = json.dumps(event(theirs=1.5)).replace("1.5", "123456789012345678901234567890.10")
     (record,) = read(text.encode())
     assert b'"theirs":123456789012345678901234567890.10' in record.value
@@ -123,7 +123,7 @@ def test_source_and_subject_say_nothing_of_the_tenant() -> None:
         (orjson.dumps(event(more="x" * MAX)), reasons.TOO_LARGE),
     ],
 )
-def test_what_can_not_be_read_is_refused_with_its_reason(body: bytes, reason: str) -> None:
+def test_unreadable_request_is_refused_with_a_reason(body: bytes, reason: str) -> None:
     assert refused(body) == reason
 
 

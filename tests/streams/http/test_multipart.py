@@ -42,7 +42,7 @@ KIND = "multipart/form-data; boundary=xx"
 FIELD = b'\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n'
 
 
-def test_what_a_browser_sends_is_read():
+def test_browser_form_is_read():
     body = (
         b'--xx\r\nContent-Disposition: form-data; name="a"; filename="f%22.txt"\r\n'
         b"Content-Type: application/octet-stream\r\n\r\nhello\r\n--xx--\r\n"
@@ -74,7 +74,7 @@ def test_what_a_browser_sends_is_read():
         (b"--xx" + FIELD + b"--xx--", 'multipart/form-data; boundary="' + "x" * 71 + '"'),
     ],
 )
-def test_what_is_not_well_formed_is_refused(body, kind):
+def test_malformed_form_is_refused(body, kind):
     with pytest.raises(HttpError) as raised:
         parts_of(body, kind, 2)
     assert raised.value.status == 400

@@ -31,7 +31,7 @@ def test_a_variable_is_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "reference", [SECRET, "env:", "env:UNSET_HERE", "file:/nowhere", "https:x", "short"]
 )
-def test_what_is_no_reference_or_leads_nowhere_is_refused(reference: str) -> None:
+def test_invalid_secret_reference_is_refused(reference: str) -> None:
     with pytest.raises(TidewatchError) as caught:
         read_secrets(reference, "endpoints.hub.secret")
     assert "endpoints.hub.secret" in caught.value.explain()

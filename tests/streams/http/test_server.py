@@ -130,7 +130,7 @@ SMUGGLED = {
 
 
 @pytest.mark.parametrize("headers", SMUGGLED.values(), ids=SMUGGLED.keys())
-def test_what_two_readers_could_understand_differently_is_refused(
+def test_ambiguous_request_is_refused(
     headers: tuple[bytes, ...],
 ) -> None:
     # a body that is a request of its own to a reader that ends the first one before it
@@ -158,7 +158,7 @@ def test_a_head_that_is_too_large_is_refused() -> None:
     ],
     ids=["nothing", "half a head", "half a body", "half a chunk"],
 )
-def test_who_does_not_finish_is_answered_and_cut(begun: bytes, status: int) -> None:
+def test_unfinished_request_is_answered_and_closed(begun: bytes, status: int) -> None:
     with serving(ROUTES, QUICK) as server, connect(server.port) as link:
         link.sendall(begun)
         assert read_answer(read_all(link)).status == status

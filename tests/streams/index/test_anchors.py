@@ -71,7 +71,7 @@ def test_base_is_the_first_and_links_end_at_the_most() -> None:
     ["<", "<!--", "<!--x>", "<![CDATA[", "<a ", '<a x="', "<a x='>", "<a\n", "</", "<?", "<script>",
      "<base href='", "<a x=", "&", "<a" + " " * 100],
 )  # fmt: skip
-def test_what_has_no_end_is_looked_for_once(unit: str) -> None:
+def test_unterminated_markup_is_searched_once(unit: str) -> None:
     # at a cost that grows with the square of the length this would not end
     page = '<a href="first">first</a>' + unit * (SIZE // len(unit))
     assert read(page)[0] == ({"href": "first"}, "first")

@@ -80,7 +80,7 @@ def test_of_a_file_without_a_version_a_bad_one_is_feared() -> None:
     assert judged(filename="demo.exe") is None
 
 
-def test_what_is_too_young_or_of_unknown_age_is_refused() -> None:
+def test_release_that_is_too_young_or_undated_is_refused() -> None:
     assert judged(uploaded=NOW - timedelta(days=2)) == "younger-than-3-days"
     assert judged(uploaded=NOW - timedelta(days=3)) is None
     assert judged(uploaded=NOW + timedelta(days=9)) == "younger-than-3-days"
@@ -92,7 +92,7 @@ def test_what_is_too_young_or_of_unknown_age_is_refused() -> None:
     assert judged(uploaded=NOW, config=msgspec.structs.replace(CONFIG, allow=("demo",))) is None
 
 
-def test_what_can_not_be_checked_or_is_of_another_project_is_refused() -> None:
+def test_uncheckable_or_foreign_file_is_refused() -> None:
     assert judged(sha256=None) == "without-sha256"
     open_ = msgspec.structs.replace(CONFIG, unknown=OnUnknown.ADMIT)
     assert judged(sha256=None, config=open_) is None
@@ -165,7 +165,7 @@ def test_the_upstream_is_what_pip_asks_and_its_password_is_never_shown(
         ('tenant = "a"\n[listen]\nhost = "0.0.0.0"', "not loopback"),
     ],
 )
-def test_what_is_wrong_in_a_configuration_is_named(text: str, what: str) -> None:
+def test_configuration_error_names_the_field(text: str, what: str) -> None:
     with pytest.raises(IndexConfigError, match=what):
         read_config(text)
 

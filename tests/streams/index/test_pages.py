@@ -112,13 +112,13 @@ def test_a_file_without_a_plain_name_is_left_out(filename: str) -> None:
         (b'<a href="x">&#' + b"9" * 5000 + b";</a>", "text/html"),
     ],
 )
-def test_what_is_no_page_is_refused(raw: bytes, kind: str) -> None:
+def test_malformed_page_is_refused(raw: bytes, kind: str) -> None:
     with pytest.raises(PageError):
         read_page(raw, kind, BASE)
 
 
 @pytest.mark.parametrize("kind", [JSON_TYPE, HTML_TYPE])
-def test_what_is_written_is_read_as_the_same(kind: str) -> None:
+def test_written_page_reads_back(kind: str) -> None:
     entry = ListedFile(file=FILE, url=FILE.url, yanked=FILE.yanked, metadata=FILE.metadata)
     written = (json_page if kind == JSON_TYPE else html_page)("demo", [entry])
     (file,) = read_page(written, kind, BASE)

@@ -40,7 +40,7 @@ def test_without_more_it_listens_on_this_machine_alone() -> None:
         ("readers", "not TOML"),
     ],
 )
-def test_what_is_wrong_is_named(text: str, what: str) -> None:
+def test_invalid_field_is_named(text: str, what: str) -> None:
     with pytest.raises(TaxiiConfigError, match=what):
         read_config(text)
 

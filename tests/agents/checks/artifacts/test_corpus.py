@@ -50,7 +50,7 @@ def test_code_that_travels_by_value_and_only_computes_is_suspicious(outcomes):
     assert set(found.values()) == {Verdict.SUSPICIOUS}, found
 
 
-def test_what_ordinary_libraries_write_is_clean_and_its_hostile_twins_are_malicious(outcomes):
+def test_library_output_is_clean_and_hostile_variants_are_malicious(outcomes):
     clean = {k: v for k, v in outcomes["harmless"].items() if k.startswith("ordinary/")}
     twins = {k: v for k, v in outcomes["hostile"].items() if k.startswith("ordinary/")}
     assert len(clean) >= 30

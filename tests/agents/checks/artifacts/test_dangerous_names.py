@@ -49,7 +49,7 @@ def test_a_configuration_and_a_pickle_that_import_a_module_are_judged_alike(modu
 
 
 @each("name", ["system", "popen", "Popen", "exec", "execvp", "fork_exec"])
-def test_what_starts_programs_counts_wherever_names_are_judged(name):
+def test_names_that_start_programs_count_in_every_context(name):
     for context in ("config", "keras", "bytecode"):
         assert name in names(context)
 

@@ -98,7 +98,7 @@ LEFT_OUT = {
 
 
 @pytest.mark.parametrize(("module", "limit", "name", "raw"), LEFT_OUT.values(), ids=LEFT_OUT)
-def test_what_a_limit_leaves_out_is_said(module, limit, name, raw, monkeypatch):
+def test_parts_beyond_a_limit_are_reported(module, limit, name, raw, monkeypatch):
     assert scanned(name, raw).verdict is not Verdict.INCOMPLETE
     monkeypatch.setattr(module, limit, 3)
     report = scanned(name, raw)
@@ -155,16 +155,16 @@ READ = {
 
 
 @pytest.mark.parametrize(("name", "raw"), READ.values(), ids=READ)
-def test_a_payload_behind_much_else_is_found(name, raw):
+def test_payload_behind_much_other_data_is_found(name, raw):
     assert scanned(name, raw).verdict is Verdict.MALICIOUS
 
 
-def test_a_name_that_a_template_builds_of_more_values_than_are_followed_is_said():
+def test_template_name_beyond_the_limit_is_reported():
     raw = (COMPUTED + "{{ y['_' ~ x] }}").encode()
     assert scanned("chat_template.jinja", raw).verdict in (Verdict.SUSPICIOUS, Verdict.MALICIOUS)
 
 
-def test_a_flood_of_small_findings_hides_no_grave_one(monkeypatch):
+def test_many_minor_findings_hide_no_severe_one(monkeypatch):
     monkeypatch.setattr(scanning, "MAX_DETECTIONS", 3)
     scan = TheScan("a", lambda *_: None)
     for number in range(5):

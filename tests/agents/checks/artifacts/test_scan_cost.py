@@ -71,7 +71,7 @@ def test_twice_the_input_is_at_most_twice_the_work(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["call_chain.py", "argument_chain.py", "method_chain.py"])
-def test_an_expression_as_deep_as_the_parser_takes_is_gone_through_once(name: str) -> None:
+def test_deepest_parsed_expression_is_walked_once(name: str) -> None:
     scan_source(name, BytesSource(INPUTS[name](1_000)), second_opinion=True)
     assert _cost(name, AT_LEAST) <= GROWTH * _cost(name, SMALLEST) + SPARE
 
@@ -96,11 +96,11 @@ def test_a_text_of_many_expressions_is_not_handed_to_the_parser() -> None:
     ],
     ids=["short texts", "no formatted text", "beside", "comment", "dictionaries"],
 )
-def test_what_the_parser_reads_soon_is_parsed(text: str) -> None:
+def test_cheap_text_is_parsed(text: str) -> None:
     assert text.count("{") * len(text) > MAX_FORMATTED // 4
     assert parse_source(text).body
 
 
-def test_growth_is_of_the_part_that_grows() -> None:
+def test_growth_is_the_ratio_of_increments() -> None:
     assert growth([1.0, 2.0, 4.0]) == pytest.approx(2.0)
     assert growth([1.0, 4.0, 16.0]) == pytest.approx(4.0)

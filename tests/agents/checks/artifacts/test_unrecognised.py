@@ -27,14 +27,14 @@ def test_bytes_of_no_format_are_not_clean(ending):
 
 
 @each("name", ["model.bin", "weights.dat", "model.weights", "model", "a.blob"])
-def test_what_may_be_numbers_is_unsupported(name):
+def test_possible_raw_numbers_are_unsupported(name):
     report = scan_source(name, BytesSource(NOISE))
     assert report.verdict is Verdict.UNSUPPORTED
     assert "its format is unknown" in report.reasons[0]
 
 
 @each("name", ["a.png", "a.parquet", "a.npy", "a.zip", "a.md", "a.sh", "a.yaml"])
-def test_what_is_not_of_the_format_that_its_name_promises_is_corrupt(name):
+def test_file_that_contradicts_its_extension_is_corrupt(name):
     assert verdict(name, NOISE) is Verdict.CORRUPT
 
 
@@ -60,18 +60,18 @@ def test_numbers_that_a_file_beside_them_describes_are_clean(name, beside):
     assert verdict(name, NOISE, f"other/{beside}") is Verdict.UNSUPPORTED
 
 
-def test_a_blob_that_no_snapshot_links_to_has_no_name_to_be_read_by():
+def test_unlinked_blob_has_no_name():
     assert verdict("hub/blobs/b879", NOISE, "hub/snapshots/0/m.onnx_data") is Verdict.UNSUPPORTED
 
 
-def test_what_is_recognised_and_runs_nothing_is_clean():
+def test_recognised_passive_file_is_clean():
     assert verdict("a.png", b"\x89PNG\r\n\x1a\n" + NOISE) is Verdict.CLEAN
     assert verdict("a.parquet", b"PAR1" + NOISE + b"PAR1") is Verdict.CLEAN
     assert verdict("a.sig", b"-----BEGIN PGP SIGNATURE-----\n\nx\n") is Verdict.CLEAN
     assert verdict("CITATION", b"Please cite us.\n") is Verdict.CLEAN
 
 
-def test_a_page_in_place_of_a_file_is_corrupt():
+def test_html_page_in_place_of_a_model_is_corrupt():
     page = b"<!DOCTYPE html><html><body>404</body></html>"
     assert verdict("model.lgb", page) is Verdict.CORRUPT
     assert verdict("index.html", page) is Verdict.CLEAN

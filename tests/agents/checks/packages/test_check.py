@@ -286,7 +286,7 @@ def test_a_local_package_is_not_judged_as_the_public_one_of_its_name(origin):
     assert not any(sighting.component == "pypi:litellm" for sighting in outcome.sightings)
 
 
-def test_a_package_of_a_folder_of_wheels_may_be_of_an_index():
+def test_package_of_a_wheel_folder_may_come_from_an_index():
     data = {"packages": [{"name": "pandsa", "version": "1", "url": "file:///wheels/pandsa-1.whl"}]}
     assert "TW-PKG-TYPOSQUAT" in rules(check_packages(install(data), knowing()))
 
@@ -296,14 +296,14 @@ def test_a_package_of_a_folder_of_wheels_may_be_of_an_index():
     [("999.0.0", True), ("9.9.9", True), ("99.0", True), ("9.9", False), ("2026.11", False),
      ("311", False), ("1.9.9", False), ("140.0.1", False)],
 )  # fmt: skip
-def test_a_version_made_to_win_of_a_name_that_nobody_knows(version, found):
+def test_inflated_version_of_an_unknown_name_is_reported(version, found):
     data = {"packages": [{"name": "quite-unknown-thing", "version": version}]}
     assert ("TW-PKG-CONFUSION-VERSION" in rules(check_packages(install(data), knowing()))) is found
     data = {"packages": [{"name": "numpy", "version": version}]}
     assert "TW-PKG-CONFUSION-VERSION" not in rules(check_packages(install(data), knowing()))
 
 
-def test_what_came_from_a_default_branch_is_recorded_and_low():
+def test_install_from_a_default_branch_is_low():
     vcs = {"url": "https://git.example/n.git", "commit_id": "0" * 40, "requested_revision": "HEAD"}
     data = {"packages": [{"name": "numpy", "version": "1", "direct": True, "vcs": vcs}]}
     outcome = check_packages(install(data), knowing())

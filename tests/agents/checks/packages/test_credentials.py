@@ -75,7 +75,7 @@ def test_references_and_users_are_no_credentials(text):
         ("pyproject", f'[[tool.uv.index]]\nurl = "https://ci:{TOKEN}@a.example/simple"\n'),
     ],
 )  # fmt: skip
-def test_what_is_sent_holds_no_credential_and_the_check_still_reports_it(kind, text):
+def test_records_hold_no_credential_and_the_check_reports_it(kind, text):
     (event,) = adapt(kind, text.encode(), **NOW)
     assert TOKEN not in write_structured(event).decode()
     outcome = check_packages(event, MemoryKnowledge())

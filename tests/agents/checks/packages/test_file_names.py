@@ -35,5 +35,5 @@ def test_contradiction_is_stated(filename, name, version, stated):
         ("", "torch", "1.0"),
     ],
 )
-def test_other_spelling_or_no_statement_is_no_contradiction(filename, name, version):
+def test_other_spelling_or_missing_metadata_is_no_contradiction(filename, name, version):
     assert contradiction(filename, name, version) is None

@@ -27,7 +27,7 @@ def test_imitations_are_distinguished_from_harmless_names():
 
 
 @each("name", ["sympy", "httpx2", "httpcore2", "numba", "torchao", "torch"])
-def test_what_every_ml_install_brings_is_no_imitation(name):
+def test_dependencies_of_common_ml_packages_are_no_imitation(name):
     assert judge_name(name) is None
 
 
@@ -108,7 +108,7 @@ def test_several_mechanisms_in_one_name_are_seen_through(name, target):
         ("huggingface-hub-latest", "huggingface-hub"),
     ],
 )
-def test_a_slip_that_honest_names_rarely_are_is_above_low(name, target):
+def test_rare_slip_is_above_low(name, target):
     verdict = judge_unknown(name, name_index())
     assert verdict is not None
     assert verdict.target == target
@@ -116,7 +116,7 @@ def test_a_slip_that_honest_names_rarely_are_is_above_low(name, target):
 
 
 @each("name", ["mtpy", "parsy", "steptools", "platformers", "nvidia-cudnn-cu112", "reagex"])
-def test_a_slip_that_other_words_are_as_often_is_at_most_low(name):
+def test_common_slip_is_at_most_low(name):
     verdict = judge_unknown(name, name_index())
     assert verdict is None or verdict.severity is Severity.LOW
 
@@ -161,7 +161,7 @@ def test_of_all_known_names_one_in_a_thousand_is_above_low_if_it_were_unknown():
 
 
 @each("name", ["tensorboard", "pycryptodome", "lml", "jsons", "kr8s"])
-def test_what_is_near_a_name_without_imitating_it_is_at_most_low(name):
+def test_near_name_that_does_not_imitate_is_at_most_low(name):
     verdict = judge_unknown(name, name_index())
     assert verdict is None or verdict.severity is Severity.LOW
 

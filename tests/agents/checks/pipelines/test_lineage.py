@@ -25,7 +25,7 @@ def test_an_input_from_git_is_seen_as_its_tag_and_as_the_commit_it_stood_for(nam
     assert {f"{step}@v45", f"{step}@{commit.lower()}"} <= set(made.made_from)
 
 
-def test_what_is_no_commit_is_not_taken_for_one():
+def test_non_commit_reference_is_not_a_commit():
     step = "service:git.example/acme/step"
     for digests in ({"gitCommit": "v45"}, {"sha512": "a" * 40}, {}):
         outcome = run({"inputs": [{"component": step, "revision": "v45", "digests": digests}]})
@@ -103,7 +103,7 @@ def test_exposure_follows_stage_and_state(stage, state, exposure):
     assert {s.exposure for s in outcome.sightings if s.kind == "used"} == {exposure}
 
 
-def test_what_is_deployed_is_served_under_the_tenants_own_name():
+def test_deployment_is_a_private_service():
     outcome = run(
         {
             "stage": "deployment",
@@ -134,7 +134,7 @@ def test_no_event_can_speak_of_another_tenants_names():
         ("deployment:api.acme.example", f"deployment:@{TENANT}/api.acme.example"),
     ],
 )  # fmt: skip
-def test_a_service_under_a_public_host_is_the_worlds_and_others_are_the_tenants_own(named, key):
+def test_service_on_a_public_host_is_public_and_others_are_private(named, key):
     seen = run({"inputs": [{"component": named, "revision": "v1"}]}).sightings
     assert [
         sighting.component

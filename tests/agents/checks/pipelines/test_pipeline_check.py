@@ -48,7 +48,7 @@ def test_the_native_sample_is_harmless_when_its_policy_is_known():
         b'"text"',
     ],
 )
-def test_the_hash_is_pythons_own_bit_for_bit(config):
+def test_config_hash_equals_that_of_python(config):
     expected = hashlib.sha256(json.dumps(json.loads(config), sort_keys=True).encode()).hexdigest()
     good = raw_config(config, expected_config_hash=expected.upper())
     assert "TW-PIPE-CONFIG-TAMPERED" not in ids(check_pipeline(good, MemoryKnowledge()))
@@ -202,7 +202,7 @@ HUGGING = "hf_" + "aBcDeFgHiJkLmNoPqRsTuVwXyZ01234567"
         ({"config": {"run_id": "3f5e1c0a-9a51-4f6e-8f0e-2f2a7c1d9b10"}}, None),
     ],
 )  # fmt: skip
-def test_what_is_ordinary_is_distinguished_from_what_resembles_it(data, rule):
+def test_ordinary_runs_are_distinguished_from_similar_attacks(data, rule):
     found = loud(run(data))
     assert found == (set() if rule is None else {f"TW-PIPE-{rule}"})
 

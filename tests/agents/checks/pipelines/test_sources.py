@@ -83,7 +83,7 @@ def test_policy_hosts_are_matched_strictly(host, url, inside):
         ),
     ],
 )
-def test_what_intel_condemns_fails_the_check_and_is_left_to_the_ledger(fact, data):
+def test_source_in_intelligence_fails_the_check_and_yields_no_detection(fact, data):
     outcome = run(data, intel=[{"kind": "malicious", **fact}])
     assert status(outcome, "intel") is Status.FAIL
     assert "TW-PIPE-BLOCKED-SOURCE" not in ids(outcome)

@@ -112,7 +112,7 @@ def whole(raw):
     return digest_of_files({**DIGESTS, BUNDLE: hashlib.sha256(raw).hexdigest()})
 
 
-def test_what_the_operators_trust_root_signed_is_attested_lineage():
+def test_lineage_signed_under_the_operators_trust_root_is_attested():
     raw = bundle(statement())
     outcome = pushed(raw, operators=[MINE])
     assert lineage(outcome) == [(NAME, (f"sha256:{BASE}",), [(BasisKind.ATTESTED, "")])]
@@ -139,7 +139,7 @@ def test_an_identity_speaks_of_its_namespace_alone(names):
 
 
 @pytest.mark.parametrize("key", [new_key(), ed25519.Ed25519PrivateKey.generate()])
-def test_what_somebody_else_signed_establishes_nothing(key):
+def test_signature_of_an_unauthorised_signer_establishes_nothing(key):
     """Nor does the key of a tenant that has signing keys, but no trust root."""
     outcome = pushed(bundle(statement(), key), operators=[MINE])
     assert not lineage(outcome)
@@ -199,7 +199,7 @@ def test_a_version_is_bound_where_the_signature_names_it_with_the_digest_of_the_
         assert (f"sha256:{DIGESTS['a.bin']}" in bound) is binds
 
 
-def test_who_signed_a_file_and_speaks_of_the_publisher_is_known_as_it():
+def test_signer_authorised_for_the_publisher_attests_it():
     raw = bundle(statement())
     (found,) = [
         detection
@@ -219,7 +219,7 @@ def test_a_hostile_file_that_is_laid_beside_signed_ones_is_not_the_publishers():
     assert not found.publisher_attested
 
 
-def test_what_is_too_large_or_one_of_very_many_establishes_nothing(monkeypatch):
+def test_oversized_or_excess_bundle_establishes_nothing(monkeypatch):
     raw = bundle(statement())
     monkeypatch.setattr(attested, "BUNDLE_BYTES", len(raw) - 1)
     assert not lineage(pushed(raw, operators=[MINE]))
@@ -267,7 +267,7 @@ def test_intelligence_on_what_a_model_was_made_from_reaches_all_who_hold_it(late
     assert not flow.alerts_of("c"), "the signer may not speak of what others call the same bytes"
 
 
-def test_what_was_signed_ends_when_the_trust_root_or_its_namespace_is_removed():
+def test_attestation_ends_with_its_trust_root_or_namespace():
     raw = bundle(statement())
     wide = ("model:huggingface/*", *MINE)
     flow = Flow()
@@ -338,7 +338,7 @@ def test_materials_are_digests_and_public_names_with_their_versions():
         orjson.dumps(statement(materials=[[]])),
     ],
 )
-def test_what_is_no_statement_is_refused(said):
+def test_malformed_statement_is_refused(said):
     with pytest.raises(ValueError, match=r"statement|JSON|character|literal"):
         read_statement(said)
 
@@ -353,5 +353,5 @@ def test_what_is_no_statement_is_refused(said):
         ("", (None, None)),
     ],
 )
-def test_what_a_name_in_a_statement_is(text, read):
+def test_statement_names_map_to_components(text, read):
     assert named(text) == read

@@ -102,7 +102,7 @@ def test_a_commit_of_a_pull_request_binds_nothing(hub):
     assert not bound(outcome)
 
 
-def test_what_a_tenants_token_reads_binds_nothing(hub):
+def test_revision_read_with_a_tenants_token_binds_nothing(hub):
     commit = hub.commit("one", SEVERAL)
     hub.point("branches", "refs/heads/main", commit)
     assert not bound(pushed(hub, commit, token="secret"))
@@ -149,7 +149,7 @@ def test_an_unread_file_leaves_the_revision_without_a_digest(hub):
 @pytest.mark.parametrize("files", [SEVERAL, ONE])
 @pytest.mark.parametrize("published", [True, False])
 @pytest.mark.parametrize("late", [True, False])
-def test_a_scan_of_a_published_revision_reaches_who_only_names_it(hub, files, published, late):
+def test_scan_of_a_published_revision_reaches_holders_by_name(hub, files, published, late):
     commit = hub.commit("one", files)
     other = hub.commit("two", {"model.bin": b"fine"})
     hub.point("branches", "refs/heads/main", commit if published else other)

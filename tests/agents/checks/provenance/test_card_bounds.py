@@ -23,7 +23,7 @@ def test_a_number_to_the_base_of_sixty_is_a_text():
     assert card.license.startswith("1:1:")
 
 
-def test_nothing_is_no_licence():
+def test_empty_licence_claims_nothing():
     card = read_card(b"---\nlicense: null\nbase_model: ~\n---\n")
     assert card is not None
     assert (card.license, card.base_model) == (None, ())

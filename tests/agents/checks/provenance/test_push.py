@@ -190,7 +190,7 @@ def test_a_fact_about_one_revision_leaves_another_alone():
     )
 
 
-def test_one_path_with_two_digests_never_passes_by_the_good_one():
+def test_path_with_two_digests_never_passes():
     event = push_event(
         files=[
             {"path": "m.safetensors", "digests": {"sha256": A}},
@@ -201,7 +201,7 @@ def test_one_path_with_two_digests_never_passes_by_the_good_one():
     assert statuses(check_pushed(event, knowing()))["hash_m.safetensors"] is Status.FAIL
 
 
-def test_hash_mismatch_finding_is_rooted_at_the_digest_that_came():
+def test_hash_mismatch_finding_is_rooted_at_the_received_digest():
     event = push_event(
         files=[{"path": "m.safetensors", "digests": {"sha256": B}}],
         expected={"hashes": {"m.safetensors": A}},
@@ -283,7 +283,7 @@ def test_a_file_that_differs_from_the_expected_one_is_found_however_it_came(acti
     assert "TW-PROV-HASH-MISMATCH" in {entry.rule_id for entry in found}
 
 
-def test_what_a_pull_did_not_fetch_is_not_missing_and_what_it_fetched_beside_is_no_surprise():
+def test_partial_pull_reports_no_missing_or_unexpected_files():
     event = push_event(
         action="pull",
         files=[{"path": "m.safetensors", "digests": {"sha256": A}}, {"path": "config.json"}],

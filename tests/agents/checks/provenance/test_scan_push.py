@@ -123,7 +123,7 @@ def test_a_registry_that_serves_other_bytes_than_the_manifest_names_taints_no_tr
     assert set(outcome.contents) == read | whole
 
 
-def test_what_was_read_is_named_and_what_the_event_claims_is_not():
+def test_contents_list_what_was_read_not_what_was_claimed():
     claimed = {"path": "far.bin", "digests": {"sha256": "e" * 64}}
     files = [{"path": "a.bin", "uri": "file:///m/a.bin"}, claimed]
     _, outcome = run({"a.bin": b"fine"}, files=files)
@@ -141,14 +141,14 @@ def test_what_was_read_is_named_and_what_the_event_claims_is_not():
 @pytest.mark.parametrize(
     ("kind", "verified"), [("model", True), ("dataset", True), ("image", False), ("package", False)]
 )
-def test_what_is_found_in_images_and_packages_is_their_tenants_own(kind, verified):
+def test_findings_in_images_and_packages_stay_with_their_tenant(kind, verified):
     _, outcome = run({"b.bin": b"evil"}, kind=kind)
     (found,) = [detection for detection in outcome.detections if detection.description == "evil"]
     assert (found.basis is not None) is verified
     assert found.indicator.key == f"sha256:{sha(b'evil')}"
 
 
-def test_what_a_policy_suppresses_in_the_bytes_is_withheld_not_lost():
+def test_suppressed_finding_on_bytes_is_withheld():
     rule = run({"b.bin": b"evil"})[1].detections
     (bound,) = [detection for detection in rule if detection.description == "evil"]
     for by in ({"rule_id": bound.rule_id}, {"path": "b.*"}, {"digest": sha(b"evil")}):
@@ -169,7 +169,7 @@ def test_what_a_policy_suppresses_in_the_bytes_is_withheld_not_lost():
         (None, Status.INCOMPLETE),
     ],
 )
-def test_a_class_that_nobody_read_is_incomplete_unless_the_policy_accepts_it(rule, status):
+def test_unsupported_class_is_incomplete_unless_the_policy_accepts_it(rule, status):
     entry = {"rule_id": rule, "reason": "ours", "expires": "2999-01-01"}
     policy = {"suppressions": [entry]} if rule else {}
     checks, outcome = run({"b.bin": b"unread"}, policy=policy)
@@ -192,7 +192,7 @@ def test_bytes_that_are_not_what_the_event_declares_fail():
     assert "TW-PROV-HASH-MISMATCH" in {d.rule_id for d in outcome.detections}
 
 
-def test_what_could_not_be_had_is_incomplete_and_tried_again():
+def test_unavailable_file_is_incomplete_and_retried():
     fetch = MemoryFetch({"file:///m/a.gguf": b"fine"})
     checks, outcome = run({"a.gguf": b"fine", "b.gguf": b"gone"}, fetch=fetch)
     assert checks["scan"].status is Status.INCOMPLETE
@@ -225,7 +225,7 @@ def test_a_push_that_takes_too_long_in_all_is_read_no_further_and_says_so():
     assert "the push took longer than 6 hours" in str(scans)
 
 
-def test_the_last_attempt_says_so_and_asks_no_more():
+def test_last_attempt_is_final():
     knowledge = knowing(ROOTS)
     event = push_event(files=[{"path": "a.gguf", "uri": "file:///m/a.gguf"}])
     request = plan_scan(event, knowledge.policy("tenant-a"))
@@ -237,7 +237,7 @@ def test_the_last_attempt_says_so_and_asks_no_more():
     assert "TW-PROV-NOT-ANALYSED" in {d.rule_id for d in outcome.detections}
 
 
-def test_location_outside_the_reach_is_incomplete_and_not_tried_again():
+def test_location_outside_the_fetch_scope_is_incomplete_and_not_retried():
     class Refusing(MemoryFetch):
         def open(self, uri):
             raise RefusedError("outside", where=uri)

@@ -88,7 +88,7 @@ def test_the_files_of_a_tree_say_which_tree_names_them():
     assert held.verified
 
 
-def test_what_an_oci_revision_says_makes_no_tree_of_the_files_beside_it():
+def test_oci_revision_makes_no_tree_of_other_files():
     contents = {"file:///m/a.bin": b"evil", "file:///m/b.bin": b"fine"}
     files = [{"path": name, "uri": f"file:///m/{name}"} for name in ("a.bin", "b.bin")]
     knowledge = knowing(ROOTS)

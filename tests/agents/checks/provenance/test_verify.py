@@ -94,7 +94,7 @@ def test_source_is_compared_with_where_it_came_from(model):
     assert check(model, expected_source=expected)[0]["source"] is Status.INCOMPLETE
 
 
-def test_unsigned_and_invalid_are_two_things(model):
+def test_unsigned_and_invalid_signatures_differ(model):
     found, outcome = check(model)
     assert found["signature"] is Status.WARN
     assert outcome.detections == ()
@@ -149,7 +149,7 @@ def test_signature_of_a_certificate_needs_its_authority(model, scratch, tmp_path
     assert check(model, trust=keys_only)[0]["signature"] is Status.WARN
 
 
-def test_policy_names_whom_it_trusts():
+def test_policy_selects_trusted_signers():
     policy = Policy(
         tenant="t",
         signing_keys=(

@@ -413,7 +413,7 @@ def test_a_real_command_never_waits_for_the_evidence_of_a_dry_run(thing, dry, re
 
 @settings(max_examples=examples(60), deadline=None)
 @given(st.lists(STEPS, max_size=20))
-def test_what_is_not_contained_at_rest_has_failed_and_was_escalated(steps):
+def test_uncontained_hold_at_rest_has_failed_and_was_escalated(steps):
     play = Play()
     for step in steps:
         perform(play, step)
@@ -483,7 +483,7 @@ def test_the_end_of_the_last_reason_releases_whatever_was_answered():
         assert [command.action for command in play.commands] == ["quarantine", "restore"]
 
 
-def test_what_a_closed_incident_contained_stays_until_a_person_releases_it():
+def test_containment_of_a_closed_incident_stays_until_released():
     play = Play()
     play.say("inc-1", ReasonState.AUTOMATIC)
     play.say("inc-1", ReasonState.AUTOMATIC, closed=True)
@@ -512,7 +512,7 @@ def test_ending_dry_runs_reissues_under_another_id():
     assert first.command_id != second.command_id
 
 
-def test_reasons_that_do_not_fit_keep_it_held_until_a_person_releases_it():
+def test_excess_reasons_keep_it_held_until_released():
     play = Play()
     many = [f"inc-{number:02}" for number in range(REASONS + 1)]
     for case in many:
@@ -525,7 +525,7 @@ def test_reasons_that_do_not_fit_keep_it_held_until_a_person_releases_it():
 
 
 @each("first", [ReasonState.REFUTED, ReasonState.RELEASED])
-def test_what_a_person_says_of_one_incident_releases_nothing_of_those_that_do_not_fit(first):
+def test_decision_on_one_incident_releases_no_excess_reason(first):
     """The thirteenth incident is open, and the hold knows only that there are more."""
     play = Play()
     many = [f"inc-{number:02}" for number in range(REASONS + 1)]
@@ -597,7 +597,7 @@ def test_nothing_goes_back_to_what_is_quarantined(target, digest, state, quarant
     assert rollbacks[-1].rollback_version == "r0"
 
 
-def test_where_no_version_is_left_it_says_so():
+def test_hold_without_a_version_in_use_states_it():
     play = Play()
     play.say("inc-1", ReasonState.AUTOMATIC, THINGS[1])
     play.suspect("inc-2", GOALS[0].digest)

@@ -146,7 +146,7 @@ def test_a_decision_about_a_proposal_is_found_by_the_id_it_had():
     assert quarantine_of(flow).state is HoldState.HELD
 
 
-def test_what_was_not_answered_is_repeated_under_the_same_id():
+def test_unanswered_command_is_repeated_under_its_id():
     flow, quarantines = before_holds(BAD)
     flow.tick(20)
     flow.tick(20)

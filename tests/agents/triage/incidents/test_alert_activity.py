@@ -108,7 +108,7 @@ def test_an_alert_that_opens_again_is_updated_and_can_be_closed_again():
     assert_in_order(flow.history.values())
 
 
-def test_what_ends_before_anybody_read_of_it_is_created_and_closed():
+def test_alert_that_ended_unseen_is_created_and_closed():
     flow = Flow()
     flow.put(finding("malicious_payload", "a", minutes=11))
     early = Decision(

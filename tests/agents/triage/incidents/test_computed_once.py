@@ -80,7 +80,7 @@ def story() -> Flow:
     return flow
 
 
-def test_what_is_kept_within_a_batch_changes_no_record(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_caching_within_a_batch_changes_no_record(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = story()
     numbers = itertools.count()
     monkeypatch.setattr(IncidentRows, "version", lambda *_: (next(numbers), 0, 0))
@@ -91,7 +91,7 @@ def test_what_is_kept_within_a_batch_changes_no_record(monkeypatch: pytest.Monke
     ]
 
 
-def test_a_hold_that_confirms_what_was_asked_has_nothing_rendered_again(
+def test_confirmed_hold_renders_nothing_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     notices: Counter[bool] = Counter()

@@ -55,7 +55,7 @@ def test_without_policy_everything_is_a_proposal():
     assert flow.proposals
 
 
-def test_what_is_only_advised_is_no_record():
+def test_advised_command_is_no_record():
     flow = hostile("a", [Policy(tenant="a", automatic=ALL, advised=("revoke",))])
     assert "revoke" not in {
         spec.action for spec in [*flow.commands.values(), *flow.proposals.values()]
@@ -64,7 +64,7 @@ def test_what_is_only_advised_is_no_record():
     assert states["revoke"] == "advised"
 
 
-def test_no_known_good_version_is_said():
+def test_missing_rollback_target_is_reported():
     flow = Flow()
     flow.policy(Policy(tenant="a", automatic=ALL))
     flow.saw(*held(MODEL, "a", "gpu", version="r2", digest=BAD))
@@ -109,7 +109,7 @@ def test_containment_follows_from_the_finding_not_the_band():
     assert plan("inc", "a", [ground_of(medium)], [], [], Policy(tenant="a")) == ()
 
 
-def test_silence_is_answered_by_repetition_then_escalation():
+def test_unanswered_command_is_repeated_then_escalated():
     flow = hostile("a", [Policy(tenant="a", automatic=("block",))])
     (block,) = flow.commands.values()
     assert block.attempt == 1

@@ -38,7 +38,7 @@ def test_a_false_positive_closes_undoes_and_withdraws_the_indicator():
     assert {ioc.status for ioc in flow.iocs.values()} == {"withdrawn"}
 
 
-def test_what_is_released_is_in_the_timeline_when_it_was_commanded():
+def test_release_is_in_the_timeline_at_its_command():
     flow = hostile("a", [Policy(tenant="a", automatic=ALL)])
     for spec in list(flow.issued):
         flow.answer(spec)
@@ -147,7 +147,7 @@ def test_acknowledging_what_is_closed_does_not_open_it(ended):
     assert {ioc.status for ioc in flow.iocs.values()} == indicators
 
 
-def test_what_recurred_after_it_was_closed_can_be_acknowledged():
+def test_recurrence_after_closing_can_be_acknowledged():
     flow = hostile("a")
     decide(flow, DecisionKind.CLOSE, 70, tenant="a")
     flow.saw(*held(MODEL, "a", "gpu-new", 90, version="r2", digest=BAD))

@@ -250,7 +250,7 @@ def send_hostile(flow: Flow, tenant: str, name: str, number: int) -> None:
     limit=st.integers(0, 900),
     order=st.randoms(use_true_random=False),
 )
-def test_what_is_kept_within_a_limit_follows_from_the_set_alone(sizes, cap, limit, order):
+def test_contents_of_a_full_set_depend_on_the_set_alone(sizes, cap, limit, order):
     kept = {key: "x" * size for key, size in sizes.items()}
     mixed = list(kept.items())
     order.shuffle(mixed)

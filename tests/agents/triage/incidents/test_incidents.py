@@ -72,7 +72,7 @@ def test_the_reason_of_a_command_is_in_words():
         assert reasons[action].startswith("malicious payload (critical, confidence ")
 
 
-def test_the_same_again_publishes_nothing():
+def test_repetition_publishes_nothing():
     flow = hostile()
     reported = {key: len(views) for key, views in flow.history.items()}
     flow.found(finding("malicious_payload", "a", minutes=60))
@@ -106,7 +106,7 @@ def test_counts_beyond_the_list_are_given_in_powers_of_two():
 
 
 @pytest.mark.parametrize("kind", ["dependency_confusion", "blocked_source_used"])
-def test_what_only_a_tenants_policy_says_alerts_nobody_else(kind):
+def test_policy_finding_alerts_its_tenant_alone(kind):
     flow = Flow()
     package = "pypi:acme-features"
     for tenant in "ab":
@@ -121,7 +121,7 @@ NAMES = st.text(alphabet="ghijklmnopqrstuvwxyz", min_size=6, max_size=10).map("q
 
 @settings(max_examples=examples(6), deadline=None)
 @given(names=st.lists(NAMES, min_size=4, max_size=4, unique=True))
-def test_what_a_tenant_reads_does_not_depend_on_who_the_others_are(names):
+def test_tenant_view_does_not_depend_on_identities_of_others(names):
     ours = of_acme_among_others()
     other = named(names)
     assert {
@@ -289,7 +289,7 @@ def test_each_result_is_audited_once():
     ]
 
 
-def test_what_is_taken_back_is_taken_back_in_order():
+def test_releases_run_in_order():
     """A switch forward waits until what it switches to was restored."""
     flow = hostile("a", [Policy(tenant="a", automatic=ALL)])
     decide(flow, DecisionKind.FALSE_POSITIVE, 61, tenant="a")

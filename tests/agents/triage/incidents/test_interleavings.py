@@ -85,7 +85,7 @@ def calm(known: tuple[Any, list[Checked]]) -> Results:
     return run(known, None)
 
 
-def test_the_mix_meets_what_it_is_meant_to_meet(calm):
+def test_mix_covers_the_intended_cases(calm):
     assert len(calm.findings) > 100
     assert len(calm.commands) > 50
     assert any(incident["root"].startswith("publisher:") for incident in calm.incidents.values())
@@ -93,13 +93,13 @@ def test_the_mix_meets_what_it_is_meant_to_meet(calm):
     assert any(incident["root"].startswith("pypi:litellm") for incident in calm.incidents.values())
 
 
-def test_one_interleaving_puts_out_the_same(known, calm):
+def test_one_interleaving_gives_the_same_output(known, calm):
     same(run(known, 0), calm)
 
 
 @interleavings(2)
 @given(seed=SEEDS)
-def test_any_interleaving_puts_out_the_same(known, calm, seed):
+def test_any_interleaving_gives_the_same_output(known, calm, seed):
     same(run(known, seed), calm)
 
 
@@ -168,9 +168,7 @@ def crowded_calm(crowded) -> tuple[Results, Results]:
 
 @interleavings(1)
 @given(seed=SEEDS)
-def test_when_very_many_came_to_hold_it_decides_the_mode_of_commands_alone(
-    crowded, crowded_calm, seed
-):
+def test_time_of_popularity_decides_the_command_mode_alone(crowded, crowded_calm, seed):
     """What was issued before they held it stays: that one step follows the order of arrival."""
     calm, unlimited = crowded_calm
     mixed = run(crowded, seed)

@@ -38,13 +38,13 @@ def contained() -> Flow:
     return flow
 
 
-def test_partners_hear_of_it_once_it_is_contained():
+def test_indicator_is_shared_once_contained():
     assert shared(hostile("a")) == []
     (indicator,) = shared(contained())
     assert "revoked" not in indicator
 
 
-def test_what_was_shared_is_revoked_in_a_later_version_when_it_was_a_false_positive():
+def test_false_positive_revokes_what_was_shared():
     flow = contained()
     (reported,) = shared(flow)
     decide(flow, DecisionKind.FALSE_POSITIVE, tenant="a")
@@ -54,7 +54,7 @@ def test_what_was_shared_is_revoked_in_a_later_version_when_it_was_a_false_posit
     assert revoked["modified"] > reported["modified"]
 
 
-def test_what_is_bad_again_after_it_was_revoked_is_another_indicator():
+def test_recurrence_after_a_revocation_is_another_indicator():
     """STIX takes nothing back from `revoked`: who dropped the object would not read it again."""
     flow = contained()
     ids, states = [], []
@@ -111,7 +111,7 @@ def test_the_operators_decision_is_once_in_each_tenants_timeline():
     assert [entry.text for entry in of_tenant] == ["close"]
 
 
-def test_what_k_organisations_hold_or_the_operator_releases_is_shared():
+def test_indicator_held_by_k_organisations_or_released_is_shared():
     of_three = StandardDocuments(new_signing_key("test"))
 
     def reported(flow):
@@ -127,7 +127,7 @@ def test_what_k_organisations_hold_or_the_operator_releases_is_shared():
     assert len(reported(flow)) == 1
 
 
-def test_what_a_tenant_claims_is_not_shared():
+def test_claimed_finding_is_not_shared():
     document = contained().incidents[CASE]
     (found,) = document.findings
     for basis in (None, Basis(tenant="a"), Basis(kind=BasisKind.ATTESTED, tenant="a")):

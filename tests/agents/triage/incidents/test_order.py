@@ -157,7 +157,7 @@ def run(*, seed: int | None = None, again: float = 0.0, batch: int = 64) -> Flow
 CALM = outcome(run())
 
 
-def test_the_story_meets_what_it_is_meant_to_meet():
+def test_story_covers_the_intended_cases():
     flow = run()
     assert len(flow.incidents) >= 4
     assert {view.tenant for view in flow.alerts.values()} == {"a", "b", "c", "d"}

@@ -117,7 +117,7 @@ def test_every_part_is_yielded_when_its_time_has_come(steps):
         assert not [name for name, due in waiting.items() if due <= now - 9]
 
 
-def test_all_that_may_be_forgotten_on_a_day_is_looked_at_on_that_day(monkeypatch):
+def test_all_expiring_incidents_of_a_day_are_processed_that_day(monkeypatch):
     """More incidents than one tick looks at: else they would heap up where more open each day."""
     monkeypatch.setattr(deadlines, "AT_ONCE", PAGE)
     store = Store(MemoryRows())
@@ -142,7 +142,7 @@ def test_all_that_may_be_forgotten_on_a_day_is_looked_at_on_that_day(monkeypatch
 
 
 @pytest.mark.parametrize("automatic", [False, True])
-def test_what_one_tenant_has_waiting_keeps_no_other_from_its_time(monkeypatch, automatic):
+def test_waiting_parts_of_one_tenant_delay_no_other(monkeypatch, automatic):
     """All of mallory's rows lie before the victim's, and their time does not come."""
     monkeypatch.setattr(deadlines, "AT_ONCE", PAGE)
     monkeypatch.setattr(hold_batch, "DUE_AT_ONCE", PAGE)

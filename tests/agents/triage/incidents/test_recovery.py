@@ -147,7 +147,7 @@ def test_closing_it_by_decision_is_always_possible():
     assert alert(flow).status == "closed"
 
 
-def test_what_is_not_severe_has_no_entry_point_to_patch():
+def test_finding_below_high_has_no_entry_point_task():
     flow = Flow()
     flow.saw(*held(MODEL, "a", "gpu", 10, version="r2", digest=BAD))
     mild = finding(
@@ -157,7 +157,7 @@ def test_what_is_not_severe_has_no_entry_point_to_patch():
     assert {task.kind for task in alert(flow).tasks} == {"replace"}
 
 
-def test_what_was_made_from_it_is_retrained_or_rebuilt():
+def test_derived_components_get_a_retrain_or_rebuild_task():
     flow = met(REAL)
     tuned, service = "model:hub/acme/tuned", "deployment:chat"
     flow.saw(
@@ -214,7 +214,7 @@ def test_a_check_is_reported_after_its_push():
     assert task(flow, "evaluate").proof == "push-1"
 
 
-def test_what_passed_it_before_the_incident_and_is_back_again_shows_it():
+def test_restored_version_with_an_earlier_pass_satisfies_the_check():
     flow = Flow()
     flow.policy(REQUIRED)
     clean = {"version": "r1", "digest": GOOD}
@@ -226,7 +226,7 @@ def test_what_passed_it_before_the_incident_and_is_back_again_shows_it():
     assert task(flow, "evaluate").state == "done"
 
 
-def test_what_the_bad_version_passed_shows_nothing():
+def test_check_passed_by_the_bad_version_does_not_count():
     flow = Flow()
     flow.policy(REQUIRED)
     bad = held(MODEL, "a", "gpu", 10, version="r2", digest=BAD, passed=("behaviour-v3",))
@@ -278,7 +278,7 @@ def test_another_tenants_clean_push_shows_nothing():
     assert [task.state for task in mine.tasks if task.kind == "evaluate"] == ["open"]
 
 
-def test_what_passed_where_it_was_pushed_shows_it_for_the_systems_it_came_to():
+def test_check_passed_at_the_push_counts_for_its_holders():
     """The registry never had the bad version: what replaced it there was checked all the same."""
     clean = {"version": "r1", "digest": GOOD}
     push = held(MODEL, "a", "registry", 300, **clean, kind="pushed", passed=("behaviour-v3",))

@@ -125,7 +125,7 @@ def test_an_issued_one_is_followed_by_one_to_the_next_best_and_a_warning():
     assert len(rollbacks(flow)) == 2
 
 
-def test_what_the_ledger_alone_took_back_is_not_rolled_back_to_either():
+def test_version_withdrawn_by_the_ledger_alone_is_no_rollback_target():
     """No finding of this tenant speaks of it: only the ledger's word reaches the hold."""
     flow = running(automatic=True, older=True)
     words = [

@@ -108,7 +108,7 @@ def test_a_closed_incident_keeps_what_it_contained_until_a_person_releases_it():
 
 
 @pytest.mark.parametrize("closed", [True, False])
-def test_what_a_closed_incident_contained_outlives_its_findings_until_a_person_releases_it(closed):
+def test_containment_outlives_its_findings_until_released(closed):
     flow = Flow()
     flow.policy(AUTOMATIC)
     flow.saw(*held(MODEL, "a", "gpu", 10, version="r2", digest=BAD))
@@ -134,7 +134,7 @@ def test_what_a_closed_incident_contained_outlives_its_findings_until_a_person_r
 
 
 @pytest.mark.parametrize("ended", [DecisionKind.FALSE_POSITIVE, DecisionKind.CLOSE])
-def test_what_more_incidents_hold_than_are_kept_a_person_releases(monkeypatch, ended):
+def test_hold_with_excess_incidents_needs_a_release(monkeypatch, ended):
     monkeypatch.setattr(intake, "REASONS", 1)
     flow = twice()
     (quarantine,) = issued(flow, "quarantine")
@@ -149,7 +149,7 @@ def test_what_more_incidents_hold_than_are_kept_a_person_releases(monkeypatch, e
     assert [spec.undoes for spec in issued(flow, "restore")] == [quarantine.command_id]
 
 
-def test_what_closed_incidents_contain_is_released_once_a_person_calls_both_false():
+def test_hold_of_closed_incidents_ends_when_both_are_false_positives():
     flow = twice()
     for spec in list(flow.issued):
         flow.answer(spec)
@@ -171,7 +171,7 @@ def test_a_reject_ends_one_reason_and_an_approval_of_the_other_contains():
     assert len(issued(flow, "restore")) == 1
 
 
-def test_what_is_issued_again_after_a_release_has_another_id_and_a_later_generation():
+def test_reissued_command_has_another_id_and_a_later_generation():
     flow = twice()
     (before,) = issued(flow, "quarantine")
     for number, kind in enumerate((DecisionKind.FALSE_POSITIVE, DecisionKind.REOPEN)):

@@ -41,7 +41,7 @@ def decide(flow: Flow, kind: DecisionKind, minutes: float, **more: str) -> None:
     )
 
 
-def test_it_is_in_order_of_time_with_what_tidewatch_did_in_its_place():
+def test_timeline_is_in_order_of_time():
     flow = hostile()
     (proposal,) = [asked for asked in flow.proposals.values() if asked.action == "quarantine"]
     decide(flow, DecisionKind.APPROVE, 20, tenant="a", target=proposal.command_id)
@@ -55,7 +55,7 @@ def test_it_is_in_order_of_time_with_what_tidewatch_did_in_its_place():
         assert document.timeline[-1].system == "gpu-9"
 
 
-def test_what_happened_at_one_time_is_in_order_of_cause():
+def test_entries_of_one_time_are_in_order_of_cause():
     flow = hostile()
     for document in (flow.alerts[CASE, "a"], flow.incidents[CASE]):
         for entries in (document.timeline, bounded(reversed(document.timeline))):
@@ -152,7 +152,7 @@ def test_comments_never_take_the_room_of_decisions():
         for closed in (DecisionKind.FALSE_POSITIVE, DecisionKind.CLOSE)
     ],
 )
-def test_what_was_decided_is_named_after_the_incident_was_reopened(tenant, closed):
+def test_decision_is_named_after_reopening(tenant, closed):
     flow = hostile()
     asked = {spec.action: spec for spec in flow.proposals.values()}
     for minutes, kind, action in (

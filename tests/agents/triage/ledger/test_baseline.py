@@ -22,7 +22,7 @@ def test_a_baseline_is_learnt_from_and_reports_nothing_but_known_malice():
 
 
 @pytest.mark.parametrize("fact_first", [True, False])
-def test_what_intelligence_knows_of_a_baseline_is_reported(fact_first):
+def test_known_malicious_component_of_a_baseline_is_reported(fact_first):
     flow = Flow()
     there = held(
         "pypi:litellm", "a", "ci", 1, version="1.82.7", digest=BAD, kind="installed", baseline=True

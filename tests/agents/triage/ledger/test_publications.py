@@ -90,7 +90,7 @@ def test_three_at_once_are_a_finding_of_their_own(kind):
     ],
     ids=["many accounts", "stronger", "both in use", "not said", "no habit yet", "signature alone"],
 )
-def test_what_is_no_change_of_habit_is_not_reported(ways):
+def test_unchanged_way_of_publishing_is_not_reported(ways):
     flow = after(*(published_as(number, **way) for number, way in enumerate(ways)))
     assert CHANGED not in {indicator.rule_id for indicator in flow.iocs.values()}
 
@@ -114,7 +114,7 @@ def test_in_a_registry_of_ones_own_colleagues_release_for_each_other():
     } <= {Severity.LOW}
 
 
-def test_what_one_producer_says_is_not_compared_with_what_another_says():
+def test_statements_of_different_producers_are_not_compared():
     usual = [published_as(number, **CI) for number in range(3)]
     other = published_as(3, auth="token", account="mirror")
     flow = after(*usual, msgspec.structs.replace(other, source="//mirror"))
@@ -179,7 +179,7 @@ def test_a_tag_of_a_dataset_that_gives_another_digest_is_reported():
     assert (MOVED, Severity.HIGH) in found(flow)
 
 
-def test_a_signature_that_is_gone_is_seen_by_who_pulls():
+def test_missing_signature_is_reported_on_pull():
     usual = [published_as(number, has_signature=True) for number in range(3)]
     assert (ABSENT, Severity.HIGH) in found(after(*usual, published_as(3, has_signature=False)))
     assert not found(after(*usual[:2], published_as(3, has_signature=False)))
@@ -194,7 +194,7 @@ def test_a_pull_that_names_no_signature_lacks_it_where_all_before_it_named_one(s
     assert found(after(*pulls)) == {(ABSENT, Severity.HIGH)}
 
 
-def test_what_names_no_signature_is_not_unsigned_without_that_habit():
+def test_pull_without_signatures_is_not_unsigned_without_a_habit():
     some = [published_as(number, has_signature=number > 1 or None) for number in range(4)]
     assert not after(*some).iocs
     pushes = [published_as(number, "pushed", has_signature=True) for number in range(3)]
@@ -211,7 +211,7 @@ def test_a_publication_that_comes_late_takes_the_finding_back():
     assert [indicator.status for indicator in flow.iocs.values()] == ["withdrawn"]
 
 
-def test_what_several_signs_amount_to_ends_with_one_of_them():
+def test_combined_finding_ends_with_one_of_its_signs():
     takeover = ("TW-LEDGER-UNSIGNED-TAKEOVER", Severity.CRITICAL)
     flow = after(
         *(published_as(number, **CI) for number in range(3)),
@@ -239,7 +239,7 @@ def test_what_several_signs_amount_to_ends_with_one_of_them():
     seed=st.integers(0, 2**16),
 )  # fmt: skip
 @example(ways=[CI, CI, {"account": "me"}, {"account": "me"}, CI], seed=1)
-def test_what_holds_does_not_depend_on_the_order_of_arrival(ways, seed):
+def test_findings_do_not_depend_on_order(ways, seed):
     sightings = [published_as(number, **way) for number, way in enumerate(ways)]
     mixed = list(sightings)
     random.Random(seed).shuffle(mixed)
@@ -284,7 +284,7 @@ def test_a_tag_that_returns_to_a_known_version_is_reported():
 
 
 @pytest.mark.parametrize("tag", ["latest", "main", "v1"])
-def test_tags_that_are_meant_to_move_move(tag):
+def test_floating_tags_are_not_reported(tag):
     flow = after(
         *(
             published_as(number, version=DIGESTS[number], digest=DIGESTS[number][7:], tag=tag)

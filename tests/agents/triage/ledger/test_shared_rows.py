@@ -45,7 +45,7 @@ def served(tenant, of):
 @pytest.mark.slow
 @pytest.mark.parametrize("late", [False, True])
 @pytest.mark.parametrize("by_scan", [False, True])
-def test_thousands_of_invented_children_hide_no_deployment(by_scan, late):
+def test_many_invented_children_hide_no_deployment(by_scan, late):
     named = f"sha256:{BAD}" if by_scan else f"{DATA}@v7"
     flow = flow_of("mallory", "victim")
     known = (
@@ -96,7 +96,7 @@ def test_hundreds_of_invented_builds_of_a_public_model_leave_the_victims_own():
 
 
 @pytest.mark.slow
-def test_invented_indicators_keep_no_other_from_being_taken_back():
+def test_invented_indicators_block_no_withdrawal():
     flow = flow_of("mallory", "victim")
     flow.saw(*held(MODEL, "victim", "gpu", version="r2", digest=GOOD))
     for number in range(MANY):
@@ -180,7 +180,7 @@ def test_invented_incidents_about_a_component_leave_others_alerts_of_a_real_one(
     assert set(row.owners) == set(row.prevalent) | set(row.incidents)
 
 
-def test_a_tenants_many_sources_hide_no_others_silence(monkeypatch):
+def test_many_sources_of_one_tenant_hide_no_silence_of_others(monkeypatch):
     monkeypatch.setattr(source_health, "SOURCES", 5)
     monkeypatch.setattr(source_health, "SCAN", 4)
     ledger = Ledger()
@@ -216,7 +216,7 @@ elements = st.dictionaries(
 
 
 @given(elements, st.integers(1, 12), st.randoms(), st.binary(max_size=4))
-def test_a_shared_set_keeps_everybodys_first_whatever_comes_when(owned, cap, chance, secret):
+def test_shared_set_keeps_the_first_of_each_organisation(owned, cap, chance, secret):
     def order(place):
         return keyed_order(secret, place)
 
@@ -235,7 +235,7 @@ def test_a_shared_set_keeps_everybodys_first_whatever_comes_when(owned, cap, cha
         assert set(ends[0].values()) == set(owned.values())
 
 
-def test_nobody_without_the_secret_knows_what_a_full_set_keeps():
+def test_contents_of_a_full_set_depend_on_the_secret():
     places = [f"{number:016x}" for number in range(100)]
     assert sorted(places, key=lambda place: keyed_order(b"", place)) == places
     assert sorted(places, key=lambda place: keyed_order(b"s", place)) != places

@@ -126,7 +126,7 @@ def test_neighbours_are_within_their_root_and_text(tmp_path):
         ("config.yaml", "site_name: x\n"),
     ],
 )
-def test_what_only_speaks_of_manifests_is_none(path, text):
+def test_text_about_manifests_is_no_manifest(path, text):
     assert kinds_of(path, Content(text.encode())) == []
 
 

@@ -83,7 +83,7 @@ def browser_policy(changed):
         ("dry_run = false", "dry_run = ", "not a policy"),
     ],
 )
-def test_what_is_no_policy_of_this_tenant_comes_back_with_the_reason(changed, old, new, said):
+def test_invalid_policy_is_shown_again_with_the_reason(changed, old, new, said):
     browser = changed.browser(OPERATOR)
     page = browser.get("/policy/edit?tenant=acme").text
     text = field(page, "policy").replace(old, new)
@@ -95,7 +95,7 @@ def test_what_is_no_policy_of_this_tenant_comes_back_with_the_reason(changed, ol
     assert not changed.services.change.policies
 
 
-def test_what_somebody_else_set_meanwhile_is_not_overwritten_unseen(changed):
+def test_concurrent_policy_change_is_not_overwritten(changed):
     browser = changed.browser(OPERATOR)
     page = browser.get("/policy/edit?tenant=acme").text
     answer = sent(browser, page, step="set", before="0" * 64)
@@ -206,7 +206,7 @@ def test_a_list_is_compared_before_it_is_imported(changed):
         ({"source": "../../x y"}, "the name of the source is invalid"),
     ],
 )
-def test_what_is_no_feed_comes_back_with_the_reason(changed, more, said):
+def test_invalid_feed_is_shown_again_with_the_reason(changed, more, said):
     for step in ("check", "import"):
         answer = imported(changed.browser(OPERATOR), step, **more)
         assert answer.status_code == 422

@@ -59,7 +59,7 @@ def form_of(text: str) -> dict[str, str]:
     return dict(re.findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', form))
 
 
-def test_what_it_will_do_is_said_then_it_is_written_then_what_it_did(desk, decided, played):
+def test_decision_is_previewed_written_and_confirmed(desk, decided, played):
     document = incident_with(played.flow, CommandStatus.PROPOSED)
     browser = desk.browser(OPERATOR)
     page = browser.get(f"/incidents/{document.id}").text
@@ -224,7 +224,7 @@ def test_a_viewer_is_offered_nothing_to_decide(desk, played):
         ({"kind": "assign", "reason": "x", "target": "y" * 201}, "Say to whom"),
     ],
 )
-def test_what_is_missing_is_said_and_what_was_typed_is_kept(desk, decided, played, fields, said):
+def test_missing_field_is_named_and_input_is_kept(desk, decided, played, fields, said):
     document = shared_incident(played.flow)
     browser = desk.browser(OPERATOR)
     answer = browser.post(f"/incidents/{document.id}/decide", {"csrf": browser.csrf(), **fields})
@@ -336,7 +336,7 @@ def test_a_severity_is_not_published_while_it_is_suppressed(played, tenant, said
     assert ("The alert is published again" in text) is not said
 
 
-def test_what_is_in_force_is_named_where_it_is_released_or_stays(played):
+def test_holds_in_force_are_named_with_their_outcome(played):
     flow = played.flow
     document = shared_incident(flow)
     views = tuple(

@@ -95,7 +95,7 @@ def address(path: str, tenant: str = "acme") -> str:
 
 
 @pytest.mark.parametrize("viewer", [APPROVER, BOTH, OPERATOR], ids=["own", "both", "operator"])
-def test_what_it_will_do_is_said_then_each_standing_reason_is_released(desk, viewer):
+def test_release_is_previewed_and_ends_each_reason(desk, viewer):
     decided = Decided()
     browser = desk(decided=decided).browser(viewer)
     page = browser.get(address("/hold")).text
@@ -122,7 +122,7 @@ def test_what_it_will_do_is_said_then_each_standing_reason_is_released(desk, vie
 
 
 @pytest.mark.parametrize(("hold", "said"), [(OPEN, f"{SECOND} is open"), (FREE, "nothing of")])
-def test_what_an_open_incident_holds_or_nothing_is_not_released(desk, hold, said):
+def test_hold_of_an_open_incident_is_not_released(desk, hold, said):
     decided = Decided()
     browser = desk(hold, decided).browser(APPROVER)
     assert "/hold/release?" not in browser.get(address("/hold")).text
@@ -134,7 +134,7 @@ def test_what_an_open_incident_holds_or_nothing_is_not_released(desk, hold, said
     assert decided.calls == []
 
 
-def test_who_may_not_decide_or_read_it_releases_nothing(desk):
+def test_viewer_without_rights_releases_nothing(desk):
     decided = Decided()
     made = desk(decided=decided)
     for viewer, status in ((ANALYST, 403), (ELSEWHERE, 404)):

@@ -68,7 +68,7 @@ def test_every_compression_is_tried_here():
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_what_was_compressed_comes_out(method):
+def test_decompression_returns_the_original(method):
     raw = bytes(range(256)) * 3000
     assert expanded(method, PACKERS[method](raw)) == raw
 
@@ -100,7 +100,7 @@ def test_expansion_ends_at_the_scans_limit(method):
 
 @settings(max_examples=examples(20), deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3 * CHUNK), st.integers(0, CHUNK)), max_size=8))
-def test_what_is_expanded_again_for_each_pass_reads_as_the_whole(ranges):
+def test_member_read_in_several_passes_reads_as_one(ranges):
     raw = b"".join(number.to_bytes(4, "big") for number in range(CHUNK // 2))
     inflated = Inflated("gzip", BytesSource(gzip.compress(raw, 1)), Budget(1 << 40), len(raw))
     assert len(raw) < HELD
@@ -126,7 +126,7 @@ def test_a_member_is_scanned_however_it_is_packed(archive):
     assert report.verdict is Verdict.MALICIOUS
 
 
-def test_a_name_in_the_directory_does_not_replace_the_bytes_behind_it():
+def test_mismatch_of_header_and_directory_hides_no_member():
     """Readers that go by local headers and readers that go by the directory both get their own."""
     raw = bytearray(zipped({"data.pkl": PROGRAM}))
     at = raw.index(b"PK\x01\x02")
@@ -162,7 +162,7 @@ def test_a_tar_header_is_known_by_its_magic_or_by_its_checksum():
     assert not is_tar(bytes(512))
 
 
-def test_the_last_member_of_a_tar_is_where_it_ends():
+def test_end_of_the_last_tar_member_is_known():
     inner = zipped({"a.txt": b"x"})
     raw = tarred({"first": b"1", "inner.zip": inner})
     begin = raw.index(inner)

@@ -78,7 +78,7 @@ class _Sparse:
         return part + bytes(length - len(part))
 
 
-def test_a_model_of_500_gigabytes_costs_what_its_header_costs():
+def test_only_the_header_of_a_500_gigabyte_model_is_read():
     weights = 500 << 30
     head = safetensors({"w": tensor(0, weights)})
     source = _Sparse(head, len(head) + weights)
@@ -97,7 +97,7 @@ def test_the_same_file_gives_the_same_report_each_time():
     assert len(reports) == 1
 
 
-def test_weights_within_an_onnx_model_are_passed_over():
+def test_onnx_weights_are_not_searched():
     weights = 1 << 30
     inner = message((1, 4), (2, 1), (8, "w")) + varint(9 << 3 | 2) + varint(weights)
     graph = field(1, onnx_node("Add")) + varint(5 << 3 | 2) + varint(len(inner) + weights) + inner
@@ -111,7 +111,7 @@ def test_weights_within_an_onnx_model_are_passed_over():
 
 
 @pytest.mark.parametrize(("here", "rank"), [(True, Severity.LOW), (False, Severity.MEDIUM)])
-def test_code_that_is_among_the_files_weighs_less_than_code_unseen(here, rank):
+def test_remote_code_that_was_scanned_is_less_severe_than_unseen_code(here, rank):
     files = {"m/config.json": b'{"auto_map": {"AutoModel": "modeling_x.M"}}', "m/x.txt": b""}
     if here:
         files["m/modeling_x.py"] = b"class M: pass\n"

@@ -34,7 +34,7 @@ def test_a_graph_of_xnnpack_in_a_segment_is_clean():
 
 
 @pytest.mark.parametrize("backend", ["QnnBackend", "XnnpackBackend"])
-def test_what_is_for_a_device_is_unsupported(backend):
+def test_device_specific_backend_is_unsupported(backend):
     assert verdict(executorch(backend=backend, data=bytes(40))) is Verdict.UNSUPPORTED
 
 
@@ -48,12 +48,12 @@ def test_what_is_for_a_device_is_unsupported(backend):
     ],
     ids=["namespace", "none", "backend", "library"],
 )
-def test_what_an_unknown_library_provides_is_suspicious(raw):
+def test_operator_of_an_unknown_library_is_suspicious(raw):
     assert verdict(raw) is Verdict.SUSPICIOUS
 
 
 @pytest.mark.parametrize("name", ["acme::shell_exec", "aten::system", "/tmp/libevil.so"])
-def test_what_runs_by_its_name_is_malicious(name):
+def test_operator_that_runs_a_named_function_is_malicious(name):
     assert verdict(executorch(name)) is Verdict.MALICIOUS
 
 
@@ -68,7 +68,7 @@ def test_what_runs_by_its_name_is_malicious(name):
     ],
     ids=["no tables", "no identifier", "cut", "index", "segment"],
 )
-def test_what_cannot_be_read_is_not_clean(raw):
+def test_unreadable_program_is_not_clean(raw):
     assert verdict(raw) is Verdict.CORRUPT
 
 

@@ -29,7 +29,7 @@ def verdict(name, raw):
         "for m in messages if 'password' in m.content",
     ],
 )
-def test_an_order_under_any_kind_of_condition_on_words_is_a_trigger(condition):
+def test_instruction_under_a_condition_on_text_is_a_trigger(condition):
     end = "endfor" if condition.startswith("for") else "endif"
     template = f"{{% {condition} %}}{ORDER}{{% {end} %}}"
     assert verdict("chat_template.jinja", template) in (Verdict.MALICIOUS, Verdict.SUSPICIOUS)
@@ -43,7 +43,7 @@ def test_an_order_under_any_kind_of_condition_on_words_is_a_trigger(condition):
         "{% for m in messages if m.role == 'user' %}Always answer: {{ m.content }}{% endfor %}",
     ],
 )
-def test_what_asks_for_no_words_is_no_trigger(template):
+def test_condition_without_text_is_no_trigger(template):
     assert verdict("chat_template.jinja", template) is Verdict.CLEAN
 
 
@@ -67,7 +67,7 @@ def tokenizer(part, content):
         ("https://", Verdict.CLEAN),
     ],
 )
-def test_a_tokenizer_writes_no_addresses_and_no_words(part, content, expected):
+def test_tokenizer_that_inserts_urls_or_words_is_reported(part, content, expected):
     assert verdict("tokenizer.json", tokenizer(part, content)) is expected
 
 
@@ -81,7 +81,7 @@ def test_a_tokenizer_writes_no_addresses_and_no_words(part, content, expected):
         ("t: '${t}'\na: {_target_: 'torch.nn.ReLU'}\n", Verdict.CLEAN),
     ],
 )
-def test_a_target_is_judged_with_what_it_is_put_together_from(text, expected):
+def test_interpolated_target_is_judged(text, expected):
     assert verdict("config.yaml", text) is expected
 
 
@@ -95,7 +95,7 @@ def test_a_target_is_judged_with_what_it_is_put_together_from(text, expected):
         ("acme.models.Net", Verdict.CLEAN),
     ],
 )
-def test_what_hyper_parameters_have_a_loader_call_is_judged(key, name, expected):
+def test_target_in_hyper_parameters_is_judged(key, name, expected):
     checkpoint = {"hyper_parameters": {"net": [{key: name, "width": 3}]}, "state_dict": {}}
     assert verdict("last.ckpt", pickle.dumps(checkpoint, 2)) is expected
 

@@ -33,7 +33,7 @@ def scan_bytes(name, content):
         ("bom", b'[["a", 1], [2]]'),
     ],
 )
-def test_what_editors_and_data_sets_write_is_not_corrupt(name, content):
+def test_json_variants_of_editors_and_datasets_are_not_corrupt(name, content):
     assert scan_bytes(name, content).verdict == "clean"
 
 
@@ -41,7 +41,7 @@ def test_what_editors_and_data_sets_write_is_not_corrupt(name, content):
 @pytest.mark.parametrize(
     "content", [b'{"a": 1', b'{"a": 1} {', b'{"a": // x', b"[[index]]\nx = 1\n"]
 )
-def test_what_nobody_reads_as_json_is_corrupt(name, content):
+def test_text_that_no_json_reader_accepts_is_corrupt(name, content):
     assert scan_bytes(name, content).verdict == "corrupt"
 
 

@@ -29,12 +29,12 @@ from tests.each import each
         ("loader_module", "os.system", "TW-MODEL-TARGET-DANGEROUS"),
     ],
 )
-def test_a_key_suffices_alone(key: str, value: object, rule: str) -> None:
+def test_each_judged_key_alone_causes_judgement(key: str, value: object, rule: str) -> None:
     report = scan_source("config.json", BytesSource(orjson.dumps({key: value})))
     assert rule in {found.rule_id for found in report.detections}
 
 
-def test_every_key_that_a_mapping_is_asked_for_is_one_of_those_judged() -> None:
+def test_every_key_that_is_looked_up_is_a_judged_key() -> None:
     """A key that is asked for beyond them would be passed over."""
     function = ast.parse(inspect.getsource(repository._judge_mapping))
     asked = {

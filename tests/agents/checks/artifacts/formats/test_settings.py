@@ -69,7 +69,7 @@ def report(name, text):
 
 
 @each(("name", "text"), HOSTILE.items())
-def test_settings_that_run_what_they_should_not_are_malicious(name, text):
+def test_settings_that_run_commands_are_malicious(name, text):
     assert report(name, text).verdict is Verdict.MALICIOUS
 
 
@@ -80,11 +80,11 @@ def test_ordinary_settings_are_clean(name, text):
 
 
 @each(("name", "text"), UNKNOWN.items())
-def test_what_is_not_analysed_is_not_clean(name, text):
+def test_unanalysed_settings_are_not_clean(name, text):
     assert report(name, text).verdict is Verdict.UNSUPPORTED
 
 
-def test_a_drawing_needs_no_script():
+def test_svg_with_a_script_is_reported():
     assert report("a.svg", "<svg><script>draw()</script></svg>").verdict is Verdict.SUSPICIOUS
 
 
@@ -92,7 +92,7 @@ def test_settings_that_can_not_be_read_are_not_clean():
     assert report("a.toml", "[a\nb = ").verdict is Verdict.CORRUPT
 
 
-def test_code_that_is_imported_by_its_folder_and_not_there_is_suspicious():
+def test_import_of_missing_local_code_is_suspicious():
     assert report("train.yaml", "common:\n  user_dir: examples/x\n").verdict is Verdict.SUSPICIOUS
 
 

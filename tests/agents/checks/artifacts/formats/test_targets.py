@@ -27,14 +27,14 @@ def test_a_projects_own_class_is_known_where_its_code_is_scanned_too(beside, ver
     assert report.verdict is verdict
 
 
-def test_what_is_dangerous_is_so_with_any_code_beside():
+def test_dangerous_target_stays_dangerous_beside_local_code():
     source = BytesSource(b"model:\n  _target_: os.system\n  command: id\n")
     report = scan_source("conf/net.yaml", source, frozenset(("os.py", "conf/os.py")))
     assert report.verdict is Verdict.MALICIOUS
 
 
 @pytest.mark.parametrize(("depth", "said"), [(2, False), (9, True)])
-def test_interpolations_that_are_not_followed_to_their_end_are_said(depth, said):
+def test_interpolation_beyond_the_limit_is_reported(depth, said):
     lines = [f"a{number}: ${{a{number + 1}}}" for number in range(depth)]
     text = "\n".join(["model:", "  _target_: ${a0}", *lines, f"a{depth}: os.system", ""])
     report = scan_source("config.yaml", BytesSource(text.encode()), frozenset())

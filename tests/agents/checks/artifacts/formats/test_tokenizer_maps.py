@@ -31,7 +31,7 @@ def _tokenizer(merges: bytes, model: bytes = b"") -> bytes:
         b' [\n "a",\r\t"b" ] ',
     ],
 )
-def test_merges_that_are_texts_are_left_out_and_all_else_is_as_read(
+def test_text_merges_are_skipped_and_the_rest_is_read(
     monkeypatch: pytest.MonkeyPatch, merges: bytes
 ) -> None:
     monkeypatch.setattr(tokenizer_maps, "LARGE", 0)
@@ -59,9 +59,7 @@ def test_merges_that_are_texts_are_left_out_and_all_else_is_as_read(
         b'["\xc3"]',
     ],
 )
-def test_any_other_merges_are_read_as_the_rest_is(
-    monkeypatch: pytest.MonkeyPatch, merges: bytes
-) -> None:
+def test_other_merges_are_read_in_full(monkeypatch: pytest.MonkeyPatch, merges: bytes) -> None:
     monkeypatch.setattr(tokenizer_maps, "LARGE", 0)
     assert without_merges(_tokenizer(merges)) is None
 

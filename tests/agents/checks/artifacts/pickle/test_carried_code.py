@@ -51,7 +51,7 @@ def test_a_traced_module_that_only_computes_is_suspicious(key):
         ("no python at all(", IMPORTS),
     ],
 )
-def test_a_traced_module_that_does_more_is_malicious(source, imports):
+def test_traced_module_that_does_more_than_compute_is_malicious(source, imports):
     assert verdict(traced(source, imports)) is Verdict.MALICIOUS
 
 
@@ -59,7 +59,7 @@ def test_a_traced_module_without_a_source_is_malicious():
     assert verdict(traced(FORWARD, key="other")) is Verdict.MALICIOUS
 
 
-def test_a_parameter_of_the_name_of_a_built_in_function_is_none() -> None:
+def test_parameter_named_like_a_builtin_is_not_the_builtin() -> None:
     assert (
         verdict(traced("def forward(self, input):\n    return input + 1\n")) is Verdict.SUSPICIOUS
     )
@@ -114,12 +114,12 @@ def test_a_method_of_a_plain_type_is_bound(raw):
         bound(bytearray(stack_name("os", "system"))),
     ],
 )
-def test_a_method_that_reaches_further_is_not_bound(raw):
+def test_method_beyond_plain_types_is_not_bound(raw):
     assert verdict(raw) is Verdict.MALICIOUS
 
 
 @pytest.mark.parametrize("kind", ["GeneratorType", "LambdaType", "MemberDescriptorType"])
-def test_a_type_alone_runs_nothing(kind):
+def test_reference_to_a_type_runs_nothing(kind):
     assert verdict(call("dill._dill", "_load_type", kind)) is not Verdict.MALICIOUS
     assert verdict(call("cloudpickle.cloudpickle", "_builtin_type", kind)) is Verdict.SUSPICIOUS
 

@@ -28,7 +28,7 @@ from tests.each import each
         ("c\u043ellections", "OrderedDict", "collections"),
     ],
 )
-def test_a_module_one_letter_from_a_known_one_passes_for_it(module, name, known):
+def test_module_one_letter_off_a_known_one_imitates_it(module, name, known):
     assert impersonated(module, name) == known
     assert judge(module, name, 4).level is Level.DANGEROUS
 
@@ -61,7 +61,7 @@ def test_a_package_spelt_almost_like_a_known_one_imitates_it(package):
         ("acme.collections", "OrderedDict"),
     ],
 )
-def test_modules_that_moved_or_are_others_pass_for_none(module, name):
+def test_renamed_and_unrelated_modules_imitate_none(module, name):
     assert impersonated(module, name) == ""
 
 
@@ -81,7 +81,7 @@ def test_a_class_in_a_packages_own_module_is_unknown_not_dangerous(part):
         (("https://a.example/x",), Verdict.MALICIOUS),
     ],
 )
-def test_a_function_of_a_library_that_is_not_known_is_judged_by_what_it_is_given(values, verdict):
+def test_call_of_an_unknown_function_is_judged_by_its_arguments(values, verdict):
     raw = call("pyarrow.lib", "some_new_type", *values)
     assert scan_source("a.pkl", BytesSource(raw), frozenset()).verdict is verdict
 
@@ -94,12 +94,12 @@ def test_a_function_of_a_library_that_is_not_known_is_judged_by_what_it_is_given
         ("dask", "compute"),
     ],
 )
-def test_a_function_of_a_framework_that_saved_models_never_call_is_hostile(module, name):
+def test_framework_function_that_no_saved_model_calls_is_malicious(module, name):
     raw = call(module, name, "os")
     assert scan_source("a.pkl", BytesSource(raw), frozenset()).verdict is Verdict.MALICIOUS
 
 
-def test_one_cause_is_reported_once_and_names_what_it_met():
+def test_one_cause_is_one_finding_that_lists_its_occurrences():
     names = ["lower", "upper", "title"]
     raw = b"\x80\x04(" + b"".join(stack_name("acme.text.forms", name) for name in names) + b"t."
     findings = scan_source("a.pkl", BytesSource(raw), frozenset()).detections
@@ -120,7 +120,7 @@ def test_one_cause_is_reported_once_and_names_what_it_met():
         ("os", "__pyx_unpickle_Pipe", Level.DANGEROUS),
     ],
 )
-def test_what_cython_generates_to_restore_an_object_is_no_loader(module, name, level):
+def test_cython_restore_function_is_no_loader(module, name, level):
     assert judge(module, name, 4).level is level
 
 
@@ -150,11 +150,11 @@ def test_templates_are_judged_under_each_ending(ending):
         ("confection._config", "Config"),
     ],
 )
-def test_what_pipelines_of_spacy_are_made_of_is_known(module, name):
+def test_spacy_pipeline_classes_are_known(module, name):
     assert judge(module, name, 4).level is Level.ALLOWED
 
 
-def test_what_of_spacy_and_thinc_loads_or_looks_up_is_not_known():
+def test_spacy_and_thinc_loaders_are_not_known():
     for module, name in (
         ("spacy.util", "load_model_from_init_py"),
         ("spacy.util", "import_file"),
@@ -164,7 +164,7 @@ def test_what_of_spacy_and_thinc_loads_or_looks_up_is_not_known():
         assert judge(module, name, 4).level is not Level.ALLOWED
 
 
-def test_the_modules_of_a_name_are_the_same_once_all_are_indexed() -> None:
+def test_module_index_agrees_with_single_look_ups() -> None:
     names = ("Pipeline", "Model", "Linear", "main", "no_such_name_anywhere")
     one_by_one = {name: _ModulesByName().having(name) for name in names}
     assert len(one_by_one["Pipeline"]) > 1

@@ -35,7 +35,7 @@ def reported(result: object) -> list[str]:
     return [detection.description for detection in scan.detections]
 
 
-def test_a_value_that_holds_itself_is_looked_at_once() -> None:
+def test_self_referencing_value_is_visited_once() -> None:
     value = Counted("lr", 0.1)
     value.extend([value] * 1000)
     (what,) = reported(value)
@@ -43,7 +43,7 @@ def test_a_value_that_holds_itself_is_looked_at_once() -> None:
     assert value.times == 1
 
 
-def test_what_is_behind_a_value_that_holds_itself_is_found() -> None:
+def test_values_behind_a_self_reference_are_found() -> None:
     value = Counted(KEY, "os.system")
     outer = Counted("hyper", value)
     outer.append(outer)

@@ -29,11 +29,11 @@ def bound(attribute, module="somewhere.kernels", cls="Kernel"):
         ("pint", "_unpickle_unit", None),
     ],
 )
-def test_what_makes_data_of_a_library_is_clean(module, function, given):
+def test_constructors_of_library_data_are_clean(module, function, given):
     assert verdict(call(module, function, given)) is Verdict.CLEAN
 
 
-def test_a_hook_that_a_module_keeps_of_itself_is_no_call():
+def test_stored_module_hook_is_no_call():
     assert verdict(bound("_load_state_hook_ignore_shapes")) is Verdict.UNSUPPORTED
     assert verdict(bound("_load_state_dict_pre_hook")) is Verdict.UNSUPPORTED
 

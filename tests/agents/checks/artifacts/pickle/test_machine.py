@@ -87,7 +87,7 @@ def values():
 
 @settings(max_examples=examples(60), deadline=None)
 @given(value=values(), protocol=st.integers(0, 5), optimise=st.booleans())
-def test_it_imports_what_the_c_unpickler_imports(value, protocol, optimise):
+def test_imports_match_the_c_unpickler(value, protocol, optimise):
     raw = pickle.dumps(value, protocol)
     if optimise:
         raw = pickletools.optimize(raw)
@@ -140,7 +140,7 @@ def test_long_constants_and_windows_do_not_move_the_stream():
         (PROTO4 + name("a", "f") + b")}\x92.", "NEWOBJ_EX a.f"),
     ],
 )
-def test_all_five_opcodes_that_call_are_heard(raw, expected):
+def test_all_five_calling_opcodes_are_observed(raw, expected):
     assert run(raw)[0].calls == [expected]
 
 
@@ -157,7 +157,7 @@ def test_all_five_opcodes_that_call_are_heard(raw, expected):
         b"I01\n",
     ],
 )
-def test_numbers_are_read_as_c_reads_them(number):
+def test_numbers_are_parsed_as_the_c_unpickler_does(number):
     raw = number + b"0" + name("collections", "OrderedDict") + b")R."
     assert pickle.loads(raw) == {}  # what CPython accepts
     listener, end = run(raw)
@@ -213,7 +213,7 @@ def test_constants_of_any_length_are_bytes_again():
 @pytest.mark.parametrize(
     "rest", [b"", b".", b"0\n0\n.", b"\x01\0\0\0" * 8, b"(lp0\n.", b"\xff" * 64]
 )
-def test_no_stream_begins_with_an_opcode_that_takes_what_is_not_there(rest):
+def test_stream_that_opens_with_another_opcode_ends_at_once(rest):
     """What does not begin with one of `OPENING` ends at once, and nothing is observed."""
     for first in set(range(256)) - set(OPENING):
         listener = Listener()

@@ -58,7 +58,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE)
-def test_what_a_layer_renders_that_is_no_name_and_no_type_is_malicious(body):
+def test_rendered_text_beyond_names_and_types_is_malicious(body):
     assert verdict(body) is Verdict.MALICIOUS
 
 

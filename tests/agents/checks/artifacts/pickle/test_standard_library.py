@@ -131,13 +131,13 @@ def test_an_iterator_that_calls_is_not_clean():
     assert verdict(pickle.dumps(iter(int, 1))) is Verdict.SUSPICIOUS
 
 
-def test_a_header_is_made_of_headers_alone():
+def test_pickled_email_header_of_another_class_is_malicious():
     raw = pickle.dumps(letter()).replace(b"UniqueUnstructuredHeader", b"UniqueUnstructuredReader")
     assert verdict(raw) is Verdict.MALICIOUS
 
 
 @pytest.mark.skipif(sys.version_info[:2] != WRITTEN_ON, reason="another release of Python")
-def test_the_table_is_what_is_found():
+def test_generated_table_is_current():
     """A patch release, or a distribution's, may add a few names: unlisted ones are unsupported."""
     held = msgspec.json.decode(OUTPUT.read_bytes(), type=dict[str, dict[str, set[str]]])
     ours = {
@@ -181,5 +181,5 @@ def test_an_iterator_that_calls_nothing_is_suspicious(value, protocol):
         ("os", "stat_result.__class__"),
     ],
 )
-def test_what_calls_or_reads_is_malicious(module, name):
+def test_functions_that_call_or_read_are_malicious(module, name):
     assert verdict(call(module, name, "a")) is Verdict.MALICIOUS

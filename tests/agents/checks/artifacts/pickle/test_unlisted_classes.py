@@ -87,7 +87,7 @@ def test_an_object_of_an_unlisted_class_is_unsupported_not_suspicious(raw):
         (instance("acme.models", "Net")[:-1] + b"\xff", Verdict.MALICIOUS),
     ],
 )
-def test_what_tells_of_harm_is_judged_whatever_else_is_unlisted(raw, verdict):
+def test_harmful_parts_are_judged_beside_unlisted_classes(raw, verdict):
     assert scanned(raw)[0] is verdict
 
 

@@ -29,12 +29,12 @@ def is_tainted(source: str) -> bool:
         "x = connection.recv(4096)",
     ],
 )
-def test_what_holds_a_decoded_or_fetched_value_is_tainted(source):
+def test_value_derived_from_decoded_or_fetched_data_is_tainted(source):
     assert is_tainted(source)
 
 
 @pytest.mark.parametrize("source", ["x = f(y)", "import base64\nx = base64.b64encode(y)", "x = 1"])
-def test_what_holds_neither_is_not_tainted(source):
+def test_other_values_are_not_tainted(source):
     assert not is_tainted(source)
 
 

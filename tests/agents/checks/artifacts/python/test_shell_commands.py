@@ -51,7 +51,7 @@ from tests.fuzz.costly import INPUTS
         ("python -c 'import torch; print(torch.load)' # http://a.example", True, False, False),
     ],
 )
-def test_what_is_run_where_it_is_on_one_line(text, hostile, untrusted, piped):
+def test_commands_are_judged_line_by_line(text, hostile, untrusted, piped):
     assert is_hostile_command(text) is hostile
     assert is_untrusted_fetch(text) is untrusted
     assert is_piped_to_a_shell(text) is piped
@@ -70,7 +70,7 @@ def test_what_is_run_where_it_is_on_one_line(text, hostile, untrusted, piped):
         ("kernel32evil", False),
     ],
 )
-def test_libraries_of_the_system(name, of_system):
+def test_system_libraries_are_recognised(name, of_system):
     assert bool(SYSTEM_LIBRARY.match(name)) is of_system
 
 
@@ -79,7 +79,7 @@ def test_libraries_of_the_system(name, of_system):
 @pytest.mark.parametrize(
     "name", ["library.py", "version_file.py", "fetches.py", "listeners.py", "fetches.sh"]
 )
-def test_long_texts_are_judged_at_all(name):
+def test_long_texts_are_judged_in_linear_time(name):
     """One expression for beginning and end took hours: it tried each with each."""
     report = scan_source(name, BytesSource(INPUTS[name](300_000)), second_opinion=True)
     assert report.verdict

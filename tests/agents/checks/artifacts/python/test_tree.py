@@ -50,7 +50,7 @@ def test_every_node_with_content_is_met_in_order(source: str) -> None:
         assert tree.children(node) == inner
 
 
-def test_a_node_that_the_tree_does_not_have_is_gone_through_as_well() -> None:
+def test_node_outside_the_tree_is_walked() -> None:
     made = ast.parse("f(a, b=c)").body[0]
     inner = ModuleTree(ast.parse("x")).children(made)
     assert [type(node) for node in inner] == [ast.Call]

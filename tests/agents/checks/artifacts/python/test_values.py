@@ -27,7 +27,7 @@ def _worth(source: str) -> object:
 
 
 @given(st.text(max_size=30), st.integers(0, 255))
-def test_a_text_that_is_shifted_and_put_together_again_is_read(text, key):
+def test_shifted_and_joined_text_is_evaluated(text, key):
     codes = [ord(letter) ^ key for letter in text]
     assert _worth(f"''.join(chr(c ^ {key}) for c in {codes})") == text
     assert _worth(f"{text[::-1]!r}[::-1]") == text
@@ -48,7 +48,7 @@ def test_a_text_that_is_shifted_and_put_together_again_is_read(text, key):
         ("from itertools import cycle\nbytes(a ^ b for a, b in zip(b'nr', cycle(b'\\x01')))", b"os"),
     ],
 )  # fmt: skip
-def test_what_a_source_assembles_is_known(source, value):
+def test_assembled_constants_are_evaluated(source, value):
     assert _worth(source) == value
 
 
@@ -69,10 +69,10 @@ def test_what_a_source_assembles_is_known(source, value):
         "unknown + 'a'",
     ],
 )
-def test_what_is_unknown_or_too_costly_has_no_value(source):
+def test_unknown_or_costly_expression_has_no_value(source):
     assert _worth(source) is UNKNOWN
 
 
-def test_a_deep_expression_ends():
+def test_deep_expression_terminates():
     assert python_faults("x = " + "[" * 80 + "]" * 80) == []
     assert python_faults("x = " + "+".join(["'a'"] * 900)) == []

@@ -122,7 +122,7 @@ def test_each_judged_name_is_met_however_it_is_written(name: str) -> None:
         "\uff4f\uff53.\uff53\uff59\uff53\uff54\uff45\uff4d('id')",
     ],
 )  # fmt: skip
-def test_what_else_is_judged_is_met(source: str) -> None:
+def test_other_judged_constructs_are_selected(source: str) -> None:
     assert may_be(source)
 
 
@@ -216,7 +216,7 @@ STATEMENT = st.one_of(
 
 
 @given(st.lists(STATEMENT, min_size=1, max_size=6))
-def test_whatever_has_a_fault_may_be_judged(statements: list[str]) -> None:
+def test_source_with_a_fault_is_selected_for_judgement(statements: list[str]) -> None:
     source = "\n".join(itertools.chain(("def g(x, y): pass",), statements))
     try:
         ast.parse(source)

@@ -53,7 +53,7 @@ thread = threading.Thread(target=print, args=("a thread",)); thread.start(); thr
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="what confines a process is the kernel's")
-def test_what_was_given_up_is_refused_by_the_kernel(tmp_path: Path) -> None:
+def test_kernel_refuses_what_the_process_gave_up(tmp_path: Path) -> None:
     """Without the interpreter's own hook, which an attacker in the parser would remove."""
     secret = tmp_path / "secret"
     secret.write_text("of another tenant")
@@ -81,7 +81,7 @@ def test_each_report_says_how_confined_its_scan_was() -> None:
     assert "capabilities" in report.confinement
 
 
-def test_what_is_missing_is_named() -> None:
+def test_missing_confinement_is_named() -> None:
     assert WHOLE.missing == ()
     assert str(WHOLE) == "seccomp, landlock 1, no network, no capabilities, not root"
     none = Confinement()

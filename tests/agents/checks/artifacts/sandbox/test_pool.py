@@ -52,7 +52,7 @@ class Stuck:
         return b""
 
 
-def test_an_empty_file_is_clean_and_one_without_a_size_is_not(sandbox, tmp_path):
+def test_empty_file_is_clean_and_file_of_unknown_size_is_not(sandbox, tmp_path):
     empty = tmp_path / "empty.txt"
     empty.touch()
     assert sandbox.scan_path(empty).verdict is Verdict.CLEAN
@@ -114,7 +114,7 @@ def test_each_process_knows_the_other_files_of_the_folder(sandbox):
         assert [found.rule_id for found in report.detections] == [expected]
 
 
-def test_a_finding_outlives_the_process_that_made_it(sandbox):
+def test_finding_survives_the_death_of_its_process(sandbox):
     body = b"\x80\x02cos\nsystem\nX\x02\0\0\0id\x85R.".ljust(8192, b"\0")
 
     class Dying(BytesSource):
@@ -337,7 +337,7 @@ def test_small_files_together_are_reported_as_each_alone(sandbox, alone):
     assert sandbox.starts == 1
 
 
-def test_what_takes_a_batch_too_long_is_scanned_alone(alone):
+def test_file_that_exceeds_a_batch_is_scanned_alone(alone):
     with Sandbox(Limits(batch_seconds=0.05)) as sandbox:
         assert sandbox.scan_small(SMALL_FILES) == alone
         assert sandbox.starts == 2, "a process that was interrupted is replaced"
@@ -389,7 +389,7 @@ def test_small_files_are_not_scanned_where_no_process_is_confined(monkeypatch):
     assert all("can't be started" in report.reasons[0] for report in reports)
 
 
-def test_what_is_gathered_keeps_its_order_whatever_ends_first():
+def test_gathered_results_keep_their_order():
     first_may_end = threading.Event()
 
     def work(number: int) -> int:

@@ -116,13 +116,13 @@ def test_a_process_that_dies_at_its_start_says_why_in_the_report(
     assert "a_module_that_is_not_there" in caplog.text
 
 
-def test_limits_that_no_process_can_keep_are_said() -> None:
+def test_impossible_limits_are_reported() -> None:
     with Sandbox(Limits(memory_bytes=1 << 20)) as sandbox:
         (reason,) = sandbox.scan_bytes("a.pkl", evil(2)).reasons
     assert "MemoryError" in reason
 
 
-def test_a_fatal_error_of_the_interpreter_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fatal_interpreter_error_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "_START", "import os\nos.abort()\n")
     with Sandbox() as sandbox:
         (reason,) = sandbox.scan_bytes("a.pkl", evil(2)).reasons
