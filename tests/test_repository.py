@@ -42,6 +42,8 @@ REGISTRY_HOSTS = [
 ]
 LOCAL_PATH = re.compile(r"(?<![\w.])/(?:root|work|home/\w+|Users/\w+|tmp/tw)/")
 
+MOST_LINES = 500
+
 
 def tracked() -> list[Path]:
     """The files of the repository, as committed or about to be."""
@@ -241,6 +243,18 @@ def test_every_import_of_the_product_is_declared() -> None:
                     if not names & (allowed | optional if node in late else allowed):
                         missing.add((str(path.relative_to(ROOT)), top))
     assert missing == set()
+
+
+def test_a_long_module_states_the_reason_at_its_head() -> None:
+    silent = [
+        str(path.relative_to(ROOT))
+        for path in tracked()
+        if path.suffix == ".py"
+        for text in (path.read_text(encoding="utf-8"),)
+        if text.count("\n") > MOST_LINES
+        and "Over 500 lines" not in (ast.get_docstring(ast.parse(text)) or "").replace("\n", " ")
+    ]
+    assert silent == []
 
 
 def test_the_rooms_keep_apart() -> None:

@@ -1,4 +1,7 @@
-"""The slow work of a push: fetch its files, scan each in the sandbox, verify them together."""
+"""The slow work of a push: fetch its files, scan each in the sandbox, verify them together.
+
+Over 500 lines, since each step works on what the ones before it fetched and found.
+"""
 
 from __future__ import annotations
 

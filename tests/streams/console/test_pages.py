@@ -1,4 +1,7 @@
-"""Every page, read by the operator and by tenants: nothing of another tenant, nothing that runs."""
+"""Every page, read by the operator and by tenants: nothing of another tenant, nothing that runs.
+
+Over 500 lines, since its tests share one console.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The installed gateway on a real broker, spoken to over HTTP."""
+"""The installed gateway on a real broker, spoken to over HTTP.
+
+Over 500 lines, since its tests share one gateway and one broker.
+"""
 
 from __future__ import annotations
 
