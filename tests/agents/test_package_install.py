@@ -1,4 +1,4 @@
-"""What is remembered of installs saves work and changes no record."""
+"""Caching of installs saves work and changes no record."""
 
 import contextlib
 from datetime import UTC, datetime, timedelta

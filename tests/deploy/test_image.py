@@ -1,4 +1,4 @@
-"""The image is built from files that are there and are sent to the build, and runs without root."""
+"""The image builds from tracked files and runs without root."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was checked of a version reaches the ledger, where a policy requires the check."""
+"""Results of the checks that a policy requires reach the ledger."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys from event content: a private name belongs to the event's tenant, whatever it names."""
+"""Keys from event content: a private name belongs to the event's tenant."""
 
 from __future__ import annotations
 

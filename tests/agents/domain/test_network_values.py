@@ -1,4 +1,4 @@
-"""What a payload speaks to is found in its text, and nothing else is taken for it."""
+"""Hosts and URLs in a payload's text are found, and nothing else."""
 
 from __future__ import annotations
 

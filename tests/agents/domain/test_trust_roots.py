@@ -1,4 +1,4 @@
-"""Trust roots: their ids, and which of them are in force."""
+"""Ids of trust roots, and which are in force."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a tenant may reach, and that nobody reaches another's."""
+"""A tenant's fetch scope: its own roots, and no other tenant's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever happens: the last word on each incident reaches people, and nothing does twice."""
+"""Each incident's last state is sent exactly once, whatever fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records are read as what they say to people; what is forged or unreadable is refused."""
+"""Records are read as notices; forged and unreadable ones are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What came from outside is shown as text: nothing to click, to ping, or to be styled by."""
+"""External text is shown plain: no links, mentions or styles."""
 
 from __future__ import annotations
 

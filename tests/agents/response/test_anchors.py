@@ -1,4 +1,4 @@
-"""Who may write in a store can't turn an action elsewhere between its check and its use."""
+"""A writer of the store can't redirect an action between its check and its use."""
 
 from __future__ import annotations
 

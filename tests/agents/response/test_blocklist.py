@@ -1,4 +1,4 @@
-"""What is written into blocklist and constraint files, and taken out again."""
+"""Entries in blocklist and constraint files are added and removed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is captured as evidence, and that it can be held to its hashes."""
+"""Evidence archives, and their verification by hash."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a hook is asked, on a real HTTP server, and when it is asked again."""
+"""Hooks are called over HTTP, and retried after temporary failures only."""
 
 from __future__ import annotations
 

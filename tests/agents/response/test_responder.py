@@ -1,4 +1,4 @@
-"""Which commands are carried out, in which order, and that repeating one changes nothing."""
+"""Order, refusal and idempotence of commands."""
 
 from __future__ import annotations
 

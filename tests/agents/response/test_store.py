@@ -1,4 +1,4 @@
-"""What a quarantine, a rollback and their reversals do to a real folder."""
+"""Quarantine, rollback and their reversals on real folders."""
 
 from __future__ import annotations
 

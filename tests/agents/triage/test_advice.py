@@ -1,4 +1,4 @@
-"""What is only advised of, or was attested once, is not bad: recovery counts it as clean."""
+"""Advised and once-attested versions count as clean in recovery."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""For random histories: what one tenant claims changes nothing of what another gets, but advice."""
+"""For random histories: a tenant's claims change only advice for others."""
 
 from __future__ import annotations
 

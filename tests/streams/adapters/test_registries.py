@@ -1,4 +1,4 @@
-"""Registries and platforms of clouds: what each of their deliveries becomes, and which are none."""
+"""Deliveries of registries and cloud platforms as events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is admitted: what the tenant's scans read by its digest, and found nothing in."""
+"""Admission by digest: only content that the tenant's scans found clean."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which command or task a person means, and what is refused with a reason."""
+"""Choice of a command or task by number, id or prefix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `tidewatch up` follows may hold anything: a topic of the user's Kafka has other writers."""
+"""The live view tolerates any content, since topics have other writers."""
 
 from __future__ import annotations
 

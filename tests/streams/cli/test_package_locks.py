@@ -1,4 +1,4 @@
-"""What was installed is held against all the digests that a lock lists of a release."""
+"""Installed files are compared with all digests that a lock lists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`tidewatch policy check` refuses what the code would ignore; `show` prints what `set` takes."""
+"""`tidewatch policy check` refuses ignored settings; `show` prints what `set` takes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is read of a command line without typer is what typer reads of it."""
+"""Command lines of `scan` are parsed without typer as typer parses them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`tidewatch up` has its state folder alone, and nothing of it outlives it."""
+"""`tidewatch up` owns its state folder and leaves no process behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signing in at an OpenID provider: who may enter as whom, and what is no proof of it."""
+"""OpenID sign-in: roles and tenants, and refused proofs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figures of the overview are those of the records, counted here in another way."""
+"""Figures of the overview equal an independent count of the records."""
 
 from __future__ import annotations
 

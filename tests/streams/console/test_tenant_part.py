@@ -1,4 +1,4 @@
-"""What a tenant reads of an incident is what its own alert says, and nothing of anybody else's."""
+"""A tenant's view of an incident equals its own alert."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a worker ends: asked to, stuck, slow, supervised; and what it logs."""
+"""Stopping, hanging, supervision and logs of workers."""
 
 from __future__ import annotations
 

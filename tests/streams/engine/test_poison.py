@@ -1,4 +1,4 @@
-"""What can't be read goes to the dead letters: whole, or many as one letter; nobody is stopped."""
+"""Unreadable records become dead letters and delay nobody."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Too much at once, of outputs or of rubbish, stops nobody and loses nothing."""
+"""Too many outputs or unreadable records stop nobody and lose nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may send: proofs of each kind, right, wrong, missing, twice and late."""
+"""Proofs of each kind: valid, invalid, missing, repeated and late."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Forms with files: as clients write them, and as nobody should."""
+"""Multipart forms: well-formed and malformed."""
 
 from __future__ import annotations
 

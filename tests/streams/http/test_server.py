@@ -1,4 +1,4 @@
-"""The HTTP server against clients that are slow, wrong, many, or that want two things at once."""
+"""The HTTP server under slow, malformed and numerous clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Links of HTML pages, the hostile ones too."""
+"""Links of HTML pages, including hostile ones."""
 
 from __future__ import annotations
 

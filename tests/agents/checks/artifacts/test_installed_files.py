@@ -1,4 +1,4 @@
-"""Files of honest installed packages, however like a model they look, raise no alarm."""
+"""Files of honest installed packages raise no alarm, however model-like."""
 
 from __future__ import annotations
 

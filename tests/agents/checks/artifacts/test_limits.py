@@ -1,4 +1,4 @@
-"""No limit of a reader is silent: what is left out is said, and what can be read is read."""
+"""No limit of a reader is silent: what it skips is reported."""
 
 from __future__ import annotations
 

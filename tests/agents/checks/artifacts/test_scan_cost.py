@@ -1,4 +1,4 @@
-"""The cost of a scan grows no faster than the file, whatever is in it."""
+"""The cost of a scan grows no faster than the file, for any content."""
 
 from __future__ import annotations
 

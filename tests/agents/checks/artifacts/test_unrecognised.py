@@ -1,4 +1,4 @@
-"""Clean means read and understood: what is of no known format is not, whatever its name says."""
+"""Unrecognised content is not clean, whatever its name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real signatures verify, offline, for what they are about and for nobody else."""
+"""Real attestations verify offline, for their own file and publisher only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cost of checking an install grows no faster than the install, whatever is in it."""
+"""The cost of checking an install grows no faster than the install."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Credentials in addresses are found and masked; what only names one is left alone."""
+"""Credentials in addresses are found and masked; references to them are not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A file name that contradicts the metadata is found; other spellings of the same are not."""
+"""File names that contradict the metadata are found; other spellings are not."""
 
 from __future__ import annotations
 

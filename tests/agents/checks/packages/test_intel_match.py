@@ -1,4 +1,4 @@
-"""Facts are matched by PEP 440 and OSV ranges, and only where they are about what was seen."""
+"""Facts match by PEP 440 and OSV ranges, and only their own subjects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of pipeline checks share: runs, and what came of them."""
+"""Runs and their outcomes for the tests of pipeline checks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run made from what: inputs, outputs, deployments, and whose names they are."""
+"""Lineage of a run: inputs, outputs, deployments, and the owners of their names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the check of a pipeline run says, beyond the examples of its rules."""
+"""The check of a pipeline run, beyond the examples of its rules."""
 
 from __future__ import annotations
 

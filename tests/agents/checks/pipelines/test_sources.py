@@ -1,4 +1,4 @@
-"""Data sources of a run: which hosts are a tenant's own, and what intelligence says of them."""
+"""Data sources of a run: the tenant's own hosts, and intelligence about others."""
 
 from __future__ import annotations
 

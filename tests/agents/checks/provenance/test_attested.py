@@ -1,4 +1,4 @@
-"""A signature establishes what it says of components that its trust root may speak of."""
+"""Signatures attest only components that their trust root is authorised for."""
 
 from __future__ import annotations
 

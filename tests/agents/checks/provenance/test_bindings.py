@@ -1,4 +1,4 @@
-"""What a push of the hub establishes for everybody who names the same revision."""
+"""A hub push binds its revision to its digest for all holders."""
 
 from __future__ import annotations
 

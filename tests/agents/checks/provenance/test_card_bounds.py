@@ -1,4 +1,4 @@
-"""The head of a model card costs no more than its length, whatever it holds."""
+"""Reading the head of a model card takes time linear in its length."""
 
 from __future__ import annotations
 

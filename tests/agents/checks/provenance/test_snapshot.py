@@ -1,4 +1,4 @@
-"""One snapshot: the bytes that are hashed are the bytes that were scanned, or nothing is bound."""
+"""One snapshot: the hashed bytes are the scanned bytes, else nothing is bound."""
 
 from __future__ import annotations
 

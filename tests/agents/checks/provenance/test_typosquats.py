@@ -1,4 +1,4 @@
-"""Model-name look-alikes: what is caught, and the derivatives that are left alone."""
+"""Look-alikes of model names are found, derivatives are not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An alert is created once, then updated, and closed once for each time that it ends."""
+"""An alert is created once, then updated, and closed once per end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A tenant's part and its plan are computed once for each revision of the rows they follow from."""
+"""A tenant's part and plan are computed once per revision of their rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Incidents keep within their bounds whatever is sent, and say which of them they reached."""
+"""Incidents stay within their limits and report reached ones."""
 
 from __future__ import annotations
 

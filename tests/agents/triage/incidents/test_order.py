@@ -1,4 +1,4 @@
-"""State and documents follow from what arrived, not from the order or number of its arrivals."""
+"""State and documents do not depend on the order or number of arrivals."""
 
 from __future__ import annotations
 

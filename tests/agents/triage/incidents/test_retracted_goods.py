@@ -1,4 +1,4 @@
-"""A version to roll back to that is found to be bad since: withdrawn, replaced, or warned of."""
+"""Rollback targets that turn out bad: withdrawn, replaced, or warned of."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A baseline: the ledger learns it, and reports nothing of it but known malice."""
+"""Baselines are learnt, and only known malicious components reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A verified binding carries facts on a digest to who names the revision that has it."""
+"""Verified bindings carry facts on a digest to holders that name its revision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Taint along lineage: what was made from something hostile, and what was not."""
+"""Taint follows lineage from hostile components, and no further."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shared rows: however much one tenant claims, what is known of others stays."""
+"""Shared rows keep room for others, however much one tenant claims."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of a digest says nothing of who holds the same version with another digest."""
+"""Facts on a digest do not reach holders of the version with another digest."""
 
 from __future__ import annotations
 

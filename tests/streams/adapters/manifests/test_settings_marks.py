@@ -1,4 +1,4 @@
-"""A YAML text is searched for settings only if it has one of their marks, and none is missed."""
+"""YAML text is searched for settings only if it has one of their marks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an admin changes: policies, checked and compared first, and dead letters, replayed."""
+"""Policies are checked and compared before they are set; dead letters are replayed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deciding in the console: who may, what is said before, what is written, what is shown after."""
+"""Decisions in the console: rights, preview, record and result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Releasing containment in the console: who may, what is said before, what is written."""
+"""Releases in the console: rights, preview and record."""
 
 from __future__ import annotations
 

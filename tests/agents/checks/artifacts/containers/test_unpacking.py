@@ -1,4 +1,4 @@
-"""Containers hand on each member once, in whatever way it is packed, and stop at their limits."""
+"""Containers yield each member once, whatever its compression, and stop at their limits."""
 
 from __future__ import annotations
 

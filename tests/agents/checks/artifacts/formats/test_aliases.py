@@ -1,4 +1,4 @@
-"""YAML aliases: what they name again is read once, and hides nothing by that."""
+"""YAML aliases are read once per target and hide nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the format parsers say of files written by hand: hostile, harmless, damaged."""
+"""Format parsers on hostile, harmless and damaged files written by hand."""
 
 from __future__ import annotations
 

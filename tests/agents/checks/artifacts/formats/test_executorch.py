@@ -1,4 +1,4 @@
-"""An ExecuTorch program is read: its operators, its backends, and what they are given."""
+"""ExecuTorch programs: operators, backends and their data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ways in which configurations, templates and graphs hide what they have their loader do."""
+"""Hidden execution in configurations, templates and graphs."""
 
 from __future__ import annotations
 

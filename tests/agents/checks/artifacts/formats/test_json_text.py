@@ -1,4 +1,4 @@
-"""JSON as editors and data sets write it is read; what begins alike and is none is left alone."""
+"""JSON variants of editors and datasets are read; other text is left alone."""
 
 from __future__ import annotations
 

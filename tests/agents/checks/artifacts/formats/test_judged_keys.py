@@ -1,4 +1,4 @@
-"""A mapping of a document is judged by each key that its judgement asks it for, alone."""
+"""Each key that a judgement looks up triggers it alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is passed over in a large or plain document holds nothing that is judged."""
+"""The parts of large or plain documents that are skipped hold nothing that is judged."""
 
 from __future__ import annotations
 

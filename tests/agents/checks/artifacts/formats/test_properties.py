@@ -1,4 +1,4 @@
-"""What must hold of every format parser, regardless of the bytes."""
+"""Properties of every format parser, for any bytes."""
 
 from __future__ import annotations
 

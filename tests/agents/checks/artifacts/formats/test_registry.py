@@ -1,4 +1,4 @@
-"""Each format is declared once, with its names, and nothing else lists the names of formats."""
+"""Each format is declared once, and no other module lists its names."""
 
 from __future__ import annotations
 

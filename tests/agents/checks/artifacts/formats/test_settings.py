@@ -1,4 +1,4 @@
-"""Settings in TOML, INI, gin and markup: what they run and import is judged in any syntax."""
+"""Settings in TOML, INI, gin and markup: commands and imports are judged in any syntax."""
 # ruff: noqa: E501 -- samples stand in one piece
 
 from __future__ import annotations

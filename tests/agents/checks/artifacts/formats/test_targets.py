@@ -1,4 +1,4 @@
-"""Targets of configurations: what is called of the code that lies beside them."""
+"""Targets of configurations: calls into the code beside them."""
 
 from __future__ import annotations
 

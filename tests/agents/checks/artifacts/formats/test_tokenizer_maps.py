@@ -1,4 +1,4 @@
-"""Reads large tokenizers without the part that nothing judges."""
+"""Large tokenizers are read without the part that nothing judges."""
 
 from __future__ import annotations
 

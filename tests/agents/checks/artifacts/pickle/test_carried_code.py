@@ -1,4 +1,4 @@
-"""Modules that torch.fx traced carry their source: suspicious if it computes, malicious if more."""
+"""Source carried by torch.fx modules: suspicious if it only computes, else malicious."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Functions that toolz binds and composes are judged as if they were imported."""
+"""Functions bound and composed by toolz are judged as if imported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How imports of pickles are judged by their names."""
+"""Pickle imports are judged by their names."""
 
 from __future__ import annotations
 

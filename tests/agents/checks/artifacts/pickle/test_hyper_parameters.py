@@ -1,4 +1,4 @@
-"""What a checkpoint names is looked for in each value once, however values hold one another."""
+"""Values of a checkpoint are visited once each, however they are nested."""
 
 from __future__ import annotations
 

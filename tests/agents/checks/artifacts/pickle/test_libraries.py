@@ -1,4 +1,4 @@
-"""The generator of the allow-list: which classes of a library it lets pass, from source alone."""
+"""The generator of the allow-list: which classes of a library pass, from source alone."""
 
 from __future__ import annotations
 

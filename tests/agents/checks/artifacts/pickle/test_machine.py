@@ -1,4 +1,4 @@
-"""The pickle machine against CPython's own: it sees the imports that an unpickler makes."""
+"""The pickle machine observes the same imports as CPython's unpickler."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plain data of the standard library, which its own pickler writes, and its functions that run."""
+"""Plain data and running functions of the standard library in pickles."""
 
 from __future__ import annotations
 

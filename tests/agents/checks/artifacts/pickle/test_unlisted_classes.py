@@ -1,4 +1,4 @@
-"""Objects of classes that are on no list: nothing to suspect, and nothing that was checked."""
+"""Objects of unlisted classes are unsupported: neither suspicious nor clean."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which values of a module were decoded or fetched, wherever in them that happens."""
+"""Taint of decoded or fetched values within a module."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names that are looked up by a text mean what they look up, however the text is passed."""
+"""Names looked up by text are resolved, however the text is passed."""
 
 from __future__ import annotations
 

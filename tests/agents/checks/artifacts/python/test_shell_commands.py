@@ -1,4 +1,4 @@
-"""Commands are judged by what is on one line, in time that grows with the text alone."""
+"""Shell commands are judged line by line, in linear time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parses Python source without the garbage collector, and leaves nothing to it."""
+"""Python source is parsed without the garbage collector, and no garbage remains."""
 
 from __future__ import annotations
 

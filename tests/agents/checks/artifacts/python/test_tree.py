@@ -1,4 +1,4 @@
-"""A tree's nodes are those that the interpreter's own walk gives, but for those without content."""
+"""A module's tree yields the nodes of the interpreter's own walk that have content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What constants of Python source make, without running it: right where followed, bounded."""
+"""Constants of Python source are evaluated correctly, within bounds, without running it."""
 # ruff: noqa: E501 -- sources stand in one piece
 
 from __future__ import annotations

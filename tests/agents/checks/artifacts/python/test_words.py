@@ -1,4 +1,4 @@
-"""A module whose words say that nothing in it is judged has no fault, however it is written."""
+"""A module that no judged word selects has no fault, however it is written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What metadata should not hold is found by its signs, which no pattern finds it without."""
+"""Payloads in metadata are found by signs that every pattern requires."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a run of zeros begins is found exactly, with few reads of a large file."""
+"""The start of a run of zeros is found exactly, with few reads."""
 
 from __future__ import annotations
 
