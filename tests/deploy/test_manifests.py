@@ -41,7 +41,7 @@ def environment() -> set[str]:
     return names | set(re.findall(rf"\b{PREFIX}[A-Z_]+\b", image))
 
 
-def test_settings_that_are_set_exist() -> None:
+def test_configured_settings_exist() -> None:
     named = {name for name in environment() if name.startswith(PREFIX)}
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     assert named

@@ -233,7 +233,7 @@ def test_it_runs_as_another_user(installed: Path, user: str | None) -> None:
     assert int(done.stdout) == pwd.getpwnam(user).pw_uid
 
 
-def test_it_is_the_wheel_that_runs(run: Run, installed: Path, wheel: Path) -> None:
+def test_installed_wheel_is_what_runs(run: Run, installed: Path, wheel: Path) -> None:
     assert run("--version").stdout == f"tidewatch {wheel.name.split('-')[1]}\n"
     where = "import streams; print(streams.__file__)"
     done = subprocess.run(

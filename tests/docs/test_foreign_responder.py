@@ -79,7 +79,7 @@ def reported(key, value, headers):
 
 
 @pytest.mark.parametrize("status", [102, 200, 403, 500])
-def test_its_answer_reaches_the_hold_that_issued_the_command(status):
+def test_answer_of_a_foreign_responder_reaches_its_hold(status):
     key, value, headers = answered(status, changed=True)
     schema = topic_schema(Channel.CONTAINMENT_RESULTS)
     jsonschema.Draft202012Validator(schema).validate(orjson.loads(value))
@@ -98,7 +98,7 @@ def test_the_same_answer_has_the_same_id():
     assert first == second != dict(answered(500)[2])["ce_id"]
 
 
-def test_it_refuses_what_nobody_approved_and_what_expired():
+def test_foreign_responder_refuses_unapproved_and_expired_commands():
     headers, value = command(Channel.CONTAINMENT_PROPOSALS)
     assert verify(headers, value, trusted_keys(), AT_MS) == "commands"
     assert "approved" in foreign.refusal(headers, value, NOW)
@@ -108,7 +108,7 @@ def test_it_refuses_what_nobody_approved_and_what_expired():
     assert "another tenant" in foreign.refusal(other, value, NOW)
 
 
-def test_it_imports_nothing_of_ours():
+def test_foreign_responder_imports_nothing_of_tidewatch():
     for path in (CONTRACT / "answers" / "answer.py", CONTRACT / "signatures" / "verify.py"):
         tree = ast.parse(path.read_text())
         named = {

@@ -98,7 +98,7 @@ def test_the_commands_of_a_page_do_what_it_shows(
 
 
 @each("page", PAGES)
-def test_commands_stand_in_console_blocks(page: Path) -> None:
+def test_commands_are_in_console_blocks(page: Path) -> None:
     assert not languages(page.read_text()) & {"sh", "bash", "shell", "zsh", "shell-session"}
 
 

@@ -66,7 +66,7 @@ def harass(chain, broker, done):
     return kills
 
 
-def test_a_harassed_chain_puts_out_what_an_undisturbed_one_does(own_kafka, tmp_path):
+def test_disturbed_chain_gives_the_output_of_an_undisturbed_one(own_kafka, tmp_path):
     broker = own_kafka()
     root = tmp_path / "models"
     write_models(root)

@@ -178,7 +178,7 @@ def test_each_hostile_event_has_an_outcome_and_breaks_no_check(poisoned):
     assert not broken
 
 
-def test_no_neighbour_is_harmed(poisoned):
+def test_neighbours_of_poison_are_unaffected(poisoned):
     assert not set(poisoned["neighbours"]) - poisoned["assessed"]
     assert not set(poisoned["sent"]["neighbour"]) & set(poisoned["letters"])
 

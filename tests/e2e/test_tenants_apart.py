@@ -269,7 +269,7 @@ def last_words(records):
     return found
 
 
-def test_a_tenant_can_not_tell_who_else_is_there_nor_whether_fewer_than_k_are(apart):
+def test_output_reveals_neither_other_tenants_nor_counts_below_k(apart):
     one, other = last_words(apart.given["a"]), last_words(apart.given["b"])
     assert one.keys() == other.keys()
     for key, words in one.items():

@@ -130,7 +130,7 @@ def test_for_an_unknown_user_the_settings_to_check_are_named(tls, tmp_path, chan
     assert named in refused(("topics", "list"), {**tls.known(), **change}, tmp_path)
 
 
-def test_the_wrong_port_for_tls_or_none_is_reported(tls, tmp_path):
+def test_wrong_port_for_tls_is_reported(tls, tmp_path):
     assert "does not speak TLS" in refused(("topics", "list"), {"kafka": tls.mutual}, tmp_path)
     settings = {"kafka": tls.broker.bootstrap, "kafka_tls": True}
     line = refused(("topics", "list"), settings, tmp_path)

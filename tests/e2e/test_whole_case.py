@@ -605,7 +605,7 @@ def test_shared_bundle_is_valid_stix_and_names_no_tenant(calm):
     assert any(digest_of(HOSTILE["pytorch_model.bin"]).encode() in r.value for r in calm.shared)
 
 
-def test_the_same_events_again_change_nothing(calm):
+def test_repeated_events_change_nothing(calm):
     """All were sent a second time, after the case was closed."""
     assert calm.case == msgspec.structs.replace(calm.closed, processing=calm.case.processing)
 

@@ -115,7 +115,7 @@ def test_a_lock_names_all_that_its_packages_ask_for(name, python, platform):
     assert open_ends((ROOT / name).read_text(), environment(python, platform)) == []
 
 
-def test_a_lock_with_an_open_end_would_be_noticed():
+def test_incomplete_lock_is_detected():
     metadata = {
         "a==1.0": Asked(("b[mail]>=2 ; python_version < '3.13'",), ()),
         "b==2.0": Asked(("c; extra == 'mail'",), ("mail",)),

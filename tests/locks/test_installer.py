@@ -265,7 +265,7 @@ def test_uv_is_given_how_to_reach_files_and_never_which() -> None:
     assert set(said) & set(settings) == {"UV_DEFAULT_INDEX", "UV_CACHE_DIR"}
 
 
-def test_pips_own_precedence_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_index_precedence_is_that_of_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     configuration = tmp_path / "pip.conf"
     configuration.write_text(
         "[global]\nindex-url = https://global.example\ntimeout = 5\n"

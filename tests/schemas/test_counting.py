@@ -17,7 +17,7 @@ from schemas.counting import counted
     ("number", "text"),
     [(0, "0 files"), (1, "1 file"), (2, "2 files"), (1_184, "1,184 files"), (-1, "-1 files")],
 )
-def test_one_is_singular(number: int, text: str) -> None:
+def test_count_of_one_is_singular(number: int, text: str) -> None:
     assert counted(number, "file") == text
 
 

@@ -99,7 +99,7 @@ def test_a_hostile_file_under_a_public_name_says_nothing_of_others_copies():
     assert not flow.alerts_of("b")
 
 
-def test_a_stranger_can_not_take_a_rollback_target_away():
+def test_other_tenants_can_not_remove_a_rollback_target():
     flow = flow_of("a", "b")
     flow.saw(
         *held(MODEL, "b", "gpu", 0, version="r1", digest=GOOD),
@@ -126,7 +126,7 @@ def test_one_tenants_findings_make_no_campaign_at_another():
 
 
 @pytest.mark.slow
-def test_twenty_four_claims_and_more_leave_the_room_of_facts_alone():
+def test_many_claims_take_no_room_of_facts():
     flow = flow_of("a", "b")
     flow.saw(*held(MODEL, "b", "gpu", version="r7", digest=GOOD))
     for number in range(40):
@@ -195,7 +195,7 @@ def test_a_suppression_ends_with_the_next_finding_that_is_not_suppressed():
     assert alert.status not in {"withdrawn", "suppressed"}
 
 
-def test_a_claim_is_withheld_from_everybody():
+def test_suppressed_claim_is_withheld_from_everybody():
     flow = flow_of("a", "b")
     flow.saw(*held(MODEL, "b", "gpu", version="r2", digest=BAD))
     flow.withheld(finding("package_hash_mismatch", "a"), hostile_by_name("a"))
@@ -220,9 +220,7 @@ def test_a_dismissal_of_what_a_scan_found_ends_and_leaves_the_bytes_marked():
 
 
 @pytest.mark.parametrize("by_operator", [False, True])
-def test_a_decision_reaches_the_rows_however_many_names_another_gives_to_the_bytes(
-    monkeypatch, by_operator
-):
+def test_decision_reaches_rows_under_every_name(monkeypatch, by_operator):
     monkeypatch.setattr(incident_rows, "KEYS", 4)
     flow = flow_of("mallory", "v")
     flow.saw(*held(MODEL, "v", "gpu", version="r2", digest=BAD))
@@ -258,7 +256,7 @@ def test_invented_tenants_take_no_registered_ones_place_in_an_incident(monkeypat
     assert {system.system for system in alert.systems} == {"gpu", "gpu-2"}
 
 
-def test_no_signature_of_ones_own_makes_a_version_good_at_another():
+def test_own_signature_vouches_for_no_other_tenant():
     """Neither a tenant's own key nor any identity that Sigstore knows vouches for others' names."""
     flow = flow_of("mallory", "v")
     signed = {"version": "r1", "digest": GOOD, "kind": "pushed", "signed": True}
@@ -277,7 +275,7 @@ def test_no_signature_of_ones_own_makes_a_version_good_at_another():
     ]
 
 
-def test_nothing_goes_back_to_a_version_that_the_tenant_never_had():
+def test_rollback_uses_only_versions_of_the_tenant():
     flow = flow_of("other", "v")
     flow.saw(
         *held(MODEL, "other", "gpu", 0, version="r1", digest=GOOD, signed=True, kind="pushed"),
@@ -419,7 +417,7 @@ def test_facts_on_digests_do_not_spread_by_version():
         assert bands[tenant].score.band.rank >= Severity.HIGH.rank
 
 
-def test_intelligence_over_a_claimed_name_and_digest_is_the_claimants_own():
+def test_intelligence_through_a_claimed_binding_affects_the_claimant_alone():
     """That a popular revision has a digest which intelligence names, anybody can say."""
     rev = "c" * 40
     flow = flow_of("mallory", "b", "c")
@@ -462,7 +460,7 @@ def test_claimed_digest_of_a_revision_affects_its_tenant_alone():
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_a_service_whose_base_is_named_before_anybody_held_it(late):
+def test_service_whose_base_nobody_holds_yet_is_tainted(late):
     fact = IntelFact(key=MODEL, kind=IntelKind.COMPROMISED, versions=("r2",), sources=("x", "y"))
     served = sighting(
         "deployment:@a/chat", "a", "cluster", kind="served", made_from=(f"{MODEL}@r2",)
@@ -600,7 +598,7 @@ def test_advice_can_be_muted():
     assert not flow.alerts_of("b")
 
 
-def test_one_introducer_advises_a_tenant_of_few_incidents_and_each_has_its_share():
+def test_advice_per_introducer_is_bounded():
     """However much one organisation invents, the others' advice and the tenant's own remain."""
     flow = flow_of("mallory", "c", "b")
     count = OF_INTRODUCER + 12
@@ -630,7 +628,7 @@ def test_one_introducer_advises_a_tenant_of_few_incidents_and_each_has_its_share
     assert f"{DATA}-new" in {view.root for view in flow.alerts_of("b")}
 
 
-def test_many_introducers_advise_a_tenant_of_few_incidents_and_each_of_one():
+def test_advice_per_receiver_is_bounded():
     """Organisations that work together reach its quota; one that comes later is still heard."""
     late = 2
     names = [f"m{number}" for number in range(OF_RECEIVER // OF_INTRODUCER + late)]
@@ -690,7 +688,7 @@ def test_advice_takes_no_room_of_what_is_known_in_full():
         }
 
 
-def test_advice_is_no_veto_on_a_rollback_target():
+def test_advice_does_not_exclude_a_rollback_target():
     flow = flow_of("a", "b")
     flow.saw(
         *made("a", 1),
@@ -706,7 +704,7 @@ def test_advice_is_no_veto_on_a_rollback_target():
 
 
 @pytest.mark.parametrize(("tenant", "band"), [(None, "medium"), ("b", "critical")])
-def test_advice_is_medium_whatever_others_decide(tenant, band):
+def test_advice_stays_medium_whatever_others_decide(tenant, band):
     flow = flow_of("a", "b")
     flow.saw(*made("a", 1), *pulled("b", 2))
     flow.fact(POISON)
@@ -726,7 +724,7 @@ def test_advice_is_medium_whatever_others_decide(tenant, band):
     assert alert.score.band == band
 
 
-def test_a_record_read_late_changes_who_introduced_a_digest_to_the_same_end():
+def test_late_record_yields_the_same_introducer():
     stories = [made("a", 1), made("c", 2, of=f"{DATA}@v6"), pulled("b", 3), pulled("d", 4)]
     ends = set()
     for order in itertools.permutations(stories):
@@ -764,7 +762,7 @@ def test_digest_held_by_k_others_advises_holders_of_another():
     [("xyz", True), ("xy", False), (("x", "y", "y2"), False), (("x", "y", "b2"), False)],
 )
 @pytest.mark.parametrize("place", [0, 1, -1])
-def test_k_other_organisations_advise_wherever_ones_own_record_comes(others, advised, place):
+def test_holdings_of_k_others_advise_in_any_order(others, advised, place):
     """Neither two tenants of one organisation nor another of one's own are one more."""
     register = Register({"b": "bank", "b2": "bank", "x": "X", "y": "Y", "y2": "Y", "z": "Z"})
     flow = flow_of("b", register=register)
@@ -778,7 +776,7 @@ def test_k_other_organisations_advise_wherever_ones_own_record_comes(others, adv
 
 
 @pytest.mark.parametrize("advised_first", [False, True])
-def test_advice_keeps_nothing_contained_once_what_was_established_ended(advised_first):
+def test_advice_keeps_nothing_contained_after_established_facts_end(advised_first):
     filename = "torch-2.9.0-cp312-linux.whl"
     listed = IntelFact(key=WHEEL, kind=IntelKind.MALICIOUS, versions=("2.9.0",), sources=("x", "y"))
     flow = flow_of("d")
@@ -849,7 +847,7 @@ def test_invented_tenants_hold_back_no_containment_where_organisations_are_regis
     assert ("quarantine" in issued(flow, "b")) is registered
 
 
-def test_tenants_made_up_before_there_was_a_register_count_for_nothing_after_it():
+def test_tenants_invented_before_the_register_do_not_count_after_it():
     """Rows keep what was counted; the register of today says what of it counts."""
     digest = "c" * 64
     flow = flow_of("b")

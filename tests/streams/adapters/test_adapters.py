@@ -112,7 +112,7 @@ def test_layers_of_an_image_are_no_versions_of_it():
     assert event.data.files == ()  # the sample's manifest digest is a SHA-512
 
 
-def test_the_first_year_is_no_time():
+def test_year_one_is_no_time():
     container = only("github.registry_package_published.container.json")
     assert (container.time.year, container.data.tag) == (2026, "2026-11")
     assert moment("0001-01-01T00:00:00Z") is None

@@ -457,7 +457,7 @@ def test_it_reports_its_health_and_is_ready_only_with_its_folders(scene: Scene) 
     assert process.returncode == 0
 
 
-def test_it_ends_when_asked_to(scene: Scene) -> None:
+def test_responder_stops_on_request(scene: Scene) -> None:
     process = scene.start()
     wait_for(lambda: "responder-started" in scene.log.read_text(), "it started")
     second = scene.start()
@@ -470,7 +470,7 @@ def test_it_ends_when_asked_to(scene: Scene) -> None:
 
 
 @pytest.mark.fault
-def test_killed_at_random_moments_the_end_is_the_same(kafka: str, tmp_path: Path) -> None:
+def test_random_kills_give_the_same_result(kafka: str, tmp_path: Path) -> None:
     def made(name: str) -> tuple[Scene, list[CommandSpec]]:
         folder = tmp_path / name
         folder.mkdir()
@@ -521,7 +521,7 @@ def test_killed_at_random_moments_the_end_is_the_same(kafka: str, tmp_path: Path
     assert sorted(values) == sorted({*(f"domain:d{n}.example" for n in range(40)), "evil/m"})
 
 
-def test_the_file_is_checked_before_anything_is_read(
+def test_configuration_is_checked_before_reading(
     scene: Scene, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in scene.options.items():

@@ -56,7 +56,7 @@ def name_of(path: str) -> str:
     return path.partition("?")[0].strip("/").split("/inc-")[0].replace("/", "-") or "overview"
 
 
-def test_no_page_keeps_anybody_out(browser, console, paths):
+def test_pages_are_accessible(browser, console, paths):
     visitor = Visitor(browser, console, OPERATOR)
     wrong = []
     for path in paths:
@@ -78,7 +78,7 @@ def test_no_page_keeps_anybody_out(browser, console, paths):
     visitor.close()
 
 
-def test_forms_of_decisions_keep_nobody_out(browser, played, tmp_path):
+def test_decision_forms_are_accessible(browser, played, tmp_path):
     made = indexed(tmp_path, [*played.records, held_by(HELD)])
     incident = next(
         incident for incident in played.flow.incidents.values() if incident.tenant_count > 1
@@ -115,7 +115,7 @@ def test_forms_of_decisions_keep_nobody_out(browser, played, tmp_path):
     made.close()
 
 
-def test_errors_and_what_is_outside_keep_nobody_out(browser, console):
+def test_error_and_sign_in_pages_are_accessible(browser, console):
     inside = Visitor(browser, console, OPERATOR, viewport=PHONE, color_scheme="dark")
     outside = Visitor(browser, console, None, viewport=PHONE)
     for visitor, path, said in (

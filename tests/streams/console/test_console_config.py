@@ -34,7 +34,7 @@ def test_sign_in_through_a_provider_allows_remote_addresses():
     assert read_config(text).oidc.roles == {"a": Role.ADMIN}
 
 
-def test_none_is_needed():
+def test_configuration_is_optional():
     assert read_config("") == ConsoleConfig()
 
 

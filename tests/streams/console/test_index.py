@@ -94,7 +94,7 @@ def test_rows_and_offsets_are_kept_together_or_not_at_all(own, small):
     assert contents(own)["cases"]
 
 
-def test_it_goes_on_after_a_restart(tmp_path, small):
+def test_index_continues_after_a_restart(tmp_path, small):
     made = indexed(tmp_path, small)
     made.apply([], {("t", 1): 12})
     before = contents(made)
@@ -105,7 +105,7 @@ def test_it_goes_on_after_a_restart(tmp_path, small):
     again.close()
 
 
-def test_one_console_keeps_it_at_a_time(tmp_path, small):
+def test_index_is_locked_by_one_console(tmp_path, small):
     made = indexed(tmp_path, small)
     with pytest.raises(IndexInUseError, match="a console runs"):
         Index(tmp_path)
@@ -113,7 +113,7 @@ def test_one_console_keeps_it_at_a_time(tmp_path, small):
     Index(tmp_path).close()
 
 
-def test_that_of_another_cluster_is_emptied(tmp_path, small):
+def test_index_of_another_cluster_is_emptied(tmp_path, small):
     made = indexed(tmp_path, small)
     made.apply([], {("t", 1): 12})
     assert made.begin("another|") == {}

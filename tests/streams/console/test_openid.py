@@ -303,7 +303,7 @@ def test_a_refusal_of_the_provider_is_shown_without_its_text(signing):
 
 
 @pytest.mark.parametrize("to", ["https://evil.example/", "//evil.example/", "/%5Cevil.example"])
-def test_nobody_is_sent_on_to_another_site(signing, to):
+def test_sign_in_redirects_to_no_other_site(signing, to):
     answer = Person(signing).sign_in(to)
     assert "evil" not in answer.text
     assert "url=/" in answer.text
@@ -354,7 +354,7 @@ def test_a_provider_with_another_issuer_is_not_used(issuer, monkeypatch, metadat
         OpenId(config(issuer.issuer), "http://127.0.0.1:1").begin("/")
 
 
-def test_a_provider_that_is_away_is_said_so(monkeypatch):
+def test_unreachable_provider_is_reported(monkeypatch):
     monkeypatch.setenv("TIDEWATCH_TEST_SECRET", SECRET)
     made = OpenId(config("http://127.0.0.1:9"), "http://127.0.0.1:1")
     with pytest.raises(TidewatchError, match="can't be used"):

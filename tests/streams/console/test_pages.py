@@ -348,7 +348,7 @@ def test_a_link_signs_in_once(console):
 
 
 @pytest.mark.parametrize("token", ["", "x", "a" * 43, "\u00e9"])
-def test_a_guess_signs_nobody_in(console, token):
+def test_guessed_link_signs_nobody_in(console, token):
     answer = requests.get(
         f"{console.url}/enter", params={"token": token}, allow_redirects=False, timeout=SECONDS
     )

@@ -72,7 +72,7 @@ def sign_in(link: str) -> requests.Session:
     return browser
 
 
-def test_it_shows_what_is_there_and_what_comes_and_goes_on_after_a_restart(
+def test_console_shows_old_and_new_records_and_continues_after_a_restart(
     kafka: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     # of its own: a decision changes it

@@ -15,7 +15,7 @@ class Clock:
         return self.now
 
 
-def test_one_ends_when_it_is_unused_or_old():
+def test_session_ends_when_unused_or_old():
     clock = Clock()
     made = Sessions(idle_seconds=100, session_seconds=250, clock=clock)
     token = made.start(OPERATOR)
@@ -29,7 +29,7 @@ def test_one_ends_when_it_is_unused_or_old():
     assert made.of(token) is None
 
 
-def test_a_token_is_only_its_own_session():
+def test_token_opens_only_its_own_session():
     made = Sessions()
     one, other = made.start(OPERATOR), made.start(ACME)
     assert made.of(one).viewer is OPERATOR
@@ -51,7 +51,7 @@ def test_no_person_takes_the_sessions_of_another(monkeypatch):
     assert made.of(kept) is not None
 
 
-def test_there_is_an_end_to_their_number(monkeypatch):
+def test_number_of_sessions_is_bounded(monkeypatch):
     monkeypatch.setattr(module, "MOST_SESSIONS", 4)
     made = Sessions()
     tokens = [made.start(Viewer(name=f"n{number}")) for number in range(6)]

@@ -30,7 +30,7 @@ def test_a_session_has_one_file_and_the_oldest_goes_for_a_further_one():
     assert kept.find("s0", digests[0]) == (file("c"), None)
 
 
-def test_a_file_is_not_kept_for_ever():
+def test_upload_expires():
     now = [0.0]
     kept = Uploads(lambda: now[0])
     digest = kept.keep("ann", file("a"))

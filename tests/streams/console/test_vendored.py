@@ -14,7 +14,7 @@ TESTS = Path(__file__).parent / "axe"
 
 
 @pytest.mark.parametrize("folder", [FOLDER, TESTS], ids=["served", "tests"])
-def test_each_has_its_hash_and_licence(folder):
+def test_vendored_files_have_their_hash_and_licence(folder):
     listed = tomllib.loads((folder / "vendored.toml").read_text())
     assert listed
     for entry in listed.values():

@@ -10,7 +10,7 @@ from streams.engine.router import TopicRouter
 from streams.settings import load_settings
 
 
-def test_tenants_that_are_made_up_get_no_topics_without_end(kafka, tmp_path):
+def test_number_of_topics_of_invented_tenants_is_bounded(kafka, tmp_path):
     settings = load_settings(
         kafka=kafka,
         topic_prefix="capped.",

@@ -98,7 +98,7 @@ def test_mlflow_signs_delivery_time_and_body(secret: str) -> None:
         assert not proves(one, raw(late))
 
 
-def test_an_address_may_be_the_secret(secret: str) -> None:
+def test_secret_path_is_a_proof(secret: str) -> None:
     one = prover("docker-hub", secret, proof="path")
     assert proves(one, [], path_secret=SECRET)
     assert not proves(one, [], path_secret=SECRET[:-1])

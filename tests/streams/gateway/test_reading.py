@@ -180,7 +180,7 @@ def test_another_content_type_is_refused(kind: str) -> None:
 
 
 @given(st.binary(max_size=200), st.sampled_from([STRUCTURED, BATCH, "application/json"]))
-def test_no_body_is_a_crash(body: bytes, kind: str) -> None:
+def test_no_body_causes_a_crash(body: bytes, kind: str) -> None:
     with suppress(UnreadableRecordError, HttpError):
         read(body, kind, **binary())
 
@@ -217,6 +217,6 @@ def test_one_address_takes_all_that_github_sends() -> None:
 @given(
     st.sampled_from([name for name in PRODUCERS if name != CLOUDEVENTS]), st.binary(max_size=100)
 )
-def test_no_payload_is_a_crash(producer: str, body: bytes) -> None:
+def test_no_payload_causes_a_crash(producer: str, body: bytes) -> None:
     with suppress(UnreadableRecordError):
         hook(producer, body, {"X-GitHub-Event": "package"})

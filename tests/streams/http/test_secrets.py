@@ -39,9 +39,7 @@ def test_invalid_secret_reference_is_refused(reference: str) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"short\n", SECRET.encode() + b"\nshort", b"\xff"])
-def test_a_secret_that_can_be_guessed_or_read_in_two_ways_is_refused(
-    content: bytes, tmp_path: Path
-) -> None:
+def test_weak_or_ambiguous_secret_is_refused(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "secret"
     file.write_bytes(content)
     with pytest.raises(TidewatchError) as caught:

@@ -164,7 +164,7 @@ def test_unfinished_request_is_answered_and_closed(begun: bytes, status: int) ->
         assert read_answer(read_all(link)).status == status
 
 
-def test_a_head_that_comes_byte_by_byte_is_late_however_lively_it_is() -> None:
+def test_slow_request_head_times_out() -> None:
     before = refused("slow-head")
     with serving(ROUTES, QUICK) as server, connect(server.port) as link:
         done = threading.Event()
@@ -186,7 +186,7 @@ def test_a_head_that_comes_byte_by_byte_is_late_however_lively_it_is() -> None:
     assert refused("slow-head") == before + 1
 
 
-def test_an_answer_that_nobody_reads_is_cut() -> None:
+def test_unread_response_is_cut() -> None:
     before = refused("unread-answer")
     with serving(ROUTES, QUICK) as server, connect(server.port) as link:
         link.sendall(GET % b"/big")

@@ -248,7 +248,7 @@ def perform(play: Play, step: tuple[Any, ...]) -> None:
 
 @settings(max_examples=examples(100), deadline=None)
 @given(st.lists(STEPS, max_size=30))
-def test_any_history_contains_exactly_what_has_a_reason_in_force(steps):
+def test_holds_equal_the_reasons_in_force_in_any_history(steps):
     play = Play()
     for step in steps:
         perform(play, step)
@@ -276,7 +276,7 @@ def test_any_history_contains_exactly_what_has_a_reason_in_force(steps):
         ("time", 0.3),
     ]
 )
-def test_nothing_is_released_while_there_were_more_reasons_than_are_kept(steps):
+def test_nothing_is_released_with_excess_reasons(steps):
     """With room for one reason; `Play` asserts it of each release."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(intake, "REASONS", 1)
@@ -353,7 +353,7 @@ CONTAINING = (
     ),
     st.randoms(use_true_random=False),
 )
-def test_any_order_of_incidents_leads_to_the_same_reasons_and_the_same_end(said, chance):
+def test_reasons_do_not_depend_on_the_order_of_incidents(said, chance):
     """Of one incident the order is kept: its partition is its only writer."""
     ends = []
     for mixed in (False, True):
@@ -540,7 +540,7 @@ def test_decision_on_one_incident_releases_no_excess_reason(first):
     assert [command.action for command in play.commands] == ["quarantine", "restore"]
 
 
-def test_a_request_that_made_room_for_a_reason_keeps_it_held(monkeypatch):
+def test_evicted_request_keeps_it_held(monkeypatch):
     """It is still open, though the hold no longer knows it."""
     monkeypatch.setattr(intake, "REASONS", 1)
     play = Play()
@@ -552,7 +552,7 @@ def test_a_request_that_made_room_for_a_reason_keeps_it_held(monkeypatch):
     assert [command.action for command in play.commands] == ["quarantine", "restore"]
 
 
-def test_more_suspicions_than_are_kept_leave_no_version_to_go_back_to(monkeypatch):
+def test_excess_suspicions_leave_no_rollback_target(monkeypatch):
     monkeypatch.setattr(intake, "SUSPICIONS", 1)
     play = Play()
     play.suspect("inc-1", "f" * 64)
@@ -580,7 +580,7 @@ def test_a_switch_forward_waits_until_what_it_switches_to_is_back():
 )
 @pytest.mark.parametrize("state", [ReasonState.AUTOMATIC, ReasonState.ASKED])
 @pytest.mark.parametrize("quarantined_first", [False, True])
-def test_nothing_goes_back_to_what_is_quarantined(target, digest, state, quarantined_first):
+def test_quarantined_version_is_no_rollback_target(target, digest, state, quarantined_first):
     """Nor to what only a proposal would take out of use; no suspicion says so here."""
     play = Play()
 

@@ -125,7 +125,7 @@ def test_a_false_positive_takes_back_what_was_issued_before(answered):
     assert quarantine_of(flow).state is HoldState.RELEASED
 
 
-def test_two_incidents_commands_share_a_hold_and_are_both_taken_back_with_its_last_reason():
+def test_adopted_commands_share_a_hold_and_end_with_its_last_reason():
     flow, quarantines = before_holds(BAD, OTHER)
     flow.tick(1)
     assert {reason.incident for reason in quarantine_of(flow).reasons} == {FIRST, SECOND}

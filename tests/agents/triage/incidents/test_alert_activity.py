@@ -207,7 +207,7 @@ class Crashing(Flow):
 
 @settings(max_examples=examples(10), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=STEPS, seed=st.integers(0, 999))
-def test_a_crash_creates_and_closes_nothing_twice(steps, seed):
+def test_crash_repeats_no_create_or_close(steps, seed):
     flow = Crashing(random.Random(seed))
     flow.policy(Policy(tenant="a", automatic=("capture-evidence", "quarantine"), dry_run=False))
     flow.put(

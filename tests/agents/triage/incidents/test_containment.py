@@ -24,7 +24,7 @@ from tests.agents.triage.incidents.incident_flow import ALL, CASE, ROOT, decide,
 from tests.agents.triage.stories import BAD, GOOD, MODEL, finding, held
 
 
-def test_evidence_comes_first_and_rollback_goes_to_the_last_known_good():
+def test_evidence_precedes_containment_and_rollback_targets_the_last_known_good():
     flow = hostile("a", [Policy(tenant="a", automatic=ALL)])
     specs = {spec.action: spec for spec in flow.issued}
     assert set(specs) == {"capture-evidence", "quarantine", "rollback", "block", "revoke"}
@@ -91,7 +91,7 @@ def test_approval_issues_and_rejection_does_not():
     assert states["block"] == "rejected"
 
 
-def test_another_tenants_decision_does_nothing_here():
+def test_decision_of_another_tenant_has_no_effect():
     flow = hostile("ab")
     mine = next(proposal for proposal in flow.proposals.values() if proposal.tenant == "a")
     decide(flow, DecisionKind.APPROVE, 61, tenant="b", target=mine.command_id)
@@ -152,7 +152,7 @@ def test_proposals_expire_and_escalate():
     assert "escalation" in {notice.kind for notice in flow.operator.values()}
 
 
-def test_contained_when_all_that_takes_it_out_of_use_succeeded():
+def test_incident_is_contained_when_all_containing_commands_succeeded():
     flow = hostile("a", [Policy(tenant="a", automatic=ALL)])
     for spec in list(flow.issued):
         flow.answer(spec)

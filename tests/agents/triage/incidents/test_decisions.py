@@ -49,7 +49,7 @@ def test_release_is_in_the_timeline_at_its_command():
     assert max(released) <= at(101)
 
 
-def test_reopening_takes_a_false_positive_back():
+def test_reopening_reverts_a_false_positive():
     flow = hostile("a")
     decide(flow, DecisionKind.FALSE_POSITIVE, 200, tenant="a")
     decide(flow, DecisionKind.REOPEN, 210, tenant="a")
@@ -57,7 +57,7 @@ def test_reopening_takes_a_false_positive_back():
     assert {ioc.status for ioc in flow.iocs.values()} == {"active"}
 
 
-def test_the_operator_decides_for_all():
+def test_operator_decision_applies_to_all_tenants():
     flow = hostile("abc")
     decide(flow, DecisionKind.CLOSE)
     assert {view.status for view in flow.alerts.values()} == {"closed"}

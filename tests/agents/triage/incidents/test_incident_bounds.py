@@ -60,7 +60,7 @@ def two_orders() -> tuple[Flow, Flow]:
 
 
 @pytest.mark.slow
-def test_no_command_is_lost_to_others_whatever_the_order(two_orders):
+def test_no_command_is_evicted_in_any_order(two_orders):
     forward, mixed = two_orders
     captured = {command.system for command in forward.issued if command.target_type == "system"}
     assert captured == {f"node-{number:03}" for number in range(120)}
@@ -102,7 +102,7 @@ def test_more_commands_than_are_issued_is_reported(monkeypatch):
     assert COMMANDS > 20
 
 
-def test_places_of_evidence_that_a_command_can_not_name_are_reported():
+def test_evidence_locations_beyond_the_limit_are_reported():
     flow = Flow()
     paths = (*tuple(f"/var/log/{number}" for number in range(PATHS)), "/" + "x" * 9000)
     flow.policy(Policy(tenant="a", automatic=EVERYTHING, evidence={"gpu": paths}))

@@ -99,7 +99,7 @@ def test_many_systems_make_few_updates():
     assert view.system_count >= 128
 
 
-def test_counts_beyond_the_list_are_given_in_powers_of_two():
+def test_counts_beyond_the_list_are_powers_of_two():
     assert bucket(31, 32) == 31
     assert bucket(100, 32) == 64
     assert bucket(128, 32) == 128
@@ -245,14 +245,14 @@ def test_recovery_is_verified_by_the_checks_that_the_policy_requires():
     assert flow.alerts[CASE, "a"].status == "closed"
 
 
-def test_an_earlier_clean_version_proves_nothing():
+def test_earlier_clean_version_does_not_complete_recovery():
     flow = hostile("a")
     revoke_all(flow)
     recover(flow, 20, version="r0", digest="0" * 64)
     assert flow.alerts[CASE, "a"].status == "contained"
 
 
-def test_the_time_of_detection_counts_from_occurrence():
+def test_time_to_detect_counts_from_occurrence():
     flow = hostile("a")
     times = flow.alerts[CASE, "a"].processing
     assert times.detected_at is not None
@@ -320,7 +320,7 @@ def test_an_exposure_is_not_published_before_its_finding():
     assert flow.alerts[CASE, "a"].findings
 
 
-def test_a_publishers_campaign_commands_nothing_but_what_is_its_own():
+def test_publisher_campaign_contains_only_its_own_components():
     flow = Flow()
     flow.policy(Policy(tenant="a", automatic=ALL))
     for number in range(4):

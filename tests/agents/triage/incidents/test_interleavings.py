@@ -239,7 +239,7 @@ def decided_calm(request, known, calm) -> tuple[list[Decision], Any, Results]:
 
 @interleavings(1)
 @given(seed=SEEDS)
-def test_decisions_and_withdrawals_lead_to_the_same(known, calm, decided_calm, seed):
+def test_decisions_and_withdrawals_give_the_same_output(known, calm, decided_calm, seed):
     decisions, late, expected = decided_calm
     assert expected.commands > calm.commands
     same(run(known, seed, decisions=decisions, late=late), expected)

@@ -87,7 +87,7 @@ def test_waiting_parts_are_not_read_before_the_first_of_them_is_due():
     )
 )
 @settings(max_examples=examples(60), deadline=None)
-def test_every_part_is_yielded_when_its_time_has_come(steps):
+def test_each_part_is_yielded_when_due(steps):
     rows = MemoryRows()
     waiting, now = {}, 0
     with pytest.MonkeyPatch.context() as patch:

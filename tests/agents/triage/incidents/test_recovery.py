@@ -68,7 +68,7 @@ def test_the_entry_point_of_each_system_is_a_task_of_its_own():
     assert "by its digest from a trusted source" in patches[0].text
 
 
-def test_an_open_entry_point_holds_the_incident_as_long_as_a_block_may_show_it_shut():
+def test_open_entry_point_holds_the_incident_while_its_block_is_pending():
     flow = met(REAL)
     replaced(flow)
     assert alert(flow).status == "recovering"
@@ -90,14 +90,14 @@ def test_a_rejected_block_lets_the_incident_close_and_the_task_stays_as_advice()
     assert alert(flow).next_action.startswith("It may come in again: patch the entry point of gpu")
 
 
-def test_a_block_that_nobody_answers_does_not_hold_the_incident_for_ever():
+def test_unanswered_block_does_not_hold_the_incident_forever():
     flow = met(REAL)
     replaced(flow)
     flow.tick(minutes=73 * 60)
     assert alert(flow).status == "closed"
 
 
-def test_a_dry_run_shuts_nothing_and_holds_nothing():
+def test_dry_run_closes_no_entry_point():
     flow = met(Policy(tenant="a", automatic=("block",)))
     (block,) = [command for command in flow.issued if command.action == "block"]
     flow.answer(block)
@@ -115,7 +115,7 @@ def test_a_policy_that_requires_it_holds_the_incident_until_it_is_shown():
     assert task(flow, "patch").state == "done"
 
 
-def test_a_source_that_the_policy_blocks_is_shut():
+def test_source_blocked_by_the_policy_closes_the_entry_point():
     flow = met(Policy(tenant="a", required_checks=("entry_point",)), publisher="publisher:hub/x")
     replaced(flow)
     flow.policy(
@@ -126,14 +126,14 @@ def test_a_source_that_the_policy_blocks_is_shut():
     assert alert(flow).status == "closed"
 
 
-def test_a_later_install_pinned_to_version_and_hash_shows_it():
+def test_install_pinned_by_hash_closes_the_entry_point():
     flow = met(Policy(tenant="a", required_checks=("entry_point",)), "pypi:acme-ml")
     replaced(flow, "pypi:acme-ml")
     assert task(flow, "patch").state == "done"
     assert task(flow, "patch").proof == task(flow, "replace").proof
 
 
-def test_an_install_without_a_hash_replaces_it_and_leaves_the_way_open():
+def test_install_without_a_hash_leaves_the_entry_point_open():
     flow = met(Policy(tenant="a", required_checks=("entry_point",)), "pypi:acme-ml")
     flow.saw(sighting("pypi:acme-ml", "a", "gpu", 400, version="r1"))
     assert task(flow, "replace").state == "done"
@@ -188,7 +188,7 @@ def test_each_required_check_is_a_task():
 REQUIRED = Policy(tenant="a", required_checks=("behaviour-v3",))
 
 
-def test_a_clean_version_that_passed_a_required_check_shows_it():
+def test_clean_version_that_passed_the_check_completes_its_task():
     flow = met(REQUIRED)
     flow.saw(
         *held(MODEL, "a", "gpu", 400, version="r1", digest=GOOD, passed=("behaviour-v3",)),
@@ -198,7 +198,7 @@ def test_a_clean_version_that_passed_a_required_check_shows_it():
     assert alert(flow).status == "closed"
 
 
-def test_a_clean_version_without_a_reported_check_leaves_it_open():
+def test_clean_version_without_the_check_leaves_its_task_open():
     flow = met(REQUIRED)
     replaced(flow)
     assert task(flow, "evaluate").state == "open"
@@ -236,7 +236,7 @@ def test_check_passed_by_the_bad_version_does_not_count():
     assert task(flow, "evaluate").state == "open"
 
 
-def test_a_replacement_that_did_not_pass_it_holds_what_another_passed():
+def test_replacement_without_the_pass_keeps_the_task_open():
     flow = met(REQUIRED)
     flow.saw(*held(MODEL, "a", "gpu-2", 12, version="r2", digest=BAD))
     flow.saw(*held(MODEL, "a", "gpu", 400, version="r1", digest=GOOD, passed=("behaviour-v3",)))
@@ -269,7 +269,7 @@ def test_going_back_to_what_was_pushed_with_a_verified_signature_shows_the_signa
     assert task(flow, "evaluate").state == "done"
 
 
-def test_another_tenants_clean_push_shows_nothing():
+def test_clean_push_of_another_tenant_completes_no_task():
     flow = met(REQUIRED)
     replaced(flow)
     flow.saw(*held(MODEL, "b", "gpu", 12, version="r2", digest=BAD))
@@ -310,7 +310,7 @@ def test_a_clean_push_before_the_bad_one_is_no_recurrence():
 
 
 @pytest.mark.parametrize("seed", range(24))
-def test_that_a_check_is_passed_does_not_depend_on_the_order_of_arrival(seed):
+def test_passed_checks_do_not_depend_on_order(seed):
     clean = {"version": "r1", "digest": GOOD}
     parts = [
         *held(MODEL, "a", "registry", 300, **clean, kind="pushed", passed=("behaviour-v3",)),

@@ -36,7 +36,7 @@ def test_the_alert_and_its_documents_have_the_severity_that_was_set(target):
     assert event["tidewatch"]["severity"] == target
 
 
-def test_the_last_decision_counts_and_nothing_compounds():
+def test_last_severity_decision_replaces_earlier_ones():
     flow = hostile("a")
     before = flow.alerts[CASE, "a"].score
     for number, target in enumerate(("low", "critical", "low", "informational")):
@@ -49,7 +49,7 @@ def test_the_last_decision_counts_and_nothing_compounds():
     assert flow.incidents[CASE].score.band is before.band
 
 
-def test_it_is_kept_when_more_is_found():
+def test_decided_severity_outlasts_new_findings():
     flow = hostile("a")
     set_severity(flow, "low", tenant="a")
     flow.saw(*held(MODEL, "a", "gpu-new", 300, version="r2", digest=BAD))
@@ -59,7 +59,7 @@ def test_it_is_kept_when_more_is_found():
 
 
 @pytest.mark.parametrize("automatic", [ALL, ()])
-def test_containment_stays_as_it_is(automatic):
+def test_severity_decision_does_not_change_containment(automatic):
     calm, decided = (hostile("a", [Policy(tenant="a", automatic=automatic)]) for _ in range(2))
     set_severity(decided, "informational", tenant="a")
     decide(calm, DecisionKind.COMMENT, tenant="a")  # so that both clocks stand alike
@@ -70,7 +70,7 @@ def test_containment_stays_as_it_is(automatic):
     assert decided.alerts[CASE, "a"].commands == calm.alerts[CASE, "a"].commands
 
 
-def test_the_operators_word_counts_for_the_whole_and_each_part():
+def test_operator_severity_applies_to_the_incident_and_each_part():
     flow = hostile("ab")
     set_severity(flow, "critical", 190, tenant="a")
     set_severity(flow, "low", 200)
@@ -82,7 +82,7 @@ def test_the_operators_word_counts_for_the_whole_and_each_part():
     assert flow.incidents[CASE].score.band is Severity.LOW
 
 
-def test_without_the_operators_word_the_whole_is_as_the_worst_of_its_parts():
+def test_incident_severity_is_the_worst_of_its_parts():
     flow = hostile("ab")
     computed = flow.incidents[CASE].score
     set_severity(flow, "informational", 200, tenant="a")
@@ -93,7 +93,7 @@ def test_without_the_operators_word_the_whole_is_as_the_worst_of_its_parts():
     assert flow.incidents[CASE].score.band is Severity.CRITICAL
 
 
-def test_it_is_published_once_a_suppression_ends():
+def test_severity_is_published_after_a_suppression():
     flow = hostile("a")
     decide(flow, DecisionKind.SUPPRESS, 61, tenant="a", expires=at(24 * 60))
     view = flow.alerts[CASE, "a"]

@@ -82,7 +82,7 @@ def test_one_version_is_quarantined_by_one_command_whose_id_names_no_incident():
 
 @pytest.mark.parametrize("answered", [True, False])
 @pytest.mark.parametrize("order", [(FIRST, SECOND), (SECOND, FIRST)])
-def test_a_false_positive_releases_nothing_that_the_other_condemns(order, answered):
+def test_false_positive_releases_nothing_held_by_another_incident(order, answered):
     flow = twice()
     for spec in list(flow.issued) if answered else ():
         flow.answer(spec)
@@ -199,7 +199,7 @@ def test_ending_dry_runs_reissues_everything():
     assert set(quarantine.after) <= captures
 
 
-def test_nothing_goes_back_to_a_version_under_an_open_finding_of_medium():
+def test_version_under_an_open_medium_finding_is_no_rollback_target():
     flow = Flow()
     flow.policy(AUTOMATIC)
     flow.saw(*held(MODEL, "a", "gpu", 0, version="r1", digest=GOOD))
@@ -218,7 +218,7 @@ def test_nothing_goes_back_to_a_version_under_an_open_finding_of_medium():
     assert not issued(flow, "rollback")
 
 
-def test_a_person_may_approve_what_is_only_advised():
+def test_advised_command_can_be_approved():
     flow = twice(Policy(tenant="a", advised=("quarantine",), dry_run=False))
     (advised,) = [
         command.spec

@@ -133,7 +133,7 @@ def test_a_comment_is_in_the_timeline_and_changes_nothing():
     )  # fmt: skip
 
 
-def test_comments_never_take_the_room_of_decisions():
+def test_comments_evict_no_decision():
     flow = hostile()
     decide(flow, DecisionKind.ASSIGN, 20, tenant="a", target="bob")
     for number in range(3 * DECISIONS):

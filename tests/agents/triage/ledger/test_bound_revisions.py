@@ -144,7 +144,7 @@ def test_binding_claim_is_independent_of_the_marking_tenant():
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_order_of_arrival_does_not_decide(seed):
+def test_order_of_arrival_does_not_matter(seed):
     inputs = [
         *binding(),
         *binding("other"),

@@ -13,7 +13,7 @@ from tests.agents.triage.flow import Flow
 from tests.agents.triage.stories import BAD, finding
 
 
-def test_one_indicator_record_per_value_tenant_and_kind():
+def test_indicator_is_unique_by_value_tenant_and_kind():
     flow = Flow()
     for minute in range(5):
         flow.found(finding("malicious_payload", "a", minutes=minute, locator=str(minute)))

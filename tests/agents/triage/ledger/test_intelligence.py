@@ -36,7 +36,7 @@ def installs(flow):
     )
 
 
-def test_later_intelligence_finds_the_earlier_sighting():
+def test_later_intelligence_matches_earlier_sightings():
     flow = Flow()
     installs(flow)
     assert not flow.alerts
@@ -61,7 +61,7 @@ def test_the_finding_is_the_same_whichever_came_first():
     assert {*before.commands, *before.proposals} == {*after.commands, *after.proposals}
 
 
-def test_a_withdrawal_closes_the_alert_and_lifts_containment():
+def test_withdrawal_closes_the_alert_and_releases_containment():
     flow = Flow()
     flow.policy(automatic("a"))
     installs(flow)

@@ -116,7 +116,7 @@ def test_a_moved_git_release_tag_is_reported_and_a_series_tag_at_low_severity(ta
     assert bool(flow.alerts) is ("high" in severities)
 
 
-def test_a_late_sighting_counts_at_its_event_time():
+def test_late_sighting_counts_at_its_event_time():
     reported = []
     early = pushed(1, publisher_id="org-2", version="r9", digest=BAD, event_id="early")
     inputs = [
@@ -138,7 +138,7 @@ def test_the_root_follows_the_precedence_of_indicators():
     assert incident_root(finding("poisoned_dataset", "a", "dataset:x", digest=None)) == "dataset:x"
 
 
-def test_names_of_one_tenant_never_meet_anothers():
+def test_names_of_one_tenant_never_match_those_of_another():
     mine = finding("config_tampering", "a", "pipeline:train", digest=None, version=None)
     theirs = finding("config_tampering", "b", "pipeline:train", digest=None, version=None)
     assert incident_id(incident_root(mine)) != incident_id(incident_root(theirs))

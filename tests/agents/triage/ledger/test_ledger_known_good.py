@@ -114,7 +114,7 @@ def test_a_known_good_fact_withdrawn_counts_no_longer():
     assert versions(ledger) == set()
 
 
-def test_a_vouched_version_that_was_there_before_stays_without_the_voucher():
+def test_earlier_version_stays_known_good_without_its_voucher():
     ledger = Ledger()
     ledger.take(installed("1.9", 0), installed("2.0", 10))
     vouched = IntelFact(key="x", kind=IntelKind.KNOWN_GOOD, versions=("1.9",), sources=("v",))

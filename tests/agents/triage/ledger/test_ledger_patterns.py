@@ -138,7 +138,7 @@ def test_each_reached_threshold_of_tenants_is_reported(tenants, seed, batch):
 
 
 @pytest.mark.slow
-def test_a_threshold_updates_an_alert_once():
+def test_reached_threshold_updates_an_alert_once():
     flow = Flow()
     for number in range(35):
         flow.found(finding("malicious_payload", f"t{number}", minutes=number))
@@ -177,7 +177,7 @@ def test_an_ordered_combination_is_found_within_its_window_only(first, second, s
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_an_ordered_combination_in_another_order_is_none(seed):
+def test_ordered_combination_needs_its_order(seed):
     order = ("domain_change", "dangerous_serialization", "publisher_change")
     flow = after(steps((5, 5), order), seed)
     assert "TW-LEDGER-TAKEOVER" not in {indicator.rule_id for indicator in flow.iocs.values()}

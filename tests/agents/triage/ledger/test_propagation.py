@@ -68,7 +68,7 @@ POISON = IntelFact(
 )
 
 
-def test_a_poisoned_dataset_reaches_two_models_and_a_deployment():
+def test_poisoned_dataset_taints_two_models_and_a_deployment():
     flow = Flow()
     flow.saw(*lineage())
     flow.fact(POISON)
@@ -166,7 +166,7 @@ def test_of_many_versions_the_latest_are_kept_whatever_arrives_first(seed):
 
 
 @pytest.mark.slow
-def test_no_chunk_publishes_more_than_a_worker_may():
+def test_records_published_per_chunk_are_bounded():
     rows = MemoryRows()
     chunk = [
         sighting(

@@ -102,7 +102,7 @@ def test_another_account_alone_is_low():
     assert {indicator.severity for indicator in flow.iocs.values()} == {Severity.LOW}
 
 
-def test_in_a_registry_of_ones_own_colleagues_release_for_each_other():
+def test_releases_by_colleagues_in_an_own_registry_are_not_reported():
     own = "model:@a/registry/m"
     flow = after(
         *(published_as(number, "pushed", own, account="ci", auth="oidc") for number in range(3)),
@@ -123,7 +123,7 @@ def test_statements_of_different_producers_are_not_compared():
 
 @pytest.mark.parametrize("kinds", [("pushed", "pulled"), ("pulled", "pushed")])
 @pytest.mark.parametrize("between", [False, True], ids=["none before", "one as usual before"])
-def test_an_odd_pull_is_compared_with_pushes_and_an_odd_push_with_pulls(kinds, between):
+def test_pulls_and_pushes_are_compared_with_each_other(kinds, between):
     usual, odd = kinds
     before = [published_as(number, usual, **CI) for number in range(3)]
     if between:

@@ -52,7 +52,7 @@ def test_dead_letters_of_one_producer_are_reported():
     assert "dead-letters" in kinds(take(rows, Tick(time_ms=start + 2 * 3_600_000)))
 
 
-def test_an_irregular_source_has_no_usual_interval():
+def test_young_source_has_no_usual_interval():
     assert usual_interval_ms([1, 2, 3]) is None
     assert usual_interval_ms([1, 2, 3, 4, 5, 6, 7]) == 3_600_000
 
