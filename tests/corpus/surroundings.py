@@ -146,7 +146,7 @@ def harmless() -> Iterator[Sample]:
     yield "cell_question.ipynb", _notebook("code", "torch.load?\nfound = !ls\nprint(found)")
     yield (
         "adapter/adapter_config.json",
-        _json({"peft_type": "LORA", "base_model_name_or_path": "/home/me/models/llama"}),
+        _json({"peft_type": "LORA", "base_model_name_or_path": "/models/llama"}),
     )
     yield "cell_page.ipynb", _notebook("code", "%%html\n<style>td { color: red }</style>")
     yield (
