@@ -45,6 +45,7 @@ SCENARIOS = (
     "backdoored_base",
     "changed_uploader",
     "impostors",
+    "false_claims",
     "ordinary_week",
     "busy_week",
 )

@@ -155,6 +155,22 @@ def test_a_command_taken_back_while_it_waits_is_not_carried_out(bench: Bench) ->
     assert (bench.model / "versions/r2").exists()
 
 
+def test_what_comes_after_a_command_that_was_taken_back_is_refused(bench: Bench) -> None:
+    spec = quarantine(bench, after=("to-come",))
+    bench.run(spec)
+    bench.run(spec_of("restore", spec.target, undoes=spec.command_id, version="r2"))
+    block = spec_of("block", "pypi:bad", after=(spec.command_id,))
+    outcome = bench.run(block).outcome
+    assert (outcome.status, "was reversed" in outcome.status_text) == (403, True)
+
+
+def test_a_dry_run_of_a_reversal_takes_nothing_back(bench: Bench) -> None:
+    spec = quarantine(bench)
+    bench.run(spec_of("restore", spec.target, undoes=spec.command_id, version="r2", dry_run=True))
+    assert bench.status(spec) == 200
+    assert not (bench.model / "versions/r2").exists()
+
+
 def test_one_tenants_command_reaches_nothing_of_another(bench: Bench) -> None:
     spec = quarantine(bench)
     bench.run(spec)

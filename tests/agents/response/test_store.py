@@ -10,6 +10,7 @@ from msgspec import structs
 
 from agents.response.durable import move, undo_move
 from agents.response.inventory import inventory
+from agents.response.paths import component_of
 from agents.triage.containment import command_id
 from schemas.incidents.commands import CommandSpec
 from tests.agents.response.bench import MODEL, Bench, spec_of
@@ -184,6 +185,28 @@ def test_a_mapped_file_and_a_loose_one_are_found(bench: Bench) -> None:
     assert not list(loose.iterdir())
     assert bench.status(reversal(spec, "restore")) == 200
     assert (loose / "stray.bin").read_bytes() == b"stray"
+
+
+def test_a_link_among_loose_files_is_not_followed(bench: Bench) -> None:
+    loose, elsewhere = bench.folder / "production", bench.folder / "elsewhere"
+    for folder in (loose, elsewhere):
+        folder.mkdir()
+    (elsewhere / "stray").mkdir()
+    (elsewhere / "stray/m.bin").write_bytes(b"stray")
+    (loose / "stray").symlink_to(elsewhere / "stray")
+    bench.limit(store={"loose": (loose,)})
+    digest = inventory(elsewhere / "stray/m.bin")[0].sha256
+    before = bench.tree()
+    assert bench.status(spec_of("quarantine", f"sha256:{digest}", digest=digest)) == 404
+    assert bench.tree() == before
+
+
+@pytest.mark.parametrize(
+    ("target", "component"),
+    [(f"{MODEL}@r2", MODEL), (f"{MODEL}@r22", f"{MODEL}@r22"), (f"{MODEL}@r2@x", f"{MODEL}@r2@x")],
+)
+def test_a_version_is_the_end_of_a_target_alone(target: str, component: str) -> None:
+    assert component_of(spec_of("quarantine", target, version="r2")) == component
 
 
 def test_a_publishers_folder_is_no_component(bench: Bench) -> None:
