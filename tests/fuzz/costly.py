@@ -13,11 +13,17 @@ import gzip
 import io
 import json
 import lzma
+import marshal
 import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable
+from importlib.util import MAGIC_NUMBER
 from typing import Final
+
+import lz4.frame
+import zstandard
 
 
 def _repeated(unit: bytes, before: bytes = b"", after: bytes = b"") -> Callable[[int], bytes]:
@@ -431,7 +437,50 @@ _BINARIES: Final[dict[str, Callable[[int], bytes]]] = {
         b"".join(bytes([(i * 7919 >> 3) & 255]) for i in range(4096)) * (size // 4096 + 1)
     )[:size],
 }
+_MATRIX: Final = struct.pack("<5i", 0, 1, 1, 0, 2) + b"a\0" + bytes(8)
+_FURTHER: Final[dict[str, Callable[[int], bytes]]] = {
+    "entries.appledouble": lambda size: (
+        struct.pack(">II16xH", 0x00051607, 0x20000, min(size // 12, 65_535))
+        + struct.pack(">III", 9, 26, 4) * (size // 12)
+    ),
+    "functions.pyc": lambda size: (
+        MAGIC_NUMBER
+        + bytes(12)
+        + marshal.dumps(compile("f = lambda: 1\n" * (size // 150 + 1), "m", "exec"))
+    ),
+    "nested.pyc": lambda size: MAGIC_NUMBER + bytes(12) + b")\x01" * (size // 2) + b"N",
+    "trees.lgb": _numbered("Tree={i}\nnum_leaves=2\n", "tree\nversion=v4\n", "end of trees\n"),
+    "lines.lgb": _repeated(b"a=b\n", b"tree\nversion=v4\n"),
+    "parts.cbm": _repeated(b"\x04\0\0\0", b"CBM1"),
+    "elements.mat": _repeated(
+        struct.pack("<II", 1, 8) + bytes(8),
+        b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM",
+    ),
+    "matrices.mat": _repeated(_MATRIX),
+    "words.vec": _numbered("word{i} 0.5 0.25\n", "100000 2\n"),
+    "words.fasttext": _repeated(
+        b"word\0" + struct.pack("<qb", 1, 0),
+        b"\xba\x16\x4f\x2f" + struct.pack("<i", 12) + bytes(56),
+    ),
+    "fields.mlmodel": _repeated(b"\x12\x02\x0a\x00", b"\x08\x05"),
+    "nested.mlmodel": lambda size: b"\x08\x05" + _protobuf(size),
+    "pieces/spiece.model": _repeated(b"\x0a\x0a\x0a\x03abc\x15\0\0\0\0"),
+    "records.tfrecord": _repeated(struct.pack("<Q", 4) + bytes(4) + b"abcd" + bytes(4)),
+    "nodes.pbtxt": _repeated(b'node {\n  name: "x"\n  op: "Const"\n}\n'),
+    "nested.pbtxt": _nested(b"node {", b"}"),
+    "program.pte": _repeated(b"\x04\0\0\0", struct.pack("<I", 8) + b"ET12"),
+    "layers.engine": _repeated(b"layer\0\1\0", b"ftrt" + bytes(20)),
+    "sections.so": _repeated(b"\x7fELF\x02\x01\x01" + bytes(9) + b"lib.so\0"),
+    "zeros.zlib": lambda size: zlib.compress(bytes(size * 10)),
+    "zeros.lzma": lambda size: lzma.compress(bytes(size * 10), lzma.FORMAT_ALONE, preset=0),
+    "zeros.zst": lambda size: zstandard.compress(bytes(size * 10)),
+    "zeros.lz4": lambda size: lz4.frame.compress(bytes(size * 10)),
+    "frames.zst": lambda size: zstandard.compress(b"x") * (size // 10),
+    "frames.lz4": lambda size: lz4.frame.compress(b"x") * (size // 20),
+    "members.gz": lambda size: gzip.compress(b"x", mtime=0) * (size // 21),
+    "heads.7z": _repeated(b"7z\xbc\xaf\x27\x1c\0\4" + bytes(24)),
+}
 INPUTS: Final[dict[str, Callable[[int], bytes]]] = {
-    **_PICKLES, **_CODE, **_TEMPLATES, **_DOCUMENTS, **_BINARIES,
+    **_PICKLES, **_CODE, **_TEMPLATES, **_DOCUMENTS, **_BINARIES, **_FURTHER,
 }  # fmt: skip
 """By the file's name, which says which parser reads it: what makes it of about so many bytes."""

@@ -7,6 +7,7 @@ import cProfile
 import pytest
 
 from agents.checks.artifacts.dispatch import scan_source
+from agents.checks.artifacts.formats.registry import ALL
 from agents.checks.artifacts.python.syntax import MAX_FORMATTED, parse_source
 from agents.checks.artifacts.scanning import Budget, BytesSource
 from tests.fuzz.costly import INPUTS
@@ -67,6 +68,28 @@ def test_twice_the_input_is_at_most_twice_the_work(name: str) -> None:
         if cost > GROWTH * before + SPARE:
             cost = _cost(name, size)  # without what the first scan loaded for good
         assert cost <= GROWTH * before + SPARE, (size, before, cost)
+
+
+UNREPEATED = frozenset(
+    {
+        "link", "foreign", "encoded", "savedmodel-fingerprint", "signature",  # read in part, or one
+        "word2vec", "checkpoint-index", "ocdbt",  # numbers, searched like any unknown file
+        "document", "image", "table", "media", "font", "pdf",  # searched for files and text
+        "rar", "cab", "arj", "lzh", "lzip", "compress", "ar", "cpio", "xar", "squashfs", "ace",
+        "zoo",  # not unpacked
+    }
+)  # fmt: skip
+"""Formats without a parser whose work grows with what is in the file."""
+
+
+@pytest.mark.slow
+def test_the_parser_of_each_format_has_a_costly_input() -> None:
+    reached = {
+        known
+        for name, make in INPUTS.items()
+        for known in scan_source(name, BytesSource(make(1_000)), second_opinion=False).formats
+    }
+    assert {known.name for known in ALL} - reached == UNREPEATED
 
 
 @pytest.mark.slow
