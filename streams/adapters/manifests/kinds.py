@@ -333,7 +333,7 @@ PACKAGES: Final = (
     Kind(name="tox-toml", runs=True, paths=r"(^|/)tox\.toml$", reader="tox_settings:read_toml_file"),
     Kind(name="pixi", runs=True, paths=r"(^|/)pixi\.toml$", reader="pixi:read"),
     Kind(name="pixi-lock", paths=r"(^|/)pixi\.lock$", reader="pixi:read_lock_file"),
-    Kind(name="pre-commit", paths=r"(^|/)\.pre-commit-config\.ya?ml$", reader="listed_packages:read_pre_commit"),
+    Kind(name="pre-commit", runs=True, paths=r"(^|/)\.pre-commit-config\.ya?ml$", reader="listed_packages:read_pre_commit"),
     Kind(name="cog", runs=True, paths=r"(^|/)cog\.ya?ml$", reader="listed_packages:read_cog"),
     Kind(name="bentofile", runs=True, paths=r"(^|/)bentofile\.ya?ml$", reader="listed_packages:read_bento"),
     Kind(name="ray-environment", scanned=True, runs=True, paths=r"(^|/)(ray[-_])?runtime[-_]env\.ya?ml$", reader="listed_packages:read_ray"),

@@ -30,6 +30,16 @@ def _pre_commit(document: Mapping[str, Any]) -> Iterator[_Listed]:
             yield [text for text in texts(hook.get("additional_dependencies")) if _is_pip(text)], []
 
 
+def _entries(document: Mapping[str, Any]) -> Iterator[Command]:
+    """Yield the commands of local hooks, which pre-commit runs as they are."""
+    for repository in entries(document.get("repos")):
+        if repository.get("repo") != "local":
+            continue
+        for hook in entries(repository.get("hooks")):
+            words = [str(hook.get("entry") or ""), *texts(hook.get("args"))]
+            yield Command(" ".join(words), 0)
+
+
 def _is_pip(text: str) -> bool:
     return all(line.error is None for line in read_requirements(text).lines)
 
@@ -83,7 +93,8 @@ def _reader(
         for requirements, files in listed(document):
             declare(found, requirements, place)
             declare_files(found, files, options, place)
-        installed = installs_of(_commands(document), options, place)
+        commands = [*_commands(document), *_entries(document)]
+        installed = installs_of(commands, options, place)
         found.packages += installed.packages
         found.requirements += installed.requirements
         found.incomplete += installed.incomplete

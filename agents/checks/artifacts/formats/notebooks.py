@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from agents.checks.artifacts.formats.executables import report_script
+from agents.checks.artifacts.formats.executables import obfuscated
 from agents.checks.artifacts.formats.markup import STEALS
 from agents.checks.artifacts.python.faults import python_faults
 from agents.checks.artifacts.python.shell_commands import (
+    PART,
     is_hostile_command,
     is_untrusted_fetch,
     opens_to_outside,
@@ -37,6 +38,12 @@ _RUNS_FILE: Final = late_pattern(
     r"\s*(?P<magic>run|load|loadpy|edit|macro)\s+(?:-\S+\s+)*(?P<url>\w+://\S+)"
 )
 """Magics that take in a program by its address."""
+_MAGIC_CALL: Final = late_pattern(
+    r"\brun_(?:line|cell)_magic\(\s*(?P<q>['\"])(?P<magic>\w+)(?P=q)\s*,\s*(?P<rest>[^\n]*)"
+)
+"""A magic as exported notebooks call it."""
+_SHELL_MAGICS: Final = frozenset({"system", "sx", "bash", "sh", "script", "cmd", "powershell"})
+_ADDRESS: Final = late_pattern(r"\w+://[^\s'\"]+")
 _PYTHON: Final = late_pattern(r"(?i)\s*(i?python|xpython|pyodide|sage|pyspark)")
 """Languages of kernels whose cells are Python."""
 _CELL_TYPES: Final = frozenset({"code", "markdown", "raw", "heading", "html"})
@@ -73,7 +80,7 @@ def report_notebook(scan: Scan, document: dict[str, Any]) -> None:
             scan.mark_corrupt(f"{key} is no cell of a notebook")
             continue
         if language and cell.get("cell_type") == "code":
-            report_script(scan, _joined(cell.get("source")))
+            _judge_lines(scan, _joined(cell.get("source")), key)
             continue
         if cell.get("cell_type") == "code":
             _judge_code(scan, _joined(cell.get("source")), key)
@@ -139,16 +146,14 @@ def _judge_code(scan: Scan, text: str, key: str) -> None:
         _judge_shown(scan, text[page.end() :], key, kind=kind, source="a cell")
         return
     if _SHELL_CELL.match(text):
-        for number, line in enumerate(text.splitlines()[1:], 2):
-            if is_untrusted_fetch(line):
-                scan.report(
-                    "TW-MODEL-CODE-SPAWN",
-                    f"a cell runs {line.strip()[:80]!r}",
-                    severity=Severity.CRITICAL,
-                    key=key,
-                    line=number,
-                )
+        _judge_lines(scan, text, key)
         return
+    for call in _MAGIC_CALL.finditer(text):
+        address = _ADDRESS.search(call["rest"])
+        if call["magic"] in _SHELL_MAGICS:
+            _judge_lines(scan, call["rest"].replace("\\n", "\n"), key)
+        elif address and _RUNS_FILE.match(f"{call['magic']} {address[0]}"):
+            _judge_file(scan, call["magic"], address[0], f"{key}@{call.start()}")
     for line in text.splitlines():
         assigned = _ASSIGNED.match(line)
         if assigned is not None or _MAGIC.match(line):
@@ -178,7 +183,7 @@ def _judge_code(scan: Scan, text: str, key: str) -> None:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         scan.report("TW-MODEL-NOTEBOOK-OTHER", "a cell is not Python", key=key)
         scan.mark_unsupported(f"{key} is not Python: it is searched for commands only")
-        report_script(scan, text)
+        _judge_lines(scan, text, key)
         return
     for fault in faults:
         # a person runs cells: only disguised or stealing code is more than worth a look
@@ -198,6 +203,20 @@ def _judge_code(scan: Scan, text: str, key: str) -> None:
             line=fault.line,
             name=fault.what[:120],
         )
+
+
+def _judge_lines(scan: Scan, text: str, key: str) -> None:
+    """Report the lines of a shell, or of another language, that fetch and run or hide a command."""
+    for number, line in enumerate(text.splitlines(), 1):
+        scan.budget.step(1 + len(line) // 16)
+        if is_untrusted_fetch(line) or obfuscated(line[:PART]):
+            scan.report(
+                "TW-MODEL-CODE-SPAWN",
+                f"a cell runs {line.strip()[:80]!r}",
+                severity=Severity.LOW if _INSTALLER.search(line) else Severity.CRITICAL,
+                key=key,
+                line=number,
+            )
 
 
 def _judge_file(scan: Scan, magic: str, url: str, key: str) -> None:
