@@ -546,6 +546,17 @@ def test_an_empty_console_has_every_page(tmp_path):
             answer = browser.get(path)
             assert answer.status_code == 200
             check_page(path, answer.text)
+        for path, said in (
+            ("/incidents", "No incident is open."),
+            ("/incidents?q=llama", "No incident matches."),
+            ("/indicators", "No indicator is known."),
+            ("/indicators?kind=typosquat", "No indicator matches."),
+            ("/dead-letters", "No record was unreadable."),
+        ):
+            text = browser.get(path).text
+            assert said in text, path
+            # once, not as an empty page of a list besides
+            assert 'aria-label="Pages of the list"' not in text, path
     made.close()
 
 
