@@ -51,6 +51,8 @@ QUERY_SECONDS: Final = 5.0
 """How long one query may take."""
 LISTED: Final = 200
 """Rows of a table beside the main one of a page."""
+FEW_ROWS: Final = 5_000
+"""Selected rows that are read and sorted; of more, those of a page are searched in order."""
 MOST_TIMES: Final = 10_000
 """Incidents, the latest, of which times are computed."""
 _STEPS: Final = 20_000
@@ -147,11 +149,15 @@ class IndexReader:
         statement = (
             f"SELECT {columns} FROM {table} {joined} WHERE {' AND '.join(conditions)} {tail}"
         )
+        return self._found(statement, [*parameters, *values])
+
+    def _found(self, statement: str, values: Sequence[Any]) -> list[sqlite3.Row]:
+        """Return what a statement selects, within the time that one may take."""
         connection = self._index.reading()
         deadline = time.monotonic() + QUERY_SECONDS
         connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
         try:
-            return connection.execute(statement, [*parameters, *values]).fetchall()
+            return connection.execute(statement, values).fetchall()
         except sqlite3.OperationalError as error:
             if "interrupted" not in str(error):
                 raise
@@ -177,16 +183,40 @@ class IndexReader:
         number: int,
         columns: str = "*",
     ) -> Page:
+        where = [self._by_order(table, condition, values) for condition, values in where]
         total = self._count(table, where)
         number = max(1, min(number, max(1, math.ceil(total / PAGE)), MOST_PAGES))
-        rows = self._rows(
+        # the rows of the page alone: their numbers are found by an index
+        found = self._rows(
             table,
-            columns,
+            f"{table}.rowid",
             where=where,
             tail=f"ORDER BY {order} LIMIT ? OFFSET ?",
             values=[PAGE, (number - 1) * PAGE],
         )
+        numbers = [row[0] for row in found]
+        marks = ", ".join("?" * len(numbers))
+        rows = self._rows(
+            table,
+            columns,
+            where=[(f"{table}.rowid IN ({marks})", numbers)],
+            tail=f"ORDER BY {order}",
+        )
         return Page(rows=tuple(dict(row) for row in rows), total=total, number=number)
+
+    def _by_order(
+        self, table: str, condition: str, values: Sequence[Any]
+    ) -> tuple[str, Sequence[Any]]:
+        """Return a condition so that, if it selects many rows, an index of the order is walked.
+
+        Each selected row would be read and sorted otherwise, for the few of a page.
+        """
+        selected = condition.removeprefix(f"{table}.rowid IN ")
+        if not selected.startswith("(SELECT "):
+            return condition, values
+        most = f"SELECT count(*) FROM (SELECT 1 FROM {selected} LIMIT {FEW_ROWS + 1})"
+        many = self._found(most, values)[0][0] > FEW_ROWS
+        return f"+{condition}" if many else condition, values
 
     # -- incidents ---------------------------------------------------------------------------------
 
@@ -205,16 +235,22 @@ class IndexReader:
         if selection.since_ms:
             where.append(("cases.changed >= ?", [selection.since_ms]))
         if selection.tenant:
-            where.append((_PART.format("parts.part = ?"), [selection.tenant]))
+            where.append(self._with_part("part", selection.tenant))
         if selection.assignee is not None:
-            where.append((_PART.format("parts.assignee = ?"), [selection.assignee]))
+            where.append(self._with_part("assignee", selection.assignee))
         where += matching("cases", selection.text)
-        down = "ASC" if selection.reverse else "DESC"
-        if selection.sort is SortKey.ID:
-            order = f"cases.id {'DESC' if selection.reverse else 'ASC'}"
-        else:
-            order = f"cases.{_SORTS[selection.sort]} {down}, cases.id"
+        # the reverse of equal rows too, so that the same index is read backwards
+        down, by_id = ("ASC", "DESC") if selection.reverse else ("DESC", "ASC")
+        order = f"cases.id {by_id}"
+        if selection.sort is not SortKey.ID:
+            order = f"cases.{_SORTS[selection.sort]} {down}, {order}"
         return self._paged("cases", where, order, selection.page)
+
+    def _with_part(self, column: str, value: str) -> tuple[str, list[Any]]:
+        """Return the condition of incidents with a part whose column has a value."""
+        own, values = self.scope("parts")
+        found = f"SELECT row FROM parts WHERE {own} AND parts.{column} = ?"
+        return f"cases.rowid IN ({found})", [*values, value]
 
     def case(self, incident: str, tenant: str = "") -> Case | None:
         """Return an incident, None if there is none that the viewer may read.
@@ -522,5 +558,4 @@ class IndexReader:
 
 
 _OPEN_PART: Final = "parts.status NOT IN ('closed', 'false-positive', 'withdrawn')"
-_PART: Final = "cases.rowid IN (SELECT row FROM parts WHERE {})"
 _SEARCHED: Final = frozenset({"cases", "indicators", "components", "facts"})

@@ -102,6 +102,10 @@ _NOT_COLUMNS: Final = frozenset({"text", "parts", "asked", "body"})
 _SINCE: Final = {"first_seen": "min", "changed": "max"}
 
 
+_FILTERED: Final = "severity, waiting, status"
+"""The columns by which lists of incidents are filtered, besides those of their order."""
+
+
 def _table(row: type[Row], name: str, key: str, **more: Any) -> RowTable:  # noqa: ANN401 -- as of Table
     columns = tuple(n for n in row.__struct_fields__ if n not in _NOT_COLUMNS)
     return RowTable(
@@ -123,13 +127,15 @@ TABLES: Final = {
             "cases",
             "tenant id",
             limit="incidents",
+            # a list is ordered and filtered by one of them alone; rows are read for a page
             indexes=(
-                "tenant, ended, score DESC, id",
-                "tenant, score DESC, id",
-                "tenant, changed DESC, id",
-                "tenant, first_seen DESC, id, retro, detect, contain",
-                "tenant, systems DESC, id",
-                "tenant, ended, severity, waiting, failed, tasks, assignee, status",
+                f"tenant, ended, score DESC, id, changed, {_FILTERED}",
+                f"tenant, score DESC, id, ended, changed, {_FILTERED}",
+                f"tenant, changed DESC, id, ended, {_FILTERED}",
+                f"tenant, first_seen DESC, id, retro, detect, contain, ended, changed, {_FILTERED}",
+                f"tenant, systems DESC, id, ended, changed, {_FILTERED}",
+                f"tenant, id, ended, changed, {_FILTERED}",
+                f"tenant, ended, {_FILTERED}, failed, tasks, assignee, changed",
             ),
         ),
         _table(
