@@ -79,7 +79,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     roots: tuple[str, ...] = ()
     """URI prefixes that this tenant's events may have fetched."""
     credentials: str | None = None
-    """A reference, never a value."""
+    """The table of the operator's credentials that fetches use: a name, never a secret."""
     automatic: tuple[str, ...] = ()
     """Containment actions that need no approval."""
     advised: tuple[str, ...] = ()

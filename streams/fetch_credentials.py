@@ -30,11 +30,14 @@ from streams.settings import Settings, SettingsError
 _SECRETS = ("token", "username", "password", "access_key", "secret_key", "session_token")
 
 
-class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class FetchSecrets(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The file that `fetch_credentials` names."""
+
     secrets: dict[str, Credentials] = {}
+    """The secrets by the reference that policies name."""
 
 
-_FILE: Final = Converter(_File)
+_FILE: Final = Converter(FetchSecrets)
 
 
 def fetch_rules(settings: Settings) -> FetchRules:

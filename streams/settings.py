@@ -216,7 +216,7 @@ class Settings(BaseModel):
     fetch_bytes_per_second: int = Field(default=16 * 1024, ge=1)
     """Minimum average speed of a server, once an answer has had 20 seconds to begin."""
     fetch_credentials: Path | None = None
-    """TOML file of secrets by the reference that policies name (`streams/fetch_credentials.py`)."""
+    """TOML file of the secrets that policies name (docs/reference/fetch-credentials.md)."""
     scan_confined: bool = False
     """Scan nothing if the kernel lacks seccomp or landlock, or denies them; files then stay
     incomplete. `tidewatch doctor` shows their state.

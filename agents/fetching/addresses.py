@@ -108,7 +108,7 @@ def checked_address(
             raise RefusedError(
                 "the host resolves to an address that is not public",
                 where=host,
-                remedy="the operator can allow it as a private host",
+                remedy="the operator can name it in the setting fetch_private_hosts",
             )
     if not answers:
         raise FetchError("the host does not resolve", where=host)

@@ -30,12 +30,19 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
     hosts: tuple[str, ...] = ()
     """Hosts (`name` or `name:port`) the token or password may be sent to."""
     token: str | None = None
+    """A token, sent as `Authorization: Bearer`."""
     username: str | None = None
+    """The user name of HTTP Basic, where there is no token."""
     password: str | None = None
+    """The password of HTTP Basic."""
     access_key: str | None = None
+    """The id of an access key, for `s3://`."""
     secret_key: str | None = None
+    """The secret of the access key."""
     session_token: str | None = None
+    """The session token of a temporary access key."""
     region: str = "us-east-1"
+    """The region of the store, for `s3://`."""
     endpoint: str | None = None
     """Of an S3-compatible store, `https://host[:port]`; its host is then one of `hosts`."""
     options: dict[str, str] = {}
@@ -183,7 +190,9 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
         allowed = self.rules.schemes | self.rules.fsspec_schemes
         if location.scheme not in allowed:
             raise RefusedError(
-                f"the scheme {location.scheme!r} is not allowed", where=location.uri[:200]
+                f"the scheme {location.scheme!r} is not allowed",
+                where=location.uri[:200],
+                remedy="the operator can name it in the setting fetch_schemes",
             )
         if self.root_of(location) is None:
             raise RefusedError(

@@ -18,6 +18,7 @@ from agents.response.config import ResponderConfig
 from schemas.policy import Policy
 from streams.admission.config import AdmissionConfig
 from streams.console.config import ConsoleConfig
+from streams.fetch_credentials import FetchSecrets
 from streams.gateway.config import GatewayConfig
 from streams.index.config import IndexConfig
 from streams.reports.field_docs import (
@@ -74,6 +75,19 @@ _PAGES: Final = (
             " by name and automates nothing. `tidewatch policy check` reports settings"
             " with no effect or an unexpected one; `tidewatch policy show` prints it as `set`"
             " takes it."
+        ),
+    ),
+    (
+        "fetch-credentials.md",
+        "Credentials for fetching",
+        FetchSecrets,
+        "fetch-credentials.example.toml",
+        (
+            "The TOML file that the setting `fetch_credentials` names, on the machines of the scan"
+            " application. A tenant's policy names one of its tables as `credentials`;"
+            " [gateway](../gateway.md#what-a-push-refers-to) shows it. A table names the tenants"
+            " that may use it, and its token or password goes to its hosts only. Any secret may be"
+            " written out, or be `env:NAME` or `file:PATH`. The file is read when a worker starts."
         ),
     ),
     (

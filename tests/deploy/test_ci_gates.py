@@ -70,7 +70,13 @@ def test_the_github_action_ends_as_the_gate_does(place: Path, code: int) -> None
     }
     output = place / "output"
     arguments = run(
-        place, step["run"], code, **variables, GITHUB_OUTPUT=str(output), RUNNER_TEMP=str(place)
+        place,
+        step["run"],
+        code,
+        **variables,
+        GITHUB_OUTPUT=str(output),
+        GITHUB_REPOSITORY="acme/train",
+        RUNNER_TEMP=str(place),
     )
     assert arguments == [
         "send",
@@ -79,6 +85,8 @@ def test_the_github_action_ends_as_the_gate_does(place: Path, code: int) -> None
         "--timeout=10m",
         "--format=json",
         "--as=pip-report",
+        # a report does not say where it was made: the systems of all repositories would be one
+        "--system=acme/train",
         "--tenant=acme",
         "--",
         HOSTILE,
@@ -92,7 +100,7 @@ def test_the_gitlab_template_ends_as_the_gate_does(place: Path, code: int) -> No
     job = yaml.safe_load((CI / "gitlab.yml").read_text())[".tidewatch-gate"]
     (script,) = job["script"]
     variables = {**job["variables"], "TIDEWATCH_GATE_FILE": HOSTILE}
-    arguments = run(place, script, code, **variables)
+    arguments = run(place, script, code, **variables, CI_PROJECT_PATH="acme/train")
     assert arguments == [
         "send",
         "--wait",
@@ -105,6 +113,17 @@ def test_the_gitlab_template_ends_as_the_gate_does(place: Path, code: int) -> No
     # tidewatch refuses variables with its prefix that are no settings
     assert (place / "left").read_text().strip() == "0"
     assert job["artifacts"]["paths"] == ["tidewatch-gate.json"]
+
+
+def test_the_gitlab_template_names_the_project_as_the_system(place: Path) -> None:
+    job = yaml.safe_load((CI / "gitlab.yml").read_text())[".tidewatch-gate"]
+    (script,) = job["script"]
+    report = {"TIDEWATCH_GATE_FILE": "report.json", "TIDEWATCH_GATE_KIND": "pip-report"}
+    for own, system in (("", "acme/train"), ("runner-7", "runner-7")):
+        variables = {**job["variables"], **report, "TIDEWATCH_GATE_SYSTEM": own}
+        arguments = run(place, script, 0, **variables, CI_PROJECT_PATH="acme/train")
+        assert arguments[-4:] == [f"--system={system}", "--format=json", "--", "report.json"]
+    assert (place / "left").read_text().strip() == "0"
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import pytest
 from agents.notification.config import load_config
 from agents.response.config import read_config
 from streams.cli.policy import read_policy
+from streams.fetch_credentials import read_credentials
 from streams.reports import reference_pages
 from streams.reports.reference_pages import EXAMPLES, example_of, references
 from streams.settings import Settings
@@ -37,6 +38,24 @@ def test_each_field_has_a_meaning_and_an_example(example, field) -> None:
     assert example_of(document, field.path) is not None, (
         f"{field.path}: name it in deploy/{example}"
     )
+
+
+def test_the_example_of_credentials_is_read_with_what_it_refers_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ACME_HUB_TOKEN", "ACME_STORE_ID", "ACME_STORE_SESSION"):
+        monkeypatch.setenv(name, f"value of {name}")
+    (tmp_path / "acme-mlflow").write_text("a password\n")
+    (tmp_path / "acme-store").write_text("a key\n")
+    text = (EXAMPLES / "fetch-credentials.example.toml").read_text()
+    (tmp_path / "file.toml").write_text(text.replace("/etc/tidewatch", str(tmp_path)))
+    found = read_credentials(tmp_path / "file.toml")
+    assert found["acme-fetch"].token == "value of ACME_HUB_TOKEN"
+    assert found["acme-mlflow"].password == "a password"
+    assert found["acme-store"].secret_key == "a key"
+    policy = read_policy(EXAMPLES / "policy.example.toml")
+    assert policy.credentials in found
+    assert policy.tenant in found[policy.credentials].tenants
 
 
 def test_the_examples_are_read_by_what_reads_such_files() -> None:
