@@ -149,7 +149,7 @@ def _known(fact: IntelFact) -> Refusal:
 
 def _ago(age: timedelta) -> str:
     hours = max(0, int(age.total_seconds() // 3600))
-    return f"{hours} h" if hours < 48 else f"{hours // 24} days"  # noqa: PLR2004 -- two days
+    return f"{hours or 'less than 1'} h" if hours < 48 else f"{hours // 24} days"  # noqa: PLR2004 -- two days
 
 
 def _words(text: str) -> str:
