@@ -9,7 +9,7 @@ import pytest
 from schemas.severity import Severity
 from streams.cli.incident_list import SortKey
 from streams.console import queries
-from streams.console.queries import Reader
+from streams.console.queries import IndexReader
 from streams.console.selections import CaseSelection
 from tests.each import each
 from tests.streams.console.site import ACME, OPERATOR
@@ -46,7 +46,7 @@ def plans(index, ask) -> list[list[str]]:
 @each(("sort", "reverse", "name", "viewer"), LISTS)
 def test_no_row_is_read_that_is_not_on_the_page(index, sort, reverse, name, viewer):
     selection = CaseSelection(sort=sort, reverse=reverse, **FILTERS[name])
-    for plan in plans(index, lambda: Reader(index, viewer).cases(selection)):
+    for plan in plans(index, lambda: IndexReader(index, viewer).cases(selection)):
         assert "USING COVERING INDEX" in plan[0], plan
         assert "RIGHT PART" not in " ".join(plan), plan
         if name in {"all", "open"}:
@@ -56,7 +56,7 @@ def test_no_row_is_read_that_is_not_on_the_page(index, sort, reverse, name, view
 @each("column", ["tenant", "assignee"])
 def test_a_part_is_looked_for_among_those_that_the_viewer_reads(index, column):
     selection = CaseSelection(**{column: "acme"})
-    for plan in plans(index, lambda: Reader(index, OPERATOR).cases(selection)):
+    for plan in plans(index, lambda: IndexReader(index, OPERATOR).cases(selection)):
         assert any(f"({'part' if column == 'tenant' else column}=? AND tenant=?)" in step
                    for step in plan), plan  # fmt: skip
 
@@ -66,6 +66,6 @@ def test_of_many_that_are_found_those_of_the_page_are_searched_in_order(index, f
     selection = CaseSelection(text="model", tenant="acme")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(queries, "FEW_ROWS", few)
-        for plan in plans(index, lambda: Reader(index, OPERATOR).cases(selection)):
+        for plan in plans(index, lambda: IndexReader(index, OPERATOR).cases(selection)):
             assert step in plan[0], plan
             assert "TEMP B-TREE" not in " ".join(plan) or few, plan
