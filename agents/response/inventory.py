@@ -21,7 +21,7 @@ MAX_FILES: Final = 100_000
 """Most files of one component."""
 
 
-class FileEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class InventoryFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A file of a component, by its path within it."""
 
     path: str
@@ -52,7 +52,7 @@ def _hashed(file: IO[bytes]) -> tuple[str, int]:
     return digest.hexdigest(), size
 
 
-def inventory(path: Path) -> tuple[FileEntry, ...]:
+def inventory(path: Path) -> tuple[InventoryFile, ...]:
     """Return every file of a component, hashed, in the order of their paths.
 
     No link is followed, on the path or below it, even if something is renamed meanwhile.
@@ -68,7 +68,7 @@ def inventory(path: Path) -> tuple[FileEntry, ...]:
         if not stat.S_ISDIR(held.lstat().st_mode):
             with _folder(held.parent) as folder:
                 return (_entry(path.name, held.name, folder),)
-        found: list[tuple[list[str], FileEntry]] = []
+        found: list[tuple[list[str], InventoryFile]] = []
         # each folder is held open while it is read, so it can't be replaced
         for root, folders, files, folder in os.fwalk(held, follow_symlinks=False):
             below = os.path.relpath(root, held)
@@ -94,23 +94,23 @@ def _is_link(name: str, folder: int) -> bool:
     return stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
 
 
-def _entry(relative: str, name: str, folder: int) -> FileEntry:
+def _entry(relative: str, name: str, folder: int) -> InventoryFile:
     """Return a file by its name in an open folder."""
     shown = relative.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     if _is_link(name, folder):
-        return FileEntry(path=shown, link=os.readlink(name, dir_fd=folder))
+        return InventoryFile(path=shown, link=os.readlink(name, dir_fd=folder))
     if not stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
-        return FileEntry(path=shown, special=True)
+        return InventoryFile(path=shown, special=True)
     # opening a pipe would wait for its writer
     handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
     with os.fdopen(handle, "rb") as file:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
-            return FileEntry(path=shown, special=True)
+            return InventoryFile(path=shown, special=True)
         sha256, size = _hashed(file)
-    return FileEntry(path=shown, size=size, sha256=sha256)
+    return InventoryFile(path=shown, size=size, sha256=sha256)
 
 
-def digest_of(entries: Iterable[FileEntry]) -> str | None:
+def digest_of(entries: Iterable[InventoryFile]) -> str | None:
     """Return the component's digest, or None if it holds anything but regular files."""
     pairs = [(entry.path, entry.sha256) for entry in entries]
     known = [(path, sha256) for path, sha256 in pairs if sha256 is not None]

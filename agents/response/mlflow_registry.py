@@ -51,7 +51,7 @@ def serves(spec: CommandSpec, config: MlflowConfig | None) -> bool:
     return config is not None and component_of(spec).startswith(f"model:{config.registry}/")
 
 
-class MlflowRegistry:
+class ModelRegistry:
     """A connection to one registry."""
 
     def __init__(self, config: MlflowConfig) -> None:
@@ -230,7 +230,7 @@ def quarantine(context: ActionContext) -> CommandOutcome:
         raise NotCarriedOutError(
             BAD, "the command names no version", where=context.spec.target[:200]
         )
-    with MlflowRegistry(config) as registry:
+    with ModelRegistry(config) as registry:
         tagged_by = registry.tag_of(name, version)
         aliases = registry.aliases(name)
         mine = sorted(alias for alias, of in aliases.items() if of == version)
@@ -285,7 +285,7 @@ def restore(context: ActionContext) -> CommandOutcome:
     before = context.noted_by(undoes, "aliases")
     if before is None or version is None:
         return CommandOutcome(status=OK, status_text="nothing was tagged: there is nothing to undo")
-    with MlflowRegistry(config) as registry:
+    with ModelRegistry(config) as registry:
         taken = registry.aliases(name)
         back = [alias for alias in orjson.loads(before) if taken.get(alias) in {None, version}]
         results = {"model": name, "version": version, "aliases": back}
@@ -308,7 +308,7 @@ def rollback(context: ActionContext) -> CommandOutcome:
     version, digest = context.spec.rollback_version, context.spec.rollback_digest
     if version is None or digest is None:
         raise NotCarriedOutError(REFUSED, "no known-good version and digest are named")
-    with MlflowRegistry(config) as registry:
+    with ModelRegistry(config) as registry:
         registry.version(name, version)
         if registry.tag_of(name, version) is not None:
             raise NotCarriedOutError(REFUSED, f"version {version} is itself quarantined")
@@ -361,7 +361,7 @@ def roll_forward(context: ActionContext) -> CommandOutcome:
         return CommandOutcome(
             status=OK, status_text="nothing was rolled back, or there was none before"
         )
-    with MlflowRegistry(config) as registry:
+    with ModelRegistry(config) as registry:
         now = registry.aliases(name).get(config.alias)
         if now not in {previous, target}:
             raise NotCarriedOutError(BAD, "someone else has moved the alias since")

@@ -14,7 +14,7 @@ import msgspec
 from agents.response.anchors import opened
 from agents.response.config import StoreConfig
 from agents.response.durable import STAGING
-from agents.response.inventory import FileEntry, digest_of, inventory
+from agents.response.inventory import InventoryFile, digest_of, inventory
 from agents.response.outcome import ABSENT, BAD, REFUSED, NotCarriedOutError
 from schemas.components import ComponentKind, InvalidComponentError, split_key
 from schemas.incidents.commands import CommandSpec
@@ -30,7 +30,7 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
     """A component, or a version of it, in the store."""
 
     path: Path
-    files: tuple[FileEntry, ...]
+    files: tuple[InventoryFile, ...]
 
     @property
     def digest(self) -> str | None:

@@ -27,7 +27,7 @@ from agents.response.durable import (
     undo_move,
     write_whole,
 )
-from agents.response.inventory import FileEntry, digest_of, inventory
+from agents.response.inventory import InventoryFile, digest_of, inventory
 from agents.response.outcome import (
     ABSENT,
     BAD,
@@ -65,7 +65,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     kept: str
     """Its path within the folder of the quarantine."""
     digest: str | None
-    files: tuple[FileEntry, ...]
+    files: tuple[InventoryFile, ...]
 
 
 class QuarantineManifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -13,7 +13,7 @@ import msgspec
 from schemas.errors import UnreadableRecordError
 from schemas.events import TYPE_REGISTRY_PUSH, Event, File, PushAction, RegistryPush
 from streams.adapters import ADAPTERS, adapt
-from streams.adapters.manifests.kinds import Content, Family, kinds_of, named
+from streams.adapters.manifests.kinds import Family, ManifestContent, kinds_of, named
 from streams.adapters.manifests.neighbours import Neighbours, root_for
 from streams.adapters.payload import at, items, moment, text
 from streams.baseline.units import (
@@ -79,7 +79,7 @@ def file_units(path: Path, origin: BaselineOrigin, kind: str | None) -> Iterator
 def _kind_of(path: Path, head: bytes) -> str | None:
     found = [
         candidate
-        for candidate in kinds_of(path.name, Content(head))
+        for candidate in kinds_of(path.name, ManifestContent(head))
         if candidate.family is Family.PACKAGES
     ]
     if found:

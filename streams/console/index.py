@@ -21,7 +21,7 @@ from streams.console.rows import (
     Gone,
     Row,
 )
-from streams.console.tables import LAYOUT, PARTS, TABLES, RowLimits, RowTable, ddl
+from streams.console.tables import LAYOUT, PARTS, TABLES, RowLimits, RowStorage, ddl
 from streams.private_files import private_folder
 
 log = Logger()
@@ -245,7 +245,7 @@ class Index:
                     ],
                 )
 
-    def _row_of(self, table: RowTable, key: tuple[object, ...]) -> int | None:
+    def _row_of(self, table: RowStorage, key: tuple[object, ...]) -> int | None:
         where = " AND ".join(f"{name} = ?" for name in table.key)
         found = self._writer.execute(
             f"SELECT rowid FROM {table.name} WHERE {where}",
@@ -259,7 +259,7 @@ class Index:
         if number is not None:
             self._forget(table, gone.tenant, [number])
 
-    def _forget(self, table: RowTable, tenant: str, numbers: list[int]) -> None:
+    def _forget(self, table: RowStorage, tenant: str, numbers: list[int]) -> None:
         rows = [(number,) for number in numbers]
         self._writer.executemany(f"DELETE FROM {table.name} WHERE rowid = ?", rows)
         for beside in table.beside():

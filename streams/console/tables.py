@@ -42,7 +42,7 @@ class RowLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Dead letters, and alerts for the operator, each."""
 
 
-class RowTable(msgspec.Struct, frozen=True, kw_only=True):
+class RowStorage(msgspec.Struct, frozen=True, kw_only=True):
     """The storage of the rows of one kind."""
 
     name: str
@@ -106,9 +106,9 @@ _FILTERED: Final = "severity, waiting, status"
 """The columns by which lists of incidents are filtered, besides those of their order."""
 
 
-def _table(row: type[Row], name: str, key: str, **more: Any) -> RowTable:  # noqa: ANN401 -- as of Table
+def _table(row: type[Row], name: str, key: str, **more: Any) -> RowStorage:  # noqa: ANN401 -- as of Table
     columns = tuple(n for n in row.__struct_fields__ if n not in _NOT_COLUMNS)
-    return RowTable(
+    return RowStorage(
         name=name,
         row=row,
         key=tuple(key.split()),

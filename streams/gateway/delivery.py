@@ -31,7 +31,7 @@ AWAY: Final = "broker-away"
 _TOO_LARGE: Final = (MessageSizeTooLargeError, RecordTooLargeError)
 
 
-class Outgoing(NamedTuple):
+class GatewayRecord(NamedTuple):
     """A record to write."""
 
     topic: str
@@ -134,7 +134,7 @@ class RecordWriter:
         with contextlib.suppress(KafkaError, TimeoutError):
             await asyncio.wait_for(producer.stop(), self._settings.drain_seconds)
 
-    async def deliver(self, records: Sequence[Outgoing], done: Callable[[], None]) -> None:
+    async def deliver(self, records: Sequence[GatewayRecord], done: Callable[[], None]) -> None:
         """Write records, and return when the broker acknowledged all of them.
 
         Args:
@@ -181,7 +181,7 @@ class RecordWriter:
             raise error
 
 
-async def _write(producer: Any, records: Sequence[Outgoing]) -> None:  # noqa: ANN401 -- untyped
+async def _write(producer: Any, records: Sequence[GatewayRecord]) -> None:  # noqa: ANN401 -- untyped
     futures = [
         await producer.send(topic, value=value, key=key, headers=list(headers))
         for topic, key, value, headers in records

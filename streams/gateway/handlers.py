@@ -22,7 +22,7 @@ from streams.adapters.envelopes import why_no_event
 from streams.event_records import CHANNEL_OF_TYPE, CONTENT_TYPE, EventRecord, event_key
 from streams.gateway.assessments import AssessmentIndex
 from streams.gateway.config import CLOUDEVENTS, Endpoint, GatewayConfig
-from streams.gateway.delivery import Outgoing, RecordWriter
+from streams.gateway.delivery import GatewayRecord, RecordWriter
 from streams.gateway.letters import APP, Letters
 from streams.gateway.openapi import document
 from streams.gateway.pressure import Reservation, Room
@@ -295,7 +295,7 @@ class Gateway:
         return JSONResponse({"events": [_shown(record) for record in records]}, HTTPStatus.ACCEPTED)
 
     async def _deliver(
-        self, door: ServedEndpoint, records: Sequence[Outgoing], room: Reservation
+        self, door: ServedEndpoint, records: Sequence[GatewayRecord], room: Reservation
     ) -> None:
         if not records:
             room.release()
@@ -306,9 +306,9 @@ class Gateway:
             door.count("away" if error.status is HTTPStatus.SERVICE_UNAVAILABLE else "refused")
             raise
 
-    def _outgoing(self, record: EventRecord) -> Outgoing:
+    def _outgoing(self, record: EventRecord) -> GatewayRecord:
         topic = topic_name(self._settings, CHANNEL_OF_TYPE[record.event.type])
-        return Outgoing(topic, event_key(record.event).encode(), record.value, (CONTENT_TYPE,))
+        return GatewayRecord(topic, event_key(record.event).encode(), record.value, (CONTENT_TYPE,))
 
     async def _refuse(
         self,

@@ -9,7 +9,7 @@ from typing import Final
 from agents.ports import Record
 from schemas.channels import Channel
 from schemas.errors import UnreadableRecordError
-from streams.gateway.delivery import Outgoing
+from streams.gateway.delivery import GatewayRecord
 from streams.kafka.dead_letters import dead_letter
 from streams.kafka.topics import topic_name
 from streams.settings import Settings
@@ -33,7 +33,7 @@ class Letters:
 
     def letter(
         self, endpoint: str, body: bytes, content_type: str | None, error: UnreadableRecordError
-    ) -> Outgoing | None:
+    ) -> GatewayRecord | None:
         """Return the dead letter of a request, None if its endpoint has reached its rate.
 
         The same request has the same letter: its key is over its endpoint and its body.
@@ -60,7 +60,7 @@ class Letters:
         )
         limit = self._settings.max_event_bytes
         made = dead_letter(record, reason=error.reason, error=error.error, app=APP, limit=limit)
-        return Outgoing(self._topic, made.key, made.value, made.headers)
+        return GatewayRecord(self._topic, made.key, made.value, made.headers)
 
     def _allowed(self, endpoint: str) -> bool:
         now = time.monotonic()

@@ -10,7 +10,14 @@ from pathlib import Path
 
 import msgspec
 
-from streams.adapters.manifests.kinds import HEAD, SMALL, Content, Kind, kinds_of, may_be_manifest
+from streams.adapters.manifests.kinds import (
+    HEAD,
+    SMALL,
+    Kind,
+    ManifestContent,
+    kinds_of,
+    may_be_manifest,
+)
 from streams.scanning.targets import Target
 
 
@@ -64,7 +71,7 @@ class Selection:
             return ()
         path = target.path.replace("\\", "/")
         if content is not None:
-            return kinds_of(path, Content(content))
+            return kinds_of(path, ManifestContent(content))
         try:
             status = os.stat(target.local)  # noqa: PTH116 -- of many files: a path's own takes longer
             if not stat.S_ISREG(status.st_mode):
@@ -75,10 +82,10 @@ class Selection:
             return ()
 
 
-def _content(file: Path, size: int) -> Content:
+def _content(file: Path, size: int) -> ManifestContent:
     if size <= SMALL:
-        return Content(file.read_bytes())
+        return ManifestContent(file.read_bytes())
     with file.open("rb") as opened:
         head = opened.read(HEAD)
         opened.seek(max(size - HEAD, HEAD))
-        return Content(head + opened.read(HEAD), partial(file.read_bytes))
+        return ManifestContent(head + opened.read(HEAD), partial(file.read_bytes))

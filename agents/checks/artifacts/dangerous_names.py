@@ -15,7 +15,7 @@ from schemas.conversion import Converter
 FILE: Final = Path(__file__).with_name("dangerous_names.toml")
 
 
-class NameTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
+class DangerousNames(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
     """The content of the data file, whose head describes it."""
 
     modules: dict[str, dict[str, tuple[str, ...]]]
@@ -26,11 +26,11 @@ class NameTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=
     saved_with_dataclasses: tuple[str, ...]
 
 
-_TABLE: Final = Converter(NameTable)
+_TABLE: Final = Converter(DangerousNames)
 
 
 @cache
-def table() -> NameTable:
+def table() -> DangerousNames:
     """Return the content of the data file.
 
     Raises:

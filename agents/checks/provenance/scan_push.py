@@ -74,7 +74,7 @@ HEAD_BYTES: Final = 4096
 _log = Logger(__name__)
 
 
-class FileReport(Protocol):
+class FileScan(Protocol):
     """The scan result of one file."""
 
     @property
@@ -94,7 +94,7 @@ _Given = ParamSpec("_Given")
 _Made = TypeVar("_Made")
 Turn = Callable[[], AbstractAsyncContextManager[None]]
 """Waits for a turn at slow work, and holds it within the block."""
-ScanFile = Callable[[str, Source, frozenset[str]], Awaitable[FileReport]]
+ScanFile = Callable[[str, Source, frozenset[str]], Awaitable[FileScan]]
 """Scans one file in the sandbox: its path, its bytes, the paths beside it."""
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from schemas.events import Package
 from streams.adapters.manifests.found import (
-    File,
+    Distribution,
     Found,
     digests_of,
     filename_of,
@@ -28,7 +28,7 @@ class Component(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     version: str | None = None
     purl: str | None = None
-    files: tuple[File, ...] = ()
+    files: tuple[Distribution, ...] = ()
     reference: str | None = None
     """The reference that the inventory's edges use."""
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from schemas.events import Installer, Package
 from streams.adapters.manifests.found import (
-    File,
+    Distribution,
     Found,
     InstallOptions,
     digests_of,
@@ -86,14 +86,16 @@ def read_lock_file(raw: bytes, _options: InstallOptions) -> Found:
     found = Found(installer=Installer(name="conda-lock"))
     channels = table(document.get("metadata")).get("channels")
     _add_channels(found, [str(channel.get("url") or "") for channel in entries(channels)])
-    files: dict[tuple[str, str | None], list[File]] = {}
+    files: dict[tuple[str, str | None], list[Distribution]] = {}
     for entry in entries(document["package"]):
         name, version = str(entry["name"]), word(entry.get("version"))
         if entry.get("manager") != "pip":
             found.add_foreign("conda", name)
             continue
         digests: dict[str, Any] = table(entry.get("hash"))
-        file = File(word(entry.get("url")), {key: str(value) for key, value in digests.items()})
+        file = Distribution(
+            word(entry.get("url")), {key: str(value) for key, value in digests.items()}
+        )
         known = files.setdefault((name, version), [])
         if file not in known:
             known.append(file)

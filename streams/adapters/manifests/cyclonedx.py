@@ -16,7 +16,7 @@ import msgspec
 from schemas.events import Installer
 from streams.adapters.manifests.components import Component, add_components
 from streams.adapters.manifests.found import (
-    File,
+    Distribution,
     Found,
     InstallOptions,
     entries,
@@ -93,20 +93,20 @@ def _component(component: dict[str, Any]) -> Component:
     )
 
 
-def _files(component: dict[str, Any]) -> list[File]:
+def _files(component: dict[str, Any]) -> list[Distribution]:
     """Return the files that a component names, each with one digest of each kind.
 
     cyclonedx-py lists the hashes of all files of a requirement under one reference.
     """
-    files: list[File] = []
+    files: list[Distribution] = []
     for reference in entries(component.get("externalReferences")):
         if reference.get("type") == "distribution":
             files += [
-                File(word(reference.get("url")), dict([_hash(hash_entry)]))
+                Distribution(word(reference.get("url")), dict([_hash(hash_entry)]))
                 for hash_entry in entries(reference.get("hashes"))
             ]
     own = dict(_hash(hash_entry) for hash_entry in entries(component.get("hashes")))
-    return [*files, File(None, own)] if own else files
+    return [*files, Distribution(None, own)] if own else files
 
 
 def _hash(entry: dict[str, Any]) -> tuple[str, str]:

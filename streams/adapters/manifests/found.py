@@ -94,14 +94,14 @@ ReadManifest = Callable[[bytes, InstallOptions], Found]
 """Returns the contents of a manifest of one kind."""
 
 
-class File(msgspec.Struct, frozen=True):
+class Distribution(msgspec.Struct, frozen=True):
     """One distribution that a lock or inventory names."""
 
     url: str | None
     digests: dict[str, str]
 
 
-def digests_of(files: Sequence[File]) -> tuple[str, ...]:
+def digests_of(files: Sequence[Distribution]) -> tuple[str, ...]:
     """Return the digests of all files, as `algorithm:hex`."""
     return tuple(
         f"{kind}:{value}" for file in files for kind, value in sorted(file.digests.items())
@@ -115,7 +115,7 @@ def lock_in(lock: Lock, name: str, version: str | None, digests: tuple[str, ...]
         lock[entry] = tuple(dict.fromkeys((*lock.get(entry, ()), *digests)))
 
 
-def from_files(files: Sequence[File]) -> dict[str, Any]:
+def from_files(files: Sequence[Distribution]) -> dict[str, Any]:
     """Return the details of a package of one file; of several, the installed one is not known."""
     if len(files) != 1:
         return {}
@@ -129,7 +129,7 @@ def filename_of(url: str) -> str | None:
     return name if name.endswith(_ARCHIVES) else None
 
 
-def with_digest(url: str | None, files: Sequence[File]) -> str | None:
+def with_digest(url: str | None, files: Sequence[Distribution]) -> str | None:
     """Return a direct URL with the digest that its lock demands of it."""
     digest = files[0].digests.get("sha256") if files else None
     return f"{url}#sha256={digest}" if url and digest and "#" not in url else url

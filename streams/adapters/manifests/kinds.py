@@ -42,7 +42,7 @@ class Family(StrEnum):
 _OPENINGS: Final = frozenset((b"{", b"["))
 
 
-class Content:
+class ManifestContent:
     """The content of a file, as needed to detect its kind."""
 
     def __init__(self, raw: bytes, whole: Callable[[], bytes] | None = None) -> None:
@@ -114,7 +114,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     family: Family = Family.PACKAGES
     paths: str | None = None
     """Pattern of its customary paths, case-insensitive."""
-    content: Callable[[Content], bool] | None = None
+    content: Callable[[ManifestContent], bool] | None = None
     """Recognises it by content; with `named_only`, the path must match as well."""
     content_paths: str = ""
     """Pattern of the paths for which the content alone suffices; by default any."""
@@ -180,11 +180,11 @@ _SCRIPT: Final = late_pattern(rf"(?m)^{_SCRIPT_MARK}\s*$")
 
 def _toml(
     *firsts: str, before: str | None = None, marks: tuple[str, ...] = ()
-) -> Callable[[Content], bool]:
+) -> Callable[[ManifestContent], bool]:
     """Return a detector of TOML texts: by first table, the text before it, and other marks."""
     wanted = late_pattern(rf"(?m)^{before}\s*=") if before else None
 
-    def matches(content: Content) -> bool:
+    def matches(content: ManifestContent) -> bool:
         head = _TABLE.search(content.text)
         if head is None or head[0].strip() not in firsts:
             return False
@@ -195,7 +195,7 @@ def _toml(
     return matches
 
 
-def _requirements(content: Content) -> bool:
+def _requirements(content: ManifestContent) -> bool:
     """Return whether each non-empty line of a text could be one of pip's."""
     head = content.text[:_FIRST]
     if not _any_in(_REQUIREMENT_SIGNS, head):
@@ -212,10 +212,10 @@ def _requirements(content: Content) -> bool:
     return marked * 2 > lines
 
 
-def _kubernetes(*groups: str) -> Callable[[Content], bool]:
+def _kubernetes(*groups: str) -> Callable[[ManifestContent], bool]:
     marks = tuple(f"{group}/".encode() for group in groups or ("",))
 
-    def matches(content: Content) -> bool:
+    def matches(content: ManifestContent) -> bool:
         if not content.mentions(b"apiVersion") or not content.mentions(*marks):
             return False
         return {"apiVersion", "kind"} <= content.keys or (
@@ -225,40 +225,40 @@ def _kubernetes(*groups: str) -> Callable[[Content], bool]:
     return matches
 
 
-def _cyclonedx_xml(content: Content) -> bool:
+def _cyclonedx_xml(content: ManifestContent) -> bool:
     return "cyclonedx.org/schema/bom" in content.text[:4096] and content.text.lstrip()[:1] == "<"
 
 
-def _spdx3(content: Content) -> bool:
+def _spdx3(content: ManifestContent) -> bool:
     return content.names(b"spdx.org/rdf/3") and "@graph" in content.fields
 
 
-def _wrapped_spdx(content: Content) -> bool:
+def _wrapped_spdx(content: ManifestContent) -> bool:
     inner = content.fields.get("sbom") if content.names(b'"sbom"') else None
     return isinstance(inner, dict) and "spdxVersion" in inner
 
 
-def _has(*names: str, mark: str | None = None) -> Callable[[Content], bool]:
+def _has(*names: str, mark: str | None = None) -> Callable[[ManifestContent], bool]:
     """Return a detector of JSON objects by fields; the mark avoids parsing most others."""
     quoted = f'"{mark or names[0]}"'.encode()
 
-    def matches(content: Content) -> bool:
+    def matches(content: ManifestContent) -> bool:
         return content.names(quoted) and set(names) <= content.fields.keys()
 
     return matches
 
 
-def _keys(*names: str, also: tuple[str, ...] = ()) -> Callable[[Content], bool]:
+def _keys(*names: str, also: tuple[str, ...] = ()) -> Callable[[ManifestContent], bool]:
     """Return a detector of YAML texts by top-level names: all of these, and one of those."""
 
-    def matches(content: Content) -> bool:
+    def matches(content: ManifestContent) -> bool:
         found = content.keys
         return set(names) <= found and (not also or bool(set(also) & found))
 
     return matches
 
 
-def _pip_list(content: Content) -> bool:
+def _pip_list(content: ManifestContent) -> bool:
     document = content.json if content.names(b'"name"') else None
     if isinstance(document, list) and document:
         return all(isinstance(entry, dict) and {"name", "version"} <= entry.keys() <= _LISTED
@@ -272,7 +272,7 @@ _LISTED: Final = frozenset(
 )  # fmt: skip
 
 
-def _json_pipeline(content: Content) -> bool:
+def _json_pipeline(content: ManifestContent) -> bool:
     if not content.names(*_PIPELINE_MARKS) or content.is_large:
         return False
     fields = content.fields
@@ -281,7 +281,7 @@ def _json_pipeline(content: Content) -> bool:
     )
 
 
-def _yaml_pipeline(content: Content) -> bool:
+def _yaml_pipeline(content: ManifestContent) -> bool:
     if content.text.lstrip()[:1] in {"{", "["} or not content.keys:
         return False
     return bool(
@@ -554,7 +554,7 @@ def may_be_manifest(path: str) -> bool:
     return ending.by_content or bool(ending.customary or _customary(path))
 
 
-def kinds_of(path: str, content: Content) -> list[Kind]:
+def kinds_of(path: str, content: ManifestContent) -> list[Kind]:
     """Return the kinds of manifest that a file is, at most one of each family.
 
     Args:
@@ -589,7 +589,7 @@ def _customary(path: str) -> tuple[Kind, ...]:
     return tuple(kind for pattern, kind in _BY_NAME if pattern.search(path))
 
 
-def _by_content(path: str, content: Content) -> Kind | None:
+def _by_content(path: str, content: ManifestContent) -> Kind | None:
     for kind, recognises in _ending(path).detectors:
         if recognises(content):
             return kind
@@ -603,7 +603,7 @@ class _Ending(msgspec.Struct, frozen=True, kw_only=True):
     """The kinds for which it suffices, if name and folder match none."""
     by_content: bool
     """Whether the content alone decides whether it is a manifest."""
-    detectors: tuple[tuple[Kind, Callable[[Content], bool]], ...]
+    detectors: tuple[tuple[Kind, Callable[[ManifestContent], bool]], ...]
     """The kinds that content alone indicates, with their detectors, in order."""
 
 
@@ -636,7 +636,7 @@ def _of_ending(ending: str) -> _Ending:
 
 def kind_of_content(raw: bytes) -> Kind | None:
     """Return the kind that content alone indicates, whatever the name, if any."""
-    content = Content(raw)
+    content = ManifestContent(raw)
     return _by_content("manifest", content) if content.text.strip() else None
 
 

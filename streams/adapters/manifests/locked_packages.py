@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from streams.adapters.manifests.found import (
-    File,
+    Distribution,
     entries,
     filename_of,
     table,
@@ -23,7 +23,7 @@ class LockedPackage(NamedTuple):
     """Its entry in the lock."""
     name: str
     version: str | None
-    files: list[File]
+    files: list[Distribution]
 
 
 def locked_packages(raw: bytes, *, file: str, mark: str) -> Iterator[LockedPackage]:
@@ -47,17 +47,19 @@ def locked_packages(raw: bytes, *, file: str, mark: str) -> Iterator[LockedPacka
         yield LockedPackage(entry, name, version, _files(listed))
 
 
-def of_one(files: list[File]) -> dict[str, Any]:
+def of_one(files: list[Distribution]) -> dict[str, Any]:
     """Return the details of a package of one file whose URL is not known."""
     if len(files) != 1 or not files[0].url:
         return {}
     return {"hashes": files[0].digests, "filename": filename_of(files[0].url)}
 
 
-def _files(listed: Any) -> list[File]:  # noqa: ANN401 -- any value of TOML
+def _files(listed: Any) -> list[Distribution]:  # noqa: ANN401 -- any value of TOML
     """Return the files that a lock lists of a package: by name or URL, with one hash each."""
-    files = [File(None, {"sha256": digest}) for digest in texts(listed)]
+    files = [Distribution(None, {"sha256": digest}) for digest in texts(listed)]
     for file in entries(listed):
         kind, _, value = str(file.get("hash") or "").partition(":")
-        files.append(File(file.get("url") or file.get("file"), {kind: value} if value else {}))
+        files.append(
+            Distribution(file.get("url") or file.get("file"), {kind: value} if value else {})
+        )
     return files

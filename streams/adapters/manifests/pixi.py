@@ -8,7 +8,7 @@ from typing import Any
 
 from schemas.events import Installer, Package
 from streams.adapters.manifests.found import (
-    File,
+    Distribution,
     Found,
     InstallOptions,
     digests_of,
@@ -41,14 +41,14 @@ def read_lock_file(raw: bytes, _options: InstallOptions) -> Found:
     if not isinstance(document.get("packages"), list):
         raise refuse("no packages: not a pixi.lock")
     found = Found(installer=Installer(name="pixi"))
-    files: dict[tuple[str, str | None], list[File]] = {}
+    files: dict[tuple[str, str | None], list[Distribution]] = {}
     for entry in entries(document["packages"]):
         url = _python_url(entry)
         if url is None:
             found.add_foreign("conda", str(word(entry.get("conda")) or entry.get("name"))[:100])
             continue
         digest = word(entry.get("sha256"))
-        file = File(url, {"sha256": digest} if digest else {})
+        file = Distribution(url, {"sha256": digest} if digest else {})
         files.setdefault((str(entry.get("name")), word(entry.get("version"))), []).append(file)
     for (name, version), listed in files.items():
         _add_locked(found, name, version, listed)
@@ -63,7 +63,7 @@ def _python_url(entry: dict[str, Any]) -> str | None:
     return str(entry.get("url") or ".") if entry.get("kind") == "pypi" else None
 
 
-def _add_locked(found: Found, name: str, version: str | None, files: list[File]) -> None:
+def _add_locked(found: Found, name: str, version: str | None, files: list[Distribution]) -> None:
     url = files[0].url or "."
     local = "://" not in url
     if local or url.startswith("git+"):

@@ -8,7 +8,7 @@ from typing import Any
 
 from schemas.events import Installer, Package, Vcs
 from streams.adapters.manifests.found import (
-    File,
+    Distribution,
     Found,
     InstallOptions,
     digests_of,
@@ -18,7 +18,7 @@ from streams.adapters.manifests.found import (
 from streams.adapters.payload import refuse
 
 
-def files_of(entry: Mapping[str, Any]) -> list[File]:
+def files_of(entry: Mapping[str, Any]) -> list[Distribution]:
     """Return the distributions of a lock's entry."""
     found = [*entry.get("wheels", ()), *([entry["sdist"]] if "sdist" in entry else [])]
     if isinstance(entry.get("archive"), dict):
@@ -29,7 +29,7 @@ def files_of(entry: Mapping[str, Any]) -> list[File]:
         kind, colon, value = str(file.get("hash", "")).partition(":")
         if colon:
             digests[kind] = value
-        files.append(File(file.get("url") or file.get("path"), digests))
+        files.append(Distribution(file.get("url") or file.get("path"), digests))
     return files
 
 

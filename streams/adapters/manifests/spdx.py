@@ -14,7 +14,7 @@ import msgspec
 from schemas.events import Installer
 from streams.adapters.manifests.components import Component, add_components
 from streams.adapters.manifests.found import (
-    File,
+    Distribution,
     Found,
     InstallOptions,
     entries,
@@ -98,7 +98,7 @@ def _component(package: dict[str, Any]) -> Component:
         name=word(package.get("name")) or "(no name)",
         version=word(package.get("versionInfo")),
         purl=purls[0] if purls else None,
-        files=(File(None if url in _NOTHING else url, digests),) if digests else (),
+        files=(Distribution(None if url in _NOTHING else url, digests),) if digests else (),
         reference=word(package.get("SPDXID")),
     )
 
@@ -156,7 +156,7 @@ def _graph_component(element: dict[str, Any]) -> Component:
         name=word(element.get("name")) or "(no name)",
         version=word(element.get("software_packageVersion")),
         purl=word(element.get("software_packageUrl")) or purl,
-        files=(File(url, digests),) if digests else (),
+        files=(Distribution(url, digests),) if digests else (),
         reference=word(element.get("spdxId")) or word(element.get("@id")),
     )
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from agents.response.config import MlflowConfig
-from agents.response.mlflow_registry import TAG, MlflowRegistry
+from agents.response.mlflow_registry import TAG, ModelRegistry
 from schemas.incidents.commands import CommandSpec
 from tests.agents.response.bench import Bench, spec_of
 from tests.agents.response.mlflow_server import COMMAND, MlflowServer
@@ -38,10 +38,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def registry(server: Server, bench: Bench) -> Iterator[MlflowRegistry]:
+def registry(server: Server, bench: Bench) -> Iterator[ModelRegistry]:
     """The registry with version 3 in production; the bench is configured with it."""
     bench.config = bench.configured(f'[tenants.acme.mlflow]\nurl = "{server.url}"')
-    with MlflowRegistry(MlflowConfig(url=server.url)) as registry:
+    with ModelRegistry(MlflowConfig(url=server.url)) as registry:
         for alias, version in (("production", "3"), ("candidate", "3"), ("stable", "1")):
             registry.set_alias("churn", alias, version)
         for version in ("1", "2", "3"):
@@ -58,7 +58,7 @@ def reversal(spec: CommandSpec, action: str) -> CommandSpec:
 
 
 def test_a_version_is_tagged_and_loses_its_aliases_until_restored(
-    bench: Bench, registry: MlflowRegistry
+    bench: Bench, registry: ModelRegistry
 ) -> None:
     spec = quarantine()
     outcome = bench.run(spec).outcome
@@ -73,7 +73,7 @@ def test_a_version_is_tagged_and_loses_its_aliases_until_restored(
 
 
 def test_the_serving_alias_moves_to_the_verified_version_and_back(
-    bench: Bench, registry: MlflowRegistry, server: Server
+    bench: Bench, registry: ModelRegistry, server: Server
 ) -> None:
     spec = quarantine()
     bench.run(spec)
@@ -99,7 +99,7 @@ def test_the_serving_alias_moves_to_the_verified_version_and_back(
 )
 def test_an_unverified_version_is_not_rolled_back_to(
     bench: Bench,
-    registry: MlflowRegistry,
+    registry: ModelRegistry,
     server: Server,
     version: str,
     of: int | None,
@@ -112,14 +112,14 @@ def test_an_unverified_version_is_not_rolled_back_to(
 
 
 def test_a_quarantined_version_is_no_target(
-    bench: Bench, registry: MlflowRegistry, server: Server
+    bench: Bench, registry: ModelRegistry, server: Server
 ) -> None:
     registry.set_tag("churn", "2", "another command")
     spec = spec_of("rollback", MODEL, rollback_version="2", rollback_digest=server.digests[2])
     assert bench.status(spec) == 403
 
 
-def test_a_dry_run_changes_nothing(bench: Bench, registry: MlflowRegistry) -> None:
+def test_a_dry_run_changes_nothing(bench: Bench, registry: ModelRegistry) -> None:
     before = registry.aliases("churn")
     assert bench.status(msgspec.structs.replace(quarantine(), dry_run=True)) == 200
     assert registry.aliases("churn") == before

@@ -20,7 +20,7 @@ from schemas.events import TYPE_PACKAGE_INSTALL, TYPE_PIPELINE_RUN
 from schemas.intel import IntelFact, IntelKind
 from schemas.policy import Policy
 from streams.adapters import MANIFESTS
-from streams.adapters.manifests.kinds import Content, Family, kinds_of
+from streams.adapters.manifests.kinds import Family, ManifestContent, kinds_of
 from streams.cli import main
 from streams.cli.send import read_records
 from streams.held import hold_values
@@ -60,7 +60,9 @@ CASES = [
 
 def packages_kind(path, text):
     found = [
-        kind for kind in kinds_of(path, Content(text.encode())) if kind.family is Family.PACKAGES
+        kind
+        for kind in kinds_of(path, ManifestContent(text.encode()))
+        if kind.family is Family.PACKAGES
     ]
     return found[0].name if found and found[0].name not in {"dockerfile", "shell-script"} else None
 

@@ -13,8 +13,8 @@ from schemas.errors import UnreadableRecordError
 from streams.adapters import ADAPTERS, adapt
 from streams.adapters.manifests.kinds import (
     KINDS,
-    Content,
     Family,
+    ManifestContent,
     _customary,
     kind_of_content,
     kinds_of,
@@ -64,7 +64,7 @@ def test_hostile_content_is_refused_or_read_and_never_ends_the_program(kind):
 def test_hostile_content_is_classified_without_failing():
     for raw in HOSTILE:
         for path in ("x.json", "x.yaml", "requirements.txt", "x.py", "bom.xml", "x"):
-            assert isinstance(kinds_of(path, Content(raw)), list)
+            assert isinstance(kinds_of(path, ManifestContent(raw)), list)
 
 
 def test_a_wrong_kind_is_refused_with_the_likely_one():
@@ -96,7 +96,7 @@ def test_large_documents_are_recognised_by_their_ends(tmp_path):
     filler = '{"type": "file", "name": "x"},' * 100_000
     file.write_text('{"components": [' + filler + '{}], "bomFormat": "CycloneDX"}')
     raw = file.read_bytes()
-    (kind,) = kinds_of(str(file), Content(raw[:1000] + raw[-1000:], file.read_bytes))
+    (kind,) = kinds_of(str(file), ManifestContent(raw[:1000] + raw[-1000:], file.read_bytes))
     assert kind.name == "cyclonedx"
 
 
@@ -127,7 +127,7 @@ def test_neighbours_are_within_their_root_and_text(tmp_path):
     ],
 )
 def test_text_about_manifests_is_no_manifest(path, text):
-    assert kinds_of(path, Content(text.encode())) == []
+    assert kinds_of(path, ManifestContent(text.encode())) == []
 
 
 FOLDERS = (
