@@ -43,6 +43,17 @@ REGISTRY_HOSTS = [
 LOCAL_PATH = re.compile(r"(?<![\w.])/(?:root|work|home/\w+|Users/\w+|tmp/tw)/")
 
 MOST_LINES = 500
+SHARED_NAMES = frozenset(
+    {
+        # rows of the same thing in the stores of different applications
+        *("AskedRow", "ClockRow", "ComponentRow", "ExpiryRow", "FactRow", "HoldRow", "SourceRow"),
+        # messages to scanning processes, which no other module names
+        *("Batch", "Found", "Limits"),
+        # of a model file, and of a command's output
+        "Format",
+    }
+)
+"""Public classes of several modules that share a name."""
 
 
 def tracked() -> list[Path]:
@@ -243,6 +254,17 @@ def test_every_import_of_the_product_is_declared() -> None:
                     if not names & (allowed | optional if node in late else allowed):
                         missing.add((str(path.relative_to(ROOT)), top))
     assert missing == set()
+
+
+def test_a_public_class_has_a_name_of_its_own() -> None:
+    named: dict[str, list[str]] = {}
+    for path, text in texts().items():
+        if path.suffix == ".py" and path.parts[0] in {"agents", "schemas", "streams"}:
+            for name in re.findall(r"^class ([A-Z]\w*)", text, re.MULTILINE):
+                named.setdefault(name, []).append(str(path))
+    shared = {name: where for name, where in named.items() if len(where) > 1}
+    assert {name: where for name, where in shared.items() if name not in SHARED_NAMES} == {}
+    assert set(SHARED_NAMES) <= set(shared), "listed, but no longer shared"
 
 
 def test_a_long_module_states_the_reason_at_its_head() -> None:
