@@ -28,6 +28,14 @@ NAMES = st.text(alphabet="ab/@~. :x0-", min_size=1, max_size=12)
 TENANTS = st.text(alphabet="ab/@~ x0.", min_size=1, max_size=8)
 
 
+def test_a_private_name_belongs_to_the_tenant_whose_whole_name_it_has():
+    assert is_foreign("model:@acme/x", "ac")
+    assert not is_foreign("model:@acme/x", "acme")
+    assert own_key("model", "@acme/x", "acme") == own_key("model", "x", "acme") == "model:@acme/x"
+    only_owners = {event_key("model", name, "acme") for name in ("@b", "@b/", "@/", "@c", "@ /")}
+    assert not any(is_foreign(key, "acme") for key in only_owners)
+
+
 @given(NAMES, TENANTS)
 def test_no_event_makes_a_key_of_another_tenants(name, tenant):
     if not name.strip():

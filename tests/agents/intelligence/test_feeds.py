@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agents.checks.packages.intel_match import is_about_every_version, matches
 from agents.intelligence.feed import Feed, InvalidFeedError, changes, merge
 from agents.intelligence.lists import read_list
 from agents.intelligence.osv import read_archive, read_record, read_single
@@ -25,7 +26,7 @@ from agents.intelligence.snapshot import (
     signed_bytes,
 )
 from agents.intelligence.stix import read_bundle
-from schemas.intel import IntelFact, IntelKind
+from schemas.intel import IntelFact, IntelKind, VersionRange
 from tests.samples import osv_archive, sample
 
 DIGEST = "a" * 64
@@ -250,3 +251,12 @@ def test_merging_keeps_every_version_and_source(left, right):
     assert set(both.versions) == {*left.versions, *right.versions}
     assert set(both.sources) == {*left.sources, *right.sources}
     assert both.kind is merge(right, left).kind
+
+
+def test_what_condemns_a_compromised_name_as_a_whole_survives_a_record_that_lists_releases():
+    whole = IntelFact(key="pypi:x", kind=IntelKind.COMPROMISED, ranges=(VersionRange(),))
+    some = IntelFact(key="pypi:x", kind=IntelKind.COMPROMISED, versions=("1.0",))
+    assert is_about_every_version(whole)
+    for both in (merge(whole, some), merge(some, whole)):
+        assert is_about_every_version(both)
+        assert matches(both, "2.0")

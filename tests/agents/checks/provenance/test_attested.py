@@ -59,9 +59,9 @@ def statement(subjects=None, materials=None, kind="https://slsa.dev/provenance/v
     }
 
 
-def bundle(said, key=KEY):
+def bundle(said, key=KEY, kind="application/vnd.in-toto+json"):
     """Return a Sigstore bundle of a statement, signed with a key."""
-    kind, payload = "application/vnd.in-toto+json", orjson.dumps(said)
+    payload = orjson.dumps(said)
     signed = f"DSSEv1 {len(kind)} {kind} {len(payload)} ".encode() + payload
     if isinstance(key, ed25519.Ed25519PrivateKey):
         raw = key.sign(signed)
@@ -168,6 +168,28 @@ def test_a_statement_with_another_payload_than_was_signed_is_refused():
     other["dsseEnvelope"]["payloadType"] = "text/plain"
     with pytest.raises(ValueError, match="does not verify"):
         verify_statement(orjson.dumps(other), Trust(keys=(PEM,)))
+
+
+def test_what_was_signed_as_something_else_is_no_statement():
+    with pytest.raises(ValueError, match="not over a statement"):
+        verify_statement(bundle(statement(), kind="text/plain"), Trust(keys=(PEM,)))
+
+
+@pytest.mark.parametrize(
+    ("whole", "pinned", "lineages"),
+    [("9" * 64, False, 1), ("9" * 64, True, 0), (None, False, 0), (DIGESTS["a.bin"], True, 1)],
+)
+def test_a_statement_about_a_file_is_about_the_whole_only_if_the_whole_proves_its_files(
+    whole, pinned, lineages
+):
+    """A manifest may name other files; without the digests of all there is no whole."""
+    knowledge = MemoryKnowledge([TrustRoot(signer=PEM, namespaces=MINE)])
+    claims = attested.Pushed(
+        component=NAME, version="v1", digests=DIGESTS, whole=whole, pinned=pinned
+    )
+    said = statement({"a.bin": DIGESTS["a.bin"]})
+    found = attested.attest(claims, None, {BUNDLE: bundle(said)}, knowledge.signers(NAME))
+    assert len(found.lineage) == lineages
 
 
 def test_a_key_of_another_kind_signs_statements_too():
