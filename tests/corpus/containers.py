@@ -321,6 +321,18 @@ def _joblib_array(kind: str, raw: bytes, tail: bytes = b".") -> bytes:
 
 
 def harmless() -> Iterator[Sample]:
+    loop = (
+        b"class Net(Module):\n  def forward(self, x, k: int):\n    _0 = torch.lt(0, k)\n    while _0:\n"
+        b"      _0, x = torch.lt(1, k), x\n    _1 = True\n    while _1:\n      _2 = False\n"
+        b"      _1, x = _2, x\n    for i in range(3):\n      x = torch.mul(x, 2)\n    return x\n"
+    )
+    yield (
+        "loops.pt",
+        torch_zip(
+            state_dict("a"),
+            **{"archive__code____torch__.py": loop, "archive__constants.pkl": b"\x80\x02)."},
+        ),
+    )
     """Yield containers as frameworks write them."""
     good = torch_zip(state_dict("a.weight", "a.bias"))
     yield "torch.pt", good

@@ -576,6 +576,9 @@ _TRIGGERS: typing.Final = (
 
 def suspicious() -> Iterator[Sample]:
     """Yield what carries code by value, which only computes, and objects of unlisted classes."""
+    # a method that is carried by value and called, as Keras' models by dill are rebuilt
+    bound = _looked_up("MethodType", _function("x"), text("x"))
+    yield "dill_called_bound.dill", PROTO4 + bound + b")R."
     adam = ("keras.src.backend.torch.optimizers.torch_adam", "Adam")
     yield "keras_optimizer.pkl", _pickled_keras(_zip(**{"metadata.json": b"{}"}), *adam)
     yield "dill_lambda.dill", _dill()
@@ -733,8 +736,6 @@ def hostile() -> Iterator[Sample]:
     yield "dill_getattr.dill", PROTO4 + held + b"0" + _function("x") + b"."
     of_numpy = stack_name("numpy", "dot") + text("x")
     yield "dill_bound_import.dill", PROTO4 + _looked_up("MethodType", of_numpy) + b"."
-    bound = _looked_up("MethodType", _function("x"), text("x"))
-    yield "dill_called_bound.dill", PROTO4 + bound + b")R."
     for number, given in enumerate(
         (("__globals__",), ("values", "a.__code__"), ("system",), (), (7,))
     ):
@@ -813,6 +814,11 @@ def hostile() -> Iterator[Sample]:
         + stack_name("numba.core.serialize", "_unpickle__CustomPickled")
         + nested
         + b"\x85R.",
+    )
+    made = stack_name("numba.core.types.abstract", "_type_reconstructor")
+    yield (
+        "numba_type.pkl",
+        PROTO4 + made + stack_name("joblib", "load") + text("x") + b"\x85N\x87R.",
     )
     yield (
         "spacy_nested.pkl",

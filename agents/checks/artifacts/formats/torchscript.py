@@ -83,7 +83,7 @@ _LOOP: Final = late_pattern(
 )
 _ENDLESS: Final = 1 << 40
 """Rounds of a loop that no computer ends."""
-_CONSTANT: Final = late_pattern(r"(?m)^[^\S\n]*(\w+)(?:\s*:\s*\w+)?\s*=\s*(.+?)\s*$")
+_ASSIGNMENT: Final = late_pattern(r"(?m)^[^\S\n]*([^=\n(]+?)\s*=\s*(.+?)\s*$")
 
 
 def _endless(text: str) -> re.Match[str] | None:
@@ -95,8 +95,9 @@ def _endless(text: str) -> re.Match[str] | None:
     if not loops:
         return None
     values: dict[str, set[str]] = {}
-    for name, value in _CONSTANT.findall(text):
-        values.setdefault(name, set()).add(value)
+    for names, value in _ASSIGNMENT.findall(text):
+        for name in names.split(","):
+            values.setdefault(name.partition(":")[0].strip(), set()).add(value)
     for loop in loops:
         written = loop["while"] or loop["range"]
         (value,) = given if len(given := values.get(written, {written})) == 1 else [""]

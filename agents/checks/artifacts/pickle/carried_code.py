@@ -136,6 +136,28 @@ def is_setter(args: Any) -> bool:  # noqa: ANN401
     )
 
 
+def is_bound_code(callee: object) -> bool:
+    """Return whether a callee is a function pickled by value that is bound to an object.
+
+    Its code was judged when the function was made. Keras' models by dill and numba's compiled
+    functions by cloudpickle are rebuilt by such methods of their own classes.
+
+    Args:
+        callee: What is called.
+    """
+    if not (isinstance(callee, Result) and isinstance(callee.callee, Result)):
+        return False
+    lookup, args = callee.callee, callee.args
+    return (
+        isinstance(lookup.callee, Global)
+        and lookup.callee.name in LOOKUPS
+        and lookup.args == ("MethodType",)
+        and isinstance(args, tuple)
+        and bool(args)
+        and is_carried(args[0])
+    )
+
+
 def makes_class(callee: object) -> bool:
     """Return whether a callee, or the class of an instance, is a class pickled by value."""
     made = callee.callee if isinstance(callee, Result) else None

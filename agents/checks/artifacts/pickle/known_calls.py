@@ -129,6 +129,8 @@ class KnownCalls:
             found.evaluate = partial(self._reconstruct, found)
         elif name.startswith("_rebuild_from_type"):
             found.evaluate = partial(self._rebuild_from_type, found)
+        elif name == "_type_reconstructor":
+            found.evaluate = partial(self._rebuild_type, found)
         elif name in ("dtype", "NumpyArrayWrapper") or module == "torch_geometric.inspector":
             found.evaluate = partial(Result, found)
         elif name == "bytes" and module in ("builtins", "__builtin__"):
@@ -454,6 +456,23 @@ class KnownCalls:
             return Result(cls, args[1:], offset)
         self._odd(found, args, offset, "it makes an instance of an object that is not imported")
         return None
+
+    def _rebuild_type(self, found: Global, args: Any, offset: int) -> object:  # noqa: ANN401
+        """Judge how numba makes one of its types: it calls what copyreg would.
+
+        Source: numba `core/types/abstract.py`, `_type_reconstructor`.
+        """
+        maker = args[0] if len(args) > 1 else None
+        if (
+            isinstance(maker, Global)
+            and maker.module in ("copyreg", "copy_reg")
+            and maker.name == "_reconstructor"
+            and isinstance(args[1], tuple)
+        ):
+            self._reconstruct(maker, args[1], offset)
+        else:
+            self._odd(found, args, offset, "it calls its first argument")
+        return Result(found, None, offset)
 
     def _rebuild_from_type(self, found: Global, args: Any, offset: int) -> object:  # noqa: ANN401
         if not args or not self._is_allowed(args[0], "call"):

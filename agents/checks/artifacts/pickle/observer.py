@@ -230,13 +230,15 @@ class Stream:
                 return None
             if not isinstance(callee, Result):
                 return None  # a constant is not callable: the machine stops here
-            self.dangerous_call = True
+            by_value = carried_code.is_bound_code(callee)
+            self.dangerous_call = self.dangerous_call or not by_value
             self.report(
                 "TW-PICKLE-COMPUTED",
                 f"the pickle calls the result of a call: {describe(callee)}",
+                severity=Severity.HIGH if by_value else None,
                 **evidence,
             )
-            return None
+            return Result(callee, None, offset) if by_value else None
         import_verdict = self.verdicts[id(callee)]
         where = str(callee)
         evidence["global"] = where
