@@ -6,9 +6,7 @@ import logging
 import sys
 from typing import TYPE_CHECKING
 
-import structlog
-
-from agents.logs import set_up
+from agents.logs import imported, set_up
 from streams.cli.output import neutral
 from streams.repeats import Repeats
 
@@ -30,6 +28,7 @@ def configure_logs(settings: Settings, **bound: str) -> None:
         settings: Names the level and the format.
         bound: Key-values of every line, such as the app's name.
     """
+    structlog = imported()
     console = settings.log_format == "console" or (
         settings.log_format == "auto" and sys.stderr.isatty()
     )

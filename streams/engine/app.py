@@ -12,11 +12,8 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-import faust
 import uvloop
 from aiokafka.errors import KafkaError
-from faust.events import Event
-from faust.types import TP
 from yarl import URL
 
 from agents.logs import Logger
@@ -25,6 +22,7 @@ from streams import metrics
 from streams.engine.binding import SLOW_CHUNK_RECORDS, SLOW_WINDOW_CHUNKS, Binding, check_agent
 from streams.engine.crash import crash
 from streams.engine.engine import Engine
+from streams.engine.faust_parts import TP, App, Event, Schema
 from streams.engine.health import Health
 from streams.engine.offset_gaps import report_gap
 from streams.engine.tables import LOCK_SECONDS, STORE_SCHEME, RowTable, StoreLockedError, Tables
@@ -63,7 +61,7 @@ GC_YOUNG_OBJECTS = 20_000
 """Garbage collection threshold: about as many new objects as a chunk of events makes."""
 
 
-class _ChunkSchema(faust.Schema):  # type: ignore[type-arg]  # generic for mypy only
+class _ChunkSchema(Schema):  # type: ignore[type-arg]  # generic for mypy only
     """Passes a chunk through Faust as it is."""
 
     def compile(self, app: Any, **_: Any) -> Any:  # noqa: ANN401 -- Faust's signature
@@ -76,7 +74,7 @@ class _ChunkSchema(faust.Schema):  # type: ignore[type-arg]  # generic for mypy 
         return decode
 
 
-class TidewatchApp(faust.App):
+class TidewatchApp(App):
     """A Faust app on Tidewatch's transport, with the methods that transport and tables need."""
 
     mundane_level = "debug"
@@ -205,6 +203,7 @@ def _options(settings: Settings, group: str) -> dict[str, Any]:
         "processing_guarantee": "at_least_once",
         "key_serializer": "raw",
         "value_serializer": "raw",
+        "HttpClient": object,  # it sends no requests
         "web_enabled": False,
         "web_tables_enabled": False,
         "web_router_enabled": False,

@@ -17,17 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import aiokafka
-import faust
-from faust.stores import STORES
-from faust.stores import base as faust_stores
-from faust.tables import TableManager
-from faust.types import TP
 from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch
 
 from agents.logs import Logger
 from schemas.errors import TidewatchError
 from streams import metrics
 from streams.engine.crash import crash
+from streams.engine.faust_parts import STORES, TP, Table, TableManager
+from streams.engine.faust_parts import stores as faust_stores
 from streams.kafka.awaiting import until_answered
 from streams.kafka.client import client_options
 from streams.kafka.topics import DAY_MS, TOMBSTONE_DAYS
@@ -241,7 +238,7 @@ class RowStore(faust_stores.Store):  # type: ignore[type-arg]  # generic for myp
         self.keep_only(set())
 
 
-class RowTable(faust.Table):  # type: ignore[type-arg]  # generic for mypy only
+class RowTable(Table):  # type: ignore[type-arg]  # generic for mypy only
     """A table of raw rows; written through `PartitionRows`, never as a mapping."""
 
     mundane_level = "debug"

@@ -25,14 +25,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import aiokafka
 from aiokafka.consumer.fetcher import FetchError, FetchResult
-from faust.transport.drivers import TRANSPORTS
-from faust.transport.drivers import aiokafka as driver
-from faust.types import TP
-from faust.types.tuples import ConsumerMessage
-from mode import Service
 
 from streams import metrics
 from streams.engine.crash import crash
+from streams.engine.faust_parts import TP, TRANSPORTS, ConsumerMessage, Service, driver
 from streams.kafka.client import client_options
 
 if TYPE_CHECKING:

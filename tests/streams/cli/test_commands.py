@@ -68,6 +68,18 @@ def test_no_command_loads_what_it_may_never_use() -> None:
     assert loaded_by(code, rare) == set()
 
 
+def test_a_worker_loads_no_http_client_and_no_terminal_library() -> None:
+    """Faust and structlog import them, for a type and for colours."""
+    code = (
+        "from streams.apps.supervisor import run_worker\n"
+        "from streams.apps.topology import FACTORIES, preload\n"
+        "from streams.logs import configure_logs\n"
+        "from streams.settings import load_settings\n"
+        "preload(list(FACTORIES)); configure_logs(load_settings())\n"
+    )
+    assert loaded_by(code, {"faust", "structlog", "aiohttp", "rich"}) == {"faust", "structlog"}
+
+
 def test_checking_events_loads_no_settings_and_no_kafka() -> None:
     event = Path(__file__).parents[2] / "data/events/package-install.json"
     code = f"from streams.cli import main\nassert main(['send', '--check', {str(event)!r}]) == 0\n"
