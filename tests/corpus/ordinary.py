@@ -579,6 +579,10 @@ def suspicious() -> Iterator[Sample]:
     # a method that is carried by value and called, as Keras' models by dill are rebuilt
     bound = _looked_up("MethodType", _function("x"), text("x"))
     yield "dill_called_bound.dill", PROTO4 + bound + b")R."
+    pickled = {"zarr_format": 2, "shape": [1], "dtype": "|O", "filters": [{"id": "pickle"}]}
+    yield "array.zarr/.zarray", json.dumps(pickled).encode()
+    codecs = [{"name": "bytes"}, {"name": "numcodecs.pickle"}]
+    yield "array3.zarr/zarr.json", json.dumps({"zarr_format": 3, "codecs": codecs}).encode()
     adam = ("keras.src.backend.torch.optimizers.torch_adam", "Adam")
     yield "keras_optimizer.pkl", _pickled_keras(_zip(**{"metadata.json": b"{}"}), *adam)
     yield "dill_lambda.dill", _dill()

@@ -143,6 +143,8 @@ _BASES: Final = frozenset(
     )
 )  # fmt: skip
 """Keys that name the model that is loaded first: a repository, or a folder of the trainer's."""
+_FILTERS: Final = frozenset(("filters", "codecs", "compressor", "compressors"))
+"""Keys of a Zarr array that name what decodes its chunks."""
 _LEADS_AWAY: Final = re.compile(
     r"^(~|file:/*)?/?(\.\./)*(etc|proc|sys|dev)/|(^|/)(\.ssh|\.aws|\.gnupg|\.kube|\.docker)(/|$)"
     r"|^(file|gopher|ftp|jar):|(\.\./){3}|^\\\\"
@@ -167,7 +169,9 @@ _NAMES_CODE: Final = frozenset(
 )
 _TRUSTING: Final = frozenset(("trust_remote_code", "allow_remote"))
 """Keys that ask for remote code."""
-JUDGED: Final = TEMPLATE_KEYS | _NAMES_CODE | _KERNELS | _PATHS | _BASES | _TRUSTING | {"auto_map"}
+JUDGED: Final = (
+    TEMPLATE_KEYS | _NAMES_CODE | _KERNELS | _PATHS | _BASES | _FILTERS | _TRUSTING | {"auto_map"}
+)
 """A mapping is judged by itself only if it has one of these keys."""
 
 
@@ -227,6 +231,17 @@ def _judge_mapping(scan: Scan, mapping: dict[Any, Any], path: str) -> None:
         for task, description in custom.items():
             if isinstance(description, dict):
                 _judge_code(scan, str(description.get("impl", "")), f"custom_pipelines.{task}")
+    for key in _FILTERS & mapping.keys():
+        for entry in mapping[key] if isinstance(mapping[key], list) else [mapping[key]]:
+            named = (entry.get("id") or entry.get("name")) if isinstance(entry, dict) else None
+            if isinstance(named, str) and named.rpartition(".")[2] == "pickle":
+                scan.report(
+                    "TW-MODEL-TARGET-DANGEROUS",
+                    f"{path}.{key} makes its reader unpickle each chunk".lstrip("."),
+                    severity=Severity.MEDIUM,  # the chunks are scanned by themselves
+                    key=f"{path}.{key}"[:200],
+                    name=named[:200],
+                )
     for key in _BASES & mapping.keys():
         value = mapping[key]
         if isinstance(value, str) and _LEADS_AWAY.search(value.replace("\\", "/")):
