@@ -321,6 +321,7 @@ def _joblib_array(kind: str, raw: bytes, tail: bytes = b".") -> bytes:
 
 
 def harmless() -> Iterator[Sample]:
+    """Yield containers as frameworks write them."""
     loop = (
         b"class Net(Module):\n  def forward(self, x, k: int):\n    _0 = torch.lt(0, k)\n    while _0:\n"
         b"      _0, x = torch.lt(1, k), x\n    _1 = True\n    while _1:\n      _2 = False\n"
@@ -333,7 +334,6 @@ def harmless() -> Iterator[Sample]:
             **{"archive__code____torch__.py": loop, "archive__constants.pkl": b"\x80\x02)."},
         ),
     )
-    """Yield containers as frameworks write them."""
     good = torch_zip(state_dict("a.weight", "a.bias"))
     yield "torch.pt", good
     yield "pytorch_model.bin", good
