@@ -106,7 +106,15 @@ def send(
         found = asyncio.run(_publish_and_wait(settings, records, seconds))
     elif settings is not None and records:
         asyncio.run(publish(settings, records))
-    _tell(records, found, check=check, wait=wait, fail_on=fail_on, form=form)
+    reason = "" if records else _why_none(file)
+    _tell(records, found, check=check, wait=wait, fail_on=fail_on, form=form, reason=reason)
+
+
+def _why_none(file: Path) -> str:
+    """Return why a file gave no event; of the standard input, which has been read, in general."""
+    from streams.adapters.envelopes import why_no_event  # noqa: PLC0415 -- only then
+
+    return why_no_event(b"" if str(file) == "-" else _read(file))
 
 
 def _tell(
@@ -117,8 +125,9 @@ def _tell(
     wait: bool,
     fail_on: Severity,
     form: Format,
+    reason: str,
 ) -> None:
-    """Print what was sent and its result; with --wait, exit by the result."""
+    """Print what was sent and its result, or the reason if nothing was; with --wait, exit by it."""
     from streams.gates import NOT_DONE, verdict, worst_code  # noqa: PLC0415 -- the same
 
     counts = Counter(record.event.type for record in records)
@@ -132,6 +141,7 @@ def _tell(
                 "sent": 0 if check else len(records),
                 "read": len(records),
                 "by_type": counts,
+                **({"reason": reason} if reason else {}),
                 "events": [
                     {
                         "id": event.id,
@@ -162,7 +172,7 @@ def _tell(
         print_line(f"{count:8} {name}")
     print_line(f"{len(records):8} {'read, none sent' if check else 'delivered'}")
     if not records:
-        print_line("nothing in it is about a supply chain")
+        print_line(reason)
     _end(worst_code(print_all(found, fail_on)))
 
 

@@ -17,6 +17,7 @@ from streams.adapters.envelopes import why_no_event
 from streams.adapters.event_grid import resource_name
 from streams.adapters.file_kinds import ecosystem_of, kind_of_files
 from streams.adapters.payload import moment
+from streams.cli import main
 from tests.each import each
 from tests.samples import sample
 from tests.streams.adapters.registry_payloads import RECEIVED_MS, events_of
@@ -476,3 +477,13 @@ def test_a_version_of_mlflow_is_made_from_the_model_that_its_source_names(source
     (event,) = events_of("mlflow", {"entity": "model_version", "action": "created", "data": data})
     push = event.data
     assert (push.card.base_model if push.card else ()) == ((base,) if base else ())
+
+
+def test_send_says_how_to_confirm_a_subscription(tmp_path, capsys):
+    file = tmp_path / "sns.json"
+    file.write_text(
+        '{"Type": "SubscriptionConfirmation", "TopicArn": "arn:aws:sns:a", "Message": ""}'
+    )
+    for form in ("text", "json"):
+        main(["send", "--check", "--as", "ecr", "--tenant", "t", "--format", form, str(file)])
+        assert "open the SubscribeURL" in capsys.readouterr().out
