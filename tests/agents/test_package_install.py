@@ -20,6 +20,7 @@ from agents.ports import Delivery, Record
 from schemas.cloudevents import read_event
 from schemas.intel import IntelFact, IntelKind
 from schemas.policy import Internal, Policy, Trusted
+from tests.each import each
 
 START = datetime(2026, 11, 20, 8, tzinfo=UTC)
 INSIDE = "https://packages.acme.example/simple"
@@ -213,6 +214,17 @@ def test_an_install_is_judged_once_for_all_systems_and_again_after_a_new_fact(mo
     knowledge.set_fact(FACTS[1].key, FACTS[1])
     judgements.of(event_of(quiet("a"), 9), Policy(tenant="acme"))
     assert len(judged) == 2
+
+
+@each("policy", POLICIES[1:3])
+def test_a_repeated_install_is_judged_by_the_policy_of_today(policy):
+    named = [{"name": "acme-tools", "version": "1.0", "hashes": {"sha256": DIGESTS[0]}}]
+    install = quiet("a", packages=named, index_url=PUBLIC)
+    before, after = ("batch", [install], False), ("again", 0, False)
+    steps = [before, ("policy", "acme", policy), after]
+    remembered = played(steps, remember=True)
+    assert remembered == played(steps, remember=False)
+    assert remembered[1] != played([before, after], remember=True)[1]
 
 
 def test_memory_of_installs_is_bounded():
