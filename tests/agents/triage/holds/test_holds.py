@@ -354,8 +354,17 @@ CONTAINING = (
     st.randoms(use_true_random=False),
 )
 def test_reasons_do_not_depend_on_the_order_of_incidents(said, chance):
-    """Of one incident the order is kept: its partition is its only writer."""
+    """Of one incident the order is kept: its partition is its only writer.
+
+    Which good version a rollback goes to is the same as well, unless a suspicion was withdrawn: a
+    rollback in force does not move to a better version that is cleared later.
+    """
     ends = []
+    withdrawn = any(
+        set(earlier) - set(later)
+        for incident in INCIDENTS
+        for earlier, later in itertools.pairwise(told[3] for told in said if told[0] == incident)
+    )
     for mixed in (False, True):
         play = Play()
         queues = {
@@ -375,13 +384,24 @@ def test_reasons_do_not_depend_on_the_order_of_incidents(said, chance):
                 key: (
                     {name: reason.state for name, reason in sorted(thing.reasons.items())},
                     thing.state is HoldState.HELD,
-                    thing.state is HoldState.HELD and goal_of(thing),
+                    thing.state is HoldState.HELD and not withdrawn and goal_of(thing),
                 )
                 for key, thing in sorted(play.hold.things.items())
                 if any(reason.calls for reason in thing.reasons.values())
             }
         )
     assert ends[0] == ends[1]
+
+
+def test_a_rollback_in_force_stays_when_a_better_version_is_cleared():
+    play = Play()
+    play.suspect("inc-1", GOALS[0].digest)
+    play.say("inc-2", ReasonState.AUTOMATIC, THINGS[1])
+    play.suspect("inc-1")
+    play.rest()
+    assert {command.rollback_version for command in play.commands} == {"r0"}
+    play.suspect("inc-1", GOALS[1].digest)
+    assert play.commands[-1].rollback_version == "r1"
 
 
 def goal_of(thing: Any) -> tuple[str | None, str | None]:
