@@ -15,8 +15,8 @@ PLAYED = tuple(name for name in SCENARIOS if name != "busy_week")
 """`make scenarios` plays that one as well, and the replays in memory play all."""
 ALERTS_OF_ONE = 3
 """More alerts of one scenario for one tenant would be a storm."""
-TELLINGS = 8
-"""More records of one alert would be one as well."""
+RECORDS_OF_ALERT = 12
+"""More records of one alert would be a storm too; a busy machine puts fewer changes into one."""
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_number_of_alerts_per_tenant_is_bounded(name, played):
     per_tenant: dict[str, int] = {}
     for alert in played[name]:
         per_tenant[alert.tenant] = per_tenant.get(alert.tenant, 0) + 1
-        assert alert.records <= TELLINGS, alert.document["finding_info"]["title"]
+        assert alert.records <= RECORDS_OF_ALERT, alert.document["finding_info"]["title"]
     assert all(count <= ALERTS_OF_ONE for count in per_tenant.values()), per_tenant
 
 
