@@ -85,6 +85,7 @@ def scan_agent(
         turns: Shares the slow work between tenants; by default one turn for each file that a push
             may have scanned at a time, and one more.
     """
+    # Over 60 lines: the steps share what the agent remembers between chunks.
     turns = turns or FairTurns(TURNS, AT_ONCE)
     deduplicator = SightingDeduplicator()
     under_way: ScansUnderWay[_Scanned | None] = ScansUnderWay()
