@@ -8,7 +8,7 @@ from typing import Final
 
 from streams.adapters.manifests.commands import Command, installs_of, script_commands
 from streams.adapters.manifests.found import Found, InstallOptions
-from streams.adapters.manifests.makefile import makefile_commands
+from streams.adapters.manifests.makefile import MAX_TEXT, MAX_VALUE, makefile_commands
 from streams.adapters.manifests.project_tasks import task_commands
 
 _Commands = Callable[[str, list[str]], list[Command]]
@@ -17,7 +17,8 @@ _Commands = Callable[[str, list[str]], list[Command]]
 _FISH: Final = re.compile(r"^(?:set\s+(?:-\w+\s+)+|setenv\s+)([A-Za-z_]\w*)\s+(.*)$")
 """How fish and csh set a variable of the environment."""
 _REMARK: Final = re.compile(r"(?i)@?(rem\b|::|#)")
-_BLOCK: Final = re.compile(r"(?s)<#.*?#>")
+_BLOCK: Final = ("<#", "#>")
+"""Where a comment of PowerShell begins and ends."""
 _BATCH_SET: Final = re.compile(r"(?i)^set\s+(?:\"([A-Za-z_]\w*=[^\"]*)\"|([A-Za-z_]\w*=.*))$")
 _POWER_SET: Final = re.compile(r"(?i)^\$env:([A-Za-z_]\w*)\s*=\s*(.*)$")
 _BATCH_VARIABLE: Final = re.compile(r"%~?([A-Za-z_0-9]\w*)%?|!([A-Za-z_]\w*)!")
@@ -51,7 +52,7 @@ def _shell(text: str, problems: list[str]) -> list[Command]:
 def _windows(text: str, problems: list[str]) -> list[Command]:
     """Return the commands of a batch file or of PowerShell, as a POSIX shell would write them."""
     del problems
-    text = _BLOCK.sub(lambda block: "\n" * block[0].count("\n"), text)
+    text = _without_blocks(text)
     commands: list[Command] = []
     pending: list[str] = []
     start = 1
@@ -73,6 +74,19 @@ def _windows(text: str, problems: list[str]) -> list[Command]:
     return commands
 
 
+def _without_blocks(text: str) -> str:
+    """Return a script without the comments that span lines, whose ends are kept."""
+    begin, end = _BLOCK
+    kept: list[str] = []
+    at = 0
+    while (start := text.find(begin, at)) >= 0 and (
+        stop := text.find(end, start + len(begin))
+    ) >= 0:
+        kept += [text[at:start], "\n" * text.count("\n", start, stop)]
+        at = stop + len(end)
+    return "".join([*kept, text[at:]])
+
+
 def _posix(line: str) -> str:
     if match := _BATCH_SET.match(line):
         line = f"export {match[1] or match[2]}"
@@ -85,17 +99,21 @@ def _posix(line: str) -> str:
 
 def _just(text: str, problems: list[str]) -> list[Command]:
     """Return the commands of the recipes of a justfile, with the variables that it sets itself."""
-    del problems
     values: dict[str, str] = {}
     lines: list[str] = []
     continued = False
     for line in text.splitlines():
         recipe = line[:1] in {" ", "\t"} or continued
-        if not recipe and (match := _JUST_SET.match(line)):
+        if not recipe and (match := _JUST_SET.match(line)) and len(match[3]) <= MAX_VALUE:
             values[match[1]] = match[3]
         lines.append(line.lstrip(" \t@-") if recipe else "")
         continued = recipe and line.endswith("\\")
-    script = _JUST_USED.sub(lambda used: values.get(used[1], f"${used[1]}"), "\n".join(lines))
+    script = "\n".join(lines)
+    uses = sum(1 for _ in _JUST_USED.finditer(script))
+    if len(script) + uses * MAX_VALUE > MAX_TEXT:
+        problems.append("its variables make it too long, they are not replaced")
+        values.clear()
+    script = _JUST_USED.sub(lambda used: values.get(used[1], f"${used[1]}"), script)
     return list(script_commands(_JUST_OTHER.sub("$expression", script)))
 
 

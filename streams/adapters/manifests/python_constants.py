@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
 from typing import Final
 
 from agents.checks.artifacts.python.syntax import parse_source
 from streams.adapters.payload import refuse
 
 _MAX_DEPTH: Final = 20
+_STEPS: Final = 200_000
+"""Expressions of a program that are looked at, each time that a name leads to them."""
+_STEP: Final = 64
+"""Characters of a text that count as one more."""
 _UNKNOWN: Final = "$computed"
 """Stands for a part of a text that is not written out, as a shell's variable does."""
-Names = Mapping[str, ast.expr]
-"""What a module assigns to its names, each once."""
+
+
+class Names(dict[str, ast.expr]):
+    """What a module assigns to its names, each once; and how many more steps are taken in it.
+
+    Names that name others several times stand for texts of any length.
+    """
+
+    steps: int = _STEPS
+
+    def spent(self, amount: int) -> bool:
+        """Take steps, and return whether none were left."""
+        self.steps -= amount
+        return self.steps < 0
 
 
 def parsed(raw: bytes, name: str) -> ast.Module:
@@ -32,7 +47,7 @@ def parsed(raw: bytes, name: str) -> ast.Module:
         raise refuse(f"not {name}: no Python ({type(error).__name__})") from error
 
 
-def assigned(tree: ast.Module) -> dict[str, ast.expr]:
+def assigned(tree: ast.Module) -> Names:
     """Return the values of the names that the module assigns exactly once and never changes."""
     values: dict[str, ast.expr] = {}
     changed: set[str] = set()
@@ -56,11 +71,11 @@ def assigned(tree: ast.Module) -> dict[str, ast.expr]:
                 changed.add(target.id)
             else:
                 values[target.id] = value
-    return {name: value for name, value in values.items() if name not in changed}
+    return Names({name: value for name, value in values.items() if name not in changed})
 
 
 def text_of(node: ast.expr, names: Names, depth: int = 0) -> str | None:
-    """Return the text of an expression, None if it is not written out.
+    """Return the text of an expression, None if it is not written out or takes too many steps.
 
     A part of an f-string that is not written out stands as a shell's variable would.
 
@@ -69,10 +84,11 @@ def text_of(node: ast.expr, names: Names, depth: int = 0) -> str | None:
         names: The values of names.
         depth: How many names and operators lead here.
     """
-    if depth > _MAX_DEPTH:
+    if depth > _MAX_DEPTH or names.spent(1):
         return None
     if isinstance(node, ast.Constant):
-        return node.value if isinstance(node.value, str) else None
+        text = node.value
+        return text if isinstance(text, str) and not names.spent(len(text) // _STEP) else None
     if isinstance(node, ast.Name) and node.id in names:
         return text_of(names[node.id], names, depth + 1)
     if isinstance(node, ast.JoinedStr):
@@ -88,14 +104,14 @@ def text_of(node: ast.expr, names: Names, depth: int = 0) -> str | None:
 
 
 def texts_of(node: ast.expr, names: Names, depth: int = 0) -> list[str] | None:
-    """Return the texts of a list, or of one text; None if it is not written out.
+    """Return the texts of a list, or of one text; None as `text_of` does.
 
     Args:
         node: The expression.
         names: The values of names.
         depth: How many names and operators lead here.
     """
-    if depth > _MAX_DEPTH:
+    if depth > _MAX_DEPTH or names.spent(1):
         return None
     if isinstance(node, ast.List | ast.Tuple | ast.Set):
         found: list[str] = []

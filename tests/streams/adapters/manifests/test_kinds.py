@@ -11,6 +11,7 @@ import pytest
 
 from schemas.errors import UnreadableRecordError
 from streams.adapters import ADAPTERS, adapt
+from streams.adapters.manifests.found import InstallOptions
 from streams.adapters.manifests.kinds import (
     KINDS,
     Family,
@@ -171,3 +172,38 @@ def test_images_and_weights_are_not_read_for_a_manifest():
         assert not may_be_manifest(path)
     for path in ("a/x.json", "x.txt", "LICENSE", "a.b/c", "x.YAML", "notes.jsonld"):
         assert may_be_manifest(path)
+
+
+def _names(levels, uses):
+    """Return a setup.py whose requirement is a name that stands for very many others."""
+    lines = ["a0 = 'torch'"]
+    for level in range(1, levels):
+        held = "{a" + str(level - 1) + "}"
+        lines.append(f"a{level} = f'{held * uses}'")
+    return "\n".join([*lines, f"setup(install_requires=[a{levels - 1}])"]).encode()
+
+
+_VALUE = b"x" * 990
+EXPANDING = (
+    ("setup-py", _names(9, 500), "known at run time only"),
+    ("justfile", b"A := '" + _VALUE + b"'\nb:\n  echo {{A}}\n" * 40_000, "too long"),
+    (
+        "makefile",
+        b"A = " + _VALUE + b"\nb:\n" + b"\techo $(A) $(A) $(A) $(A)\n" * 20_000,
+        "not replaced from here on",
+    ),
+)
+
+
+@each(("name", "raw", "reason"), EXPANDING)
+def test_names_that_stand_for_ever_more_text_are_not_written_out(name, raw, reason):
+    (kind,) = [kind for kind in KINDS if kind.name == name]
+    found = kind.read()(raw, InstallOptions())
+    assert any(reason in said for said in (*found.incomplete, *found.unsupported))
+
+
+def test_comments_that_never_end_hide_no_command_and_cost_nothing():
+    (kind,) = [kind for kind in KINDS if kind.name == "windows-script"]
+    raw = b"<# a\nremark #>\n" + b"<#\n" * 300_000 + b"pip install torch==2.9.0\n"
+    found = kind.read()(raw, InstallOptions())
+    assert [package.name for package in found.packages] == ["torch"]
