@@ -153,10 +153,12 @@ def harmless() -> Iterator[Sample]:
     yield "cell_install.ipynb", _notebook("code", install)
     yield "cell_magics.ipynb", _notebook("code", "get_ipython().run_line_magic('cd', '/content')")
     yield "cell_question.ipynb", _notebook("code", "torch.load?\nfound = !ls\nprint(found)")
-    yield (
-        "adapter/adapter_config.json",
-        _json({"peft_type": "LORA", "base_model_name_or_path": "/models/llama"}),
-    )
+    bases = ("/models/llama", "../../../models/llama", "/dev/shm/llama", "//nas/models/llama")
+    for number, base in enumerate(bases):
+        yield (
+            f"adapter{number}/adapter_config.json",
+            _json({"peft_type": "LORA", "base_model_name_or_path": base}),
+        )
     yield "cell_page.ipynb", _notebook("code", "%%html\n<style>td { color: red }</style>")
     yield (
         "kernel/config.json",

@@ -146,10 +146,10 @@ _BASES: Final = frozenset(
 _FILTERS: Final = frozenset(("filters", "codecs", "compressor", "compressors"))
 """Keys of a Zarr array that name what decodes its chunks."""
 _LEADS_AWAY: Final = re.compile(
-    r"^(~|file:/*)?/?(\.\./)*(etc|proc|sys|dev)/|(^|/)(\.ssh|\.aws|\.gnupg|\.kube|\.docker)(/|$)"
-    r"|^(file|gopher|ftp|jar):|(\.\./){3}|^\\\\"
+    r"^(?:~|file:/*)?/?(?:\.\.?/)*(?:etc|proc|sys|dev(?!/shm/))/"
+    r"|(?:^|/)\.(?:ssh|aws|gnupg|kube|docker)(?:/|$)|^(?:gopher|ftp|jar):"
 )
-"""Paths that no trainer has its models at: of the system, of secrets, far up, on another host."""
+"""Paths that no trainer has its models at: of the system, of secrets, of other protocols."""
 _SERVED: Final = frozenset(
     ("serializedFile", "modelFile", "extraFiles", "requirementsFile", "configFile")
 )
