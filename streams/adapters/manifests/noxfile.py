@@ -8,7 +8,7 @@ from typing import Final
 
 from streams.adapters.manifests.commands import Command, installs_of
 from streams.adapters.manifests.found import Found, InstallOptions
-from streams.adapters.manifests.python_constants import Names, assigned, parsed, texts_of
+from streams.adapters.manifests.python_constants import AssignedNames, assigned, parsed, texts_of
 
 _INSTALLS: Final = {"install": "pip install", "conda_install": "conda install"}
 _RUNS: Final = frozenset({"run", "run_install", "run_always"})
@@ -57,7 +57,7 @@ def _owner(node: ast.expr) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
-def _words(call: ast.Call, names: Names) -> tuple[list[str], bool]:
+def _words(call: ast.Call, names: AssignedNames) -> tuple[list[str], bool]:
     """Return the arguments that are written out, and whether others are not."""
     words: list[str] = []
     computed = False

@@ -17,7 +17,7 @@ _UNKNOWN: Final = "$computed"
 """Stands for a part of a text that is not written out, as a shell's variable does."""
 
 
-class Names(dict[str, ast.expr]):
+class AssignedNames(dict[str, ast.expr]):
     """What a module assigns to its names, each once; and how many more steps are taken in it.
 
     Names that name others several times stand for texts of any length.
@@ -47,7 +47,7 @@ def parsed(raw: bytes, name: str) -> ast.Module:
         raise refuse(f"not {name}: no Python ({type(error).__name__})") from error
 
 
-def assigned(tree: ast.Module) -> Names:
+def assigned(tree: ast.Module) -> AssignedNames:
     """Return the values of the names that the module assigns exactly once and never changes."""
     values: dict[str, ast.expr] = {}
     changed: set[str] = set()
@@ -71,10 +71,10 @@ def assigned(tree: ast.Module) -> Names:
                 changed.add(target.id)
             else:
                 values[target.id] = value
-    return Names({name: value for name, value in values.items() if name not in changed})
+    return AssignedNames({name: value for name, value in values.items() if name not in changed})
 
 
-def text_of(node: ast.expr, names: Names, depth: int = 0) -> str | None:
+def text_of(node: ast.expr, names: AssignedNames, depth: int = 0) -> str | None:
     """Return the text of an expression, None if it is not written out or takes too many steps.
 
     A part of an f-string that is not written out stands as a shell's variable would.
@@ -103,7 +103,7 @@ def text_of(node: ast.expr, names: Names, depth: int = 0) -> str | None:
     return None
 
 
-def texts_of(node: ast.expr, names: Names, depth: int = 0) -> list[str] | None:
+def texts_of(node: ast.expr, names: AssignedNames, depth: int = 0) -> list[str] | None:
     """Return the texts of a list, or of one text; None as `text_of` does.
 
     Args:

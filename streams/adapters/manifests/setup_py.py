@@ -8,7 +8,7 @@ from typing import Final
 
 from schemas.events import Installer
 from streams.adapters.manifests.found import Found, InstallOptions
-from streams.adapters.manifests.python_constants import Names, assigned, parsed, texts_of
+from streams.adapters.manifests.python_constants import AssignedNames, assigned, parsed, texts_of
 from streams.adapters.manifests.requirements import declare
 
 _LISTS: Final = ("install_requires", "setup_requires", "tests_require", "requires")
@@ -38,7 +38,7 @@ def _setup_calls(tree: ast.Module) -> Iterator[ast.Call]:
                 yield node
 
 
-def _read_call(call: ast.Call, names: Names, found: Found) -> None:
+def _read_call(call: ast.Call, names: AssignedNames, found: Found) -> None:
     for keyword in call.keywords:
         given = _dictionary(keyword.value, names)
         if keyword.arg is None:
@@ -51,7 +51,7 @@ def _read_call(call: ast.Call, names: Names, found: Found) -> None:
             _read_setting(keyword.arg, keyword.value, names, found)
 
 
-def _read_setting(name: str, value: ast.expr, names: Names, found: Found) -> None:
+def _read_setting(name: str, value: ast.expr, names: AssignedNames, found: Found) -> None:
     if name in _LISTS:
         _declare(name, value, names, found)
     elif name == "dependency_links":
@@ -65,7 +65,7 @@ def _read_setting(name: str, value: ast.expr, names: Names, found: Found) -> Non
             _declare(f"{name}[{extra}]", listed, names, found)
 
 
-def _declare(name: str, value: ast.expr, names: Names, found: Found) -> None:
+def _declare(name: str, value: ast.expr, names: AssignedNames, found: Found) -> None:
     written = _written(name, value, names, found)
     lines = [line.strip() for text in written for line in text.splitlines()]
     declare(found, [line for line in lines if line and "$" not in line], "setup.py")
@@ -73,7 +73,7 @@ def _declare(name: str, value: ast.expr, names: Names, found: Found) -> None:
         found.unsupported.append(f"setup.py: a part of {name} is {_REMEDY}")
 
 
-def _written(name: str, value: ast.expr, names: Names, found: Found) -> list[str]:
+def _written(name: str, value: ast.expr, names: AssignedNames, found: Found) -> list[str]:
     if isinstance(value, ast.Constant) and value.value is None:
         return []
     texts = texts_of(value, names)
@@ -84,7 +84,7 @@ def _written(name: str, value: ast.expr, names: Names, found: Found) -> list[str
     return texts
 
 
-def _dictionary(value: ast.expr, names: Names) -> list[tuple[str, ast.expr]] | None:
+def _dictionary(value: ast.expr, names: AssignedNames) -> list[tuple[str, ast.expr]] | None:
     """Return the entries of a dictionary that is written out, None for any other value."""
     if isinstance(value, ast.Name) and value.id in names:
         value = names[value.id]
