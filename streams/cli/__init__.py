@@ -19,8 +19,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from agents.uncollected import uncollected
 from schemas.errors import TidewatchError
-from streams.imports import importing
 from streams.private_files import PRIVATE_UMASK
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def _command(module: str, name: str, arguments: Sequence[str]) -> Callable[[], i
         request = plainly_asked(arguments)
         if request is not None:
             return partial(carry_out, request)
-    with importing():
+    with uncollected():
         from typer.main import get_command  # noqa: PLC0415 -- the overview needs no typer
 
         if name not in SILENT:

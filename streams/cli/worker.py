@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from agents.uncollected import uncollected
 from schemas.errors import TidewatchError
 from streams.apps.topology import FACTORIES, preload
 from streams.cli.frame import connected_settings, example, new_app
-from streams.imports import importing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,7 +62,7 @@ def worker(
 
 def _loaded(names: Sequence[str]) -> Callable[[Sequence[str], Settings], int]:
     """Import what the apps of those names need, and return what runs them."""
-    with importing():
+    with uncollected():
         from streams.apps.supervisor import run_worker  # noqa: PLC0415 -- brings Faust
 
         preload(names)

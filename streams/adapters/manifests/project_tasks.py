@@ -27,8 +27,7 @@ def task_commands(text: str, problems: list[str]) -> list[Command]:
     Raises:
         tomllib.TOMLDecodeError: it is no TOML.
     """
-    document = tomllib.loads(text)
-    return [Command(line, 0) for line in _lines(document, problems)]
+    return commands_of_project(tomllib.loads(text), problems)
 
 
 def commands_of_project(document: Mapping[str, Any], problems: list[str]) -> list[Command]:

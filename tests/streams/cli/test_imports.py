@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import subprocess
 import sys
-
-import pytest
-
-from streams.imports import importing
 
 
 def test_nothing_is_collected_while_a_worker_is_loaded() -> None:
@@ -40,14 +35,3 @@ def test_a_misspelt_setting_is_reported_before_the_engine_is_imported() -> None:
     )  # fmt: skip
     assert done.stdout.split() == ["2", "False"]
     assert "TIDEWATCH_KAFKKA" in done.stderr
-
-
-@pytest.mark.parametrize("collects", [True, False])
-def test_the_collector_is_left_as_it_was(collects: bool) -> None:
-    (gc.enable if collects else gc.disable)()
-    try:
-        with pytest.raises(ImportError), importing():
-            raise ImportError
-        assert gc.isenabled() is collects
-    finally:
-        gc.enable()

@@ -30,9 +30,10 @@ from agents.checks.artifacts.python.shell_commands import (
     is_piped_to_a_shell,
     is_private_path,
 )
-from agents.checks.artifacts.python.syntax import parse_source, uncollected
+from agents.checks.artifacts.python.syntax import parse_source
 from agents.checks.artifacts.python.tree import ModuleTree
 from agents.checks.artifacts.python.words import may_be_judged
+from agents.uncollected import uncollected
 from schemas.severity import Severity
 
 MAX_ROUNDS: Final = 64

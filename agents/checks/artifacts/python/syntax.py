@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import ast
-import contextlib
-import gc
 import re
 import warnings
-from collections.abc import Iterator
 from typing import Final
 
 MAX_SOURCE: Final = 4 << 20
@@ -25,18 +22,6 @@ _LITERAL: Final = re.compile(
     )""",
     re.VERBOSE | re.DOTALL,
 )
-
-
-@contextlib.contextmanager
-def uncollected() -> Iterator[None]:
-    """Collect no cycles within the block: a tree has none, and is gone over again and again."""
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()
 
 
 def parse_source(text: str) -> ast.Module:

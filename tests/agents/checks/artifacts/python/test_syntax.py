@@ -8,7 +8,7 @@ import gc
 import pytest
 
 from agents.checks.artifacts.python.faults import python_faults
-from agents.checks.artifacts.python.syntax import uncollected
+from agents.uncollected import uncollected
 from tests.each import each
 
 SOURCE = """
