@@ -78,6 +78,18 @@ class Found(msgspec.Struct, kw_only=True):
             self.lock.setdefault(f"{canonical_name(package.name)}=={package.version}", ())
         self.packages.append(package)
 
+    def add_installed(self, installed: Found) -> None:
+        """Add what the manifest's own commands install.
+
+        Args:
+            installed: The packages of these commands, read by themselves.
+        """
+        self.packages += installed.packages
+        self.requirements += installed.requirements
+        self.incomplete += installed.incomplete
+        for ecosystem, names in installed.foreign.items():
+            self.foreign.setdefault(ecosystem, []).extend(names)
+
     def unchecked(self) -> list[str]:
         """Return the parts that are recognised but not checked, each in one line."""
         lines = []

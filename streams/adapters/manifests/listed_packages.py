@@ -94,10 +94,7 @@ def _reader(
             declare(found, requirements, place)
             declare_files(found, files, options, place)
         commands = [*_commands(document), *_entries(document)]
-        installed = installs_of(commands, options, place)
-        found.packages += installed.packages
-        found.requirements += installed.requirements
-        found.incomplete += installed.incomplete
+        found.add_installed(installs_of(commands, options, place))
         return found
 
     return read

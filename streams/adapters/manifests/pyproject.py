@@ -39,13 +39,8 @@ def add_tasks(
         place: The file's usual name.
     """
     problems: list[str] = []
-    installed = installs_of(commands_of_project(document, problems), options, place)
-    found.packages += installed.packages
-    found.requirements += installed.requirements
-    found.incomplete += [*installed.incomplete, *(f"{place}: {problem}" for problem in problems)]
-    for ecosystem, names in installed.foreign.items():
-        for name in names:
-            found.add_foreign(ecosystem, name)
+    found.add_installed(installs_of(commands_of_project(document, problems), options, place))
+    found.incomplete += [f"{place}: {problem}" for problem in problems]
 
 
 def read_document(document: Mapping[str, Any], place: str) -> Found:

@@ -42,10 +42,7 @@ def _run(found: Found, scripts: list[str], options: InstallOptions) -> None:
     for root in _ROOT:
         text = text.replace(f"{root}/", "").replace(root, ".")
     commands = script_commands(_VARIABLE.sub("$variable", _POSARGS.sub("", text)))
-    installed = installs_of(commands, options, "tox.ini")
-    found.packages += installed.packages
-    found.requirements += installed.requirements
-    found.incomplete += installed.incomplete
+    found.add_installed(installs_of(commands, options, "tox.ini"))
 
 
 def read_toml_file(raw: bytes, options: InstallOptions) -> Found:
