@@ -229,6 +229,7 @@ async def scan_push(
         computed=digests,
         listed=(request.listing or "").startswith("oci://"),
         bound=await _apart(turn, is_bound, request.listing, subject, fetch),
+        found=[file.path for file in scanned if file.detections],
     )
     retry = _retry(request, scanned, model, now_ms) if clock() < until else None
     day = event.time.date()

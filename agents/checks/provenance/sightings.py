@@ -12,6 +12,7 @@ from agents.checks.artifacts.formats.names import is_passive, suffix_of
 from agents.checks.provenance.attested import Attested
 from agents.checks.provenance.file_checks import is_signature, plain_path, sha256_of
 from agents.checks.provenance.subject import PushSubject
+from agents.domain.roles import role_of
 from schemas.canonical import stable_id
 from schemas.components import component_key, digest_of_files
 from schemas.events import PushAction, RegistryPush
@@ -50,6 +51,7 @@ def sightings_of(
     listed: bool = False,
     bound: bool = False,
     attested: Attested | None = None,
+    found: Collection[str] = (),
 ) -> PushSightings:
     """Return the sightings of a push, one set for each system it names.
 
@@ -64,6 +66,7 @@ def sightings_of(
         bound: Whether they are public under the push's name and version, and the version is
             immutable.
         attested: Facts of the push that signatures establish.
+        found: The paths in which a scan found something: they come before the other files.
     """
     attested = attested or Attested()
     push = subject.push
@@ -81,21 +84,23 @@ def sightings_of(
     in_tree = frozenset(
         path for path, digest in digests.items() if not pinned or named.get(path) == digest
     )
+    files = _files(digests, frozenset(found))
     total = len(systems) * (
         1
         + (subject.publisher is not None)
         + bool(tree)
-        + len(set(digests.values()))
+        + len(files)
         + len(subject.parents)
         + len(attested.lineage)
     )
-    found = tuple(
+    sent = tuple(
         islice(
             _all(
                 base,
                 subject=subject,
                 systems=systems,
                 digests=digests,
+                files=files,
                 whole=whole,
                 tree=tree,
                 in_tree=in_tree,
@@ -106,7 +111,18 @@ def sightings_of(
             MAX_SIGHTINGS,
         )
     )
-    return PushSightings(sightings=found, left_out=max(total - len(found), 0))
+    return PushSightings(sightings=sent, left_out=max(total - len(sent), 0))
+
+
+def _files(digests: Mapping[str, str], found: frozenset[str]) -> dict[tuple[str, str], str]:
+    """Return a path for each digest and role, in the order in which they are reported.
+
+    The same bytes under two names may be harmless in the one role and hostile in the other.
+    """
+    files: dict[tuple[str, str], str] = {}
+    for path in sorted(digests, key=lambda path: (path not in found, is_passive(path), path)):
+        files.setdefault((digests[path], role_of(path)), path)
+    return files
 
 
 def _base(subject: PushSubject, registry: str, system: str, *, signed: bool | None) -> Sighting:
@@ -149,6 +165,7 @@ def _all(
     subject: PushSubject,
     systems: tuple[str, ...],
     digests: Mapping[str, str],
+    files: Mapping[tuple[str, str], str],
     whole: str | None,
     tree: str,
     in_tree: frozenset[str],
@@ -159,15 +176,15 @@ def _all(
     push, policy, publisher = subject.push, subject.policy, subject.publisher
     paths = [file.path for file in push.files] or list(digests)
     formats = tuple(sorted({suffix_of(path).lstrip(".") for path in paths} - {""}))[:32]
-    files = {digest: path for path, digest in sorted(digests.items()) if not is_passive(path)}
-    parts = tuple(sorted(files)) if len(files) <= MAX_PARTS else ()
+    named = {digest: path for path, digest in sorted(digests.items()) if not is_passive(path)}
+    parts = tuple(sorted(named)) if len(named) <= MAX_PARTS else ()
     model = msgspec.structs.replace(
         base,
         digest=whole,
         made_from=subject.parents,
         formats=formats,
         parts=parts,
-        part_names=tuple(files[digest] for digest in parts),
+        part_names=tuple(named[digest] for digest in parts),
         verified=bool(digests) and computed.issuperset(digests) and subject.pinned is None,
         bound=bound,
     )
@@ -190,17 +207,17 @@ def _all(
             yield _placed(signed, system, policy)
     for parent in subject.parents:
         # A push that names a base model involves it, even if the model itself was never seen.
-        named = _named(base, parent)
+        mentioned = _named(base, parent)
         for system in systems:
-            yield _placed(named, system, policy)
+            yield _placed(mentioned, system, policy)
     if publisher:
         by_publisher = msgspec.structs.replace(base, component=publisher, name=base.component)
         for system in systems:
             yield _placed(by_publisher, system, policy)
-    by_digest: dict[str, str] = {}
-    for path in sorted(digests, key=lambda path: (is_passive(path), path)):
-        by_digest.setdefault(digests[path], path)
-    for digest, path in by_digest.items():
+    first: set[str] = set()
+    for (digest, role), path in files.items():
+        again = digest in first
+        first.add(digest)
         file = msgspec.structs.replace(
             base,
             component=component_key("sha256", digest),
@@ -214,7 +231,7 @@ def _all(
             formats=(suffix_of(path).lstrip("."),) if suffix_of(path) else (),
         )
         for system in systems:
-            yield _placed(file, system, policy)
+            yield _placed(file, system, policy, f"/{role}" if again else "")
 
 
 def _named(base: Sighting, parent: str) -> Sighting:
@@ -236,7 +253,7 @@ def _named(base: Sighting, parent: str) -> Sighting:
     )
 
 
-def _placed(sighting: Sighting, system: str, policy: Policy) -> Sighting:
+def _placed(sighting: Sighting, system: str, policy: Policy, role: str = "") -> Sighting:
     return msgspec.structs.replace(
         sighting,
         id=stable_id(
@@ -248,6 +265,7 @@ def _placed(sighting: Sighting, system: str, policy: Policy) -> Sighting:
             system,
             sighting.digest or "",
             *(name for basis in sighting.attested for name in basis.by),
+            *([role] if role else []),
         ),
         system=system,
         criticality=policy.criticality.get(system),

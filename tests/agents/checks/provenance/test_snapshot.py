@@ -7,6 +7,7 @@ import hashlib
 
 import pytest
 
+from agents.checks.provenance import sightings
 from agents.checks.provenance.planning import plan_scan
 from agents.checks.provenance.scan_push import scan_push
 from agents.fetching.errors import FetchError
@@ -86,6 +87,28 @@ def test_the_files_of_a_tree_say_which_tree_names_them():
     assert {(file.tree, file.verified) for file in files} == {(tree, True)}
     (held,) = [sighting for sighting in outcome.sightings if sighting.component == tree]
     assert held.verified
+
+
+def test_bytes_that_are_under_several_names_have_each_of_their_roles():
+    contents = dict.fromkeys(
+        ("file:///m/a.log", "file:///m/b.log", "file:///m/chat_template.jinja"), b"evil"
+    )
+    outcome = scanned(MemoryFetch(contents), [uri.rpartition("/")[2] for uri in contents])
+    files = [sighting for sighting in outcome.sightings if sighting.component.startswith("sha256:")]
+    assert sorted(file.filename for file in files) == ["a.log", "chat_template.jinja"]
+    assert {file.tree for file in files} == {
+        f"tree:{digest_of_files({uri[10:]: sha(b'evil') for uri in contents})}"
+    }
+    assert len({file.id for file in files}) == 2
+
+
+def test_files_with_findings_are_reported_however_many_others_there_are(monkeypatch):
+    monkeypatch.setattr(sightings, "MAX_SIGHTINGS", 8)
+    contents = {f"file:///m/{number}.json": b"%d" % number for number in range(20)}
+    contents["file:///m/zzz.txt"] = b"evil"
+    outcome = scanned(MemoryFetch(contents), [uri.rpartition("/")[2] for uri in contents])
+    assert len(outcome.sightings) == 8
+    assert "zzz.txt" in {sighting.filename for sighting in outcome.sightings if sighting.tree}
 
 
 def test_oci_revision_makes_no_tree_of_other_files():
