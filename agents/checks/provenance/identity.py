@@ -61,8 +61,17 @@ class PushOrigin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def registry_name(name: str) -> str:
-    """Return a registry's name in canonical form: no scheme, no trailing slash, lower case."""
+    """Return a registry's name in canonical form, in lower case: an address as its host and path.
+
+    Without scheme, account, default port and trailing dot or slash: however a producer writes the
+    address of a tenant's own registry, its names are private, and no credential is part of a key.
+    """
     bare = _SCHEME.sub("", name.strip(), count=1).rstrip("/").lower()
+    host, slash, path = bare.partition("/")
+    named = host if host.startswith("@") else host.rpartition("@")[2]
+    while named.endswith((".", ":443")):
+        named = named.rstrip(".").removesuffix(":443")
+    bare = f"{named or host}{slash}{path}"
     return REGISTRY_ALIASES.get(bare, bare)
 
 

@@ -216,6 +216,32 @@ def test_hash_mismatch_finding_is_rooted_at_the_received_digest():
 
 
 @each(
+    "registry",
+    [
+        "https://ci:secret@models.acme.example/",
+        "ci@models.acme.example",
+        "models.acme.example.",
+        "Models.ACME.example:443",
+        "https://ci:secret@models.acme.example.:443",
+    ],
+)
+def test_own_registry_is_private_however_its_address_is_written(registry):
+    knowledge = knowing({"internal": {"registries": ["models.acme.example"]}})
+    event = push_event(registry=registry, repository="fraud/net", publisher={"name": "ci"})
+    outcome = check_pushed(event, knowledge)
+    assert {sighting.component for sighting in outcome.sightings} == {
+        "model:@tenant-a/models.acme.example/fraud/net",
+        "publisher:@tenant-a/models.acme.example/ci",
+    }
+    assert "secret" not in str(outcome.sightings)
+
+
+def test_registry_that_begins_like_a_private_name_is_its_tenants_own():
+    event = push_event(registry="@globex", repository="secret")
+    assert push_component(event, default_policy("tenant-a")) == "model:@tenant-a/secret"
+
+
+@each(
     ("expected", "status"),
     [
         ("huggingface/acme-labs/m", Status.PASS),
