@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Final
+
+from agents.checks.packages.shell_words import shell_words
 
 _SHORT: Final = {
     "-r": "requirement",
@@ -68,9 +69,9 @@ def read_options(text: str) -> list[Option]:
         ValueError: an option that pip does not know in a requirements file, a value that is
             missing, or a quotation that does not end.
     """
-    # `shlex` is slow, and only quotes and backslashes need it.
+    # Only quotes and backslashes need more than `str.split`, which is faster.
     quoted = any(sign in text for sign in "\"'\\")
-    words = iter(shlex.split(text) if quoted else text.split())
+    words = iter(shell_words(text) if quoted else text.split())
     found: list[Option] = []
     for word in words:
         if word == "--":

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from agents.checks.packages.requirements import read_requirements
+from agents.checks.packages.shell_words import PUNCTUATION, shell_words
 from schemas.events import Installer
 from streams.adapters.manifests.found import Found, InstallOptions
 from streams.adapters.manifests.requirements import beside, missing_files, package_of
@@ -157,7 +158,7 @@ def _simple_commands(text: str, found: Found, place: str) -> Iterator[list[str]]
         comment = word != _NEW_LINE and (comment or word.startswith("#"))
         if comment:
             continue
-        if word in _SEPARATORS or set(word) <= set("();|&"):
+        if word in _SEPARATORS or set(word) <= set(PUNCTUATION):
             yield from _run(words, printed)
             printed = words if word == "|" and words[:1] and words[0] in _PRINTS else []
             words = []
@@ -173,10 +174,7 @@ def _lexed(text: str) -> Iterator[str]:
         ValueError: a quotation does not end.
     """
     text = text.replace("\\\n", " ").replace("\n", f" {_NEW_LINE} ")
-    lexer = shlex.shlex(text, posix=True, punctuation_chars="();|&")
-    lexer.whitespace_split = True
-    lexer.commenters = ""
-    yield from lexer
+    yield from shell_words(text, commands=True)
 
 
 def _lexed_by_line(text: str) -> Iterator[str]:
