@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -14,6 +13,7 @@ import orjson
 from agents.checks.artifacts.formats.json_comments import without_comments
 from agents.checks.pipelines.config_file import pipeline_event_from_config
 from agents.checks.pipelines.configuration import UnreadableConfigError, walk
+from agents.domain.toml_reader import read_toml
 from schemas.errors import TidewatchError
 from schemas.events import TYPE_PIPELINE_RUN, Event, PipelineRun
 from streams.adapters.manifests.command_files import COMMANDS, decoded
@@ -54,7 +54,7 @@ def pipeline_event(kind: Kind, raw: bytes, name: str) -> Event[PipelineRun]:
         case "tox-ini":
             return _event(read_ini(raw, "tox.ini"), name)
         case "pyproject" | "hatch" | "tox-toml" | "pixi":
-            document = tomllib.loads(raw.decode("utf-8-sig"))
+            document = read_toml(raw.decode("utf-8-sig"))
             return _event(_commanded(commands_of_project(document, [])), name)
         case listed if listed in COMMANDS:
             return _event(_commanded(COMMANDS[listed](decoded(raw), [])), name)

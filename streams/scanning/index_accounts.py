@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from agents.checks.pipelines.secrets import find_secret, is_reference
+from agents.domain.toml_reader import read_toml
 from streams.adapters.manifests.found import table
 from streams.adapters.manifests.ini_text import read_ini
 from streams.adapters.payload import refuse
@@ -83,7 +84,7 @@ def read_tool_settings(raw: bytes) -> dict[str, Any]:
     Source: Poetry's and PDM's configuration references.
     """
     try:
-        settings = tomllib.loads(raw.decode("utf-8-sig"))
+        settings = read_toml(raw.decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise refuse(f"no TOML: {str(error)[:200]}") from error
     for accounts in (settings, table(settings.get("http-basic"))):

@@ -319,6 +319,7 @@ _DOCUMENTS: Final[dict[str, Callable[[int], bytes]]] = {
     "Dockerfile": _repeated(b"RUN curl x \\\n"),
     ".gitattributes": _repeated(b"* filter=lfs diff=lfs\n"),
     "pyproject.toml": _repeated(b'"a>=1",\n'),
+    "key.toml": _repeated(b"a.", b"", b"a=1\n"),
     "page.html": _repeated(b"<div onx "),
     "site.pth": _repeated(b"import os; f'{a}'\n"),
     "armour.bin": _repeated(b"QUJD\n"),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shlex
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from agents.domain.toml_reader import read_toml
 from schemas.events import Installer
 from streams.adapters.manifests.found import Found, InstallOptions, table, texts, word
 from streams.adapters.manifests.ini_text import read_ini
@@ -76,13 +76,13 @@ def read_pip(raw: bytes, options: InstallOptions) -> Found:
 def read_uv(raw: bytes, _options: InstallOptions) -> Found:
     """Return the indexes and untrusted hosts of a uv.toml."""
     found = Found(installer=Installer(name="uv"))
-    read_uv_settings(found, tomllib.loads(raw.decode("utf-8-sig")), "uv.toml")
+    read_uv_settings(found, read_toml(raw.decode("utf-8-sig")), "uv.toml")
     return found
 
 
 def read_pdm(raw: bytes, _options: InstallOptions) -> Found:
     """Return the indexes of a pdm.toml; its accounts are read as a configuration."""
-    document = tomllib.loads(raw.decode("utf-8-sig"))
+    document = read_toml(raw.decode("utf-8-sig"))
     pypi = table(document.get("pypi"))
     others = (table(value) for name, value in pypi.items() if isinstance(value, dict))
     urls = [word(account.get("url")) for account in others]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from agents.domain.toml_reader import read_toml
 from streams.adapters.manifests.found import (
     Distribution,
     entries,
@@ -34,7 +34,7 @@ def locked_packages(raw: bytes, *, file: str, mark: str) -> Iterator[LockedPacka
         file: The usual name of such a lock.
         mark: The key of its metadata that no other lock has.
     """
-    document = tomllib.loads(raw.decode())
+    document = read_toml(raw.decode())
     metadata = table(document.get("metadata"))
     if not isinstance(document.get("package"), list) or mark not in metadata:
         raise refuse(f"no packages and {mark}: not a {file}")

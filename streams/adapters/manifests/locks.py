@@ -6,6 +6,7 @@ import tomllib
 
 from agents.checks.packages.requirements import read_requirements
 from agents.checks.packages.requirements_text import decode_requirements
+from agents.domain.toml_reader import read_toml
 from streams.adapters.manifests import pylock, uv_lock
 from streams.adapters.manifests.found import Lock
 from streams.adapters.manifests.requirements import requirements_lock
@@ -19,7 +20,7 @@ def read_lock(text: str | bytes) -> Lock:
     """
     content = text if isinstance(text, str) else decode_requirements(text)
     try:
-        document = tomllib.loads(content)
+        document = read_toml(content)
     except tomllib.TOMLDecodeError:
         return requirements_lock(read_requirements(content))
     if "lock-version" in document:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 
+from agents.domain.toml_reader import read_toml
 from schemas.events import Installer, Package, Vcs
 from streams.adapters.manifests.found import (
     Found,
@@ -39,7 +39,7 @@ def read_lock_file(raw: bytes, _options: InstallOptions) -> Found:
 
 def read(raw: bytes, _options: InstallOptions) -> Found:
     """Return the requirements of a Pipfile, which need not be pinned."""
-    document = tomllib.loads(raw.decode())
+    document = read_toml(raw.decode())
     if not {"packages", "dev-packages", "source"} & document.keys():
         raise refuse("no packages and source: not a Pipfile")
     sources = entries(document.get("source"))

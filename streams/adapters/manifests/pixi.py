@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator
 from typing import Any
 
+from agents.domain.toml_reader import read_toml
 from schemas.events import Installer, Package
 from streams.adapters.manifests.found import (
     Distribution,
@@ -24,7 +24,7 @@ from streams.adapters.payload import refuse
 
 def read(raw: bytes, options: InstallOptions) -> Found:
     """Return the Python requirements of a pixi.toml."""
-    document = tomllib.loads(raw.decode("utf-8-sig"))
+    document = read_toml(raw.decode("utf-8-sig"))
     found = Found(installer=Installer(name="pixi"))
     read_pixi(found, document)
     for part in pixi_parts(document):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from agents.domain.toml_reader import read_toml
 from streams.adapters.manifests.commands import Command
 from streams.adapters.manifests.found import table
 
@@ -27,7 +27,7 @@ def task_commands(text: str, problems: list[str]) -> list[Command]:
     Raises:
         tomllib.TOMLDecodeError: it is no TOML.
     """
-    return commands_of_project(tomllib.loads(text), problems)
+    return commands_of_project(read_toml(text), problems)
 
 
 def commands_of_project(document: Mapping[str, Any], problems: list[str]) -> list[Command]:

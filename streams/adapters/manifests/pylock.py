@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from typing import Any
 
+from agents.domain.toml_reader import read_toml
 from schemas.events import Installer, Package, Vcs
 from streams.adapters.manifests.found import (
     Distribution,
@@ -77,7 +77,7 @@ def read_document(document: Mapping[str, Any]) -> Found:
 
 def read(raw: bytes, _options: InstallOptions) -> Found:
     """Return the packages of a pylock.toml."""
-    document = tomllib.loads(raw.decode())
+    document = read_toml(raw.decode())
     if "lock-version" not in document:
         raise refuse("no lock-version: not a pylock.toml")
     return read_document(document)

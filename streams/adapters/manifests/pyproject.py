@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from agents.checks.packages.versions import canonical_name
+from agents.domain.toml_reader import read_toml
 from schemas.events import Installer, Package, Vcs
 from streams.adapters.manifests.commands import installs_of
 from streams.adapters.manifests.found import Found, InstallOptions, entries, table, texts
@@ -20,7 +20,7 @@ from streams.adapters.manifests.requirements import declare, declare_files
 
 def read(raw: bytes, options: InstallOptions) -> Found:
     """Return the requirements of a project, which need not be pinned: a lock does that."""
-    document = tomllib.loads(raw.decode("utf-8-sig"))
+    document = read_toml(raw.decode("utf-8-sig"))
     found = read_document(document, "pyproject.toml")
     _read_setuptools(found, table(table(document.get("tool")).get("setuptools")), options)
     add_tasks(found, document, options, "pyproject.toml")
@@ -114,13 +114,15 @@ def read_uv_settings(found: Found, uv: Mapping[str, Any], place: str) -> None:
 
 
 def _add_indexes(found: Found, urls: list[tuple[Any, bool]]) -> None:
+    extra: list[str] = []
     for url, default in urls:
         if not isinstance(url, str) or not url:
             continue
         if default and found.index_url is None:
             found.index_url = url
         else:
-            found.extra_index_urls = (*found.extra_index_urls, url)
+            extra.append(url)
+    found.extra_index_urls = (*found.extra_index_urls, *extra)
 
 
 def _replace_sources(found: Found, sources: Mapping[str, Any], indexes: Mapping[Any, Any]) -> None:
@@ -213,7 +215,7 @@ def pixi_parts(pixi: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 def read_hatch_file(raw: bytes, options: InstallOptions) -> Found:
     """Return the requirements of a hatch.toml."""
     found = Found(installer=Installer(name="hatch"))
-    document = tomllib.loads(raw.decode("utf-8-sig"))
+    document = read_toml(raw.decode("utf-8-sig"))
     _read_hatch(found, document, "hatch.toml")
     add_tasks(found, document, options, "hatch.toml")
     return found

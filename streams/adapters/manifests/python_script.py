@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from typing import Final
 
+from agents.domain.toml_reader import read_toml
 from streams.adapters.manifests.found import Found, InstallOptions
 from streams.adapters.manifests.pyproject import read_document
 from streams.adapters.payload import refuse
@@ -25,5 +25,5 @@ def read(raw: bytes, _options: InstallOptions) -> Found:
     if len(blocks) != 1:
         raise refuse(f"{len(blocks)} script blocks of metadata, expected one")
     lines = blocks[0]["content"].splitlines()
-    metadata = tomllib.loads("\n".join(line.removeprefix("#").removeprefix(" ") for line in lines))
+    metadata = read_toml("\n".join(line.removeprefix("#").removeprefix(" ") for line in lines))
     return read_document({"project": metadata, "tool": metadata.get("tool")}, "script")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from typing import Any, Final
 
+from agents.domain.toml_reader import read_toml
 from schemas.events import Installer
 from streams.adapters.manifests.commands import installs_of, script_commands
 from streams.adapters.manifests.found import Found, InstallOptions, table, texts
@@ -48,7 +48,7 @@ def _run(found: Found, scripts: list[str], options: InstallOptions) -> None:
 def read_toml_file(raw: bytes, options: InstallOptions) -> Found:
     """Return the requirements of the environments of a tox.toml."""
     found = Found(installer=Installer(name="tox"))
-    document = tomllib.loads(raw.decode("utf-8-sig"))
+    document = read_toml(raw.decode("utf-8-sig"))
     environments: list[Any] = [
         document.get("env_run_base"),
         document.get("env_pkg_base"),

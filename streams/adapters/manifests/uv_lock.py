@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from agents.checks.packages.versions import canonical_name
+from agents.domain.toml_reader import read_toml
 from schemas.events import Installer, Package, Vcs
 from streams.adapters.manifests.found import (
     Found,
@@ -90,7 +90,7 @@ def _add(found: Found, entry: Mapping[str, Any], wanted: set[str]) -> None:
 
 def read(raw: bytes, _options: InstallOptions) -> Found:
     """Return the packages of a uv.lock."""
-    document = tomllib.loads(raw.decode())
+    document = read_toml(raw.decode())
     if not isinstance(document.get("package"), list) or "version" not in document:
         raise refuse("no version and packages: not a uv.lock")
     return read_document(document)

@@ -7,7 +7,6 @@ evaluates arguments of handlers.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -19,6 +18,7 @@ from agents.checks.artifacts.python.shell_commands import is_hostile_command, is
 from agents.checks.artifacts.readers.embedded import report_text
 from agents.checks.artifacts.readers.paths import escapes, is_remote
 from agents.checks.artifacts.scanning import Scan
+from agents.domain.toml_reader import read_toml
 from schemas.severity import Severity
 
 SHORT: Final = 8
@@ -96,7 +96,7 @@ def _judge_value(scan: Scan, path: str, key: str, value: str) -> None:
 def _read_toml(scan: Scan, text: str) -> dict[str, Any]:
     scan.budget.step(len(text) // 8)
     try:
-        return tomllib.loads(text)
+        return read_toml(text)
     except (ValueError, RecursionError) as error:
         scan.mark_corrupt(f"not TOML: {str(error)[:200]}")
         return _read_ini(scan, text)
