@@ -320,6 +320,7 @@ _DOCUMENTS: Final[dict[str, Callable[[int], bytes]]] = {
     ".gitattributes": _repeated(b"* filter=lfs diff=lfs\n"),
     "pyproject.toml": _repeated(b'"a>=1",\n'),
     "key.toml": _repeated(b"a.", b"", b"a=1\n"),
+    "values.ini": _repeated(b"a=b\n", b"[x]\n"),
     "page.html": _repeated(b"<div onx "),
     "site.pth": _repeated(b"import os; f'{a}'\n"),
     "armour.bin": _repeated(b"QUJD\n"),

@@ -107,7 +107,7 @@ def _read_ini(scan: Scan, text: str) -> dict[str, Any]:
 
     A later value of a key is added to the earlier one: programs differ in which counts.
     """
-    document: dict[str, dict[str, str]] = {}
+    document: dict[str, dict[str, list[str]]] = {}
     section = document.setdefault("", {})
     key = ""
     for line in text.splitlines():
@@ -117,12 +117,15 @@ def _read_ini(scan: Scan, text: str) -> dict[str, Any]:
         if match := _SECTION.match(line):
             section, key = document.setdefault(match[1].strip(), {}), ""
         elif key and line[:1].isspace():
-            section[key] += f"\n{line.strip()}"
+            section[key].append(line.strip())
         elif match := _ENTRY.match(line.strip()):
             key = match[1].strip().strip("\"'").removeprefix("export ")
-            value = match[2].strip().strip("\"'")
-            section[key] = f"{section[key]}\n{value}" if key in section else value
-    return {**document.pop("", {}), **document}
+            section.setdefault(key, []).append(match[2].strip().strip("\"'"))
+    read = {
+        name: {key: "\n".join(values) for key, values in entries.items()}
+        for name, entries in document.items()
+    }
+    return {**read.pop("", {}), **read}
 
 
 def _judge_jsonnet(scan: Scan, text: str) -> None:
