@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Collection, Sequence
-from typing import Final, NamedTuple
+from functools import cached_property
+from typing import Final, NamedTuple, cast
 
 from agents.checks.artifacts.python.tree import EMPTY, ModuleTree
 
 IMPORTED, METHOD, FUNCTION, MAIN = "on import", "in a method", "in a function", "as a script"
-_FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+_FUNCTIONS: Final = frozenset((ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+_Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 _NAMED_FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
 _REFERENCES: Final = (ast.Name, ast.Attribute)
 
@@ -21,43 +23,45 @@ class Placement:
     computed again as more functions turn out to be called by importing the module.
     """
 
-    def __init__(self, tree: ModuleTree, kinds: Collection[type[ast.AST]]) -> None:
+    def __init__(self, tree: ModuleTree, nodes: Collection[ast.AST]) -> None:
         """Find the bodies of a module.
 
         Args:
             tree: The module's tree.
-            kinds: Kinds of nodes to return.
+            nodes: Those to return; a set.
         """
         self._bodies = [_Body(-1, "", guarded=False, in_class=False)]
         self._nodes: list[tuple[ast.AST, int]] = []
-        self._find(tree, kinds)
+        self._find(tree, nodes)
 
-    def _find(self, tree: ModuleTree, kinds: Collection[type[ast.AST]]) -> None:
+    def _find(self, tree: ModuleTree, nodes: Collection[ast.AST]) -> None:
         found, bodies, children = self._nodes, self._bodies, tree.children
         stack: list[tuple[ast.AST, int, bool]] = [(tree.root, 0, False)]
         while stack:
             node, body, in_class = stack.pop()
             kind = type(node)
-            if kind in kinds:
+            if node in nodes:
                 found.append((node, body))
             if kind in EMPTY:
                 continue
-            if isinstance(node, _FUNCTIONS):
+            if kind in _FUNCTIONS:
+                function = cast("_Function", node)
                 outer = [
-                    *getattr(node, "decorator_list", []),
-                    *node.args.defaults,
-                    *(default for default in node.args.kw_defaults if default is not None),
+                    *getattr(function, "decorator_list", []),
+                    *function.args.defaults,
+                    *(default for default in function.args.kw_defaults if default is not None),
                 ]
                 stack += [(child, body, False) for child in outer]
-                if isinstance(node, ast.Lambda):
-                    stack.append((node.body, body, False))
+                if isinstance(function, ast.Lambda):
+                    stack.append((function.body, body, False))
                 else:
-                    bodies.append(_Body(body, node.name, guarded=False, in_class=in_class))
-                    stack += [(child, len(bodies) - 1, False) for child in node.body]
-            elif isinstance(node, ast.If) and _is_main_guard(node.test):
+                    bodies.append(_Body(body, function.name, guarded=False, in_class=in_class))
+                    stack += [(child, len(bodies) - 1, False) for child in function.body]
+            elif kind is ast.If and _is_main_guard(cast("ast.If", node).test):
+                guarded = cast("ast.If", node)
                 bodies.append(_Body(body, "", guarded=True, in_class=False))
-                stack += [(child, len(bodies) - 1, False) for child in node.body]
-                stack += [(child, body, in_class) for child in node.orelse]
+                stack += [(child, len(bodies) - 1, False) for child in guarded.body]
+                stack += [(child, body, in_class) for child in guarded.orelse]
             else:
                 is_class = kind is ast.ClassDef
                 stack += [(child, body, is_class) for child in children(node)]
@@ -68,6 +72,24 @@ class Placement:
         Args:
             called_on_import: Names of functions of the module that importing it calls.
         """
+        when = self._when(called_on_import)
+        return [(node, when[body]) for node, body in self._nodes]
+
+    def imported_calls(self, called_on_import: Collection[str]) -> list[ast.Call]:
+        """Return the calls that run on import.
+
+        Args:
+            called_on_import: As above.
+        """
+        when = self._when(called_on_import)
+        return [node for node, body in self._calls if when[body] == IMPORTED]
+
+    @cached_property
+    def _calls(self) -> list[tuple[ast.Call, int]]:
+        return [(node, body) for node, body in self._nodes if isinstance(node, ast.Call)]
+
+    def _when(self, called_on_import: Collection[str]) -> list[str]:
+        """Return when each body runs."""
         when: list[str] = []
         for body in self._bodies:
             around = when[body.around] if body.around >= 0 else IMPORTED
@@ -79,7 +101,7 @@ class Placement:
                 when.append(IMPORTED)
             else:
                 when.append(METHOD if body.in_class or around == METHOD else FUNCTION)
-        return [(node, when[body]) for node, body in self._nodes]
+        return when
 
 
 class _Body(NamedTuple):

@@ -15,7 +15,6 @@ from agents.checks.artifacts.python.calls import (
 )
 from agents.checks.artifacts.python.execution import (
     FUNCTION,
-    IMPORTED,
     MAIN,
     Placement,
     passed_over,
@@ -43,18 +42,9 @@ _INTROSPECTION: Final = frozenset(("__subclasses__", "f_builtins", "__globals__"
 """Attributes that lead from any object to something that the module does not name."""
 _CLASSES: Final = frozenset(("__base__", "__bases__", "__mro__", "__class__"))
 _FRAMES: Final = frozenset(("_getframe", "currentframe"))
-_JUDGED: Final = frozenset(
-    (
-        ast.Call,
-        ast.Constant,
-        ast.Assign,
-        ast.AugAssign,
-        ast.Return,
-        ast.Name,
-        ast.Attribute,
-        ast.Subscript,
-    )
-)
+_JUDGED: Final = (ast.Call, ast.Assign, ast.AugAssign, ast.Return, ast.Subscript)
+"""Kinds of nodes that are all judged; of the others, few need be."""
+_Reference = ast.Name | ast.Attribute | ast.Subscript
 _REFERENCES: Final = (ast.Name, ast.Attribute, ast.Subscript)
 _ON_THE_WAY: Final = _CLASSES | _FRAMES | {"__init__"}
 """Attributes on such a path."""
@@ -105,22 +95,17 @@ class _Judge:
         """Return the faults of the module."""
         if not may_be_judged(self._tree, self._facts):
             return []
-        placement = Placement(self._tree, _JUDGED)
-        placed = placement.nodes(self._called_on_import)
+        placement = Placement(self._tree, self._judged())
         for _ in range(MAX_ROUNDS):  # functions that functions called on import call
-            called = {
-                self._dotted(node.func)
-                for node, where in placed
-                if where == IMPORTED and isinstance(node, ast.Call)
-            } & self._names.functions.keys()
+            calls = placement.imported_calls(self._called_on_import)
+            called = {self._dotted(call.func) for call in calls} & self._names.functions.keys()
             if called <= self._called_on_import:
                 break
             self._called_on_import |= called
-            placed = placement.nodes(self._called_on_import)
         else:  # ordinary modules have shorter chains of calls: all functions count
             self._called_on_import |= self._names.functions.keys()
-            placed = placement.nodes(self._called_on_import)
-        self._uses = {self._dotted(node.func) for node, _ in placed if isinstance(node, ast.Call)}
+        placed = placement.nodes(self._called_on_import)
+        self._uses = {self._dotted(node.func) for node, _ in placed if type(node) is ast.Call}
         self._evaluates = bool(EVALUATORS & self._uses)
         for node, where in placed:
             self._judge(node, where)
@@ -137,18 +122,40 @@ class _Judge:
             self._log.add("TW-MODEL-CODE-NATIVE", "runs memory as a program", 1, Severity.CRITICAL)
         return self._log.faults()
 
+    def _judged(self) -> set[ast.AST]:
+        """Return the nodes that are judged: without names and texts that say nothing."""
+        judged: set[ast.AST] = set()
+        for kind in _JUDGED:
+            judged.update(self._tree.of(kind))
+        names = self._tree.of(ast.Name)
+        running = {
+            name for name, node in {node.id: node for node in names}.items() if self._runs(node)
+        }
+        if running:
+            judged.update(node for node in names if node.id in running)
+        attributes = self._tree.of(ast.Attribute)
+        may_run = {
+            attribute
+            for attribute, node in {node.attr: node for node in attributes}.items()
+            if attribute in _INTROSPECTION or self._names.may_run(node)
+        }
+        if may_run:
+            judged.update(node for node in attributes if node.attr in may_run)
+        judged.update(node for node in self._tree.of(ast.Constant) if type(node.value) is str)
+        return judged
+
     def release(self) -> None:
         """Free the tree, which is in no circle from then on; nothing can be asked afterwards."""
         self._names.release()
 
     def _judge(self, node: ast.AST, where: str) -> None:
-        if isinstance(node, ast.Call):
-            self._judge_call(node, where)
+        if isinstance(node, _REFERENCES):  # most of all
+            self._judge_reference(node, where)
         elif isinstance(node, ast.Constant):
             if isinstance(node.value, str):
                 self._judge_string(node, where)
-        elif isinstance(node, _REFERENCES):
-            self._judge_reference(node, where)
+        elif isinstance(node, ast.Call):
+            self._judge_call(node, where)
         elif isinstance(node, ast.Assign | ast.AugAssign):
             self._judge_assignment(node)
         elif isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple):
@@ -158,24 +165,28 @@ class _Judge:
     def _passed_over(self) -> set[ast.AST]:
         return passed_over(self._tree.nodes)
 
-    def _judge_reference(self, node: ast.Name | ast.Attribute | ast.Subscript, where: str) -> None:
+    def _judge_reference(self, node: _Reference, where: str) -> None:
         """Report a function that runs things and is stored or handed on, not called."""
-        if isinstance(node, ast.Attribute):
+        if type(node) is ast.Attribute and node.attr in _INTROSPECTION:
             self._judge_introspection(node, where)
-        if not isinstance(node.ctx, ast.Load) or not self._names.may_run(node):
+        if type(node.ctx) is not ast.Load:
             return
-        plain = isinstance(node, ast.Name) and node.id not in self._names.aliases
-        if plain and self._dotted(node) not in EVALUATORS:
-            return
-        name = self._dotted(node)
-        if name == "__import__" or not self._names.runs(name) or name.endswith("Popen"):
-            return
-        if node not in self._passed_over:
+        name = self._runs(node)
+        if name and node not in self._passed_over:
             self._judge_spawn(name, "", [], where, node.lineno)
 
+    def _runs(self, node: _Reference) -> str:
+        """Return the full name of a function that runs things, empty if a reference names none."""
+        if not self._names.may_run(node):
+            return ""
+        plain = isinstance(node, ast.Name) and node.id not in self._names.aliases
+        name = self._dotted(node)
+        if plain and name not in EVALUATORS:
+            return ""
+        runs = name != "__import__" and self._names.runs(name) and not name.endswith("Popen")
+        return name if runs else ""
+
     def _judge_introspection(self, node: ast.Attribute, where: str) -> None:
-        if node.attr not in _INTROSPECTION:
-            return
         steps = self._way(node.value)
         walks = node.attr == "__subclasses__" and (
             bool(steps & _CLASSES)

@@ -55,6 +55,7 @@ _FOLLOWED: Final = (ast.AugAssign, ast.For, ast.While)
 _TARGETED: Final = (ast.Assign, ast.AnnAssign, ast.NamedExpr)
 _GIVING: Final = frozenset((*_FOLLOWED, *_TARGETED, ast.With))
 """Statements and expressions that bind names."""
+_LEARNT: Final = _DECLARING | _GIVING
 _TABLES: Final = (ast.Dict, ast.List, ast.Tuple)
 _REFERRING: Final = (ast.Attribute, ast.Name, ast.Subscript, ast.NamedExpr)
 _PLAIN: Final = (str, bytes, int, list, dict, bytearray)
@@ -82,6 +83,11 @@ class Names:
         self._imported: set[str] = set()
         self._tables: dict[str, ast.expr] = {}
         self._entries: dict[ast.Dict, _Entries] = {}
+        self._asked: set[str] = set()
+        """Names whose aliases were asked for."""
+        self._asked_tables: set[str] = set()
+        self._settled = False
+        """Whether nothing was learnt that an earlier answer would have been another with."""
         self._known: dict[ast.AST, str] = {}
         """What nodes refer to. They are found by identity, as `id` gives it: a process with a hook
         for audits calls that at each `id`."""
@@ -90,16 +96,20 @@ class Names:
     def learn(self, tree: ModuleTree) -> None:
         """Learn imports, then assignments, in the order of the lines.
 
+        Assignments are gone through once more if what they gave names changes what an earlier one
+        means.
+
         Args:
             tree: The module's tree.
         """
-        for node in tree.nodes:
-            if type(node) not in _DECLARING:
-                continue
+        giving: list[ast.stmt | ast.expr] = []
+        for node in [node for node in tree.nodes if type(node) in _LEARNT]:
             if isinstance(node, _FUNCTIONS):
                 self.functions[node.name] = node
             elif isinstance(node, _IMPORTS):
                 self._learn_import(node)
+            else:
+                giving.append(cast("ast.stmt | ast.expr", node))
         names, arguments = tree.of(ast.Name), tree.of(ast.arg)
         classes = tree.of(ast.ClassDef)
         self.assigned = {
@@ -110,16 +120,33 @@ class Names:
         }
         functions: dict[str, Function] = {**self.functions}
         self.values.functions = functions
-        giving = [cast("ast.stmt | ast.expr", node) for node in tree.nodes if type(node) in _GIVING]
-        ordered = sorted(giving, key=lambda node: (node.lineno, node.col_offset))
-        for _ in range(2):
+        giving.sort(key=lambda node: (node.lineno, node.col_offset))
+        for _ in range(2):  # a name may be used before the line that gives it
             self.values.constants.clear()
-            for node in ordered:
+            self._settled = True
+            for node in giving:
                 self._learn_value(node)
+            if self._is_settled():
+                break
         for node in classes:
             self._learn_class(node)
         self._known.clear()
         self._learnt = True
+
+    def _is_settled(self) -> bool:
+        """Return whether to go through the assignments once more would teach the same."""
+        return self._settled
+
+    def _ask(self, name: str) -> str:
+        """Return what a plain name refers to."""
+        self._asked.add(name)
+        return self.aliases.get(name, name)
+
+    def _give(self, name: str, dotted: str) -> None:
+        """Let a plain name refer to something from here on."""
+        if name in self._asked and self.aliases.get(name) != dotted:
+            self._settled = False
+        self.aliases[name] = dotted
 
     def release(self) -> None:
         """Leave the circle of names and values; neither can be asked afterwards."""
@@ -164,8 +191,11 @@ class Names:
             if isinstance(constant, _PLAIN):
                 self.values.constants[key] = constant
             if isinstance(value, _TABLES):
+                if key in self._asked_tables and self._tables.get(key) is not value:
+                    self._settled = False
                 self._tables[key] = value
             if isinstance(value, ast.Lambda) and isinstance(target, ast.Name):
+                self._settled &= self.values.functions.get(key) is value
                 self.values.functions[key] = value
             if isinstance(target, ast.Name):
                 self._learn_alias(target.id, value)
@@ -177,11 +207,10 @@ class Names:
         dotted = self.dotted(value)
         if isinstance(value, ast.Call):
             refers = self._looked_up(value) != "" or bool(_INSTANCES.match(dotted))
-        if refers and dotted not in ("", name) and name not in self.functions:
-            if self.runs(dotted) and name not in self._imported:
-                self.aliases[name] = dotted  # regardless of its earlier value
-            else:
-                self.aliases.setdefault(name, dotted)
+        if not refers or dotted in ("", name) or name in self.functions:
+            return
+        if name not in self.aliases or (self.runs(dotted) and name not in self._imported):
+            self._give(name, dotted)  # what runs things regardless of its earlier value
 
     def _learn_class(self, node: ast.ClassDef) -> None:
         for statement in node.body:
@@ -279,7 +308,7 @@ class Names:
                 if isinstance(node, ast.Constant):
                     return ""
             elif isinstance(node, ast.Name):
-                parts.append(self.aliases.get(node.id, node.id))
+                parts.append(self._ask(node.id))
                 break
             elif isinstance(node, ast.Call):
                 found = self._looked_up(node, depth)
@@ -300,7 +329,9 @@ class Names:
         key = self.values.value(node.slice)
         table: ast.AST | None = node.value
         if isinstance(table, ast.Name | ast.Attribute):
-            table = self._tables.get(target_name(table), table)
+            name = target_name(table)
+            self._asked_tables.add(name)
+            table = self._tables.get(name, table)
         if isinstance(table, ast.Dict):
             entry = self._entry(table, key)
             return None if entry is None else ("", entry)
@@ -348,7 +379,7 @@ class Names:
         if isinstance(function, ast.Attribute):
             tail = function.attr
         elif isinstance(function, ast.Name):
-            tail = self.aliases.get(function.id, function.id).rsplit(".", 1)[-1]
+            tail = self._ask(function.id).rsplit(".", 1)[-1]
         else:
             tail = self.dotted(function, depth + 1).rsplit(".", 1)[-1]
         if tail not in _LOOKUPS or not (arguments := lookup_arguments(node)):
@@ -360,7 +391,7 @@ class Names:
             named = self.values.text(arguments[0])
             if isinstance(named, str) and _DOTTED.fullmatch(named.strip()):
                 head, _, rest = named.strip().replace(":", ".").partition(".")
-                return ".".join(part for part in (self.aliases.get(head, head), rest) if part)
+                return ".".join(part for part in (self._ask(head), rest) if part)
             return ""
         if tail in _GETTING:
             owner: ast.AST = arguments[0]
@@ -385,6 +416,8 @@ class Names:
 
     def _taken(self, owner: ast.expr, key: ast.expr, depth: int) -> str:
         """Return the value taken from a namespace or a table by its key."""
+        if isinstance(owner, ast.Name):
+            self._asked_tables.add(owner.id)
         namespace = (
             (isinstance(owner, ast.Attribute) and owner.attr in ("__dict__", "modules"))
             or (

@@ -59,12 +59,11 @@ class ModuleTree:
 
 def _children(node: ast.AST) -> list[ast.AST]:
     """Return the nodes directly within a node, but for operators and contexts."""
+    if isinstance(node, ast.Attribute):  # each of these as below, for the most common kinds
+        return [node.value]
+    if isinstance(node, ast.Call):
+        return [node.func, *node.args, *node.keywords]
     kind = type(node)
-    if kind is ast.Attribute:  # each of these as below, for the most common kinds
-        return [cast("ast.Attribute", node).value]
-    if kind is ast.Call:
-        call = cast("ast.Call", node)
-        return [call.func, *call.args, *call.keywords]
     fields = _FIELDS.get(kind)
     if fields is None:
         fields = _FIELDS[kind] = tuple(name for name in kind._fields if name not in _LEAVES)

@@ -94,29 +94,43 @@ def _names_judged(tree: ModuleTree, facts: ModuleFacts) -> bool:
     for taken in tree.of(ast.ImportFrom):
         words.add(taken.module or "")
         words.update(alias.name for alias in taken.names)
+    if _are_judged(names, words):
+        return True  # whatever is looked up besides
     texts = set(_keys(tree, facts, words))
-    words |= texts
-    words.update(part for word in list(words) if "." in word for part in word.split("."))
-    if "np" in words:
-        words.add("numpy")
-    words.update(word.lstrip("_") for word in list(words) if word[:1] == "_")
-    if not _BUILTINS.isdisjoint(words):
-        words.add("builtins")  # under its real name, not the alias by which it is looked up
+    if texts <= words and judged_words().alone.isdisjoint(texts):
+        return False
+    return _are_judged(names | texts, words | texts)
+
+
+def _are_judged(names: AbstractSet[str], words: AbstractSet[str]) -> bool:
+    """Return whether a name that is judged can be formed.
+
+    Args:
+        names: Names that stand alone, and texts by which something is looked up.
+        words: These, attributes, and what is imported from modules.
+    """
     judged = judged_words()
-    if not judged.alone.isdisjoint(names | texts):
+    if not judged.alone.isdisjoint(names):
         return True
-    if not (_BUILTINS.isdisjoint(words) or judged.alone.isdisjoint(words)):
+    every = set(words)
+    every.update(part for word in words if "." in word for part in word.split("."))
+    if "np" in every:
+        every.add("numpy")
+    every.update([word.lstrip("_") for word in every if word[:1] == "_"])
+    if not _BUILTINS.isdisjoint(every):
+        every.add("builtins")  # under its real name, not the alias by which it is looked up
+    if not (_BUILTINS.isdisjoint(every) or judged.alone.isdisjoint(every)):
         return True
-    if not JUDGED_WORDS.isdisjoint(words):
+    if not JUDGED_WORDS.isdisjoint(every):
         return True
-    if not (_HIDING.isdisjoint(words) or modules("hidden-lookup").isdisjoint(words)):
+    if not (_HIDING.isdisjoint(every) or modules("hidden-lookup").isdisjoint(every)):
         return True
-    if any(word.endswith(JUDGED_ENDS) for word in words):
+    if any(word.endswith(JUDGED_ENDS) for word in every):
         return True
     together = judged.together
     return any(
-        parts.words <= words and all(_is_in(piece, words) for piece in parts.pieces)
-        for word in words & together.keys()
+        parts.words <= every and all(_is_in(piece, every) for piece in parts.pieces)
+        for word in every & together.keys()
         for parts in together[word]
     )
 

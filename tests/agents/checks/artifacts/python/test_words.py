@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from agents.checks.artifacts.dangerous_names import functions, modules, names, table
 from agents.checks.artifacts.python import call_judgements, calls, faults
 from agents.checks.artifacts.python.module_facts import ModuleFacts
-from agents.checks.artifacts.python.names import SPAWN
+from agents.checks.artifacts.python.names import SPAWN, Names
 from agents.checks.artifacts.python.spellings import spellings
 from agents.checks.artifacts.python.tree import ModuleTree
 from agents.checks.artifacts.python.words import (
@@ -43,10 +43,12 @@ def may_be(source: str) -> bool:
 
 
 def faults_of(source: str, *, all_judged: bool = False) -> list[faults.CodeFault]:
-    """Return the faults of a source; with all judged, whatever its words say."""
+    """Return the faults of a source; with all judged, whatever its words and nodes say."""
     with pytest.MonkeyPatch.context() as patch:
         if all_judged:
             patch.setattr(faults, "may_be_judged", lambda *_: True)
+            patch.setattr(faults._Judge, "_judged", lambda judge: set(judge._tree.nodes))
+            patch.setattr(Names, "_is_settled", lambda _: False)
         return faults.python_faults(source)
 
 
@@ -208,6 +210,9 @@ STATEMENT = st.one_of(
     REFERENCE.map(lambda one: f"f(y, {one})"),
     PARTS.map(lambda one: f"k = {one!r}"),
     PARTS.map(lambda one: f"import {one} as self"),
+    PARTS.map(lambda one: f"x = {one}"),
+    REFERENCE.map(lambda one: f"x = {{'x': {one}, 'self': y}}"),
+    REFERENCE.map(lambda one: f"x = lambda self: {one}"),
     st.tuples(PARTS, PARTS).map(lambda one: f"from {one[0]} import {one[1]} as model"),
     st.tuples(REFERENCE, REFERENCE).map(lambda one: f"getattr({one[0]}, {one[1]})()"),
     st.tuples(PARTS, REFERENCE).map(lambda one: f"{one[1]}.{one[0]} = y"),
