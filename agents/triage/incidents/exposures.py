@@ -196,8 +196,16 @@ def _stronger(row: SystemsRow, known: Entry, new: Entry) -> Entry:
 
 
 def _bound_entries(case: IncidentRows, row: SystemsRow) -> None:
-    """Keep the entries of the smallest ranks that fit the row, advice behind all others."""
+    """Keep the most exposed entries that fit the row, advice behind all others.
+
+    Of equals, the smallest ranks: what is kept does not depend on the order of arrival, since the
+    exposure of an entry only grows.
+    """
     held = row.entries
-    if trim(held, len(held), ENTRIES_BYTES, lambda key: (held[key].advice, key)):
+
+    def order(rank: str) -> tuple[bool, int, str]:
+        return held[rank].advice, -held[rank].exposure.rank, rank
+
+    if trim(held, len(held), ENTRIES_BYTES, order):
         row.full = True
         case.truncate("systems")

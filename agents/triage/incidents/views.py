@@ -41,7 +41,13 @@ from schemas.incidents.states import (
     TaskKind,
     TaskState,
 )
-from schemas.incidents.views import AlertView, FindingView, IncidentDocument, ProcessingTimes
+from schemas.incidents.views import (
+    AlertView,
+    FindingView,
+    IncidentDocument,
+    ProcessingTimes,
+    SystemView,
+)
 from schemas.severity import ExposureLevel
 
 EVENT_IDS: Final = 32
@@ -121,7 +127,7 @@ def alert_view(case: IncidentRows, tenant_state: TenantState) -> AlertView:
             if tenant_state.tenant in tenants
         )
     )
-    systems = tuple(tenant_state.systems[:LISTED])
+    systems = listed_systems(tenant_state.systems, LISTED)
     count = count_systems(tenant_state)
     pattern, why = _pattern(others, tenant_state, related)
     commands = command_views(case, tenant_state)
@@ -228,6 +234,28 @@ def worst_of(findings: Sequence[FindingView]) -> FindingView | None:
         key=lambda view: (-view.severity.rank, -view.confidence, view.rule_id),
         default=None,
     )
+
+
+def listed_systems(systems: Sequence[SystemView], limit: int) -> tuple[SystemView, ...]:
+    """Return the most exposed systems in the given order: no number of others hides them.
+
+    Each tenant's most exposed comes before any tenant's second.
+
+    Args:
+        systems: All of them.
+        limit: How many to return at most.
+    """
+    if len(systems) <= limit:
+        return tuple(systems)
+    numbers = sorted(range(len(systems)), key=lambda number: -systems[number].exposure.rank)
+    of_tenant: Counter[str] = Counter()
+    turns: list[tuple[int, int]] = []
+    for number in numbers:
+        tenant = systems[number].tenant
+        turns.append((of_tenant[tenant], number))
+        of_tenant[tenant] += 1
+    turns.sort(key=lambda turn: turn[0])
+    return tuple(systems[number] for number in sorted(number for _, number in turns[:limit]))
 
 
 def count_systems(part: TenantState) -> int:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from agents.triage.bounded_sets import trim
 from agents.triage.containment import PATHS
+from agents.triage.incidents import exposures
 from agents.triage.incidents.rows import COMMANDS, ROW_BYTES
 from agents.triage.routing import incident_id, incident_message
 from schemas.decisions import Decision, DecisionKind
@@ -24,6 +25,7 @@ from schemas.incidents.updates import (
     Withdrawal,
 )
 from schemas.policy import Policy
+from schemas.severity import ExposureLevel
 from tests.agents.triage.flow import Flow, at
 from tests.agents.triage.stories import BAD, MODEL, finding, held
 from tests.depth import examples
@@ -51,6 +53,38 @@ def spread(systems: int, *, shuffle: int | None = None) -> Flow:
     for number in numbers:
         flow.saw(*held(MODEL, "a", f"node-{number:03}", 1 + number, version="r2", digest=BAD))
     return flow
+
+
+SERVING = range(90, 98)
+
+
+@pytest.mark.parametrize("room", [4_000, 1 << 20], ids=["row", "list"])
+@pytest.mark.parametrize("last", [False, True])
+def test_what_serves_is_listed_among_very_many_builds(
+    monkeypatch: pytest.MonkeyPatch, last: bool, room: int
+) -> None:
+    monkeypatch.setattr(exposures, "ENTRIES_BYTES", room)
+    flow = Flow()
+    flow.found(finding("malicious_payload", "a", minutes=0))
+    for number in (*range(60), *SERVING) if last else (*SERVING, *range(60)):
+        exposure = ExposureLevel.SERVING if number in SERVING else ExposureLevel.DELIVERED
+        seen = {"version": "r2", "digest": BAD, "exposure": exposure}
+        flow.saw(*held(MODEL, "a", f"node-{number:03}", 1 + number, **seen))
+    (alert,) = flow.alerts_of("a")
+    assert len(alert.systems) < 60
+    assert {f"node-{number:03}" for number in SERVING} <= {entry.system for entry in alert.systems}
+
+
+def test_no_tenants_systems_hide_those_of_another() -> None:
+    flow = Flow()
+    flow.found(finding("malicious_payload", "lab", "model:hub/lab", minutes=0))
+    for number in range(140):
+        flow.put(*held(MODEL, "ab"[number % 2], f"node-{number:03}", 1, version="r2", digest=BAD))
+    flow.put(*held(MODEL, "z", "gpu", 1, version="r2", digest=BAD))
+    flow.run()
+    document = flow.incidents[CASE]
+    assert len(document.systems) == 128
+    assert ("z", "gpu") in {(entry.tenant, entry.system) for entry in document.systems}
 
 
 @pytest.fixture(scope="module")
