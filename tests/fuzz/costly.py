@@ -282,6 +282,18 @@ _DOCUMENTS: Final[dict[str, Callable[[int], bytes]]] = {
     "notebook.ipynb": lambda size: json.dumps(
         {"nbformat": 4, "cells": [{"cell_type": "code", "source": ["!ls\n"] * 10}] * (size // 120)}
     ).encode(),
+    "output.ipynb": lambda size: json.dumps(
+        {
+            "nbformat": 4,
+            "cells": [
+                {
+                    "cell_type": "code",
+                    "source": "",
+                    "outputs": [{"data": {"text/html": "<script " * (size // 8)}}],
+                }
+            ],
+        }
+    ).encode(),
     "flat.yaml": _numbered("k{i}: v\n"),
     "deep.yaml": _nested(b"[", b"]", b"a: "),
     "aliases.yaml": _numbered("a{i}: &a{i} [*a{j}]\n", "a0: &a0 [x]\n"),

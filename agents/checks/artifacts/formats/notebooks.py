@@ -52,7 +52,10 @@ _INSTALLS: Final = re.compile(
     r"\S{0,300}\.(?:whl|zip|tar\.gz|git)\b"
 )
 """Packages from an address without a name."""
-_SCRIPT: Final = re.compile(r"(?i)<script\b[^>]*>(?!\s*</script>)|\bon(error|load)\s*=|javascript:")
+_SCRIPT: Final = re.compile(
+    # up to the next one at most: a tag that never ends is not searched to the end each time
+    r"(?i)<script\b(?:[^<>]|<(?!script\b))*+>(?!\s*</script>)|\bon(error|load)\s*=|javascript:"
+)
 _SHOWN: Final = ("text/html", "application/javascript", "image/svg+xml", "text/markdown")
 """Outputs that a browser runs when it shows the notebook."""
 MAX_OUTPUT: Final = 20_000
