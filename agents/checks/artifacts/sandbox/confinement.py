@@ -73,6 +73,8 @@ files.
 """
 _ON_ITSELF: Final = {"tgkill": (234, 131), "prlimit64": (302, 261)}
 """System calls that a process may make for itself, by its id or 0, not for others."""
+_SIGNALS: Final = {"fcntl": ((72, 25), (8, 10, 15)), "ioctl": ((16, 29), (0x8901, 0x8902))}
+"""Commands by which a file's readiness is signalled to another process, with any signal."""
 _CLONE: Final = (56, 220)
 _CLONE3: Final = 435
 _CLONE_THREAD: Final = 0x10000
@@ -258,6 +260,10 @@ def _filter_calls(libc: Any) -> bool:  # noqa: ANN401 -- the same
             (0x06, 0, 0, _ALLOW),
             (0x06, 0, 0, _ERRNO | _EPERM),
         ]
+    for call, commands in _SIGNALS.values():
+        code += [(0x15, 0, len(commands) + 3, call[column]), (0x20, 0, 0, 24)]
+        code += [(0x15, len(commands) - at, 0, command) for at, command in enumerate(commands)]
+        code += [(0x06, 0, 0, _ALLOW), (0x06, 0, 0, _ERRNO | _EPERM)]
     for number in numbers:
         code += [(0x15, 0, 1, number or 0), (0x06, 0, 0, _ERRNO | _EPERM)]
     code.append((0x06, 0, 0, _ALLOW))

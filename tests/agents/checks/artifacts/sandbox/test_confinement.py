@@ -18,10 +18,11 @@ from schemas.severity import Verdict
 
 WHOLE = Confinement(network=True, seccomp=True, landlock=1, capabilities=True, unprivileged=True)
 TRY = """
-import os, resource, signal, socket, sys
+import fcntl, os, resource, signal, socket, struct, sys
 sys.path[:0] = {path!r}
 from agents.checks.artifacts.sandbox.confinement import confine
 (ready, told), (until, ended) = os.pipe(), os.pipe()
+near, far = socket.socketpair()
 other = os.fork()  # the process that scans another tenant's files
 held = confine({path!r})
 if not other:
@@ -43,6 +44,13 @@ limit = resource.RLIMIT_CPU
 print(refused(lambda: os.sched_setaffinity(other, {{0}})),
       refused(lambda: resource.prlimit(other, limit)),
       refused(lambda: os.setpriority(os.PRIO_PROCESS, other, 19)))
+owner = struct.pack("i", other)
+print(refused(lambda: fcntl.fcntl(ready, fcntl.F_SETOWN, other)),
+      refused(lambda: fcntl.fcntl(ready, 10, signal.SIGKILL)),
+      refused(lambda: fcntl.fcntl(ready, 15, struct.pack("ii", 1, other))),
+      refused(lambda: fcntl.ioctl(near, 0x8901, owner)),
+      refused(lambda: fcntl.ioctl(near, 0x8902, owner)))
+print(fcntl.fcntl(ready, fcntl.F_GETFD) >= 0, fcntl.ioctl(near, 0x541B, bytes(4)) == bytes(4))
 sent = []
 signal.signal(signal.SIGUSR1, lambda *_: sent.append(True))
 signal.raise_signal(signal.SIGUSR1)
@@ -69,7 +77,8 @@ def test_kernel_refuses_what_the_process_gave_up(tmp_path: Path) -> None:
         pytest.skip("this kernel, or the container's policy, has no landlock or seccomp")
     assert capabilities
     assert rest == [
-        "True True", "True True True", "True True", "True True True", "True True", "a thread"
+        "True True", "True True True", "True True", "True True True",
+        "True True True True True", "True True", "True True", "a thread",
     ], ran.stderr  # fmt: skip
 
 
