@@ -141,6 +141,10 @@ class Scan:
         self.depth = depth
         self.budget = budget or Budget()
         self.siblings = siblings
+        self.members: frozenset[str] = frozenset()
+        """Of an archive that says what it installs, the paths of its members."""
+        self.listing: frozenset[str] = frozenset()
+        """Paths of the files beside this one: in the folder, or in such an archive."""
         self.detections: list[Detection] = []
         self._lesser = 0
         """The number of detections below critical."""
@@ -255,7 +259,7 @@ class Scan:
             self.absorb(inner)
 
     def _inner(self, name: str, budget: Budget, sink: Callable[[Detection], None] | None) -> Scan:
-        return Scan(
+        inner = Scan(
             self.path,
             self._descend,
             budget,
@@ -265,6 +269,8 @@ class Scan:
             within=(*self.within, *self.formats),
             sink=sink,
         )
+        inner.listing = self.members
+        return inner
 
     def trial(self, name: str, budget: Budget) -> Scan:
         """Return a scan of bytes that may look like a member; only adopted findings count.

@@ -165,6 +165,8 @@ def scan_zip(scan: Scan, name: str, source: Source, head: bytes) -> None:  # noq
         scan.formats.append("torchscript" if script else "pytorch")
     elif everything and all(member.name.endswith(".npy") for member in everything):
         scan.formats.append("npz")
+    if any(member.name.endswith(".dist-info/RECORD") for member in directory):
+        scan.members = frozenset(member.name for member in everything)
     known = {member.offset for member in directory}
     for member in everything:
         _guarded(scan, source, member)

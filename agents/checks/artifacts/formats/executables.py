@@ -6,8 +6,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from agents.checks.artifacts.formats.format import Format, Suffix, Trait, endings
+from agents.checks.artifacts.formats.format import FileName, Format, Suffix, Trait, endings
 from agents.checks.artifacts.formats.plain_text import is_binary
+from agents.checks.artifacts.program_files import is_of_program
 from agents.checks.artifacts.python.shell_commands import (
     is_hostile_command,
     is_private_path,
@@ -18,6 +19,7 @@ from agents.checks.artifacts.readers.embedded import descend_decoded
 from agents.checks.artifacts.readers.window import decode_text, read_document
 from agents.checks.artifacts.scanning import Scan, Source
 from agents.domain.late_pattern import late_pattern
+from schemas.severity import Severity
 
 MACH: Final = (
     b"\xfe\xed\xfa\xce", b"\xfe\xed\xfa\xcf", b"\xce\xfa\xed\xfe", b"\xcf\xfa\xed\xfe",
@@ -84,7 +86,7 @@ def matches_binary(name: str, head: bytes, source: Source) -> bool:
     return head.startswith((b"\x00asm\x01", b"dex\n03", SHORTCUT))
 
 
-def parse_binary(scan: Scan, name: str, source: Source) -> None:
+def parse_binary(scan: Scan, name: FileName, source: Source) -> None:
     """Report a native executable; its behaviour is not analysed."""
     head = source.read(0, 4096)
     lower = name.lower()
@@ -95,8 +97,17 @@ def parse_binary(scan: Scan, name: str, source: Source) -> None:
         )
         scan.mark_incomplete("the program of a llamafile is not analysed")
         return
+    own = is_of_program(scan, name)
     kind = "ELF" if head.startswith(b"\x7fELF") else "PE" if head.startswith(b"MZ") else "native"
-    scan.report("TW-MODEL-EXECUTABLE", f"a {kind} executable or library", offset=0, name=kind)
+    scan.report(
+        "TW-MODEL-EXECUTABLE",
+        f"a {kind} executable or library",
+        severity=Severity.LOW if own else None,
+        offset=0,
+        name=kind,
+    )
+    if own:
+        scan.mark_unsupported("native code of a program is not analysed")
 
 
 def _judge_llamafile(scan: Scan, source: Source) -> None:

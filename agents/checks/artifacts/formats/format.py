@@ -84,6 +84,10 @@ class FileName(str):
         """Return whether the name has a trait."""
         return self._has_trait(self.rpartition("!")[2], trait)
 
+    def others(self) -> Callable[[str, Trait], bool]:
+        """Return the function that tells whether another file's name has a trait."""
+        return self._has_trait
+
 
 Matches = Callable[[FileName, bytes, Source], bool]
 """Takes a name, first bytes and the file; returns whether the file is in the format."""

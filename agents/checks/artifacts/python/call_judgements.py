@@ -37,6 +37,8 @@ from agents.checks.artifacts.python.shell_commands import (
 )
 from schemas.severity import Severity
 
+_WITHOUT_STARTUP: Final = frozenset(("scripts", "include", "platinclude", "data"))
+"""Folders of an installation whose files Python does not run by itself."""
 MAX_LAYERS: Final = 6
 """Sources within sources: `exec` of a constant, of a decoded constant ..."""
 
@@ -85,12 +87,24 @@ def _judge_eval(log: FaultLog, call: Call) -> None:
             METHOD: Severity.LOW,
             FUNCTION: Severity.LOW,
         }.get(call.where, Severity.LOW)
-        log.add("TW-MODEL-CODE-EVAL", f"calls {call.name} {call.where}", call.line, severity)
+        log.add(
+            "TW-MODEL-CODE-EVAL",
+            f"calls {call.name} {call.where}",
+            call.line,
+            severity,
+            in_program=Severity.LOW,
+        )
 
 
 def _judge_run_file(log: FaultLog, call: Call) -> None:
     severity = Severity.CRITICAL if call.where == IMPORTED else Severity.LOW
-    log.add("TW-MODEL-CODE-EVAL", f"calls {call.name} {call.where}", call.line, severity)
+    log.add(
+        "TW-MODEL-CODE-EVAL",
+        f"calls {call.name} {call.where}",
+        call.line,
+        severity,
+        in_program=Severity.MEDIUM,
+    )
 
 
 def _judge_network(log: FaultLog, call: Call) -> None:
@@ -106,15 +120,27 @@ def _judge_network(log: FaultLog, call: Call) -> None:
         log.add("TW-MODEL-CODE-EXFILTRATES", f"passes {call.name} secrets", call.line, severity)
     elif call.where == IMPORTED:
         sends = SENDS.search(call.name) and not call.name.endswith("urlopen")
-        severity = Severity.CRITICAL if sends else Severity.HIGH
-        log.add("TW-MODEL-CODE-NETWORK", f"calls {call.name} {call.where}", call.line, severity)
+        log.add(
+            "TW-MODEL-CODE-NETWORK",
+            f"calls {call.name} {call.where}",
+            call.line,
+            Severity.CRITICAL if sends else Severity.HIGH,
+            in_program=Severity.CRITICAL if sends else Severity.LOW,
+        )
     else:
         log.add("TW-MODEL-CODE-NETWORK", f"calls {call.name} {call.where}", call.line, Severity.LOW)
 
 
 def _judge_constructor(log: FaultLog, call: Call) -> None:
     """Report code that is made from bytes."""
-    log.add("TW-MODEL-CODE-DISGUISED", f"calls {call.name}", call.line, Severity.CRITICAL)
+    given = any(map(log.facts.is_tainted, call.arguments))
+    log.add(
+        "TW-MODEL-CODE-DISGUISED",
+        f"calls {call.name}",
+        call.line,
+        Severity.CRITICAL,
+        in_program=Severity.CRITICAL if given else Severity.MEDIUM,
+    )
 
 
 def _judge_loader(log: FaultLog, call: Call) -> None:
@@ -147,7 +173,11 @@ def _judge_loader(log: FaultLog, call: Call) -> None:
         and call.where == IMPORTED
     ):
         log.add(
-            "TW-MODEL-CODE-LOADS", f"calls {call.name} {call.where}", call.line, Severity.MEDIUM
+            "TW-MODEL-CODE-LOADS",
+            f"calls {call.name} {call.where}",
+            call.line,
+            Severity.MEDIUM,
+            in_program=Severity.LOW,
         )
 
 
@@ -155,15 +185,23 @@ def _judge_native(log: FaultLog, call: Call) -> None:
     path = log.facts.constant(call.arguments[0]) if call.arguments else None
     own = isinstance(path, str) and path != "" and not SYSTEM_LIBRARY.match(path)
     own = own or any(map(log.facts.is_beside, call.arguments[:1]))
+    in_program = Severity.LOW  # a library opens its own
     if re.search(r"VirtualAlloc|CreateThread|RtlMove|mprotect", call.name):
         severity = Severity.CRITICAL if call.where != MAIN else Severity.HIGH
+        in_program = Severity.HIGH
     elif own and call.where == IMPORTED and not call.name.endswith(("find_library", "CFUNCTYPE")):
         severity = Severity.CRITICAL
     elif call.where == IMPORTED and not call.name.endswith(("find_library", "CFUNCTYPE")):
         severity = Severity.HIGH
     else:
         severity = Severity.LOW
-    log.add("TW-MODEL-CODE-NATIVE", f"calls {call.name} {call.where}", call.line, severity)
+    log.add(
+        "TW-MODEL-CODE-NATIVE",
+        f"calls {call.name} {call.where}",
+        call.line,
+        severity,
+        in_program=in_program,
+    )
 
 
 def _judge_hook(log: FaultLog, call: Call) -> None:
@@ -174,7 +212,13 @@ def _judge_hook(log: FaultLog, call: Call) -> None:
 def _judge_import(log: FaultLog, call: Call) -> None:
     if call.node.args and log.facts.constant(call.node.args[0]) is None:
         severity = Severity.LOW if call.where == FUNCTION else Severity.MEDIUM
-        log.add("TW-MODEL-CODE-EVAL", "imports a computed name", call.line, severity)
+        log.add(
+            "TW-MODEL-CODE-EVAL",
+            "imports a computed name",
+            call.line,
+            severity,
+            in_program=Severity.LOW,
+        )
 
 
 def _judge_path(log: FaultLog, call: Call) -> None:
@@ -197,6 +241,7 @@ def _judge_code_change(log: FaultLog, call: Call) -> None:
             "writes the code of a function",
             call.line,
             Severity.CRITICAL,
+            in_program=Severity.MEDIUM,
         )
 
 
@@ -204,7 +249,13 @@ def _judge_spec(log: FaultLog, call: Call) -> None:
     for argument in call.arguments:
         path = log.facts.constant(argument)
         if isinstance(path, str) and NATIVE_FILE.search(path):
-            log.add("TW-MODEL-CODE-NATIVE", f"imports {path[:80]!r}", call.line, Severity.CRITICAL)
+            log.add(
+                "TW-MODEL-CODE-NATIVE",
+                f"imports {path[:80]!r}",
+                call.line,
+                Severity.CRITICAL,
+                in_program=Severity.LOW,
+            )
 
 
 def _judge_removal(log: FaultLog, call: Call) -> None:
@@ -219,6 +270,15 @@ def _judge_removal(log: FaultLog, call: Call) -> None:
                 log.add("TW-MODEL-CODE-SPAWN", f"calls {call.name} on a home", call.line, severity)
 
 
+def _leads_to_startup(log: FaultLog, call: ast.Call) -> bool:
+    """Return whether a call gives a folder from which Python runs files automatically."""
+    name = log.facts.names.dotted(call.func)
+    if STARTUP.match(name) is None:
+        return False
+    of = log.facts.constant(call.args[0]) if call.args else None
+    return not (name.endswith(".get_path") and of in _WITHOUT_STARTUP)
+
+
 def _judge_open(log: FaultLog, call: Call) -> None:
     for argument in call.arguments[:2]:
         for inner in ast.walk(argument):
@@ -229,13 +289,15 @@ def _judge_open(log: FaultLog, call: Call) -> None:
                     f"opens {path[:80]!r}",
                     call.line,
                     Severity.CRITICAL,
+                    in_program=Severity.MEDIUM,
                 )
-            elif isinstance(inner, ast.Call) and STARTUP.match(log.facts.names.dotted(inner.func)):
+            elif isinstance(inner, ast.Call) and _leads_to_startup(log, inner):
                 log.add(
                     "TW-MODEL-CODE-HOOKS",
                     "opens a file that Python runs at its start",
                     call.line,
                     Severity.CRITICAL,
+                    in_program=Severity.MEDIUM,
                 )
 
 

@@ -34,6 +34,8 @@ OPEN_FOLDER: Final = re.compile(r"(?i)^(/tmp|/var/tmp|/dev/shm|https?:|\\\\|c:\\
 NATIVE_FILE: Final = re.compile(r"(?i)(^|[/\\])[^/\\]+\.(so|dll|dylib|pyd|pyc)(\.\d+)*$")
 SYSTEM_LIBRARY: Final = re.compile(
     r"(?i)^(lib(c|m|dl|rt|cuda|cudnn|gomp|omp|iomp5|nvrtc|stdc\+\+|gcc_s|pthread|nccl|z)[.\w-]*"
-    r"|kernel32|user32|ntdll|msvcrt|nvcuda)(\.(so|dll|dylib)[.\d]*)?$"
+    r"|kernel32|kernelbase|user32|gdi32|ntdll|msvcrt|ucrtbase|crypt32|bcrypt|ncrypt|advapi32|shell32"
+    r"|ole32|oleaut32|ws2_32|iphlpapi|psapi|dbghelp|winmm|shlwapi|secur32|userenv|version|nvml"
+    r"|nvcuda)(\.(so|dll|dylib)[.\d]*)?$"
 )
 """Libraries of the system, which many packages open by their bare name."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from agents.checks.artifacts.formats.format import FileName
+from agents.checks.artifacts.program_files import is_of_program
 from agents.checks.artifacts.python.calls import CODING, RAW, USUAL_CODINGS
 from agents.checks.artifacts.python.faults import python_faults
 from agents.checks.artifacts.readers.window import decode_text, read_document
 from agents.checks.artifacts.scanning import BytesSource, Scan, Source
 
 
-def parse(scan: Scan, name: str, source: Source) -> None:  # noqa: ARG001 -- the contract
+def parse(scan: Scan, name: FileName, source: Source) -> None:
     """Report what a Python file does on import and on use."""
     raw = read_document(scan, source)
     declared = CODING.match(raw)
@@ -20,17 +22,18 @@ def parse(scan: Scan, name: str, source: Source) -> None:  # noqa: ARG001 -- the
             f"the source is written in the encoding {declared.group(1).decode('latin-1')[:40]!r}",
             line=1,
         )
-    report_python(scan, decode_text(raw), "")
+    report_python(scan, decode_text(raw), "", in_program=is_of_program(scan, name))
     scan.report("TW-MODEL-CODE-PRESENT", "a Python file is beside the weights", key="source")
 
 
-def report_python(scan: Scan, text: str, key: str) -> None:
+def report_python(scan: Scan, text: str, key: str, *, in_program: bool = False) -> None:
     """Judge a source and report what it does; one that can't be read is incomplete.
 
     Args:
         scan: Where to report.
         text: Python source.
         key: Where it is within the file, empty for the file itself.
+        in_program: Whether it is a program's own, which no loader of models runs.
     """
     try:
         faults = python_faults(text)
@@ -48,6 +51,7 @@ def report_python(scan: Scan, text: str, key: str) -> None:
         evidence: dict[str, Any] = {"line": fault.line, "name": fault.what[:120]}
         if key:
             evidence["key"] = key
-        scan.report(fault.rule_id, fault.what, severity=fault.severity, **evidence)
+        severity = fault.in_program if in_program else fault.severity
+        scan.report(fault.rule_id, fault.what, severity=severity, **evidence)
         if fault.holds:
             scan.descend(f"{key or 'source'}:{fault.line}", BytesSource(fault.holds))

@@ -149,9 +149,12 @@ def passed_over(nodes: Sequence[ast.AST]) -> set[ast.AST]:
 
 
 def _is_main_guard(test: ast.expr) -> bool:
-    return (
-        isinstance(test, ast.Compare)
-        and isinstance(test.left, ast.Name)
-        and test.left.id == "__name__"
-        and isinstance(test.ops[0], ast.Eq)
+    """Return whether a condition holds only for the program itself, whatever else it requires."""
+    if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And):
+        return any(isinstance(part, ast.Compare) and _is_main_guard(part) for part in test.values)
+    if not isinstance(test, ast.Compare) or [type(operator) for operator in test.ops] != [ast.Eq]:
+        return False
+    sides = (test.left, test.comparators[0])
+    return any(isinstance(side, ast.Name) and side.id == "__name__" for side in sides) and any(
+        isinstance(side, ast.Constant) and side.value == "__main__" for side in sides
     )

@@ -18,8 +18,14 @@ class CodeFault(msgspec.Struct, frozen=True):
     what: str
     line: int
     severity: Severity
+    in_program: Severity
+    """The severity in code that no loader of models runs, as far as the files say."""
     holds: bytes = b""
     """A constant that it passes to a loader, to be scanned in the loader's format."""
+
+
+def _rank(severity: Severity) -> int:
+    return severity.rank
 
 
 class FaultLog:
@@ -45,14 +51,35 @@ class FaultLog:
         return list(self._found.values())
 
     def add(
-        self, rule_id: str, what: str, line: int, severity: Severity, holds: bytes = b""
+        self,
+        rule_id: str,
+        what: str,
+        line: int,
+        severity: Severity,
+        holds: bytes = b"",
+        *,
+        in_program: Severity | None = None,
     ) -> None:
-        """Add a fault; of several with the same rule and line, keep the most severe."""
+        """Add a fault; of several with the same rule and line, keep the most severe.
+
+        Args:
+            rule_id: The rule.
+            what: What the code does.
+            line: Where.
+            severity: In a model's code.
+            holds: A constant that it passes to a loader.
+            in_program: The severity in a program's code, if that is less.
+        """
+        lesser = severity if in_program is None else min(severity, in_program, key=_rank)
         known = self._found.get((rule_id, line))
+        if known is not None:
+            lesser = max(lesser, known.in_program, key=_rank)
         if known is None or known.severity.rank < severity.rank:
             self._found[rule_id, line] = CodeFault(
-                rule_id, f"the code {what}", line, severity, holds
+                rule_id, f"the code {what}", line, severity, lesser, holds
             )
+        elif lesser is not known.in_program:
+            self._found[rule_id, line] = msgspec.structs.replace(known, in_program=lesser)
 
     def inner(
         self,
@@ -68,9 +95,15 @@ class FaultLog:
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return
         for fault in faults:
-            severity = fault.severity
+            severity, in_program = fault.severity, fault.in_program
             if severity.rank < lowest.rank:
                 continue
             if severity.rank >= Severity.MEDIUM.rank and where != MAIN:
-                severity = Severity.CRITICAL
-            self.add(fault.rule_id, f"evaluates text: {fault.what}", line, severity)
+                severity = in_program = Severity.CRITICAL
+            self.add(
+                fault.rule_id,
+                f"evaluates text: {fault.what}",
+                line,
+                severity,
+                in_program=in_program,
+            )

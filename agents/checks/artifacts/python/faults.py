@@ -28,6 +28,7 @@ from agents.checks.artifacts.python.shell_commands import (
     is_installer_command,
     is_piped_to_a_shell,
     is_private_path,
+    runs_python,
 )
 from agents.checks.artifacts.python.syntax import parse_source
 from agents.checks.artifacts.python.tree import ModuleTree
@@ -201,6 +202,7 @@ class _Judge:
                 f"reaches unnamed objects through {node.attr}",
                 node.lineno,
                 Severity.CRITICAL,
+                in_program=Severity.MEDIUM,
             )
 
     def _way(self, node: ast.AST) -> frozenset[str]:
@@ -227,7 +229,8 @@ class _Judge:
         for argument in arguments:
             if isinstance(argument, ast.Attribute | ast.Name) and self._names.may_run(argument):
                 given = self._dotted(argument)
-                if self._names.runs(given) and argument not in self._passed_over:
+                stored = given == "__import__" and name == "staticmethod"
+                if self._names.runs(given) and argument not in self._passed_over and not stored:
                     self._judge_spawn(given, self._facts.command(node), [], where, line)
         if self._names.runs(name) and self._names.is_computed(node.func):
             self._log.add(
@@ -297,21 +300,28 @@ class _Judge:
         self, name: str, command: str, arguments: list[ast.expr], where: str, line: int
     ) -> None:
         shown = f": {command[:80]!r}" if command else ""
+        in_program: Severity | None = None
         if any(self._facts.is_tainted(argument) for argument in arguments):
             severity = Severity.CRITICAL
         elif is_hostile_command(command) or is_private_path(command):
             severity = Severity.CRITICAL if where != MAIN else Severity.HIGH
+            in_program = Severity.MEDIUM if runs_python(command) else None
         elif is_harmless_command(command):
             severity = Severity.LOW
         elif is_installer_command(command):
             severity = Severity.LOW if where == MAIN else Severity.MEDIUM
         elif where == MAIN:
             severity = Severity.LOW
-        elif where == FUNCTION:
-            severity = Severity.MEDIUM
         else:
-            severity = Severity.CRITICAL
-        self._log.add("TW-MODEL-CODE-SPAWN", f"calls {name} {where}{shown}", line, severity)
+            severity = Severity.MEDIUM if where == FUNCTION else Severity.CRITICAL
+            in_program = Severity.HIGH if where == IMPORTED else Severity.LOW
+        self._log.add(
+            "TW-MODEL-CODE-SPAWN",
+            f"calls {name} {where}{shown}",
+            line,
+            severity,
+            in_program=in_program,
+        )
 
     def _judge_string(self, node: ast.Constant, where: str) -> None:
         text = str(node.value)
@@ -331,7 +341,11 @@ class _Judge:
                 "pickle.Unpickler",
             ):
                 self._log.add(
-                    "TW-MODEL-CODE-HOOKS", "changes how modules load", node.lineno, Severity.HIGH
+                    "TW-MODEL-CODE-HOOKS",
+                    "changes how modules load",
+                    node.lineno,
+                    Severity.HIGH,
+                    in_program=Severity.LOW,
                 )
             elif isinstance(target, ast.Attribute) and target.attr in ("__code__", "func_code"):
                 self._log.add(
@@ -339,6 +353,7 @@ class _Judge:
                     "writes the code of a function",
                     node.lineno,
                     Severity.CRITICAL,
+                    in_program=Severity.MEDIUM,
                 )
 
     def _judge_reduction(self, value: ast.Tuple) -> None:

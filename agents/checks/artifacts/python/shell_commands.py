@@ -141,6 +141,13 @@ _PRIVATE: Final = late_pattern(
 )
 
 
+_PYTHON: Final = late_pattern(r"\S*python[\d.]*\s+-c\b")
+_RUNS: Final = late_pattern(
+    r"\b(exec|eval|compile|__import__|urlopen|b64decode|unhexlify|system|popen|socket|requests)\b"
+)
+"""Words with which a short program hides or fetches another."""
+
+
 _UNTRUSTED: Final = late_pattern(r"(?i)/dev/(tcp|udp)/|\bbash\s+-i\b")
 _FETCHED: Final = Followed(
     *(
@@ -267,6 +274,15 @@ def is_harmless_command(text: str) -> bool:
     words = text.split()
     first = words[0].rsplit("/", 1)[-1] if words else ""
     return first in _HARMLESS and not is_hostile_command(text)
+
+
+def runs_python(text: str) -> bool:
+    """Return whether a command starts Python on a short program, and does nothing else."""
+    match = _PYTHON.match(text)
+    if match is None:
+        return False
+    rest = text[match.end() :]
+    return not is_hostile_command(rest) and not is_private_path(rest) and not _RUNS.search(rest)
 
 
 def is_installer_command(text: str) -> bool:

