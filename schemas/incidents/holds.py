@@ -116,7 +116,9 @@ class HoldNotice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     answered_at: datetime | None = None
     expired: bool = False
     superseded: str | None = None
-    """The abandoned command, whose rollback target was found to be bad."""
+    """The last rollback that another one took the place of, since another version is due."""
+    asks_again: bool = False
+    """The version that a person approved for this incident is bad now: it asks again."""
     answers: int = 0
     """The revision of the incident's reason that the hold knows."""
 

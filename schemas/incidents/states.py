@@ -114,7 +114,7 @@ class CommandStatus(StrEnum):
     EXPIRED = "expired"
     REVERSED = "reversed"
     SUPERSEDED = "superseded"
-    """The version it goes back to was found to be bad since."""
+    """Another version to go back to took its place, or none is left."""
 
 
 class CommandPhase(StrEnum):
@@ -129,7 +129,7 @@ class CommandPhase(StrEnum):
     GONE = "gone"
     """Its reason was withdrawn before it was issued."""
     SUPERSEDED = "superseded"
-    """The version it goes back to was found to be bad since."""
+    """Another version to go back to took its place, or none is left."""
 
 
 class TaskKind(StrEnum):

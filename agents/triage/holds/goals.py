@@ -1,28 +1,71 @@
-"""Which version a hold rolls back to: the best one without a suspicion or hold."""
+"""Which version a hold rolls back to; it follows from reasons and suspicions in any order."""
 
 from __future__ import annotations
 
-from agents.triage.holds.rows import Hold, Thing
+from agents.triage.holds.rows import Hold, Reason, Thing
 from agents.triage.rollback_targets import goal_rank
 from schemas.incidents.commands import CommandSpec
-from schemas.incidents.holds import Goal, HoldState
+from schemas.incidents.holds import Goal, HoldState, ReasonState
 from schemas.incidents.states import Action
+
+
+def due_goal(hold: Hold, thing: Thing) -> Goal | None:
+    """Return the version that the reasons call for now, or None if none is left.
+
+    It is the best of the tenant's history that is neither held nor suspected. If every reason in
+    force is a person's approval, it is the best of the versions that they approved.
+    """
+    standing = thing.standing()
+    approved = [_approved_goal(thing, reason) for reason in standing]
+    named = [goal for goal in approved if goal is not None]
+    if standing and len(named) == len(standing):
+        return max(named, key=goal_rank)
+    return best_goal(hold, thing)
+
+
+def _approved_goal(thing: Thing, reason: Reason) -> Goal | None:
+    """Return the version that a person approved going back to; None: no version in particular."""
+    digest = reason.spec.rollback_digest
+    if reason.state is not ReasonState.APPROVED or digest is None:
+        return None
+    known = [goal for goal in _goals(thing) if goal.digest == digest]
+    unranked = Goal(
+        by_intel=False,
+        signed=False,
+        before=False,
+        seen_ms=0,
+        digest=digest,
+        version=reason.spec.rollback_version,
+    )
+    return max(known, key=goal_rank, default=unranked)
+
+
+def _goals(thing: Thing) -> list[Goal]:
+    return [goal for reason in thing.reasons.values() if reason.calls for goal in reason.goals]
 
 
 def best_goal(hold: Hold, thing: Thing) -> Goal | None:
     """Return the best version to roll back to that is neither held nor suspected, or None."""
     if hold.suspects_everything:
         return None
-    goals = [goal for reason in thing.reasons.values() if reason.calls for goal in reason.goals]
     return max(
-        (goal for goal in goals if not is_bad(hold, goal.digest, goal.version)),
+        (goal for goal in _goals(thing) if not is_bad(hold, goal.digest, goal.version)),
         key=goal_rank,
         default=None,
     )
 
 
+def goes_to(spec: CommandSpec, goal: Goal | None) -> bool:
+    """Return whether a rollback goes to a version."""
+    if goal is None:
+        return False
+    if spec.rollback_digest is None:
+        return spec.rollback_version == goal.version
+    return spec.rollback_digest == goal.digest
+
+
 def goes_to_bad(hold: Hold, spec: CommandSpec) -> bool:
-    """Return whether the target of a rollback was found to be bad after it was issued."""
+    """Return whether the version that a rollback goes to is bad now."""
     return is_bad(hold, spec.rollback_digest, spec.rollback_version)
 
 
@@ -47,6 +90,6 @@ def is_stuck(hold: Hold, thing: Thing) -> bool:
     return (
         thing.action is Action.ROLLBACK
         and thing.state is HoldState.IDLE
-        and bool(thing.standing())
-        and best_goal(hold, thing) is None
+        and (bool(thing.standing()) or (thing.overflowed and thing.given_up is not None))
+        and due_goal(hold, thing) is None
     )

@@ -21,7 +21,7 @@ def on_time(hold: Hold, now_ms: int) -> Effects:
     effects = Effects()
     for _, thing in sorted(hold.things.items()):
         if is_stuck(hold, thing) and not thing.escalated:
-            warn_of_given_up(thing, None, effects)
+            warn_of_given_up(hold, thing, None, effects)
             if not thing.escalated:
                 thing.escalated = True
                 effects.escalations.append((thing.standing()[0].spec, NOTHING_LEFT))

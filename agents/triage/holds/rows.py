@@ -32,6 +32,8 @@ class Reason(msgspec.Struct, array_like=True):
     """Its command was issued before holds were kept."""
     why: str = ""
     findings: tuple[str, ...] = ()
+    void: bool = False
+    """Whether the version that a person approved going back to is bad now: it asks again."""
 
     @property
     def calls(self) -> bool:
@@ -53,7 +55,7 @@ class Thing(msgspec.Struct, array_like=True):
     """The containing command, as it was last proposed or issued."""
     release: CommandSpec | None = None
     given_up: CommandSpec | None = None
-    """A rollback to a version that was later found to be bad, if nothing replaced it."""
+    """A rollback whose version is no longer the one to go back to, if nothing replaced it."""
     results: dict[str, tuple[str, int, int, str]] = msgspec.field(default_factory=dict)
     """Command, time, OpenC2 status and text, by rank of the result's id."""
     next_ms: int = 0
@@ -67,7 +69,7 @@ class Thing(msgspec.Struct, array_like=True):
     published: str = ""
     """The hash of the last notice sent to its incidents."""
     superseded: str | None = None
-    """The last rollback that was abandoned because its target was found to be bad."""
+    """The last rollback that was abandoned, since another version is the one to go back to."""
     incident: str = ""
     """The incident whose reason the command of this generation names, as long as it remains."""
     others: dict[str, CommandSpec] = msgspec.field(default_factory=dict)
@@ -112,14 +114,18 @@ class Thing(msgspec.Struct, array_like=True):
 
     def standing(self) -> list[Reason]:
         """Return the reasons that justify containment, by incident."""
-        return [reason for _, reason in sorted(self.reasons.items()) if reason.state.stands]
+        return [
+            reason
+            for _, reason in sorted(self.reasons.items())
+            if reason.state.stands and not reason.void
+        ]
 
     def asked(self) -> list[Reason]:
         """Return the reasons that wait for a person, by incident."""
         return [
             reason
             for _, reason in sorted(self.reasons.items())
-            if reason.state is ReasonState.ASKED
+            if reason.state is ReasonState.ASKED or reason.void
         ]
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from agents.triage.containment import command_id, no_goal, reversal
 from agents.triage.holds.attempts import begin, retry
-from agents.triage.holds.goals import best_goal, goes_to_bad
+from agents.triage.holds.goals import due_goal, goes_to, goes_to_bad
 from agents.triage.holds.rows import ATTEMPTS, Effects, Hold, Reason, Thing
 from schemas.incidents.commands import CommandSpec
 from schemas.incidents.holds import HoldState, ReasonState
@@ -41,21 +41,27 @@ def settle(hold: Hold, now_ms: int) -> Effects:
 
 
 def _settle(hold: Hold, thing: Thing, now_ms: int, effects: Effects) -> None:
+    if thing.action is Action.ROLLBACK:
+        for reason in thing.reasons.values():
+            # The person approved going back to that version, and to no other.
+            reason.void = (
+                reason.state is ReasonState.APPROVED
+                and reason.spec.rollback_digest is not None
+                and goes_to_bad(hold, reason.spec)
+            )
     if thing.state is HoldState.HELD:
         _reconsider(hold, thing, now_ms, effects)
     if thing.state is HoldState.HELD:
         return
-    for reason in thing.reasons.values():
-        if (
-            reason.state is ReasonState.APPROVED
-            and reason.spec.rollback_digest is not None
-            and goes_to_bad(hold, reason.spec)
-        ):
-            # The person approved going back to that version, and to no other.
-            reason.state = ReasonState.ASKED
     standing, asked = thing.standing(), thing.asked()
     if standing:
-        _issue(hold, thing, standing, now_ms, effects)
+        automatic = any(reason.state is ReasonState.AUTOMATIC for reason in standing)
+        mode = Mode.AUTOMATIC if automatic else Mode.APPROVED
+        if not _take_over(thing, standing, now_ms):
+            _issue(hold, thing, [reason.spec for reason in standing], mode, now_ms, effects)
+    elif thing.overflowed and thing.given_up is not None:
+        # The reasons that did not fit may stand: it goes to another version, on their behalf.
+        _issue(hold, thing, [thing.given_up], thing.given_up.mode, now_ms, effects)
     elif asked:
         _propose(hold, thing, asked, effects)
     elif thing.given_up is not None:
@@ -69,14 +75,18 @@ def _reconsider(hold: Hold, thing: Thing, now_ms: int, effects: Effects) -> None
     """Check whether the reasons still require the command in force."""
     spec, standing = thing.command, thing.standing()
     assert spec is not None
-    if not standing:
+    if not standing and any(reason.void for reason in thing.reasons.values()):
+        _give_up(thing, spec)
+    elif not standing:
         if not thing.overflowed:
             _release(hold, thing, spec, now_ms, effects)
+        elif thing.action is Action.ROLLBACK and goes_to_bad(hold, spec):
+            _give_up(thing, spec)
     elif spec.dry_run and not all(reason.spec.dry_run for reason in standing):
         # It changed nothing: there is nothing to release.
         _begin_anew(thing)
         thing.command = None
-    elif thing.action is Action.ROLLBACK and goes_to_bad(hold, spec):
+    elif thing.action is Action.ROLLBACK and not goes_to(spec, due_goal(hold, thing)):
         _give_up(thing, spec)
     else:
         retry(thing, now_ms, effects)
@@ -96,31 +106,36 @@ def _give_up(thing: Thing, spec: CommandSpec) -> None:
     thing.superseded = spec.command_id
 
 
-def warn_of_given_up(thing: Thing, following: CommandSpec | None, effects: Effects) -> None:
-    """Escalate an abandoned rollback and its replacement, once."""
+def warn_of_given_up(
+    hold: Hold, thing: Thing, following: CommandSpec | None, effects: Effects
+) -> None:
+    """Escalate an abandoned rollback, once, unless a better version merely takes its place."""
     spec = thing.given_up
     if spec is None or thing.escalated:
+        return
+    bad = goes_to_bad(hold, spec)
+    if following is not None and not bad:
         return
     thing.escalated = True
     name = following and (following.rollback_version or following.rollback_digest)
     effects.escalations.append(
         (
             spec,
-            f"{spec.rollback_version or spec.rollback_digest} was found to be bad since; "
+            f"{spec.rollback_version or spec.rollback_digest} "
+            + ("was found to be bad since; " if bad else "is no longer known to be good; ")
             + (f"{name} takes its place" if name else "no other good version is known"),
         )
     )
 
 
-def _command(hold: Hold, thing: Thing, reasons: list[Reason]) -> CommandSpec | None:
+def _command(hold: Hold, thing: Thing, specs: list[CommandSpec]) -> CommandSpec | None:
     """Return the command that the reasons call for; None if there is nothing to roll back to."""
     # The evidence that a dry run waits for was not captured.
-    able = [reason for reason in reasons if not reason.spec.dry_run] or reasons
-    chosen = next((reason for reason in able if reason.incident == thing.incident), able[0])
-    thing.incident, base = chosen.incident, chosen.spec
-    after = base.after
+    able = [spec for spec in specs if not spec.dry_run] or specs
+    base = next((spec for spec in able if spec.incident == thing.incident), able[0])
+    thing.incident, after = base.incident, base.after
     if thing.action is Action.ROLLBACK:
-        goal = best_goal(hold, thing)
+        goal = due_goal(hold, thing)
         if goal is None:
             return None
         base = msgspec.structs.replace(
@@ -176,16 +191,20 @@ def _take_over(thing: Thing, standing: list[Reason], now_ms: int) -> bool:
     return True
 
 
-def _issue(hold: Hold, thing: Thing, standing: list[Reason], now_ms: int, effects: Effects) -> None:
-    if _take_over(thing, standing, now_ms):
-        return
-    spec = _command(hold, thing, standing)
+def _issue(
+    hold: Hold,
+    thing: Thing,
+    specs: list[CommandSpec],
+    mode: Mode,
+    now_ms: int,
+    effects: Effects,
+) -> None:
+    spec = _command(hold, thing, specs)
     if spec is None:
         thing.state, thing.command = HoldState.IDLE, None
         return
-    automatic = any(reason.state is ReasonState.AUTOMATIC for reason in standing)
-    spec = msgspec.structs.replace(spec, mode=Mode.AUTOMATIC if automatic else Mode.APPROVED)
-    warn_of_given_up(thing, spec, effects)
+    spec = msgspec.structs.replace(spec, mode=mode)
+    warn_of_given_up(hold, thing, spec, effects)
     thing.command = begin(thing, spec, now_ms)
     thing.state, thing.release, thing.given_up = HoldState.HELD, None, None
     effects.commands.append((thing.command, False))
@@ -200,14 +219,14 @@ def _propose(hold: Hold, thing: Thing, asked: list[Reason], effects: Effects) ->
     ):
         _begin_anew(thing)
         proposed = thing.command = None
-    spec = _command(hold, thing, asked)
+    spec = _command(hold, thing, [reason.spec for reason in asked])
     if spec is None:
         if proposed is not None:
             effects.commands.append((_advised(thing, proposed), True))
         thing.state, thing.command = HoldState.IDLE, None
         return
     spec = msgspec.structs.replace(spec, mode=Mode.PROPOSAL, expires=asked[0].spec.expires)
-    warn_of_given_up(thing, spec, effects)
+    warn_of_given_up(hold, thing, spec, effects)
     if proposed is None or _goal_in(proposed) != _goal_in(spec):
         effects.commands.append((spec, True))
         thing.command = spec

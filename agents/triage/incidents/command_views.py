@@ -96,7 +96,7 @@ def _bygone(command: CommandState) -> CommandSpec:
     spec = command.spec
     reason = spec.reason if spec.undoes else "its reason no longer holds"
     if command.phase is CommandPhase.SUPERSEDED:
-        reason = "the version it goes back to was found to be bad since"
+        reason = "another version to go back to took its place, or none is left"
     return msgspec.structs.replace(spec, findings=(), digest=None, reason=reason)
 
 

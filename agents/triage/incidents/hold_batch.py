@@ -28,6 +28,7 @@ from schemas.incidents.holds import (
     HoldReason,
     HoldState,
     HoldView,
+    ReasonState,
     ReasonView,
     Suspicion,
     ThingView,
@@ -278,6 +279,7 @@ def _notice(hold: Hold, thing: Thing, incident: str) -> HoldNotice:
         answered_at=from_ms(answer[0]) if answer else None,
         expired=thing.expired and thing.in_force is not None,
         superseded=thing.superseded,
+        asks_again=bool(incident) and thing.reasons[incident].void,
         answers=thing.reasons[incident].revision if incident else 0,
     )
 
@@ -296,7 +298,7 @@ def hold_view(hold: Hold) -> HoldView:
                 reasons=tuple(
                     ReasonView(
                         incident=reason.incident,
-                        state=reason.state,
+                        state=ReasonState.ASKED if reason.void else reason.state,
                         closed=reason.closed,
                         dry_run=reason.spec.dry_run,
                         why=reason.why,

@@ -14,9 +14,12 @@ from agents.triage.incidents.adoption import is_adopted
 from agents.triage.incidents.incident_rows import IncidentRows
 from agents.triage.incidents.rows import ActionsRow, CommandState
 from agents.triage.ledger.rows import from_ms, to_ms
+from schemas.incidents.commands import CommandSpec
 from schemas.incidents.holds import HoldNotice, HoldState
 from schemas.incidents.states import CommandPhase, Mode
 
+SUPERSEDED: Final = 8
+"""The most rollbacks of a component that are remembered after others took their place."""
 ANSWER: Final = "hold"
 """The key of the answer that a command's hold reported."""
 
@@ -48,22 +51,37 @@ def on_notice(case: IncidentRows, notice: HoldNotice) -> bool:
         command
         for command in row.commands.values()
         if (command.spec.action, command.spec.target) == (notice.action, notice.target)
-        and command.phase is not CommandPhase.SUPERSEDED
     ]
     if not own:
         return True
-    command = own[-1]
+    command = next(
+        (command for command in reversed(own) if command.phase is not CommandPhase.SUPERSEDED),
+        own[-1],
+    )
     before = _shown(row)
-    if command.spec.command_id == notice.superseded and not command.lifted:
+    following = None if notice.state is HoldState.RELEASED else notice.command
+    if command.phase is CommandPhase.SUPERSEDED:
+        # No version was left to go back to: now there is one.
+        if following is not None and following.command_id not in row.commands:
+            _replace(row, command, following, notice)
+    elif command.spec.command_id == notice.superseded and _calls(command):
         command.phase = CommandPhase.SUPERSEDED
-        if notice.command is not None:
-            row.commands[notice.command.command_id] = _following(command, notice)
+        if following is not None:
+            _replace(row, command, following, notice)
     elif notice.state is HoldState.RELEASED:
         _renamed(row.commands, command, notice)
         _released(row.commands, command, notice)
     else:
         _renamed(row.commands, command, notice)
         _follow(command, notice)
+        if (
+            notice.state is HoldState.HELD
+            and command.phase is CommandPhase.PROPOSED
+            and row.approved_before(command) is not None
+            and not notice.asks_again
+        ):
+            command.phase = CommandPhase.ISSUED
+            command.spec = msgspec.structs.replace(command.spec, mode=Mode.APPROVED)
     case.save(row)
     return renumbered or _shown(row) != before
 
@@ -81,14 +99,44 @@ def _shown(row: ActionsRow) -> list[tuple[str, CommandState]]:
     ]
 
 
-def _following(before: CommandState, notice: HoldNotice) -> CommandState:
-    """Return the rollback that replaces an abandoned one."""
-    spec = notice.command
-    assert spec is not None
-    held = notice.state is HoldState.HELD
+def _replace(row: ActionsRow, before: CommandState, spec: CommandSpec, notice: HoldNotice) -> None:
+    """Let a rollback take the place of another, and forget what was replaced long ago."""
+    after = row.commands[spec.command_id] = _following(before, spec, notice)
+    approved = row.approved_before(after)
+    replaced = sorted(
+        (
+            command.spec
+            for command in row.commands.values()
+            if (command.spec.action, command.spec.target) == (spec.action, spec.target)
+            and command.phase is CommandPhase.SUPERSEDED
+        ),
+        key=lambda replaced: replaced.generation,
+    )
+    for old in replaced[:-SUPERSEDED]:
+        if approved is None or old.command_id != approved.command_id:
+            del row.commands[old.command_id]
+
+
+def _calls(command: CommandState) -> bool:
+    """Return whether the part calls for it: it was not refuted, rejected or left to expire."""
+    expired = command.phase is CommandPhase.EXPIRED and command.spec.mode is Mode.PROPOSAL
+    phases = {CommandPhase.PROPOSED, CommandPhase.ISSUED, CommandPhase.EXPIRED}
+    return command.phase in phases and not command.lifted and not expired
+
+
+def _following(before: CommandState, spec: CommandSpec, notice: HoldNotice) -> CommandState:
+    """Return the rollback that takes the place of another.
+
+    It is in force for the part if the part's own reason is: what another incident requires
+    automatically approves nothing here.
+    """
+    mode = before.spec.mode
+    if notice.state is not HoldState.HELD or notice.asks_again:
+        mode = Mode.PROPOSAL
+    asks = mode is Mode.PROPOSAL
     return CommandState(
-        spec=msgspec.structs.replace(spec, incident=before.spec.incident),
-        phase=CommandPhase.ISSUED if held else CommandPhase.PROPOSED,
+        spec=msgspec.structs.replace(spec, incident=before.spec.incident, mode=mode),
+        phase=CommandPhase.PROPOSED if asks else CommandPhase.ISSUED,
         since_ms=before.since_ms,
         expires_ms=to_ms(spec.expires) if spec.expires else before.expires_ms,
     )

@@ -69,7 +69,7 @@ def ask_holds(
     planned = {spec.command_id: spec for spec in called_for}
     for command in _current(part.actions.commands.values()):
         reason = _reason(case, part, command)
-        justified = planned.get(reason.spec.command_id)
+        justified = planned.get(command.spec.command_id)
         if justified is not None and command.spec.action in _JUSTIFIED:
             reason = msgspec.structs.replace(
                 reason, why=justified.reason, findings=justified.findings
@@ -130,13 +130,22 @@ def _current(commands: Iterable[CommandState]) -> list[CommandState]:
 
 
 def _reason(case: IncidentRows, part: TenantState, command: CommandState) -> HoldReason:
-    spec = command.spec
+    spec, state = command.spec, _state(command)
+    approved = part.actions.approved_before(command) if state is ReasonState.ASKED else None
+    if approved is not None:
+        # The person's word stands: it counts again once that version is cleared.
+        state = ReasonState.APPROVED
+        spec = msgspec.structs.replace(
+            spec,
+            rollback_version=approved.rollback_version,
+            rollback_digest=approved.rollback_digest,
+        )
     since = min(
         (system.since for system in part.systems if system.component == spec.target), default=None
     )
     return HoldReason(
         incident=case.incident,
-        state=_state(command),
+        state=state,
         revision=0,
         spec=spec,
         goals=goals_of(spec.target, part.good, since) if spec.action is Action.ROLLBACK else (),

@@ -11,7 +11,7 @@ from schemas.basis import BareFinding
 from schemas.decisions import Decision
 from schemas.findings import Finding
 from schemas.incidents.commands import CommandSpec
-from schemas.incidents.states import CaseOutcome, CommandPhase, CommandStatus
+from schemas.incidents.states import CaseOutcome, CommandPhase, CommandStatus, Mode
 from schemas.incidents.updates import KnownGood, Proof
 from schemas.ledger import Revision
 from schemas.severity import ExposureLevel
@@ -276,6 +276,26 @@ class ActionsRow(msgspec.Struct, array_like=True):
     """Whether not all commands that it calls for fit."""
     outcome: str = ""
     """The tenant's own decision as sent to the ledger's rows: dismissed or open."""
+
+    def approved_before(self, command: CommandState) -> CommandSpec | None:
+        """Return the superseded command that a person approved in the place of a proposal.
+
+        Args:
+            command: The proposal.
+
+        Returns:
+            The latest for the same action and target, or None.
+        """
+        thing = (command.spec.action, command.spec.target)
+        earlier = [
+            other.spec
+            for other in self.commands.values()
+            if (other.spec.action, other.spec.target) == thing
+            and other.phase is CommandPhase.SUPERSEDED
+            and other.spec.mode is Mode.APPROVED
+            and not other.lifted
+        ]
+        return max(earlier, key=lambda spec: spec.generation, default=None)
 
 
 class CommandsRow(msgspec.Struct, array_like=True):

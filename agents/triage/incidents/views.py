@@ -337,8 +337,8 @@ def next_action_of(
         if command.state is CommandStatus.SUPERSEDED and not _replaced(command, commands):
             wrong = command.spec.rollback_version or command.spec.rollback_digest
             return (
-                f"Do not use {command.spec.target} {wrong}, which was rolled back to and was found "
-                "to be bad since: choose a version, verify it, and switch to it by hand."
+                f"Do not use {command.spec.target} {wrong}: it is no longer a version to go back "
+                "to. Choose one, verify it, and switch to it by hand."
             )
     if states[CommandStatus.FAILED] or states[CommandStatus.EXPIRED]:
         return "Carry out failed or expired containment manually; see the commands."

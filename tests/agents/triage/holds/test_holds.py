@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from agents.triage.containment import command_id
 from agents.triage.holds import intake
-from agents.triage.holds.goals import best_goal
+from agents.triage.holds.goals import due_goal, goes_to
 from agents.triage.holds.intake import REASONS, on_answer, on_reason, on_suspicion
 from agents.triage.holds.repetition import next_due, on_time
 from agents.triage.holds.rows import Effects, Hold, HoldRow
@@ -37,6 +37,8 @@ GOALS = (
     Goal(by_intel=False, signed=True, before=True, seen_ms=2, digest="1" * 64, version="r1"),
     Goal(by_intel=False, signed=False, before=True, seen_ms=1, digest="0" * 64, version="r0"),
 )
+KNOWN = {"inc-3": GOALS[1:]}
+"""The versions to go back to that an incident knows of, if not all."""
 HOUR = 3_600_000
 
 
@@ -82,15 +84,34 @@ class Play:
         *,
         dry_run: bool = False,
         after: tuple[str, ...] = (),
+        approved: Goal | None = None,
+        goals: tuple[Goal, ...] = GOALS,
         **more: Any,
     ) -> None:
+        """Give a reason.
+
+        Args:
+            incident: Whose it is.
+            state: How far it is.
+            thing: Action and target.
+            dry_run: Whether it is only tried.
+            after: What the command waits for.
+            approved: The version that a person approved going back to.
+            goals: The versions that the incident knows to go back to.
+            more: Further fields.
+        """
         self.revision += 1
+        spec = call(incident, *thing, dry_run=dry_run, after=after)
+        if thing[0] == "rollback" and state is ReasonState.APPROVED and approved is not None:
+            spec = msgspec.structs.replace(
+                spec, rollback_version=approved.version, rollback_digest=approved.digest
+            )
         said = HoldReason(
             incident=incident,
             state=state,
             revision=self.revision,
-            spec=call(incident, *thing, dry_run=dry_run, after=after),
-            goals=GOALS if thing[0] == "rollback" else (),
+            spec=spec,
+            goals=goals if thing[0] == "rollback" else (),
             **more,
         )
         self.said.append(said)
@@ -115,7 +136,7 @@ class Play:
             self.follow(settle(self.hold, self.now_ms))
         for key, command in before.items():
             thing = self.hold.things[key]
-            if not thing.standing() and not thing.overflowed:
+            if not thing.standing() and not thing.overflowed and not asks_again(thing):
                 # Whatever was answered so far, and if it was answered at all.
                 assert command is not None
                 if command.undo is None:
@@ -151,8 +172,10 @@ class Play:
                 assert not kept, "released without a person what a closed incident contains"
                 assert spec.undoes == self.latest[thing.key], "it undoes what another command did"
             else:
-                # What is not released, since reasons did not fit, is issued again until answered.
-                again = thing.overflowed and spec.command_id == self.latest.get(thing.key)
+                # What is not released, since reasons did not fit, is issued again until answered,
+                # and moves from a version that is bad.
+                in_force = self.latest.get(thing.key)
+                again = thing.overflowed and in_force in {spec.command_id, spec.replaces}
                 assert thing.standing() or again, "contained without a reason"
                 assert not any(incident in spec.command_id for incident in INCIDENTS)
                 self.latest[thing.key] = spec.command_id
@@ -208,6 +231,10 @@ class Play:
             self.answer()
 
 
+def asks_again(thing: Any) -> bool:
+    return any(reason.void for reason in thing.reasons.values())
+
+
 def undone(action: Action) -> Action:
     return next((done for done, undo in UNDO.items() if undo is action), action)
 
@@ -221,6 +248,7 @@ STEPS = st.one_of(
         st.booleans(),
         st.booleans(),
         st.booleans(),
+        st.sampled_from([None, *GOALS]),
     ),
     st.tuples(st.just("suspect"), st.sampled_from(INCIDENTS), st.sampled_from(GOALS)),
     st.tuples(st.just("clear"), st.sampled_from(INCIDENTS)),
@@ -232,8 +260,17 @@ STEPS = st.one_of(
 
 def perform(play: Play, step: tuple[Any, ...]) -> None:
     match step:
-        case ("say", incident, state, thing, dry_run, closed, by_person):
-            play.say(incident, state, thing, dry_run=dry_run, closed=closed, by_person=by_person)
+        case ("say", incident, state, thing, dry_run, closed, by_person, approved):
+            play.say(
+                incident,
+                state,
+                thing,
+                dry_run=dry_run,
+                closed=closed,
+                by_person=by_person,
+                approved=approved,
+                goals=KNOWN.get(incident, GOALS),
+            )
         case ("suspect", incident, goal):
             play.suspect(incident, goal.digest)
         case ("clear", incident):
@@ -256,13 +293,16 @@ def test_holds_equal_the_reasons_in_force_in_any_history(steps):
     for thing in play.hold.things.values():
         standing = bool(thing.standing())
         if any(reason.spec.dry_run for reason in thing.standing()):
-            assert (thing.state is HoldState.HELD) or best_goal(play.hold, thing) is None
+            assert (thing.state is HoldState.HELD) or due_goal(play.hold, thing) is None
             continue
-        if thing.action == "rollback" and standing and best_goal(play.hold, thing) is None:
+        if thing.action == "rollback" and standing and due_goal(play.hold, thing) is None:
             assert thing.state is HoldState.IDLE
             continue
+        if thing.action == "rollback" and standing:
+            assert goes_to(thing.command, due_goal(play.hold, thing)), "another version is due"
         assert (thing.state is HoldState.HELD) == standing
-        assert (thing.key in play.contained) == (standing or thing.given_up is not None)
+        if thing.given_up is None:
+            assert (thing.key in play.contained) == standing
     assert next_due(play.hold) in {None, 0}
 
 
@@ -270,9 +310,9 @@ def test_holds_equal_the_reasons_in_force_in_any_history(steps):
 @given(st.lists(STEPS, min_size=8, max_size=30))
 @example(
     [
-        ("say", "inc-1", ReasonState.AUTOMATIC, THINGS[0], False, False, False),
-        ("say", "inc-2", ReasonState.ASKED, THINGS[0], False, False, False),
-        ("say", "inc-1", ReasonState.ASKED, THINGS[0], False, False, False),
+        ("say", "inc-1", ReasonState.AUTOMATIC, THINGS[0], False, False, False, None),
+        ("say", "inc-2", ReasonState.ASKED, THINGS[0], False, False, False, None),
+        ("say", "inc-1", ReasonState.ASKED, THINGS[0], False, False, False, None),
         ("time", 0.3),
     ]
 )
@@ -348,6 +388,7 @@ CONTAINING = (
             st.sampled_from(list(ReasonState)),
             st.sampled_from(CONTAINING),
             st.sampled_from([(), *((goal.digest,) for goal in GOALS)]),
+            st.sampled_from([None, *GOALS]),
         ),
         max_size=12,
     ),
@@ -356,15 +397,9 @@ CONTAINING = (
 def test_reasons_do_not_depend_on_the_order_of_incidents(said, chance):
     """Of one incident the order is kept: its partition is its only writer.
 
-    Which good version a rollback goes to is the same as well, unless a suspicion was withdrawn: a
-    rollback in force does not move to a better version that is cleared later.
+    What is held, and which version a rollback goes to, is the same as well.
     """
     ends = []
-    withdrawn = any(
-        set(earlier) - set(later)
-        for incident in INCIDENTS
-        for earlier, later in itertools.pairwise(told[3] for told in said if told[0] == incident)
-    )
     for mixed in (False, True):
         play = Play()
         queues = {
@@ -375,16 +410,20 @@ def test_reasons_do_not_depend_on_the_order_of_incidents(said, chance):
         if mixed:
             chance.shuffle(order)
         for who in order:
-            _, state, thing, suspected = queues[who].pop(0)
+            _, state, thing, suspected, approved = queues[who].pop(0)
             play.suspect(who, *suspected)
-            play.say(who, state, thing, by_person=True)
+            known = KNOWN.get(who, GOALS)
+            play.say(who, state, thing, by_person=True, approved=approved, goals=known)
         play.rest()
         ends.append(
             {
                 key: (
-                    {name: reason.state for name, reason in sorted(thing.reasons.items())},
+                    {
+                        name: (reason.state, reason.void)
+                        for name, reason in sorted(thing.reasons.items())
+                    },
                     thing.state is HoldState.HELD,
-                    thing.state is HoldState.HELD and not withdrawn and goal_of(thing),
+                    thing.state is HoldState.HELD and goal_of(thing),
                 )
                 for key, thing in sorted(play.hold.things.items())
                 if any(reason.calls for reason in thing.reasons.values())
@@ -393,15 +432,53 @@ def test_reasons_do_not_depend_on_the_order_of_incidents(said, chance):
     assert ends[0] == ends[1]
 
 
-def test_a_rollback_in_force_stays_when_a_better_version_is_cleared():
+def test_a_rollback_in_force_moves_to_a_better_version_that_is_cleared():
+    """Nothing is released on the way, and nobody is alarmed."""
     play = Play()
     play.suspect("inc-1", GOALS[0].digest)
     play.say("inc-2", ReasonState.AUTOMATIC, THINGS[1])
-    play.suspect("inc-1")
     play.rest()
-    assert {command.rollback_version for command in play.commands} == {"r0"}
-    play.suspect("inc-1", GOALS[1].digest)
-    assert play.commands[-1].rollback_version == "r1"
+    play.suspect("inc-1")
+    first, second = play.commands
+    assert (first.rollback_version, second.rollback_version) == ("r0", "r1")
+    assert second.replaces == first.command_id
+    assert second.generation > first.generation
+    assert not play.escalations
+
+
+def test_an_approved_rollback_stays_at_the_version_that_was_approved():
+    play = Play()
+    play.suspect("inc-1", GOALS[0].digest)
+    play.say("inc-2", ReasonState.APPROVED, THINGS[1], approved=GOALS[1])
+    play.suspect("inc-1")
+    (command,) = play.commands
+    assert command.rollback_version == "r0"
+    play.say("inc-3", ReasonState.AUTOMATIC, THINGS[1])
+    assert play.commands[-1].rollback_version == "r1", "an automatic reason goes to the best"
+
+
+def test_an_approval_of_a_version_found_to_be_bad_asks_again_and_counts_once_it_is_cleared():
+    play = Play()
+    play.say("inc-2", ReasonState.APPROVED, THINGS[1], approved=GOALS[0])
+    play.rest()
+    play.suspect("inc-1", GOALS[0].digest)
+    thing = play.hold.things[f"rollback {MODEL}"]
+    assert thing.state is HoldState.PROPOSED
+    assert goal_of(thing) == ("r0", GOALS[1].digest)
+    play.suspect("inc-1")
+    assert [command.rollback_version for command in play.commands] == ["r1", "r1"]
+    assert all(command.undoes is None for command in play.commands), "never back to the original"
+
+
+def test_a_rollback_with_excess_reasons_leaves_a_version_found_to_be_bad(monkeypatch):
+    monkeypatch.setattr(intake, "REASONS", 1)
+    play = Play()
+    play.say("inc-1", ReasonState.ASKED, THINGS[1])
+    play.say("inc-2", ReasonState.AUTOMATIC, THINGS[1])
+    play.say("inc-2", ReasonState.ASKED, THINGS[1])
+    play.rest()
+    play.suspect("inc-3", GOALS[0].digest)
+    assert [command.rollback_version for command in play.commands] == ["r1", "r0"]
 
 
 def goal_of(thing: Any) -> tuple[str | None, str | None]:

@@ -160,6 +160,33 @@ def test_an_approved_one_is_followed_by_a_proposal():
     ]
 
 
+def test_a_better_version_that_is_cleared_is_moved_to_without_a_warning():
+    flow = running(automatic=True, older=True)
+    retract(flow)
+    decide(flow, DecisionKind.FALSE_POSITIVE, incident=incident_id(f"sha256:{GOOD}"))
+    assert rollbacks(flow) == [("r1", "automatic"), ("r0", "automatic"), ("r1", "automatic")]
+    assert not [command for command in flow.issued if command.action == "roll-forward"]
+    assert {(entry.spec.rollback_version, entry.state) for entry in view_of(flow)} == {
+        ("r1", "superseded"),
+        ("r0", "superseded"),
+        ("r1", "issued"),
+    }
+    flow.tick(minutes=1)
+    assert not [alert for alert in flow.operator.values() if "r0 was found" in alert.detail]
+
+
+def test_an_approval_counts_again_once_its_version_is_cleared():
+    flow = running(automatic=False, older=False)
+    (before,) = proposed(flow)
+    decide(flow, DecisionKind.APPROVE, before.command_id)
+    retract(flow)
+    assert rollbacks(flow) == [("r1", "approved")]
+    decide(flow, DecisionKind.FALSE_POSITIVE, incident=incident_id(f"sha256:{GOOD}"))
+    assert rollbacks(flow) == [("r1", "approved"), ("r1", "approved")]
+    assert not [command for command in flow.issued if command.action == "roll-forward"]
+    assert {entry.state for entry in view_of(flow)} == {"superseded", "issued"}
+
+
 def test_a_withdrawn_incident_takes_back_only_the_last_of_a_chain():
     flow = running(automatic=True, older=True)
     retract(flow)

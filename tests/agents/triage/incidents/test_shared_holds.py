@@ -265,3 +265,22 @@ def test_evidence_is_asked_for_before_what_contains_and_is_waited_for(dry_run, b
             earlier = {command.command_id for command in flow.issued[: flow.issued.index(spec)]}
             assert set(spec.after) <= earlier, "it waits for what is asked for later"
     assert contained >= 3
+
+
+@pytest.mark.parametrize("ended", ["rejected", "asked"])
+def test_a_rollback_that_moves_turns_no_other_incidents_answer_into_approval(ended):
+    """The first incident's rollback is in force, and its version is found to be bad."""
+    flow = twice(Policy(tenant="a", automatic=(), dry_run=False))
+    flow.saw(*held(MODEL, "a", "gpu", -10, version="r0", digest="e" * 64))
+    (proposal,) = [spec for spec in flow.proposals.values() if spec.action == "rollback"]
+    if ended == "rejected":
+        decide(flow, DecisionKind.REJECT, SECOND, target=proposal.command_id)
+    decide(flow, DecisionKind.APPROVE, FIRST, target=proposal.command_id)
+    assert [command.rollback_version for command in issued(flow, "rollback")] == ["r1"]
+    flow.found(finding("malicious_payload", "a", digest=GOOD, version="r1", minutes=65))
+    again = flow.proposals[max(flow.proposals, key=lambda name: flow.proposals[name].generation)]
+    decide(flow, DecisionKind.APPROVE, FIRST, target=again.command_id)
+    assert [command.rollback_version for command in issued(flow, "rollback")] == ["r1", "r0"]
+    (thing,) = [kept for kept in flow.holds["a", MODEL].things if kept.action == "rollback"]
+    states = {reason.incident: reason.state for reason in thing.reasons}
+    assert (states[FIRST], states[SECOND]) == (ReasonState.APPROVED, ReasonState(ended))
