@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from agents.domain.findings import make_finding
-from agents.domain.rules import Rule, rule_named
-from schemas.assessments import Check
 from schemas.basis import Basis
-from schemas.events import Event
 from schemas.findings import Confidence, Finding, Indicator, IndicatorType
-from schemas.integers import within_64_bits
-from schemas.observations import Sighting
 from schemas.severity import ExposureLevel, Severity
+
+if TYPE_CHECKING:
+    from agents.domain.rules import Rule
+    from schemas.assessments import Check
+    from schemas.events import Event
+    from schemas.observations import Sighting
 
 
 class Detection(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +58,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 def rule_of(detection: Detection) -> Rule:
     """Return the rule of a detection."""
+    from agents.domain.rules import rule_named  # noqa: PLC0415 -- scanning processes read no rules
+
     return rule_named(detection.rule_id)
 
 
@@ -87,6 +89,9 @@ def to_finding(
         exposure: staged, delivered, executed or serving.
         publisher: The publisher's component key.
     """
+    from agents.domain.findings import make_finding  # noqa: PLC0415 -- scanning processes make none
+    from schemas.integers import within_64_bits  # noqa: PLC0415 -- the same
+
     rule = rule_of(detection)
     about = detection.component or component
     indicator = detection.indicator or Indicator(

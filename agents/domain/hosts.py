@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from agents.domain.late_pattern import late_pattern
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -59,9 +61,9 @@ KNOWN_HOSTS: Final = (
 )
 """Hosts that attackers imitate, in addition to those a tenant trusts."""
 
-_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):(?:[/\\]{2})")
-_LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
-_NUMBER: Final = re.compile(r"0x[0-9a-f]*|[0-9]+")
+_SCHEME: Final = late_pattern(r"([A-Za-z][A-Za-z0-9+.\-]*):(?:[/\\]{2})")
+_LABEL: Final = late_pattern(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+_NUMBER: Final = late_pattern(r"0x[0-9a-f]*|[0-9]+")
 _FOLD: Final = str.maketrans(
     "аɑαеёорсухіїјѕԁһոմցӏιλντκмнвтгοερωυχɡıłøđħ013457",  # noqa: RUF001 -- the look-alikes themselves
     "aaaeeopcyxiijsdhnugliavtkmhbtroepwuxgilodholeast",

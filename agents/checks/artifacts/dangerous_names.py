@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-import tomllib
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from agents.domain.late_pattern import late_pattern
 from schemas.conversion import Converter
 
 FILE: Final = Path(__file__).with_name("dangerous_names.toml")
@@ -36,6 +37,8 @@ def table() -> DangerousNames:
     Raises:
         msgspec.ValidationError: the file is not as its head describes it.
     """
+    import tomllib  # noqa: PLC0415 -- as late as the file is read
+
     return _TABLE(tomllib.loads(FILE.read_text(encoding="utf-8")))
 
 
@@ -65,9 +68,16 @@ def _in_context(effects: dict[str, dict[str, tuple[str, ...]]], context: str) ->
 
 @cache
 def functions(*kinds: str) -> re.Pattern[str]:
-    """Return the pattern that matches the full names of the functions of some kinds."""
+    """Return the pattern that matches the full names of the functions of some kinds.
+
+    The data file is read when the pattern is first used.
+    """
+    return late_pattern(lambda: _alternatives(kinds))
+
+
+def _alternatives(kinds: Iterable[str]) -> str:
     alternatives = [pattern for kind in kinds for pattern in table().functions[kind]]
-    return re.compile(f"^(?:{'|'.join(alternatives)})$")
+    return f"^(?:{'|'.join(alternatives)})$"
 
 
 def prefixes(context: str) -> tuple[str, ...]:

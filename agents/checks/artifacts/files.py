@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
 
@@ -52,6 +51,8 @@ def scan_descriptor(
     if digest:
         with open(descriptor, "rb", buffering=0, closefd=False) as file:
             file.seek(0)
+            import hashlib  # noqa: PLC0415 -- brings OpenSSL
+
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     source = FileSource(descriptor)
     return scan_source(

@@ -8,7 +8,6 @@ from typing import Any, Final, Protocol, TypeVar
 import msgspec
 
 from agents.domain.detection import Detection
-from agents.domain.rules import rule_named
 from schemas.errors import TidewatchError
 from schemas.severity import Severity
 
@@ -104,7 +103,11 @@ class Budget:
 
 def severity_of(detection: Detection) -> Severity:
     """Return a detection's severity, its own or its rule's."""
-    return detection.severity or rule_named(detection.rule_id).severity
+    if detection.severity is not None:
+        return detection.severity
+    from agents.domain.rules import rule_named  # noqa: PLC0415 -- most files have no finding
+
+    return rule_named(detection.rule_id).severity
 
 
 class Scan:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import bz2
-import lzma
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -80,13 +78,31 @@ def _lz4() -> Any:  # noqa: ANN401
     return lz4.frame.LZ4FrameDecompressor()
 
 
+def _bz2() -> Any:  # noqa: ANN401 -- whichever library's decompressor
+    import bz2  # noqa: PLC0415 -- of such data alone
+
+    return bz2.BZ2Decompressor()
+
+
+def _xz() -> Any:  # noqa: ANN401 -- the same
+    import lzma  # noqa: PLC0415 -- of such data alone
+
+    return lzma.LZMADecompressor(memlimit=256 << 20)
+
+
+def _lzma() -> Any:  # noqa: ANN401 -- the same
+    import lzma  # noqa: PLC0415 -- of such data alone
+
+    return lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=256 << 20)
+
+
 METHODS: Final[dict[str, Callable[[], Any]]] = {
     "gzip": lambda: _Zlib(31),
     "zlib": lambda: _Zlib(15),
     "deflate": lambda: _Zlib(-15),
-    "bz2": bz2.BZ2Decompressor,
-    "xz": lambda: lzma.LZMADecompressor(memlimit=256 << 20),
-    "lzma": lambda: lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=256 << 20),
+    "bz2": _bz2,
+    "xz": _xz,
+    "lzma": _lzma,
     "zstd": _zstd,
     "lz4": _lz4,
 }
@@ -94,7 +110,6 @@ _SMALL_INPUT: Final = {"zstd": 1 << 12}
 _ERRORS: Final[tuple[type[Exception], ...]] = (
     zlib.error,
     OSError,
-    lzma.LZMAError,
     EOFError,
     ValueError,
     RuntimeError,
@@ -113,7 +128,7 @@ def expand(method: str, source: Source, budget: Budget) -> Iterator[bytes]:
     engine = METHODS[method]()
     started = False
     size = source.size
-    errors = (*_ERRORS, *(_zstd_error() if method == "zstd" else ()))
+    errors = (*_ERRORS, *_further_errors(method))
     while True:
         data = b""
         if getattr(engine, "needs_input", True):
@@ -139,10 +154,17 @@ def expand(method: str, source: Source, budget: Budget) -> Iterator[bytes]:
             engine = METHODS[method]()
 
 
-def _zstd_error() -> tuple[type[Exception], ...]:
-    import zstandard  # noqa: PLC0415 -- loaded already
+def _further_errors(method: str) -> tuple[type[Exception], ...]:
+    """Return the errors of a method's own library."""
+    if method == "zstd":
+        import zstandard  # noqa: PLC0415 -- loaded already
 
-    return (zstandard.ZstdError,)
+        return (zstandard.ZstdError,)
+    if method in ("xz", "lzma"):
+        import lzma  # noqa: PLC0415 -- loaded already
+
+        return (lzma.LZMAError,)
+    return ()
 
 
 def _continues(method: str, rest: bytes) -> bool:

@@ -17,7 +17,6 @@ from typing import Final
 import msgspec
 
 from agents.checks.artifacts.containers.inflation import inflate, report_bomb
-from agents.checks.artifacts.pickle.storages import report_storages
 from agents.checks.artifacts.scanning import (
     BytesSource,
     CorruptFileError,
@@ -174,6 +173,8 @@ def scan_zip(scan: Scan, name: str, source: Source, head: bytes) -> None:  # noq
         if own is not None and member.offset in known and _reads_otherwise(own, member):
             _guarded(scan, source, own)
     if scan.storages and not scan.corrupt:
+        from agents.checks.artifacts.pickle.storages import report_storages  # noqa: PLC0415 -- of archives alone
+
         report_storages(scan, {member.name: member.size for member in everything})
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from agents.checks.artifacts.formats.format import Format, Suffix, Trait, endings
 from agents.checks.artifacts.readers.embedded import report_text
 from agents.checks.artifacts.scanning import CorruptFileError, Scan, Source
+from agents.domain.late_pattern import late_pattern
 
 TENSORRT: Final = (b"ptrt", b"ftrt", b"trte")
 TAIL: Final = 1 << 20
 MIN_ENGINE: Final = 32
-_PLUGIN: Final = re.compile(rb"[\w./\\-]{1,200}\.(?:so|dll|dylib)(?:\.\d+)*\b")
-_BACKEND: Final = re.compile(
+_PLUGIN: Final = late_pattern(rb"[\w./\\-]{1,200}\.(?:so|dll|dylib)(?:\.\d+)*\b")
+_BACKEND: Final = late_pattern(
     rb"(?i)(?<![a-z])(?:executorch|et)_?(?:custom|shell|exec)\w*|/bin/\w+|system\("
 )
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from agents.checks.artifacts.formats.format import Format, Suffix, Trait, endings
 from agents.checks.artifacts.scanning import Scan, Source
+from agents.domain.late_pattern import late_pattern
 
 # R, Java's and .NET's serialised objects, Lua's bytecode, compound documents with macros
 HEADS: Final = (
@@ -44,7 +44,7 @@ SUFFIXES: Final = (
 )
 _NAMED: Final = endings(SUFFIXES, Trait.NAMED)
 PIECE: Final = 1 << 20
-_CALLS: Final = re.compile(
+_CALLS: Final = late_pattern(
     rb"py_func\b|\bsystem2?\b|\bshell\.exec\b|os\.execute|io\.popen|loadstring|\bcurl\b|/bin/(ba)?sh"
     rb"|download\.file|InvokerTransformer|ConstantTransformer|InstantiateTransformer|TemplatesImpl"
     rb"|getRuntime|ProcessBuilder|JdbcRowSet|BeanComparator|ScriptEngineManager|JRMPClient"

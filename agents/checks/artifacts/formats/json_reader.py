@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 from typing import Any, Final
 
 import msgspec
@@ -28,23 +27,26 @@ from agents.checks.artifacts.readers.long_lists import LARGE, read_large
 from agents.checks.artifacts.readers.trees import report_xgboost
 from agents.checks.artifacts.readers.window import decode_text, read_document
 from agents.checks.artifacts.scanning import BudgetExceededError, CorruptFileError, Scan, Source
+from agents.domain.late_pattern import late_pattern
 from schemas.severity import Severity
 
 SHORT: Final = 8
 """Characters of a text too short to hold code or a file."""
-CONFIGURATION: Final = re.compile(
+CONFIGURATION: Final = late_pattern(
     r"(^|[._-])(config|configs|configuration|index|metadata|schema|params|hparams|hyperparameters|"
     r"args|model|signature|processor|settings|pipeline|state|card)([._-]|$)"
 )
 """Names of documents that a loader reads; others are data, which may mention code."""
-_RUN_BY_TOOLS: Final = re.compile(
+_RUN_BY_TOOLS: Final = late_pattern(
     r"(^|/)package\.json$|devcontainer\.json$|(^|/)composer\.json$|(^|/)\.?mcp\.json$"
     r"|(^|/)\.(vscode|cursor|claude|gemini)/[\w.]+\.json$"
 )
 """Documents whose commands editors and package managers run automatically."""
 MAX_NAME: Final = 300
 """The most characters of a name to look at; names within archives may be very long."""
-QUIET: Final = re.compile(r"(tokenizer|vocab|merges|added_tokens|special_tokens_map)[\w.-]*\.json$")
+QUIET: Final = late_pattern(
+    r"(tokenizer|vocab|merges|added_tokens|special_tokens_map)[\w.-]*\.json$"
+)
 
 
 def parse(scan: Scan, name: str, source: Source) -> None:

@@ -13,9 +13,10 @@ from agents.checks.artifacts.python.harmless_code import only_computes
 from agents.checks.artifacts.readers.embedded import decoded_texts, descend_decoded, report_text
 from agents.checks.artifacts.readers.paths import escapes
 from agents.checks.artifacts.scanning import Scan
+from agents.domain.late_pattern import late_pattern
 from schemas.severity import Severity
 
-_ALLOWED: Final = re.compile(
+_ALLOWED: Final = late_pattern(
     r"^(tf_keras\.|tensorflow\.python\.|tensorflow\.|tf\.)?keras(\.src|\._tf_keras\.keras|\.api"
     r"(\._v[12]\.keras)?)?(\.(layers|models|initializers|optimizers|losses|metrics|regularizers"
     r"|constraints|activations|engine|dtype_policies|mixed_precision|random|quantizers|ops|wrappers"
@@ -23,7 +24,7 @@ _ALLOWED: Final = re.compile(
     r"|backend\.(tensorflow|torch|jax|numpy|openvino)\.(layers?|optimizers?|trainer))"
     r"(\.\w+)*)?$"
 )
-_FAMILY: Final = re.compile(
+_FAMILY: Final = late_pattern(
     r"^(keras_(hub|nlp|cv|core|rs|tuner|preprocessing|contrib|self_attention|bert|applications)"
     r"|tensorflow_(addons|hub|text|probability|model_optimization|decision_forests|recommenders)"
     r"|tfmot|tfa|transformers\.models|autokeras|efficientnet|qkeras|larq|spektral|kerastuner"
@@ -48,8 +49,8 @@ _MARKERS: Final = frozenset(
         "CompositeTensor",
     ]
 )
-_LOOKUPS: Final = re.compile(r"^(String|Integer|Index)Lookup$|^TextVectorization$")
-_TOKENIZERS: Final = re.compile(r"(Tokenizer|Preprocessor)(Layer)?$")
+_LOOKUPS: Final = late_pattern(r"^(String|Integer|Index)Lookup$|^TextVectorization$")
+_TOKENIZERS: Final = late_pattern(r"(Tokenizer|Preprocessor)(Layer)?$")
 MAX_PATH: Final = 4096
 _CODE_HEADS: Final = (b"\xe3", b"c\x00\x00\x00", b"\x63\x00\x00")
 _BUILTIN_TYPES: Final = frozenset(

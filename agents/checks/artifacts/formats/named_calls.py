@@ -20,7 +20,6 @@ from agents.checks.artifacts.formats.targets import (
 )
 from agents.checks.artifacts.formats.templates import is_escape, report_template
 from agents.checks.artifacts.python.calls import OPEN_FOLDER
-from agents.checks.artifacts.python.faults import python_faults
 from agents.checks.artifacts.python.shell_commands import is_hostile_command
 from agents.checks.artifacts.readers.embedded import report_text
 from agents.checks.artifacts.readers.paths import escapes, is_remote
@@ -272,6 +271,8 @@ def report_code(scan: Scan, key: str, text: str) -> None:
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             report_text(scan, key, text)
             return
+    from agents.checks.artifacts.python.faults import python_faults  # noqa: PLC0415 -- few hold code
+
     for fault in python_faults(text):
         if fault.severity is Severity.CRITICAL:
             scan.report(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
 from agents.checks.artifacts.formats.executables import obfuscated
 from agents.checks.artifacts.formats.markup import STEALS
-from agents.checks.artifacts.python.faults import python_faults
 from agents.checks.artifacts.python.shell_commands import (
     PART,
     is_hostile_command,
@@ -20,16 +18,16 @@ from agents.domain.late_pattern import late_pattern
 from schemas.severity import Severity
 
 MAX_CELLS: Final = 10_000
-_PIPED: Final = re.compile(r"\|\s*(sudo\s+)?(ba|z)?sh|/dev/tcp|base64 -d")
-_INSTALLER: Final = re.compile(
+_PIPED: Final = late_pattern(r"\|\s*(sudo\s+)?(ba|z)?sh|/dev/tcp|base64 -d")
+_INSTALLER: Final = late_pattern(
     r"https://(ollama\.com|sh\.rustup\.rs|astral\.sh|get\.docker\.com|"
     r"raw\.githubusercontent\.com/(pyenv|nvm-sh|conda-forge)/)"
 )
 """Installers whose own instructions are to pipe them into a shell."""
-_SHELL_CELL: Final = re.compile(r"\s*%%(bash|sh|script|cmd|powershell|!)")
-_PAGE_CELL: Final = re.compile(r"\s*%%(javascript|js|html|svg)\b")
+_SHELL_CELL: Final = late_pattern(r"\s*%%(bash|sh|script|cmd|powershell|!)")
+_PAGE_CELL: Final = late_pattern(r"\s*%%(javascript|js|html|svg)\b")
 """Cells that a browser runs."""
-_MAGIC: Final = re.compile(r"^\s*[!%]")
+_MAGIC: Final = late_pattern(r"^\s*[!%]")
 _ASSIGNED: Final = late_pattern(r"^(\s*)[\w.,\s\[\]'\"]{1,200}=\s*(?:!|%(?=[A-Za-z]))\s*(.*)$")
 """A variable set to what a command prints: `found = !ls`."""
 _HELP: Final = late_pattern(r"^\s*(?:%{0,2}[A-Za-z_][\w.*]*\?{1,2}|\?{1,2}\s*%{0,2}[\w.]+)\s*$")
@@ -47,12 +45,12 @@ _ADDRESS: Final = late_pattern(r"\w+://[^\s'\"]+")
 _PYTHON: Final = late_pattern(r"(?i)\s*(i?python|xpython|pyodide|sage|pyspark)")
 """Languages of kernels whose cells are Python."""
 _CELL_TYPES: Final = frozenset({"code", "markdown", "raw", "heading", "html"})
-_INSTALLS: Final = re.compile(
+_INSTALLS: Final = late_pattern(
     r"\bpip[\d.]*\s+install\b[^\n]{0,200}?\s(?:git\+)?https?://(?P<host>\d{1,3}(?:\.\d{1,3}){3})[:/]"
     r"\S{0,300}\.(?:whl|zip|tar\.gz|git)\b"
 )
 """Packages from an address without a name."""
-_SCRIPT: Final = re.compile(
+_SCRIPT: Final = late_pattern(
     # up to the next one at most: a tag that never ends is not searched to the end each time
     r"(?i)<script\b(?:[^<>]|<(?!script\b))*+>(?!\s*</script>)|\bon(error|load)\s*=|javascript:"
 )
@@ -60,7 +58,9 @@ _SHOWN: Final = ("text/html", "application/javascript", "image/svg+xml", "text/m
 """Outputs that a browser runs when it shows the notebook."""
 MAX_OUTPUT: Final = 20_000
 """Characters; longer ones are the libraries of plots."""
-_FETCHES: Final = re.compile(r"(?i)fetch\(|XMLHttpRequest|document\.cookie|\.src\s*=|eval\(|atob\(")
+_FETCHES: Final = late_pattern(
+    r"(?i)fetch\(|XMLHttpRequest|document\.cookie|\.src\s*=|eval\(|atob\("
+)
 
 
 def is_notebook(document: object) -> bool:
@@ -181,6 +181,8 @@ def _judge_code(scan: Scan, text: str, key: str) -> None:
             plain.append(line[: len(line) - len(line.lstrip())] + "pass")
         else:
             plain.append(line)
+    from agents.checks.artifacts.python.faults import python_faults  # noqa: PLC0415 -- of notebooks alone
+
     try:
         faults = python_faults("\n".join(plain))
     except (SyntaxError, ValueError, RecursionError, MemoryError):

@@ -17,6 +17,7 @@ from agents.checks.artifacts.formats.targets import (
 from agents.checks.artifacts.formats.templates import report_template
 from agents.checks.artifacts.readers.paths import escapes, is_remote
 from agents.checks.artifacts.scanning import Scan
+from agents.domain.late_pattern import late_pattern
 from schemas.severity import Severity
 
 TEMPLATE_KEYS: Final = frozenset(
@@ -132,7 +133,7 @@ _NEVER_LOCAL: Final = frozenset(
     ]
 )
 """Keys in which training leaves paths of its machine, which loaders do not open."""
-_PRIVATE: Final = re.compile(
+_PRIVATE: Final = late_pattern(
     r"/etc/|\.ssh|/proc/|\.aws|\.env$|/(?:root)/|\.\./\.\.|^(file|gopher):"
 )
 _BASES: Final = frozenset(
@@ -145,7 +146,7 @@ _BASES: Final = frozenset(
 """Keys that name the model that is loaded first: a repository, or a folder of the trainer's."""
 _FILTERS: Final = frozenset(("filters", "codecs", "compressor", "compressors"))
 """Keys of a Zarr array that name what decodes its chunks."""
-_LEADS_AWAY: Final = re.compile(
+_LEADS_AWAY: Final = late_pattern(
     r"^(?:~|file:/*)?/?(?:\.\.?/)*(?:etc|proc|sys|dev(?!/shm/))/"
     r"|(?:^|/)\.(?:ssh|aws|gnupg|kube|docker)(?:/|$)|^(?:gopher|ftp|jar):"
 )
@@ -154,7 +155,7 @@ _SERVED: Final = frozenset(
     ("serializedFile", "modelFile", "extraFiles", "requirementsFile", "configFile")
 )
 """Keys of TorchServe's manifest that name files besides the handler."""
-_OWN_FOLDER: Final = re.compile(r"^\$\{(?!oc\.(env|decode))[\w.]+:?[\w.%-]*\}(/|$)")
+_OWN_FOLDER: Final = late_pattern(r"^\$\{(?!oc\.(env|decode))[\w.]+:?[\w.%-]*\}(/|$)")
 """Values that a configuration computes from itself, as Hydra names a run's folder."""
 _KERNELS: Final = frozenset(
     (
@@ -297,7 +298,7 @@ _SOURCES: Final = (
     "model", "name", "config_name", "hf_model_name",
 )  # fmt: skip
 """Keys that name the repository that is loaded with the remote code."""
-_REPOSITORY: Final = re.compile(r"^(https?://[\w.-]+/|hf://)?[A-Za-z0-9][\w.-]*/[\w.-]+$")
+_REPOSITORY: Final = late_pattern(r"^(https?://[\w.-]+/|hf://)?[A-Za-z0-9][\w.-]*/[\w.-]+$")
 
 
 def _judge_trust(scan: Scan, mapping: dict[Any, Any], path: str) -> None:
@@ -325,7 +326,7 @@ def _judge_trust(scan: Scan, mapping: dict[Any, Any], path: str) -> None:
     )
 
 
-_OWN_FILES: Final = re.compile(
+_OWN_FILES: Final = late_pattern(
     r"(?i)(^|[/!])(\w*_?config|tokenizer|model_index|training_args|trainer_state|args|"
     r"modules|sentence_\w+)\.json$"
 )

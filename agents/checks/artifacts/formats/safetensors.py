@@ -8,8 +8,6 @@ import json
 import re
 from typing import Any, Final
 
-from safetensors import SafetensorError, deserialize
-
 from agents.checks.artifacts.formats.format import Content, Format, Suffix, Trait, endings
 from agents.checks.artifacts.formats.targets import report_targets
 from agents.checks.artifacts.formats.templates import report_template
@@ -292,6 +290,8 @@ def _ask_library(scan: Scan, raw: bytes, end: int) -> None:
     """
     if end > MAX_TRAILER:
         return
+    from safetensors import SafetensorError, deserialize  # noqa: PLC0415 -- of its own files alone
+
     try:
         deserialize(  # type: ignore[no-untyped-call]  # its stub has no types
             len(raw).to_bytes(PREFIX, "little") + raw + bytes(end)

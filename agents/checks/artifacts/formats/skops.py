@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
 from agents.checks.artifacts.formats.targets import NameTrust, about, mappings, name_trust
 from agents.checks.artifacts.scanning import Scan
+from agents.domain.late_pattern import late_pattern
 
 _TRUSTED: Final = (
     "sklearn.", "numpy.", "scipy.", "builtins.", "collections.", "pandas.", "lightgbm.", "xgboost.",
@@ -39,7 +39,7 @@ _BUILTINS: Final = frozenset(
         "ellipsis",
     ]
 )
-_SAFE: Final = re.compile(
+_SAFE: Final = late_pattern(
     r"^(collections\.(OrderedDict|defaultdict|Counter|deque)|functools\.partial|datetime\.\w+"
     r"|operator\.(attrgetter|itemgetter|methodcaller)|decimal\.Decimal|random\.Random"
     r"|types\.(FunctionType|MethodType|BuiltinFunctionType)|re\.Pattern|uuid\.UUID"

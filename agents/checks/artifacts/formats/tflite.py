@@ -12,14 +12,15 @@ from agents.checks.artifacts.readers.embedded import report_text
 from agents.checks.artifacts.readers.flatbuffer import Flatbuffer
 from agents.checks.artifacts.readers.window import Window
 from agents.checks.artifacts.scanning import CorruptFileError, Scan, Source
+from agents.domain.late_pattern import late_pattern
 
 IDENTIFIERS: Final = (b"TFL3", b"TFL2", b"TFL1")
-_MAGIC: Final = re.compile(rb".{4}(?:%b)" % b"|".join(IDENTIFIERS), re.DOTALL)
+_MAGIC: Final = late_pattern(rb".{4}(?:%b)" % b"|".join(IDENTIFIERS), re.DOTALL)
 CUSTOM: Final = 32
 """BuiltinOperator.CUSTOM."""
 LAST_OPERATOR: Final = 400
 OPERATOR_CODES, SUBGRAPHS, DESCRIPTION, BUFFERS, METADATA = 1, 2, 3, 4, 6
-KNOWN_CUSTOM: Final = re.compile(
+KNOWN_CUSTOM: Final = late_pattern(
     r"^(TFLite_Detection_PostProcess|Convolution2DTransposeBias|MaxPoolingWithArgmax2D"
     r"|MaxUnpooling2D|TransformTensorBilinear|TransformLandmarks|Landmarks2TransformMatrix"
     r"|edgetpu-custom-op|ethos-u|Multinomial|RandomStandardNormal|RandomUniform|Audio\w+|Mfcc"

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import codecs
-import re
 from typing import Any, Final
 
 import msgspec
 import orjson
 
 from agents.checks.artifacts.scanning import Scan
+from agents.domain.late_pattern import late_pattern
 from schemas.severity import Severity
 
-_ADDRESS: Final = re.compile(
+_ADDRESS: Final = late_pattern(
     r"(?i)(https?|ftp|wss?)://([^\s/@]*@)?([\w-]+(\.[\w-]+)+|localhost|\[[\da-f:.]+\])"
     r"|(?<![\w-])-*\w[\w-]*\.(onion|ru|top|xyz)/\w"
 )
-_PROSE: Final = re.compile(r"[A-Za-z]{2}(\s+[A-Za-z]{2,}){2}\s+[A-Za-z]{2}")
-_WORDS: Final = re.compile(r"[A-Za-z]{3,}\s+[A-Za-z]{2,}")
+_PROSE: Final = late_pattern(r"[A-Za-z]{2}(\s+[A-Za-z]{2,}){2}\s+[A-Za-z]{2}")
+_WORDS: Final = late_pattern(r"[A-Za-z]{3,}\s+[A-Za-z]{2,}")
 """Words that a replacement writes in place of what is there."""
 LARGE: Final = 1 << 20
 """Bytes of a document beyond which its merges are not made objects of: they are most of it."""
 _TEXT: Final = rb'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u(?![dD][89a-fA-F])[0-9a-fA-F]{4}))*+"'
 _PAIR: Final = rb"\[\s*+" + _TEXT + rb"\s*+,\s*+" + _TEXT + rb"\s*+\]"
 _MERGE: Final = rb"\s*+(?:" + _TEXT + rb"|" + _PAIR + rb")\s*+"
-_MERGES: Final = re.compile(rb"\[" + _MERGE + rb"(?:," + _MERGE + rb")*+\]")
+_MERGES: Final = late_pattern(rb"\[" + _MERGE + rb"(?:," + _MERGE + rb")*+\]")
 """A list of texts or of pairs of them, without halves of characters."""
 _STEP: Final = 1 << 20
 """Bytes whose encoding is checked at once."""

@@ -10,6 +10,7 @@ import zlib
 from typing import Final
 
 from agents.checks.artifacts.scanning import Source
+from agents.domain.late_pattern import late_pattern
 
 SEARCH: Final = 1 << 20
 SEARCH_OVERLAP: Final = 1 << 10
@@ -19,7 +20,7 @@ _NAME = rb"[A-Za-z_][\w.]{0,200}"
 _STRING = rb"(?:\x8c.|X.\0\0\0|U.|V|S['\"])"
 _MEMO = rb"(?:\x94|q.|r....|p\d+\n)?"
 _NEXT: Final = tuple(
-    re.compile(pattern, re.DOTALL)
+    late_pattern(pattern, re.DOTALL)
     for pattern in (
         rb"\x80[\x00-\x05](?=[\x95\x80-\x93}\]()cKJMINXUSVTBCGLFiq\x8a\x8c])",
         rb"\x8c." + _NAME + _MEMO + rb"(?:\x8c.|X.\0\0\0)" + _NAME + _MEMO + rb"\x93",
@@ -29,8 +30,8 @@ _NEXT: Final = tuple(
     )
 )
 """Where another stream may begin: each pattern has a fixed first byte, which is found fast."""
-_FIRST_LINE: Final = re.compile(rb"[ci]" + _NAME + rb"\Z")
-IMPORTS: Final = re.compile(
+_FIRST_LINE: Final = late_pattern(rb"[ci]" + _NAME + rb"\Z")
+IMPORTS: Final = late_pattern(
     rb"[ci](" + _NAME + rb")\n(" + _NAME + rb")\n"
     rb"|"
     + _STRING
@@ -46,15 +47,15 @@ IMPORTS: Final = re.compile(
     + rb"\x93",
     re.DOTALL,
 )
-_TEXTUAL: Final = re.compile(
+_TEXTUAL: Final = late_pattern(
     rb"[(\]}lt0-9]{0,8}(?:[ci]"
     + _NAME
     + rb"\n"
     + _NAME
     + rb"\n|[SV]['\"]?[^\n]{0,200}\n(?:p\d+\n)?[SV])"
 )
-_BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]{12,}[\sA-Za-z0-9+/_=-]*")
-_HEX: Final = re.compile(r"(?:\\?x?[0-9A-Fa-f]{2}){8,}")
+_BASE64: Final = late_pattern(r"[A-Za-z0-9+/_-]{12,}[\sA-Za-z0-9+/_=-]*")
+_HEX: Final = late_pattern(r"(?:\\?x?[0-9A-Fa-f]{2}){8,}")
 _ARCHIVES: Final = (
     b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b\x08", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd",
     b"7z\xbc\xaf\x27\x1c", b"\x93NUMPY", b"\x04\x22\x4d\x18", b"\x7fELF", b"\x5d\x00\x00", b"Rar!",

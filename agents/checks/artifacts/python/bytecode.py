@@ -6,7 +6,6 @@ Nothing is unmarshalled: the values are walked and dropped, except names and tex
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 import msgspec
@@ -22,6 +21,7 @@ from agents.checks.artifacts.python.shell_commands import (
 from agents.checks.artifacts.readers.embedded import descend_decoded
 from agents.checks.artifacts.readers.window import read_document
 from agents.checks.artifacts.scanning import Budget, BytesSource, CorruptFileError, Scan, Source
+from agents.domain.late_pattern import late_pattern
 from schemas.severity import Severity
 
 MAX_VALUES: Final = 500_000
@@ -33,7 +33,7 @@ _FIXED: Final = {
 _LONG_TEXTS: Final = b"stuaA"
 _SHORT_TEXTS: Final = b"zZ"
 _LISTS: Final = b"([<>"
-_IDENTIFIER: Final = re.compile(rb"[A-Za-z_]\w*")
+_IDENTIFIER: Final = late_pattern(rb"[A-Za-z_]\w*")
 LAYOUTS: Final = ((5, 2), (6, 1), (5, 1), (4, 1))
 """Integers before a code object's values, and tables behind them: 3.11, 3.8, 3.0 and 2."""
 
@@ -143,9 +143,9 @@ def _judge_constant(scan: Scan, constant: bytes, key: str) -> None:
         scan.descend(f"{key}:constant", BytesSource(constant))
 
 
-_COMMAND: Final = re.compile(r"/dev/tcp/|bash\s+-i|powershell(\.exe)?\s+-|/bin/(ba)?sh\b")
+_COMMAND: Final = late_pattern(r"/dev/tcp/|bash\s+-i|powershell(\.exe)?\s+-|/bin/(ba)?sh\b")
 _PIPED: Final = Followed(
-    re.compile(r"(curl|wget)\s"), re.compile(r"\|\s*(ba|z)?sh"), re.compile(r"\n")
+    late_pattern(r"(curl|wget)\s"), late_pattern(r"\|\s*(ba|z)?sh"), late_pattern(r"\n")
 )
 
 

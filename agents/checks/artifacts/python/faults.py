@@ -8,11 +8,9 @@ import re
 from functools import cached_property
 from typing import Final
 
+from agents.checks.artifacts.dangerous_names import names
 from agents.checks.artifacts.python.call_judgements import MAX_LAYERS, Call, judgement_of
-from agents.checks.artifacts.python.calls import (
-    DANGEROUS_KEYS,
-    RAW,
-)
+from agents.checks.artifacts.python.calls import RAW
 from agents.checks.artifacts.python.execution import (
     FUNCTION,
     MAIN,
@@ -259,7 +257,7 @@ class _Judge:
             if node.args and name.endswith("methodcaller")
             else None
         )
-        if method in DANGEROUS_KEYS:
+        if method in names("code-key"):
             self._log.add(
                 "TW-MODEL-CODE-DISGUISED",
                 f"calls {method!r} by its name",

@@ -7,12 +7,14 @@ import re
 import warnings
 from typing import Final
 
+from agents.domain.late_pattern import late_pattern
+
 MAX_SOURCE: Final = 4 << 20
 """Characters of one source file that are parsed."""
 MAX_FORMATTED: Final = 1 << 28
 """Characters that Python 3.11 goes over for a module's formatted texts: it searches the whole text
 for the place of each expression within (`fstring_find_expr_location`), so their product."""
-_LITERAL: Final = re.compile(
+_LITERAL: Final = late_pattern(
     r"""\#[^\n]*+
     | (?P<prefix> [A-Za-z]{0,2} ) (?:
         \"{3} (?: [^"\\] | \\. | "(?!"") )*+ (?: \"{3} | \Z )

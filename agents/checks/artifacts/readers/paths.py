@@ -7,8 +7,12 @@ import unicodedata
 from typing import Final
 from urllib.parse import unquote
 
-_SCHEME: Final = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]*://|^(file|data|jar|gopher):", re.IGNORECASE)
-_DRIVE: Final = re.compile(r"^[a-zA-Z]:")
+from agents.domain.late_pattern import late_pattern
+
+_SCHEME: Final = late_pattern(
+    r"^[a-zA-Z][a-zA-Z0-9+.-]*://|^(file|data|jar|gopher):", re.IGNORECASE
+)
+_DRIVE: Final = late_pattern(r"^[a-zA-Z]:")
 
 
 def escapes(path: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import msgspec
@@ -25,6 +26,7 @@ from agents.checks.artifacts.sandbox.protocol import (
 _LIMITS: Final = msgspec.json.Decoder(Limits)
 
 _STDERR = 2
+_SEVERAL = 2
 _DESCRIPTORS = 2
 """Descriptors in the order to fork: the connection to serve, and where to write errors."""
 
@@ -70,17 +72,19 @@ class _Forks:
         return ended
 
 
-def fork_on_request(orders: socket.socket) -> Given | None:
+def fork_on_request(orders: socket.socket, before_second: Callable[[], None]) -> Given | None:
     """Fork on request; return in each fork, and in the template when it should end.
 
     Args:
         orders: Closed when the parent ends, however it ends.
+        before_second: Called once, before the second fork.
 
     Returns:
         What this fork starts with; None in the template.
     """
     decoder: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)
     forks = _Forks()
+    asked = 0
     while True:
         try:
             head, descriptors, _, _ = socket.recv_fds(orders, LENGTH.size, _DESCRIPTORS)
@@ -92,6 +96,9 @@ def fork_on_request(orders: socket.socket) -> Given | None:
             return None
         match order:
             case Fork():
+                asked += 1
+                if asked == _SEVERAL:
+                    before_second()
                 pid, refused = _fork()
                 if pid == 0:
                     orders.close()

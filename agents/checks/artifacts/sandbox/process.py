@@ -28,7 +28,8 @@ MAX_REASON: Final = 300
 _END_SECONDS: Final = 1.0
 _LOOK_SECONDS: Final = 0.01
 _START: Final = """\
-import sys
+import gc, sys
+gc.disable()
 count, *places, descriptor = sys.argv[1:]
 library = sys.path[:]
 sys.path[:] = library + places[: int(count)]

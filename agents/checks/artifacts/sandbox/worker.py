@@ -40,10 +40,21 @@ from agents.checks.artifacts.sandbox.protocol import (
 )
 from agents.checks.artifacts.scanning import Budget, BudgetExceededError, BytesSource
 from agents.domain.detection import Detection
+from agents.uncollected import uncollected
 
 _Made = TypeVar("_Made")
 LEAST_MEMORY: Final = 16 << 20
 """Free bytes that a scan needs to begin."""
+COMMON: Final = (
+    "agents.checks.artifacts.formats.json_reader",
+    "agents.checks.artifacts.formats.repository",
+    "agents.checks.artifacts.formats.text_reader",
+    "agents.checks.artifacts.formats.yaml_reader",
+    "agents.checks.artifacts.pickle.stream_reader",
+    "agents.checks.artifacts.python.code",
+    "agents.domain.rules",
+)
+"""Modules that most folders of files need."""
 COLLECTED: Final = (20_000, 20, 20)
 """The collector's thresholds: by the interpreter's own, half of a large pickle's scan collects."""
 _TOO_LITTLE: Final = b"MemoryError: the limit leaves less than 16 MiB to scan with\n"
@@ -139,7 +150,7 @@ def confine(limits: Limits) -> Confinement:
         capped = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
         resource.setrlimit(kind, (capped, capped))
     try:
-        bytearray(LEAST_MEMORY)
+        bytes(LEAST_MEMORY)  # of zeros, which take address space and no time
     except MemoryError:
         # it ends here, and not somewhere within a library; a traceback would need memory
         os.write(2, _TOO_LITTLE)
@@ -313,13 +324,23 @@ def _scan(
     )
 
 
+def _import_common() -> None:
+    """Import what most files need, for all forks from the second on.
+
+    Who wants a second process has many files. Where there is one file, its process imports what
+    that needs alone.
+    """
+    with uncollected():
+        for module in COMMON:
+            import_module(module)
+    gc.freeze()
+
+
 def main(descriptor: int) -> None:
     """Run the template on an inherited connection, and each scanning process that it forks."""
-    # Every file needs them; once confined, a process can't keep their bytecode for the next.
-    import_module("agents.checks.artifacts.formats.registry")
-    gc.collect()
     gc.freeze()  # forks share these pages while no garbage collector writes to them
     gc.set_threshold(*COLLECTED)
-    given = fork_on_request(socket.socket(fileno=descriptor))
+    gc.enable()
+    given = fork_on_request(socket.socket(fileno=descriptor), _import_common)
     if given is not None:
         serve(given.connection, given.limits, confine(given.limits))

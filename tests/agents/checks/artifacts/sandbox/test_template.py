@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from agents.checks.artifacts.sandbox import forking, worker
 from agents.checks.artifacts.sandbox.pool import Sandbox
+from agents.checks.artifacts.sandbox.protocol import Fork, send_with
 from schemas.severity import Verdict
 from tests.corpus.pickles import evil
 
@@ -173,3 +178,48 @@ def test_the_template_loads_the_parsers_and_no_more() -> None:
     rare = {"structlog", "pydantic", "typer", "numpy", "h5py", "py7zr", "yaml", "fickling"}
     needless = rare | {"asyncio", "aiokafka", "cryptography", "packaging", "stix2", "subprocess"}
     assert not needless & set(done.stdout.split())
+
+
+LATE = """
+import sys
+before = {*sys.modules}  # by what the environment starts an interpreter with
+from agents.checks.artifacts.sandbox import worker
+early = sys.modules.keys() - before
+sys.exit(" ".join(sorted(early & {*worker.COMMON, *sys.argv[1:]})) or 0)
+"""
+
+
+def test_a_template_has_imported_nothing_that_only_some_files_need() -> None:
+    checks = "agents.checks.artifacts"
+    late = ["tomllib", "hashlib", "lzma", "bz2", "safetensors", "agents.domain.findings",
+            f"{checks}.pickle.machine", f"{checks}.python.faults"]  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", LATE, *late], capture_output=True, text=True, check=False
+    )
+    assert (done.stderr, done.returncode) == ("", 0)
+
+
+def test_what_most_files_need_is_imported_once_a_second_process_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+    pids = iter((11, 12, 13))
+
+    def fork() -> tuple[int, int]:
+        asked.append("fork")
+        return next(pids), 0
+
+    monkeypatch.setattr(forking, "_fork", fork)
+    ours, theirs = socket.socketpair()
+    with ours:
+        for _ in range(3):
+            send_with(ours, msgspec.msgpack.encode(Fork(b"{}")), [0, 0])
+        ours.shutdown(socket.SHUT_WR)
+        assert forking.fork_on_request(theirs, lambda: asked.append("import")) is None
+    theirs.close()
+    assert asked == ["fork", "import", "fork", "fork"]
+
+
+def test_what_a_template_imports_for_later_processes_is_there() -> None:
+    for module in worker.COMMON:
+        assert importlib.import_module(module)
