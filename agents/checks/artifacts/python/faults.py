@@ -13,6 +13,7 @@ from agents.checks.artifacts.python.call_judgements import MAX_LAYERS, Call, jud
 from agents.checks.artifacts.python.calls import RAW
 from agents.checks.artifacts.python.execution import (
     FUNCTION,
+    IMPORTED,
     MAIN,
     Placement,
     passed_over,
