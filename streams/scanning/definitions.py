@@ -33,6 +33,10 @@ _RUNS: Final = msgspec.json.Decoder(PipelineRun)
 _DOCUMENTS: Final = 1000
 _ENTRY: Final = re.compile(r"(?m)^\s*(?:- )*[\w.\"'/-]+:(?:\s|$)")
 """A line of a document in YAML."""
+_ACTION: Final = re.compile(r"\{\{-?\s*[^\n{}]{1,400}|\{%-?\s*\w")
+"""An action of a template."""
+_LINE: Final = re.compile(r"\s*(?:- )?([A-Za-z_][\w.-]*):[ \t]+(\S.*?)\s*")
+_VARIABLE: Final = re.compile(r"[A-Za-z_][\w.-]*")
 _ASSIGNS: Final = re.compile(r"(?:export\s+)?(?:[A-Za-z_]\w*=[^\s;|&]*\s*)+")
 EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 """A fixed time: the checks do not use it, and the same file gives the same findings."""
@@ -61,6 +65,8 @@ def pipeline_event(kind: Kind, raw: bytes, name: str) -> Event[PipelineRun]:
         case "index-accounts":
             read = read_netrc if name.endswith("netrc") else read_pypirc
             return _event(read(raw), name)
+        case "environment-file":
+            return _event(_environment(decoded(raw)), name)
         case "index-tool-settings":
             return _event(read_tool_settings(raw), name)
         case "pipeline-config":
@@ -72,6 +78,23 @@ def pipeline_event(kind: Kind, raw: bytes, name: str) -> Event[PipelineRun]:
                 pipeline_event_from_config(raw, name=name, time=EPOCH, tenant=LOCAL_TENANT)
             )
     return pipeline_event_from_config(raw, name=name, time=EPOCH, tenant=LOCAL_TENANT)
+
+
+def template_event(raw: bytes, name: str) -> Event[PipelineRun] | None:
+    """Return the event of a definition that is a template, by its lines; None if it is none.
+
+    A template of Helm or Jinja is no YAML until it is rendered.
+    """
+    text = raw.decode("utf-8-sig", "replace")
+    if _ACTION.search(text) is None:
+        return None
+    found: dict[str, Any] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            entry = _LINE.fullmatch(line)
+            value = entry[2].strip("\"'") if entry else line.strip()
+            found[f"line {number}"] = {entry[1]: value} if entry else value
+    return _event(found, name)
 
 
 def _dockerfile(text: str) -> dict[str, Any]:
@@ -99,6 +122,21 @@ def _commanded(commands: Iterable[Command]) -> dict[str, Any]:
         while key in found:
             key += "'"
         found[key] = _assigned(command.text) or command.text
+    return found
+
+
+def _environment(text: str) -> dict[str, Any]:
+    """Return the variables of a .env file, and its other lines as commands."""
+    found: dict[str, Any] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        stripped = line.strip().removeprefix("export ").strip()
+        if not stripped or stripped.startswith("#"):
+            continue
+        name, equals, value = stripped.partition("=")
+        if equals and _VARIABLE.fullmatch(name.strip()):
+            found[f"line {number}"] = {name.strip(): value.strip().strip("\"'")}
+        else:
+            found[f"line {number}"] = stripped
     return found
 
 

@@ -15,10 +15,12 @@ from agents.checks.packages.credentials import detect_credential, url_credential
 from agents.checks.packages.requirements_text import BYTES_LIMIT, decode_requirements
 from agents.checks.packages.versions import canonical_name
 from agents.checks.pipelines.check import check_pipeline
+from agents.checks.pipelines.configuration import UnreadableConfigError
 from agents.domain.check_names import CheckName
 from agents.domain.detection import Detection, Outcome
 from agents.domain.knowledge import Knowledge
 from schemas.errors import TidewatchError, UnreadableRecordError
+from schemas.events import Event, PipelineRun
 from schemas.severity import Severity, Status, Verdict
 from streams.adapters.manifests.events import install_events
 from streams.adapters.manifests.found import Found, InstallOptions
@@ -26,7 +28,7 @@ from streams.adapters.manifests.kinds import Family, Kind
 from streams.adapters.manifests.neighbours import Neighbours
 from streams.adapters.manifests.reading import read_as
 from streams.reports.entries import FileEntry, finding_entry
-from streams.scanning.definitions import EPOCH, installed_by, pipeline_event
+from streams.scanning.definitions import EPOCH, installed_by, pipeline_event, template_event
 from streams.scanning.intel_findings import intel_findings
 from streams.scanning.selection import ManifestTarget
 from streams.scanning.targets import LOCAL_TENANT, shown_path
@@ -176,7 +178,7 @@ def _check_kind(
             said.add(credentials)
             _check_packages(kind.name, raw, found, options, knowledge, said)
         if kind.family is Family.PIPELINE or kind.runs:
-            event = pipeline_event(kind, raw, Path(path).stem or path)
+            event = _pipeline(kind, raw, Path(path).stem or path, said)
             _take(check_pipeline(event, knowledge), knowledge, said)
             if kind.family is Family.PIPELINE:
                 installed = installed_by(event, options, path)
@@ -192,6 +194,24 @@ def _check_kind(
         )
     except Exception as error:  # noqa: BLE001 -- hostile input: a reader's own fault reads as incomplete
         said.incomplete.append(f"not read as {kind.name}: {type(error).__name__}: {error}"[:300])
+
+
+def _pipeline(kind: Kind, raw: bytes, name: str, said: _Said) -> Event[PipelineRun]:
+    """Return the event of a definition, or of the lines of its template.
+
+    Raises:
+        UnreadableConfigError: it is neither.
+    """
+    try:
+        return pipeline_event(kind, raw, name)
+    except UnreadableConfigError:
+        event = template_event(raw, name)
+        if event is None:
+            raise
+    said.unsupported.append(
+        f"{kind.name}: a template, whose lines were checked one by one: scan what it is rendered to"
+    )
+    return event
 
 
 def _within(file: Path, root: Path) -> str:
@@ -304,18 +324,21 @@ def _pattern(wanted: str, *, is_path: bool) -> re.Pattern[str]:
 def merged(manifest: FileEntry, artifact: FileEntry) -> FileEntry:
     """Merge both scans of one file; the worse verdict wins.
 
-    A command that fetches and runs is reported by the scan of the script alone.
+    A command that fetches and runs is reported by the scan of the script alone, unless that calls
+    it less severe.
     """
     scripted = {
-        finding.evidence.get("line")
+        (finding.evidence.get("line"), rank)
         for finding in artifact.findings
         if finding.rule_id.startswith("TW-MODEL-SCRIPT")
-    } - {None}
+        and finding.evidence.get("line") is not None
+        for rank in range(finding.severity.rank + 1)
+    }
     kept = [
         finding
         for finding in manifest.findings
         if finding.rule_id not in {"TW-PIPE-UNSAFE-LOADER", "TW-PIPE-REMOTE-SCRIPT"}
-        or finding.evidence.get("line") not in scripted
+        or (finding.evidence.get("line"), finding.severity.rank) not in scripted
     ]
     order = (Verdict.CLEAN, Verdict.UNSUPPORTED, Verdict.SUSPICIOUS, Verdict.CORRUPT,
              Verdict.INCOMPLETE, Verdict.MALICIOUS)  # fmt: skip

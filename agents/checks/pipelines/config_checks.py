@@ -142,7 +142,7 @@ _SAYS: Final = {
     UNPINNED: "A model is referenced by a mutable revision",
     UNPINNED_ACTION: "An action is referenced by a branch or tag, which can move",
     "TW-PIPE-UNSAFE-LOADER": "A loader that can run code is configured",
-    "TW-PIPE-REMOTE-SCRIPT": "A command runs code that anyone on the network path can replace",
+    "TW-PIPE-REMOTE-SCRIPT": "A command runs code that others can replace, or sends secrets out",
     "TW-PIPE-TLS-OFF": "Certificates are not checked",
     UNPINNED_IMAGE: "An image is taken by a tag, which can move",
     UNCHECKED_DOWNLOAD: "A file is fetched without a checksum",

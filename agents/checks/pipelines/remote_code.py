@@ -10,6 +10,7 @@ import msgspec
 
 from agents.checks.artifacts.formats.names import is_file_name
 from agents.checks.artifacts.python.shell_commands import (
+    is_known_installer,
     is_untrusted_fetch,
     opens_to_outside,
     parts_of,
@@ -269,7 +270,13 @@ def _in_text(path: str, text: str) -> Iterator[Setting]:
         match = pattern.search(text)
         if match is not None and rule_id not in seen:
             seen.add(rule_id)
-            yield Setting(rule_id=rule_id, path=path, shown=match[0][:120])
+            calmer = rule_id == UNSAFE_LOADER and is_known_installer(text)
+            yield Setting(
+                rule_id=rule_id,
+                path=path,
+                shown=match[0][:120],
+                severity=Severity.LOW if calmer and "|" in match[0] else None,
+            )
 
 
 def _model_arguments(path: str, text: str) -> Iterator[Setting]:

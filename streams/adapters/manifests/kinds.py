@@ -157,10 +157,13 @@ _SETTING_MARKS: Final = (
     "verify_ssl", "insecure_skip_tls_verify",
 )  # fmt: skip
 """Names of which each such line has one."""
-_COMMAND_MARKS: Final = ("install", "vllm", "trust", "uvx", " add ", "pip:")
+_COMMAND_MARKS: Final = (
+    "install", "vllm", "trust", "uvx", " add ", "pip:", "curl ", "wget ", "/dev/tcp", "base64 ",
+)  # fmt: skip
 _COMMANDS: Final = late_pattern(
     r"\b(pip[\d.]*|pipx|conda|mamba)\s+(-\S+\s+)*install\b|\buv\s+(add|tool|run)\b|\buvx\s|"
     r"\b(poetry|pdm)\s+add\s|\bvllm\b|--trust[-_]remote[-_]code\b"
+    r"|\b(curl|wget)\s+\S|/dev/(tcp|udp)/|\bbase64\s+(-d|--decode)\b"
 )
 _PIPELINE_FIELDS: Final = frozenset(
     {"data_sources", "expected_config_hash", "training", "pipeline", "stages", "steps", "config"}
@@ -281,8 +284,14 @@ def _json_pipeline(content: ManifestContent) -> bool:
     )
 
 
+_LISTS: Final = late_pattern(r"(?m)^- [\w.\"'-]+:(\s|$)")
+"""An entry of a list of mappings, such as the plays of Ansible."""
+
+
 def _yaml_pipeline(content: ManifestContent) -> bool:
-    if content.text.lstrip()[:1] in {"{", "["} or not content.keys:
+    if content.text.lstrip()[:1] in {"{", "["}:
+        return False
+    if not content.keys and _LISTS.search(content.text) is None:
         return False
     return bool(
         _holds_settings(content.text)
@@ -411,6 +420,7 @@ PIPELINES: Final = (
     Kind(name="devcontainer", family=Family.PIPELINE, scanned=True,
          paths=r"(^|/)\.devcontainer\.json$|(^|/)\.devcontainer/([^/]+/)?devcontainer\.json$"),
     Kind(name="index-accounts", family=Family.PIPELINE, paths=r"(^|/)(\.pypirc|[._]netrc)$"),
+    Kind(name="environment-file", family=Family.PIPELINE, scanned=True, paths=r"(^|/)\.env(rc|\.[^/]+)?$|\.env$"),
     Kind(name="index-tool-settings", family=Family.PIPELINE, paths=r"(^|/)(poetry|pdm)\.toml$"),
     Kind(name="helm-values", family=Family.PIPELINE, paths=r"(^|/)values([-_.][^/]*)?\.ya?ml$"),
     Kind(name="axolotl", family=Family.PIPELINE, scanned=True,

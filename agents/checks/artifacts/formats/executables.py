@@ -14,6 +14,7 @@ from agents.checks.artifacts.python.shell_commands import (
     is_private_path,
     is_untrusted_fetch,
     parts_of,
+    sends_secrets,
 )
 from agents.checks.artifacts.readers.embedded import descend_decoded
 from agents.checks.artifacts.readers.window import decode_text, read_document
@@ -168,6 +169,10 @@ def report_script(scan: Scan, text: str, *, shell: bool = True) -> None:
         elif is_private_path(line) and re.search(r">|curl|nc |scp|base64|cat ", line):
             scan.report(
                 "TW-MODEL-SCRIPT-HOSTILE", f"the script touches {stripped[:80]!r}", line=number
+            )
+        elif sends_secrets(line):
+            scan.report(
+                "TW-MODEL-SCRIPT-HOSTILE", f"the script sends {stripped[:80]!r}", line=number
             )
         elif is_hostile_command(stripped) and not _BUILD.match(stripped):
             fetches = re.search(

@@ -52,7 +52,9 @@ _PLUGINS: Final = frozenset(
      "custom_module_path", "user_module_path", "include_package")
 )  # fmt: skip
 """Keys whose value a loader imports as a file or folder of code: fairseq, vLLM, AllenNLP."""
-_JUDGED: Final = _CLASSES | _NAMES
+_PICKLED: Final = frozenset(("py/function", "py/type", "py/object", "py/class", "py/repr"))
+"""Keys by which jsonpickle names what it imports. Source: its `tags` module."""
+_JUDGED: Final = _CLASSES | _NAMES | _PICKLED
 _INCLUDED: Final = frozenset(("__include__", "_base_", "_BASE_", "_include_"))
 """Keys whose value is a configuration of the same project: of MMEngine, Detectron2, D-FINE."""
 MAX_UPWARDS: Final = 3
@@ -150,6 +152,16 @@ def _judge_names(scan: Scan, prefix: str, mapping: dict[Any, Any]) -> None:
     )
     schema = isinstance(mapping.get("parameters"), dict) and "properties" in mapping["parameters"]
     keys = _CLASSES | _NAMES if called and not schema else _CLASSES
+    for key in sorted(_PICKLED & mapping.keys()):
+        value = mapping[key]
+        name = value.rpartition("/")[2] if isinstance(value, str) else ""
+        if name and name_trust(name) is NameTrust.DANGEROUS:
+            scan.report(
+                "TW-MODEL-TARGET-DANGEROUS",
+                f"{prefix}{key} makes jsonpickle import {name[:120]}",
+                key=f"{prefix}{key}"[:200],
+                **about(name),
+            )
     for key in sorted(keys & mapping.keys()):
         value = mapping[key]
         if isinstance(value, str) and handed_on().match(value):

@@ -9,8 +9,10 @@ from agents.checks.artifacts.formats.markup import STEALS
 from agents.checks.artifacts.python.shell_commands import (
     PART,
     is_hostile_command,
+    is_known_installer,
     is_untrusted_fetch,
     opens_to_outside,
+    runs_decoded,
 )
 from agents.checks.artifacts.scanning import Scan
 from agents.domain.hosts import is_local
@@ -19,11 +21,6 @@ from schemas.severity import Severity
 
 MAX_CELLS: Final = 10_000
 _PIPED: Final = late_pattern(r"\|\s*(sudo\s+)?(ba|z)?sh|/dev/tcp|base64 -d")
-_INSTALLER: Final = late_pattern(
-    r"https://(ollama\.com|sh\.rustup\.rs|astral\.sh|get\.docker\.com|"
-    r"raw\.githubusercontent\.com/(pyenv|nvm-sh|conda-forge)/)"
-)
-"""Installers whose own instructions are to pipe them into a shell."""
 _SHELL_CELL: Final = late_pattern(r"\s*%%(bash|sh|script|cmd|powershell|!)")
 _PAGE_CELL: Final = late_pattern(r"\s*%%(javascript|js|html|svg)\b")
 """Cells that a browser runs."""
@@ -166,13 +163,14 @@ def _judge_code(scan: Scan, text: str, key: str) -> None:
                 _judge_file(scan, file["magic"], file["url"], f"{key}:{len(plain)}")
             if (
                 opens_to_outside(command)
+                or runs_decoded(command)
                 or (is_hostile_command(command) and _PIPED.search(command))
                 or (installs and not is_local(installs["host"]))
             ):
                 scan.report(
                     "TW-MODEL-CODE-SPAWN",
                     f"a cell runs {command[:80]!r}",
-                    severity=Severity.LOW if _INSTALLER.search(command) else Severity.CRITICAL,
+                    severity=Severity.LOW if is_known_installer(command) else Severity.CRITICAL,
                     key=key,
                     line=len(plain),
                 )
@@ -218,7 +216,7 @@ def _judge_lines(scan: Scan, text: str, key: str) -> None:
             scan.report(
                 "TW-MODEL-CODE-SPAWN",
                 f"a cell runs {line.strip()[:80]!r}",
-                severity=Severity.LOW if _INSTALLER.search(line) else Severity.CRITICAL,
+                severity=Severity.LOW if is_known_installer(line) else Severity.CRITICAL,
                 key=key,
                 line=number,
             )

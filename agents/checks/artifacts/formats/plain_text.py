@@ -24,7 +24,7 @@ _OTHERS: Final = (
     ".cfg", ".ini", ".bib", ".dockerignore", ".editorconfig", ".gitmodules", ".pth.txt", ".log",
     ".html", ".lock", ".modelfile", ".env", ".j2", ".jinja2", ".tmpl", ".properties", ".conf",
     ".tokens", ".srt", ".template", ".htm", ".gin", ".gitconfig", ".service",
-    ".jsonnet", ".libsonnet",
+    ".jsonnet", ".libsonnet", ".dockerfile", ".containerfile",
 )  # fmt: skip
 SUFFIXES: Final = (
     Suffix(".txt", _SURE, Content.DESCRIPTION, promises=()),

@@ -25,6 +25,11 @@ _COMMANDS: Final = (
     "dockerfile", "containerfile", "makefile", "gnumakefile", "justfile", "procfile", "jenkinsfile",
 )  # fmt: skip
 """Files whose lines are commands, by how their names begin."""
+_FORMULA: Final = re.compile(
+    r"(?im)(?:^|[,;\t])[\"']?[=+@-][^\n,;\t|]{0,60}?"
+    r"\b(?:cmd|powershell|pwsh|mshta|rundll32|regsvr32|msexcel|wscript|cscript|bash|sh|calc)"
+    r"(?:\.exe)?\|['\"][^\n]{0,300}?['\"]![A-Z\d]"
+)
 MAX_TEXT: Final = 32 << 20
 
 
@@ -53,6 +58,8 @@ def parse(scan: Scan, name: str, source: Source) -> None:
         from agents.checks.artifacts.formats.templates import report_template  # noqa: PLC0415 -- few texts are any
 
         report_template(scan, text, base)
+    elif base.endswith((".csv", ".tsv")):
+        _judge_table(scan, text)
     elif base.endswith(".md"):
         _judge_card(scan, text, name)
     elif _REQUIREMENTS.search(name.lower()):
@@ -73,17 +80,22 @@ def parse(scan: Scan, name: str, source: Source) -> None:
     if base in _PROJECTS:
         for number, line in enumerate(_lines(scan, text), 1):
             report_requirement(scan, line.strip(" \t,[]").strip("'\""), number)
-    elif base.startswith(_COMMANDS):
+    elif _holds_commands(base):
         _judge_dockerfile(scan, text)
     elif base.endswith((".html", ".htm", ".svg")) and (match := SCRIPT.search(text)):
         report_markup(scan, text, match, drawing=base.endswith(".svg"))
+
+
+def _holds_commands(base: str) -> bool:
+    return base.startswith(_COMMANDS) or base.endswith((".dockerfile", ".containerfile"))
 
 
 def _is_judged(base: str) -> bool:
     """Return whether a text with this name is more than data."""
     return base.endswith((*_TEMPLATES, ".md", ".html", ".svg", ".gitattributes", "modelfile")) or (
         base in _PROJECTS
-        or base.startswith((*_COMMANDS, "chat_template"))
+        or _holds_commands(base)
+        or base.startswith("chat_template")
         or _REQUIREMENTS.search(base) is not None
     )
 
@@ -117,6 +129,20 @@ def _judge_card(scan: Scan, text: str, name: str) -> None:
             "TW-MODEL-CARD-COMMAND",
             f"the card tells readers to run {match.group()[:80]!r}",
             severity=Severity.HIGH if is_untrusted_fetch(match.group()) else None,
+            offset=match.start(),
+        )
+
+
+def _judge_table(scan: Scan, text: str) -> None:
+    """Report cells that make a spreadsheet start a program.
+
+    Source: CWE-1236; Excel's DDE formulas, `=program|'arguments'!cell`.
+    """
+    scan.budget.step(len(text) // 32)
+    if match := _FORMULA.search(text):
+        scan.report(
+            "TW-MODEL-SCRIPT-HOSTILE",
+            f"a cell makes a spreadsheet run {match.group()[:80]!r}",
             offset=match.start(),
         )
 

@@ -72,6 +72,8 @@ _MANY: Final = re.compile(r"(\*\w+\s*,\s*){3}|(-\s*\*\w+\s*){3}")
 _INTERPOLATION: Final = re.compile(
     r"\$\{(oc\.(env|decode)|eval|python|cmd|shell|exec)\s*:([^}]*)\}"
 )
+_ACTION: Final = re.compile(r"\{\{-?\s*[^\n{}]{1,400}|\{%-?\s*\w")
+"""An action of a template, as Helm and Jinja write it."""
 _PLAIN: Final = re.compile(r"^(---|%YAML|[\w.\"'-]+\s*:(\s|$)|- )", re.MULTILINE)
 
 
@@ -133,6 +135,11 @@ def report_yaml(scan: Scan, text: str, name: str) -> None:
                 judge_size(scan, document)
     except yaml.YAMLError as error:
         report_text(scan, "text", text)
+        if _ACTION.search(text):
+            scan.mark_unsupported(
+                "a template of YAML: it was searched as text; scan what it is rendered to"
+            )
+            return
         raise CorruptFileError(f"not YAML: {str(error)[:200]}") from error
     except BudgetExceededError:
         if _MANY.search(text):

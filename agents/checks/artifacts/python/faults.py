@@ -10,7 +10,7 @@ from typing import Final
 
 from agents.checks.artifacts.dangerous_names import names
 from agents.checks.artifacts.python.call_judgements import MAX_LAYERS, Call, judgement_of
-from agents.checks.artifacts.python.calls import RAW
+from agents.checks.artifacts.python.calls import NATIVE, NETWORK, RAW
 from agents.checks.artifacts.python.execution import (
     FUNCTION,
     IMPORTED,
@@ -22,6 +22,7 @@ from agents.checks.artifacts.python.fault_log import CodeFault, FaultLog
 from agents.checks.artifacts.python.module_facts import ModuleFacts
 from agents.checks.artifacts.python.names import EVALUATORS, SPAWN
 from agents.checks.artifacts.python.shell_commands import (
+    holds_credentials,
     is_harmless_command,
     is_hostile_command,
     is_installer_command,
@@ -41,6 +42,10 @@ MAX_ROUNDS: Final = 64
 _INTROSPECTION: Final = frozenset(("__subclasses__", "f_builtins", "__globals__", "func_globals"))
 """Attributes that lead from any object to something that the module does not name."""
 _CLASSES: Final = frozenset(("__base__", "__bases__", "__mro__", "__class__"))
+_COMMAND: Final = re.compile(
+    r"(setuptools|distutils)(\.command)?\.\w+(\.\w+)?$|(setuptools|distutils)\.(cmd\.)?Command$"
+)
+"""Classes of commands of setuptools."""
 _FRAMES: Final = frozenset(("_getframe", "currentframe"))
 _JUDGED: Final = (ast.Call, ast.Assign, ast.AugAssign, ast.Return, ast.Subscript)
 """Kinds of nodes that are all judged; of the others, few need be."""
@@ -96,6 +101,7 @@ class _Judge:
         if not may_be_judged(self._tree, self._facts):
             return []
         placement = Placement(self._tree, self._judged())
+        self._called_on_import |= self._run_by_installers()
         for _ in range(MAX_ROUNDS):  # functions that functions called on import call
             calls = placement.imported_calls(self._called_on_import)
             called = {self._dotted(call.func) for call in calls} & self._names.functions.keys()
@@ -116,6 +122,7 @@ class _Judge:
                 1,
                 Severity.CRITICAL,
             )
+        self._judge_chains(placed)
         if "mmap.mmap" in self._uses and any(
             re.match(r"ctypes\.(CFUNCTYPE|memmove|cast|pythonapi)", name) for name in self._uses
         ):
@@ -143,6 +150,64 @@ class _Judge:
             judged.update(node for node in attributes if node.attr in may_run)
         judged.update(node for node in self._tree.of(ast.Constant) if type(node.value) is str)
         return judged
+
+    def _run_by_installers(self) -> set[str]:
+        """Return the methods of the module that installing it calls.
+
+        Source: the commands of setuptools, which `cmdclass` of `setup` replaces.
+        """
+        commands = any(
+            any(map(self._is_command, node.bases)) for node in self._tree.of(ast.ClassDef)
+        )
+        sets_up = commands and any(
+            self._dotted(node.func).endswith("setup") for node in self._tree.of(ast.Call)
+        )
+        return {"run", "finalize_options", "initialize_options"} if sets_up else set()
+
+    def _is_command(self, base: ast.expr) -> bool:
+        return _COMMAND.match(self._dotted(base)) is not None
+
+    def _judge_chains(self, placed: list[tuple[ast.AST, str]]) -> None:
+        """Report what calls do together, on import: send credentials, run a fetched library."""
+        uses = {
+            self._dotted(node.func): node
+            for node, where in placed
+            if where == IMPORTED and isinstance(node, ast.Call)
+        }
+        asks = [node for name, node in uses.items() if NETWORK.match(name)]
+        if not asks:
+            return
+        credentials = any(
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and where == IMPORTED
+            and holds_credentials(node.value)
+            for node, where in placed
+        )
+        if credentials and any(not self._is_fixed(node) for node in asks):
+            self._log.add(
+                "TW-MODEL-CODE-EXFILTRATES",
+                "reads credentials and sends what is computed",
+                asks[0].lineno,
+                Severity.CRITICAL,
+            )
+        loads = [
+            node
+            for name, node in uses.items()
+            if NATIVE.match(name) and name.endswith(("DLL", "LoadLibrary", "dlopen"))
+        ]
+        if any(not self._is_fixed(node) for node in loads):
+            self._log.add(
+                "TW-MODEL-CODE-NATIVE",
+                "fetches a file and loads a computed library",
+                loads[0].lineno,
+                Severity.CRITICAL,
+            )
+
+    def _is_fixed(self, node: ast.Call) -> bool:
+        """Return whether all arguments of a call are constants."""
+        given = [*node.args, *(keyword.value for keyword in node.keywords)]
+        return all(self._facts.constant(argument) is not None for argument in given)
 
     def release(self) -> None:
         """Free the tree, which is in no circle from then on; nothing can be asked afterwards."""

@@ -141,6 +141,12 @@ _PRIVATE: Final = late_pattern(
 )
 
 
+_PIPED_FETCH: Final = late_pattern(r"\b(?:curl|wget)\s[^|;&\n]{1,300}\|")
+_INSTALLER: Final = late_pattern(
+    r"https://(?:ollama\.com|sh\.rustup\.rs|astral\.sh|get\.docker\.com|install\.python-poetry\.org"
+    r"|pixi\.sh|raw\.githubusercontent\.com/(?:pyenv|nvm-sh|conda-forge)/)(?=[/\s\"'|]|(?<=/)\w)"
+)
+"""Installers whose own instructions are to pipe them into a shell."""
 _PYTHON: Final = late_pattern(r"\S*python[\d.]*\s+-c\b")
 _RUNS: Final = late_pattern(
     r"\b(exec|eval|compile|__import__|urlopen|b64decode|unhexlify|system|popen|socket|requests)\b"
@@ -185,6 +191,39 @@ _ONE_LINERS: Final = (
     _within_line(_INTERPRETERS, rf"{_REPLACEABLE}[^\n]{{0,400}}?\b(exec|eval)\s*\("),
 )
 """Programs of one line that run what they fetch from a place that others can replace, or decode."""
+_CREDENTIALS: Final = (
+    r"(\.ssh\b|\.aws\b|\.kube/config|\.netrc|\.pypirc|\.npmrc|\.docker/config|\.git-credentials"
+    r"|\.gnupg|\bid_(rsa|ed25519|ecdsa)\b|/etc/(passwd|shadow)|huggingface/token"
+    r"|/proc/(self|\d+)/environ|serviceaccount/token)"
+)
+_CREDENTIAL: Final = late_pattern(_CREDENTIALS)
+_TAKES: Final = (
+    r"((^|[;&|(\"'`]|\s)(env|printenv|export\s+-p|declare\s+-x|set)\s*(?=[|`)])"
+    rf"|\b(cat|tar|zip|base64|gzip|head|tail|xxd)\b[^|\n]{{0,300}}?{_CREDENTIALS}"
+    r"|\b(tar|zip)\b[^|\n]{0,300}?\s(~/?|\$HOME/?|/root/?|/home/?|/content/drive\S{0,100})(?=[\s|]))"
+)
+"""Commands that print the environment, the content of credentials, or all that a user has."""
+_SENDS: Final = (
+    r"(\|\s*(sudo\s+)?(curl|wget|https?)\b[^|\n]{0,300}?"
+    r"(@-|@/dev/stdin|\s-T\s*-|--(upload|post|body)-file[= ]-|\s<\s*/dev/stdin)"
+    r"|\|\s*(nc|ncat|netcat|socat|openssl\s+s_client)\s+-?[\w.]"
+    r"|\|\s*ssh\s+\S+@)"
+)
+_POSTS: Final = r"\b(curl|wget)\b"
+_SENDING: Final = (
+    _within_line(_TAKES, _SENDS),
+    _within_line(
+        _POSTS,
+        rf"(\s(-d|-F|-T|--data[\w-]*|--form|--upload-file|--post-file|--body-file|--json)[= ]?"
+        rf"[\"']?(\w+=)?@?\S{{0,100}}?{_CREDENTIALS})",
+    ),
+    _within_line(
+        _POSTS,
+        r"(-d|--data[\w-]*|-F|--form|--json|--post-data|\?\w+=)[= ]?\S{0,100}?(\$\(|`)\s*"
+        rf"(env|printenv|(cat|base64|head)\s[^)`\n]{{0,200}}?{_CREDENTIALS})",
+    ),
+)
+"""Commands that post the environment or credentials to a host."""
 _SHELLS: Final = _UNTRUSTED_PAIRS[:3]
 """Programs that builds never need."""
 _ADDRESS: Final = late_pattern(
@@ -232,9 +271,29 @@ def is_untrusted_fetch(text: str) -> bool:
 def _is_untrusted_fetch(text: str) -> bool:
     return (
         bool(_UNTRUSTED.search(text))
+        or _sends_secrets(text)
         or any(pair.is_in(text) for pair in (*_UNTRUSTED_PAIRS, *_ONE_LINERS))
         or _runs_what_it_fetched(text)
     )
+
+
+def holds_credentials(text: str) -> bool:
+    """Return whether a path leads to the credentials of a user."""
+    return _CREDENTIAL.search(text[:PART]) is not None
+
+
+def sends_secrets(text: str) -> bool:
+    """Return whether a command sends the environment or credentials to a host."""
+    return any(map(_sends_secrets, parts_of(text)))
+
+
+def _sends_secrets(text: str) -> bool:
+    return any(pair.is_in(text) for pair in _SENDING)
+
+
+def runs_decoded(text: str) -> bool:
+    """Return whether a command starts a program of one line that decodes or fetches another."""
+    return any(pair.is_in(part) for part in parts_of(text) for pair in _ONE_LINERS)
 
 
 def opens_to_outside(text: str) -> bool:
@@ -247,6 +306,8 @@ def opens_to_outside(text: str) -> bool:
 
 def _opens_to_outside(text: str) -> bool:
     if _UNTRUSTED.search(text) or any(pair.is_in(text) for pair in _SHELLS):
+        return True
+    if _sends_secrets(text):
         return True
     bare = any(not is_local(host) for host in _ADDRESS.findall(text))
     return bare and _is_untrusted_fetch(text)
@@ -283,6 +344,12 @@ def runs_python(text: str) -> bool:
         return False
     rest = text[match.end() :]
     return not is_hostile_command(rest) and not is_private_path(rest) and not _RUNS.search(rest)
+
+
+def is_known_installer(text: str) -> bool:
+    """Return whether each program that a text pipes into a shell is a well-known installer's."""
+    found = _PIPED_FETCH.findall(text)
+    return bool(found) and all(_INSTALLER.search(fetch) for fetch in found)
 
 
 def is_installer_command(text: str) -> bool:
