@@ -12,10 +12,12 @@ import msgspec
 
 from agents.checks.artifacts.dangerous_names import names
 from agents.checks.artifacts.formats.format import FileName, Format, Trait
+from agents.checks.artifacts.program_files import is_of_program
 from agents.checks.artifacts.python.shell_commands import (
     PART,
     Followed,
     is_private_path,
+    is_untrusted_fetch,
     opens_to_outside,
 )
 from agents.checks.artifacts.readers.embedded import descend_decoded
@@ -74,16 +76,20 @@ def parse(scan: Scan, name: FileName, source: Source) -> None:
         severity=Severity.CRITICAL if hides else None,
         offset=0,
     )
-    report_code(scan, raw[_start(raw[:20]) :], "code")
+    own = is_of_program(scan, name)
+    if own:
+        scan.mark_unsupported("compiled code of a program is only searched for commands")
+    report_code(scan, raw[_start(raw[:20]) :], "code", in_program=own)
 
 
-def report_code(scan: Scan, raw: bytes, key: str) -> None:
+def report_code(scan: Scan, raw: bytes, key: str, *, in_program: bool = False) -> None:
     """Report what marshalled code uses, up to where it breaks off.
 
     Args:
         scan: Where to report.
         raw: The marshalled value.
         key: Where it is.
+        in_program: Whether it is a program's own, whose names alone show nothing.
 
     Raises:
         CorruptFileError: the code ends early.
@@ -102,11 +108,12 @@ def report_code(scan: Scan, raw: bytes, key: str) -> None:
         scan.report(
             "TW-MODEL-BYTECODE-RUNS",
             f"compiled code uses {', '.join(used[:8])}",
+            severity=Severity.LOW if in_program else None,
             key=key,
             name=used[0],
         )
     for constant in dict.fromkeys(code.constants):
-        _judge_constant(scan, constant, key)
+        _judge_constant(scan, constant, key, in_program=in_program)
     if fault is not None:
         raise fault
 
@@ -127,15 +134,17 @@ def walk_code(raw: bytes, code: Code, layout: tuple[int, int], budget: Budget) -
     _Reader(budget, raw, code, layout).walk()
 
 
-def _judge_constant(scan: Scan, constant: bytes, key: str) -> None:
+def _judge_constant(scan: Scan, constant: bytes, key: str, *, in_program: bool) -> None:
     text = constant.decode("utf-8", "replace")
     short = len(text) < PART and (
         _COMMAND.search(text) or _PIPED.is_in(text) or is_private_path(text)
     )
     if short or (len(text) >= PART and opens_to_outside(text)):  # a long text may quote commands
+        named = in_program and not is_untrusted_fetch(text)
         scan.report(
             "TW-MODEL-BYTECODE-RUNS",
             f"compiled code holds {text[:80]!r}",
+            severity=Severity.LOW if named else None,
             key=key,
             name=text[:80],
         )
