@@ -11,6 +11,7 @@ import msgspec
 import orjson
 
 from agents.checks.artifacts.formats.json_comments import without_comments
+from agents.checks.artifacts.python.shell_commands import is_untrusted_fetch
 from agents.checks.pipelines.config_file import pipeline_event_from_config
 from agents.checks.pipelines.configuration import UnreadableConfigError, walk
 from agents.domain.toml_reader import read_toml
@@ -36,6 +37,8 @@ _ENTRY: Final = re.compile(r"(?m)^\s*(?:- )*[\w.\"'/-]+:(?:\s|$)")
 _ACTION: Final = re.compile(r"\{\{-?\s*[^\n{}]{1,400}|\{%-?\s*\w")
 """An action of a template."""
 _LINE: Final = re.compile(r"\s*(?:- )?([A-Za-z_][\w.-]*):[ \t]+(\S.*?)\s*")
+_SEARCHED: Final = 4 << 20
+"""Bytes of a definition that is searched for hostile commands alone."""
 _VARIABLE: Final = re.compile(r"[A-Za-z_][\w.-]*")
 _ASSIGNS: Final = re.compile(r"(?:export\s+)?(?:[A-Za-z_]\w*=[^\s;|&]*\s*)+")
 EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
@@ -95,6 +98,24 @@ def template_event(raw: bytes, name: str) -> Event[PipelineRun] | None:
             value = entry[2].strip("\"'") if entry else line.strip()
             found[f"line {number}"] = {entry[1]: value} if entry else value
     return _event(found, name)
+
+
+def hostile_lines(raw: bytes, name: str) -> Event[PipelineRun] | None:
+    """Return the event of a text's commands that are hostile in any language; None without any.
+
+    Args:
+        raw: A definition that nothing here reads otherwise.
+        name: Its name.
+    """
+    if len(raw) > _SEARCHED or b"\0" in raw:
+        return None
+    lines = raw.decode("utf-8-sig", "replace").splitlines()
+    found = {
+        f"line {number}": line.strip()
+        for number, line in enumerate(lines, 1)
+        if is_untrusted_fetch(line)
+    }
+    return _event(found, name) if found else None
 
 
 def _dockerfile(text: str) -> dict[str, Any]:

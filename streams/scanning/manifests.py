@@ -28,7 +28,13 @@ from streams.adapters.manifests.kinds import Family, Kind
 from streams.adapters.manifests.neighbours import Neighbours
 from streams.adapters.manifests.reading import read_as
 from streams.reports.entries import FileEntry, finding_entry
-from streams.scanning.definitions import EPOCH, installed_by, pipeline_event, template_event
+from streams.scanning.definitions import (
+    EPOCH,
+    hostile_lines,
+    installed_by,
+    pipeline_event,
+    template_event,
+)
 from streams.scanning.intel_findings import intel_findings
 from streams.scanning.selection import ManifestTarget
 from streams.scanning.targets import LOCAL_TENANT, shown_path
@@ -166,6 +172,8 @@ def _check_kind(
         if kind.family is Family.UNSUPPORTED:
             remedy = f": {kind.remedy}" if kind.remedy else ""
             said.unsupported.append(f"{kind.name}: unsupported, it was not checked{remedy}")
+            if (event := hostile_lines(raw, Path(path).stem or path)) is not None:
+                said.add(check_pipeline(event, knowledge).detections)
             return
         if kind.family is Family.PACKAGES:
             found = read_as(kind, raw, options)

@@ -21,7 +21,10 @@ from agents.checks.artifacts.formats.tokenizer_maps import (
     report_tokenizer,
     without_merges,
 )
-from agents.checks.artifacts.python.shell_commands import is_untrusted_fetch
+from agents.checks.artifacts.python.shell_commands import (
+    is_piped_to_a_shell,
+    is_untrusted_fetch,
+)
 from agents.checks.artifacts.readers.embedded import report_text
 from agents.checks.artifacts.readers.long_lists import LARGE, read_large
 from agents.checks.artifacts.readers.trees import report_xgboost
@@ -42,6 +45,10 @@ _RUN_BY_TOOLS: Final = late_pattern(
     r"|(^|/)\.(vscode|cursor|claude|gemini)/[\w.]+\.json$"
 )
 """Documents whose commands editors and package managers run automatically."""
+_HOOKS: Final = frozenset(
+    f"scripts.{hook}" for hook in ("preinstall", "install", "postinstall", "prepare")
+)
+"""Scripts that installing a package of npm runs."""
 MAX_NAME: Final = 300
 """The most characters of a name to look at; names within archives may be very long."""
 QUIET: Final = late_pattern(
@@ -87,7 +94,9 @@ def parse(scan: Scan, name: str, source: Source) -> None:
         severity = None if read_by_loader else Severity.LOW
         for path, _, value in leaves(scan, document, texts_alone=True):
             if isinstance(value, str) and len(value) > SHORT and "template" not in path:
-                untrusted = runs and is_untrusted_fetch(value)
+                untrusted = runs and (
+                    is_untrusted_fetch(value) or (path in _HOOKS and is_piped_to_a_shell(value))
+                )
                 report_text(scan, path, value, Severity.CRITICAL if untrusted else severity)
                 report_stray_template(scan, base, path, value)
 

@@ -92,6 +92,8 @@ class Stream:
             return False
         if self.dangerous and (within or magic or end.stopped or self.dangerous_call):
             return True  # two lines of a text may look like an import
+        if self.dangerous_call and self.imports and magic and not self.damage:
+            return True  # what it calls happens before it breaks
         if self.damage and within and not self.imports:
             return False  # numbers among weights
         if end.stopped and (self.imports or (end.opcodes > 3 and (magic or self.dangerous_call))):

