@@ -208,7 +208,11 @@ def _write(report: str, output: Path | None) -> None:
 
 
 def _scan_all(request: ScanOptions) -> tuple[list[FileEntry], tuple[str, ...]]:
-    from agents.checks.artifacts.sandbox.pool import SandboxPool  # noqa: PLC0415 -- --help is quick
+    from agents.checks.artifacts.sandbox.process import prepare  # noqa: PLC0415 -- --help is quick
+
+    if any(map(_is_scanned, request.targets)):
+        prepare()
+    from agents.checks.artifacts.sandbox.pool import SandboxPool  # noqa: PLC0415 -- the same
     from agents.checks.artifacts.sandbox.protocol import Limits  # noqa: PLC0415 -- the same
     from streams.scanning.engine import scan_targets  # noqa: PLC0415 -- the same
     from streams.scanning.selection import Selection  # noqa: PLC0415 -- the same
@@ -341,6 +345,15 @@ def _resolve(request: ScanOptions, held: ExitStack) -> tuple[list[FileEntry], li
                 )
             )
     return entries, targets
+
+
+def _is_scanned(argument: str) -> bool:
+    """Return whether an argument names files that a scanning process reads, as far as names say."""
+    from streams.adapters.manifests.kinds import may_be_manifest  # noqa: PLC0415 -- --help is quick
+
+    return os.path.isdir(argument) or (  # noqa: PTH112 -- an argument, which need be no path
+        os.path.isfile(argument) and not may_be_manifest(argument)  # noqa: PTH113 -- the same
+    )
 
 
 def _is_excluded(target: Target, patterns: Sequence[str]) -> bool:

@@ -92,6 +92,15 @@ def _template() -> Template:
     )
 
 
+def prepare() -> None:
+    """Start what scanning processes are forked from, so that it imports while the caller goes on.
+
+    Where it can't be started, the first scan says so.
+    """
+    with contextlib.suppress(OSError):
+        _template().release()
+
+
 class ScanProcess:
     """A process that scans files sent over a connection, confined before the first one."""
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from agents.checks.artifacts.sandbox import forking, worker
+from agents.checks.artifacts.sandbox import forking, process, template, worker
 from agents.checks.artifacts.sandbox.pool import Sandbox
 from agents.checks.artifacts.sandbox.protocol import Fork, send_with
 from schemas.severity import Verdict
@@ -223,3 +223,26 @@ def test_what_most_files_need_is_imported_once_a_second_process_is_asked_for(
 def test_what_a_template_imports_for_later_processes_is_there() -> None:
     for module in worker.COMMON:
         assert importlib.import_module(module)
+
+
+def test_a_template_that_is_prepared_is_that_of_the_first_process() -> None:
+    template._current.replaced()
+    process.prepare()
+    assert template._current.made is not None
+    prepared = template._current.made[1]
+    with Sandbox() as one:
+        assert template_of(scanned(one)) == prepared._process.pid
+
+
+def test_a_template_that_cannot_be_prepared_is_reported_by_the_first_scan(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> template.Template:
+        raise OSError(11, "no room")
+
+    monkeypatch.setattr(process, "template_for", refuse)
+    process.prepare()
+    with Sandbox() as one:
+        report = one.scan_bytes("a.txt", b"words")
+    assert report.verdict is Verdict.INCOMPLETE
+    assert "no room" in report.reasons[0]
