@@ -1,4 +1,7 @@
-"""Resolves what the names of Python source refer to: imports, aliases, tables, computed lookups."""
+"""Resolves what the names of Python source refer to: imports, aliases, tables, computed lookups.
+
+Over 500 lines, since each kind of name may lead to any other.
+"""
 
 from __future__ import annotations
 

@@ -200,7 +200,7 @@ _CREDENTIAL: Final = late_pattern(_CREDENTIALS)
 _TAKES: Final = (
     r"((^|[;&|(\"'`]|\s)(env|printenv|export\s+-p|declare\s+-x|set)\s*(?=[|`)])"
     rf"|\b(cat|tar|zip|base64|gzip|head|tail|xxd)\b[^|\n]{{0,300}}?{_CREDENTIALS}"
-    r"|\b(tar|zip)\b[^|\n]{0,300}?\s(~/?|\$HOME/?|/root/?|/home/?|/content/drive\S{0,100})(?=[\s|]))"
+    r"|\b(tar|zip)\b[^|\n]{0,300}?\s(~/?|\$HOME/?|/(?:root|home)/?|/content/drive\S{0,100})(?=[\s|]))"
 )
 """Commands that print the environment, the content of credentials, or all that a user has."""
 _SENDS: Final = (
