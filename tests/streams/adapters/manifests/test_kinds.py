@@ -143,7 +143,7 @@ STEMS = (
     "azure-pipelines-2", "cloudbuild", ".travis", "dvc", "MLproject", "docker-compose",
     "compose.dev", "values-dev", "package", "package-lock", "yarn", "go", "Cargo", "pom",
     "devcontainer", "build.gradle", "Gemfile", "composer", "packages.lock", "pixi",
-    "Jenkinsfile-x", "bun", "pip", ".pip", ".condarc", "mambarc", ".pydistutils",
+    "Jenkinsfile-x", ".env", "bun", "pip", ".pip", ".condarc", "mambarc", ".pydistutils",
     ".pypirc", "pdm", "hatch", "tox", ".pre-commit-config", "cog", "bentofile", "runtime_env",
     "meta", "GNUmakefile", "justfile", "Singularity", "Procfile", "poe_tasks", "noxfile", "spack",
     "buildout", "WORKSPACE", "Snakefile", "Vagrantfile", "kustomization", "Taskfile",
