@@ -186,11 +186,18 @@ _INTERPRETERS: Final = r"\b(python[\d.]*|perl|ruby|node|php)\s+-[cer]\b"
 _REPLACEABLE: Final = (
     r"(http://(?!localhost|127\.)|https?://\d{1,3}\.\d{1,3}\.|b64decode\(|decompress\(|fromhex\()"
 )
+_FETCHING: Final = r"\b(urlopen|urlretrieve|requests\.get|httpx\.get|URI\.open|LWP::Simple)\b"
 _ONE_LINERS: Final = (
     _within_line(_INTERPRETERS, rf"\b(exec|eval)\b[^\n]{{0,200}}?{_REPLACEABLE}"),
     _within_line(_INTERPRETERS, rf"{_REPLACEABLE}[^\n]{{0,400}}?\b(exec|eval)\s*\("),
+    _within_line(_INTERPRETERS, rf"\b(exec|eval)\b[^\n]{{0,200}}?{_FETCHING}"),
+    _within_line(
+        _INTERPRETERS,
+        r"(socket|fsockopen|TCPSocket|net\.connect)[^\n]{0,600}?"
+        r"(/bin/(ba|z|da)?sh|pty\.spawn|dup2|cmd\.exe|\bexec\s*\()",
+    ),
 )
-"""Programs of one line that run what they fetch from a place that others can replace, or decode."""
+"""Programs of one line that run what they fetch or decode, or that give a shell to a host."""
 _CREDENTIALS: Final = (
     r"(\.ssh\b|\.aws\b|\.kube/config|\.netrc|\.pypirc|\.npmrc|\.docker/config|\.git-credentials"
     r"|\.gnupg|\bid_(rsa|ed25519|ecdsa)\b|/etc/(passwd|shadow)|huggingface/token"
@@ -200,15 +207,21 @@ _CREDENTIAL: Final = late_pattern(_CREDENTIALS)
 _TAKES: Final = (
     r"((^|[;&|(\"'`]|\s)(env|printenv|export\s+-p|declare\s+-x|set)\s*(?=[|`)])"
     rf"|\b(cat|tar|zip|base64|gzip|head|tail|xxd)\b[^|\n]{{0,300}}?{_CREDENTIALS}"
+    r"|\b(curl|wget)\b[^|\n]{0,300}?\b(169\.254\.(169\.254|170\.2)|metadata\.google\.internal)\b"
+    r"|\bgh\s+auth\s+token\b|\bgcloud\s+auth\s+(application-default\s+)?print-\w+-token\b"
+    r"|\baws\s+(sts\s+get-session-token|secretsmanager\s+get-secret|configure\s+get)\b"
+    r"|\baz\s+account\s+get-access-token\b|\bkubectl\s+get\s+secrets?\b|\bvault\s+kv\s+get\b"
+    r"|\bgit\s+credential\s+fill\b|\bsecurity\s+find-\w+-password\b"
     r"|\b(tar|zip)\b[^|\n]{0,300}?\s(~/?|\$HOME/?|/(?:root|home)/?|/content/drive\S{0,100})(?=[\s|]))"
 )
-"""Commands that print the environment, the content of credentials, or all that a user has."""
+"""Commands that print the environment, credentials and tokens, or all that a user has."""
 _SENDS: Final = (
     r"(\|\s*(sudo\s+)?(curl|wget|https?)\b[^|\n]{0,300}?"
-    r"(@-|@/dev/stdin|\s-T\s*-|--(upload|post|body)-file[= ]-|\s<\s*/dev/stdin)"
+    r"(@-|<-|@/dev/stdin|\s-T\s*-|--(upload|post|body)-file[= ]-|\s<\s*/dev/stdin)"
     r"|\|\s*(nc|ncat|netcat|socat|openssl\s+s_client)\s+-?[\w.]"
     r"|\|\s*ssh\s+\S+@)"
 )
+_KEY_FILES: Final = r"\*?\.(pem|key|p12|pfx|kdbx|env|ppk)\b|id_rsa|id_ed25519|wallet|credentials"
 _POSTS: Final = r"\b(curl|wget)\b"
 _SENDING: Final = (
     _within_line(_TAKES, _SENDS),
@@ -222,8 +235,22 @@ _SENDING: Final = (
         r"(-d|--data[\w-]*|-F|--form|--json|--post-data|\?\w+=)[= ]?\S{0,100}?(\$\(|`)\s*"
         rf"(env|printenv|(cat|base64|head)\s[^)`\n]{{0,200}}?{_CREDENTIALS})",
     ),
+    _within_line(
+        rf"\bfind\b[^\n]{{0,200}}?-i?name\s+[\"']?({_KEY_FILES})",
+        r"\b(curl|wget)\b[^\n]{0,200}?(\s(-F|-T|-d|--data-binary|--form|--upload-file|--post-file)\b)",
+    ),
 )
 """Commands that post the environment or credentials to a host."""
+_FOR_THEMSELVES: Final = (
+    _within_line(r"\bxmrig\b", r"\s(-o|-u|--url|--donate-level|--coin)\b"),
+    _within_line(r"\s(-o|--url|--pool)[= ]?", r"\bstratum\d?\+(tcp|ssl|tls)://"),
+    _within_line(
+        r"\bwhile\s+(:|true|\[?\s*1)\s*",
+        r"\b(curl|wget)\b[^|\n]{0,200}?\|\s*((ba|z|da)?sh|python)\b",
+    ),
+    Followed(late_pattern(r"Runner\.Worker"), late_pattern(r"/mem\b|/maps\b"), late_pattern(r"\Z")),
+)
+"""Miners, programs that fetch their orders for ever, and readers of a build's memory."""
 _SHELLS: Final = _UNTRUSTED_PAIRS[:3]
 """Programs that builds never need."""
 _ADDRESS: Final = late_pattern(
@@ -272,7 +299,7 @@ def _is_untrusted_fetch(text: str) -> bool:
     return (
         bool(_UNTRUSTED.search(text))
         or _sends_secrets(text)
-        or any(pair.is_in(text) for pair in (*_UNTRUSTED_PAIRS, *_ONE_LINERS))
+        or any(pair.is_in(text) for pair in (*_UNTRUSTED_PAIRS, *_ONE_LINERS, *_FOR_THEMSELVES))
         or _runs_what_it_fetched(text)
     )
 
@@ -305,7 +332,9 @@ def opens_to_outside(text: str) -> bool:
 
 
 def _opens_to_outside(text: str) -> bool:
-    if _UNTRUSTED.search(text) or any(pair.is_in(text) for pair in _SHELLS):
+    if _UNTRUSTED.search(text):
+        return True
+    if any(pair.is_in(text) for pair in (*_SHELLS, *_ONE_LINERS, *_FOR_THEMSELVES)):
         return True
     if _sends_secrets(text):
         return True
