@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from agents.checks.pipelines.remote_code import Setting
+from agents.checks.artifacts.python.faults import python_faults
+from agents.checks.pipelines.remote_code import MAX_TEXT, REMOTE_SCRIPT, Setting
 from schemas.severity import Severity
 
 UNTRUSTED_CHECKOUT: Final = "TW-PIPE-UNTRUSTED-CHECKOUT"
@@ -38,6 +39,10 @@ _FOREIGN: Final = re.compile(
     r"))\b"
 )
 """Source: GitHub Docs, security hardening for GitHub Actions, script injections."""
+_SENT: Final = re.compile(
+    r"\b(?:curl|wget)\b[^|\n]{0,300}?\s(?:-d|-F|-T|--data[\w-]*|--form|--upload-file|--json|--post-\w+)\b"
+    r"|\|\s*(?:nc|ncat|openssl\s+s_client)\s"
+)
 _ALL: Final = re.compile(r"(?i)\$\{\{[^}]{0,100}\btojson\s*\(\s*secrets\s*\)")
 
 
@@ -91,6 +96,7 @@ def _job(path: str, job: dict[str, Any], triggers: frozenset[str]) -> Iterator[S
                     severity=Severity.HIGH if privileged else None,
                 )
         yield from _all_secrets(place, step)
+        yield from _python(place, step)
     yield from _all_secrets(path, {"env": job.get("env")})
 
 
@@ -102,7 +108,34 @@ def _all_secrets(place: str, step: dict[str, Any]) -> Iterator[Setting]:
             texts += [(f"{name}.{key}", value) for key, value in members.items()]
     for key, text in texts:
         if isinstance(text, str) and (match := _ALL.search(text)):
-            yield Setting(rule_id=ALL_SECRETS, path=f"{place}.{key}", shown=match[0] + " }}")
+            yield Setting(
+                rule_id=ALL_SECRETS,
+                path=f"{place}.{key}",
+                shown=match[0] + " }}",
+                severity=Severity.CRITICAL if _posts(step) else None,
+            )
+
+
+def _posts(step: dict[str, Any]) -> bool:
+    """Return whether a step that receives all secrets sends something to a host."""
+    run = step.get("run")
+    return isinstance(run, str) and _SENT.search(run) is not None
+
+
+def _python(place: str, step: dict[str, Any]) -> Iterator[Setting]:
+    """Yield what a step does that the service runs as a program of Python."""
+    run, shell = step.get("run"), step.get("shell")
+    if not (isinstance(run, str) and isinstance(shell, str) and shell.startswith("python")):
+        return
+    for fault in python_faults(run[:MAX_TEXT]):
+        if fault.severity is Severity.CRITICAL:
+            yield Setting(
+                rule_id=REMOTE_SCRIPT,
+                path=f"{place}.run",
+                shown=f"line {fault.line}: {fault.what}"[:120],
+                severity=Severity.CRITICAL,
+            )
+            return
 
 
 def _takes_head(step: dict[str, Any]) -> str:

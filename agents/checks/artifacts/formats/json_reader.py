@@ -22,10 +22,11 @@ from agents.checks.artifacts.formats.tokenizer_maps import (
     without_merges,
 )
 from agents.checks.artifacts.python.shell_commands import (
+    is_hostile_setting,
     is_piped_to_a_shell,
     is_untrusted_fetch,
 )
-from agents.checks.artifacts.readers.embedded import report_text
+from agents.checks.artifacts.readers.embedded import report_hostile_setting, report_text
 from agents.checks.artifacts.readers.long_lists import LARGE, read_large
 from agents.checks.artifacts.readers.trees import report_xgboost
 from agents.checks.artifacts.readers.window import decode_text, read_document
@@ -97,7 +98,10 @@ def parse(scan: Scan, name: str, source: Source) -> None:
                 untrusted = runs and (
                     is_untrusted_fetch(value) or (path in _HOOKS and is_piped_to_a_shell(value))
                 )
-                report_text(scan, path, value, Severity.CRITICAL if untrusted else severity)
+                if untrusted or is_hostile_setting(path, value):
+                    report_hostile_setting(scan, path, value)
+                else:
+                    report_text(scan, path, value, severity)
                 report_stray_template(scan, base, path, value)
 
 

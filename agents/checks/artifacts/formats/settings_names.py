@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-TOML: Final = (".toml", "pipfile")
+TOML: Final = (".toml", "pipfile", ".replit")
 INI: Final = (".ini", ".cfg", ".conf", ".properties", ".env", ".gitconfig", ".service")
 GIN: Final = ".gin"
 JSONNET: Final = (".jsonnet", ".libsonnet")

@@ -24,8 +24,12 @@ from agents.checks.artifacts.formats.targets import (
     leaves,
     report_tree_targets,
 )
-from agents.checks.artifacts.python.shell_commands import is_hostile_command, is_untrusted_fetch
-from agents.checks.artifacts.readers.embedded import report_text
+from agents.checks.artifacts.python.shell_commands import (
+    is_hostile_command,
+    is_hostile_setting,
+    is_untrusted_fetch,
+)
+from agents.checks.artifacts.readers.embedded import report_hostile_setting, report_text
 from agents.checks.artifacts.readers.window import decode_text, read_document
 from agents.checks.artifacts.scanning import BudgetExceededError, CorruptFileError, Scan, Source
 from schemas.severity import Severity
@@ -126,8 +130,10 @@ def report_yaml(scan: Scan, text: str, name: str) -> None:
                 if isinstance(value, str) and len(value) > 8:
                     run = run_by_tools or key in RUN_KEYS
                     untrusted = run and is_untrusted_fetch(value)
-                    grave = Severity.CRITICAL if untrusted else severity
-                    report_text(scan, path or "text", value, grave)
+                    if untrusted or is_hostile_setting(path, value):
+                        report_hostile_setting(scan, path, value)
+                    else:
+                        report_text(scan, path or "text", value, severity)
                     _judge_project(scan, base, path, key, value)
                     if key not in TEMPLATE_KEYS:
                         report_stray_template(scan, base, path or "text", value)

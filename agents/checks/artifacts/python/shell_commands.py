@@ -11,6 +11,9 @@ from agents.domain.late_pattern import late_pattern
 
 PART: Final = 4096
 """Characters of a text that are searched at once."""
+MAX_BEGINNING: Final = 65_536
+"""Characters of a setting in which a command line may begin."""
+MAX_KEY: Final = 64
 _BLANKS: Final = late_pattern(r"[^\S\n]{2,}")
 
 
@@ -186,7 +189,10 @@ _INTERPRETERS: Final = r"\b(python[\d.]*|perl|ruby|node|php)\s+-[cer]\b"
 _REPLACEABLE: Final = (
     r"(http://(?!localhost|127\.)|https?://\d{1,3}\.\d{1,3}\.|b64decode\(|decompress\(|fromhex\()"
 )
-_FETCHING: Final = r"\b(urlopen|urlretrieve|requests\.get|httpx\.get|URI\.open|LWP::Simple)\b"
+_FETCHING: Final = (
+    r"\b(urlopen|urlretrieve|requests\.get|httpx\.get|URI\.open|LWP::Simple)\b"
+    r"(?!\s*\(\s*[\"']https?://(localhost|127\.))"
+)
 _ONE_LINERS: Final = (
     _within_line(_INTERPRETERS, rf"\b(exec|eval)\b[^\n]{{0,200}}?{_REPLACEABLE}"),
     _within_line(_INTERPRETERS, rf"{_REPLACEABLE}[^\n]{{0,400}}?\b(exec|eval)\s*\("),
@@ -266,6 +272,19 @@ _PIPED_PAIR: Final = Followed(
 )
 
 
+_BEGINS: Final = late_pattern(
+    r"(?m)^\s*(?:(?:sudo|nohup|exec|time|env|then|do)\s+)*(?:/usr)?(?:/bin/)?"
+    r"(?:(?:ba|z|da|k)?sh|curl|wget|python[\d.]*|perl|ruby|php|node|nc|ncat|socat|tar|cat|printenv|env"
+    r"|xmrig|rm|mkfifo|for|while|echo|find|gh|gcloud|aws|az|kubectl|vault|base64|openssl|zip)(?=[\s|])"
+)
+"""How a command line begins, unlike a sentence about one."""
+_PROSE: Final = late_pattern(
+    r"(?i)(?:^|[._])(?:descr\w*|text|prompt|content|message|examples?|pattern|regex\w*|summary|help|title"
+    r"|comments?|notes?|doc\w*|readme|question|answer|response|input|output|instruction|logs?)(?:\[\d+\])*$"
+)
+"""Keys of texts that are for people, models or matching."""
+
+
 def parts_of(text: str, length: int = PART) -> Iterator[str]:
     """Yield a text in parts, each of which overlaps the one before by half.
 
@@ -301,6 +320,20 @@ def _is_untrusted_fetch(text: str) -> bool:
         or _sends_secrets(text)
         or any(pair.is_in(text) for pair in (*_UNTRUSTED_PAIRS, *_ONE_LINERS, *_FOR_THEMSELVES))
         or _runs_what_it_fetched(text)
+    )
+
+
+def is_hostile_setting(path: str, value: str) -> bool:
+    """Return whether a setting of any name is plainly a command line that serves another.
+
+    Args:
+        path: The keys that lead to it, with dots between them.
+        value: Its text.
+    """
+    return (
+        _BEGINS.search(value[:MAX_BEGINNING]) is not None
+        and _PROSE.search(path[-MAX_KEY:]) is None
+        and opens_to_outside(value)
     )
 
 

