@@ -27,7 +27,7 @@ _OF_MODEL: Final = late_pattern(
 _ALWAYS: Final = late_pattern(
     r"(?i)(?:^|/)(?:setup|conftest|sitecustomize|usercustomize|hubconf|handler|inference|predict|"
     r"serve|model|pipeline|(?:modeling|configuration|tokenization|processing|image_processing|"
-    r"feature_extraction|pipeline)_\w+)\.pyw?$"
+    r"feature_extraction)_\w+)\.pyw?$"
 )
 """Code that installing, testing, starting Python or loading a model runs by its name."""
 
@@ -67,12 +67,17 @@ def _programs(listing: frozenset[str], has_trait: Callable[[str, Trait], bool]) 
     if not (roots.environments or roots.projects):
         return roots
     models = (
-        roots.unit(name)
+        unit
         for name in listing
-        if (_OF_MODEL.search(name) or has_trait(name, Trait.WEIGHTS)) and not _TEST.search(name)
+        if ((settings := _OF_MODEL.search(name)) or has_trait(name, Trait.WEIGHTS))
+        and not _TEST.search(name)
+        and (unit := roots.unit(name)) is not None
+        # What is installed is imported, whatever settings lie in it: only weights need a loader.
+        and (unit in roots.projects or not settings)
     )
     return msgspec.structs.replace(
-        roots, with_model=frozenset(unit for unit in models if unit is not None)
+        roots,
+        with_model=frozenset(models),
     )
 
 

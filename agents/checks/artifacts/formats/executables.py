@@ -10,7 +10,9 @@ from agents.checks.artifacts.formats.format import FileName, Format, Suffix, Tra
 from agents.checks.artifacts.formats.plain_text import is_binary
 from agents.checks.artifacts.program_files import is_of_program
 from agents.checks.artifacts.python.shell_commands import (
+    connects_a_shell,
     is_hostile_command,
+    is_known_installer,
     is_private_path,
     is_untrusted_fetch,
     parts_of,
@@ -35,7 +37,7 @@ _OBFUSCATED: Final = late_pattern(
     r"(?i)-enc(odedcommand)?\s+[A-Za-z0-9+/=]{16,}|FromBase64String|IEX\b|Invoke-Expression|"
     r"WScript\.Shell|ActiveXObject|CreateObject\(|child_process|eval\s*\(\s*(atob|unescape)|"
     r"\beval\s+\"?\$\(|\|\s*(sudo\s+)?(ba|z)?sh\b|"
-    r"/dev/tcp/|\.Download(String|File)\s*\(\s*['\"$]|Net\.WebClient|Start-BitsTransfer|\bxxd\s+-r|"
+    r"\.Download(String|File)\s*\(\s*['\"$]|Net\.WebClient|Start-BitsTransfer|\bxxd\s+-r|"
     r"<\?php[^?]*\b(system|exec|shell_exec|passthru|eval|assert|popen|proc_open)\s*\(|"
     r"\bRuntime\.getRuntime\(\)\.exec|\bShell\s*\(\s*\"|Start-Process|-w(indowstyle)?\s+hidden\b"
 )
@@ -51,6 +53,15 @@ _IN_ONE_LINE: Final = tuple(
     )
 )
 """The same, in two parts of one line; searched in turn, so that each line is read once."""
+_GRAVE: Final = late_pattern(
+    r"(?i)\b(nc|ncat|socat|bash\s+-i|mkfifo|xmrig|crontab)\b"
+    r"|rm\s+-\w*[rf]\w*\s+(-\w+\s+)*"
+    r"(~/?|\$HOME/?|/|\*|/(bin|boot|etc|home|lib\w*|root|sbin|usr|var|opt)/?)\*?(?=[\s;&|\"']|$)"
+)
+"""Commands that listen, persist or destroy what is not the script's own."""
+_INSTALLS: Final = late_pattern(
+    r"(sudo\s+)?(apt|apt-get|yum|dnf|apk|brew|microdnf|zypper|conda)\s[^;&|]{0,100}\binstall\b|apk\s+add\b"
+)
 _BUILD: Final = late_pattern(
     r"^\s*(set -|export |python[\d.]*\s+-?\w|pip |accelerate |torchrun |deepspeed )"
 )
@@ -60,6 +71,8 @@ def obfuscated(text: str) -> str:
     """Return what a script does that only a hostile one does; empty if nothing."""
     if match := _OBFUSCATED.search(text):
         return match.group()
+    if connects_a_shell(text):
+        return "/dev/tcp/"
     for first, then in _IN_ONE_LINE:
         end = 0
         while start := first.search(text, end):
@@ -134,13 +147,14 @@ def matches_script(name: str, head: bytes, source: Source) -> bool:
     return name.lower().endswith(_SCRIPTS) and b"\0" not in head[:64]
 
 
-def parse_script(scan: Scan, name: str, source: Source) -> None:
+def parse_script(scan: Scan, name: FileName, source: Source) -> None:
     """Report a script, and what it fetches and runs."""
     if is_binary(source.read(0, 4096)):
         scan.mark_corrupt("its name implies text, which it is not")
     shell = not name.lower().endswith((".js", ".lua"))
-    report_script(scan, decode_text(read_document(scan, source)), shell=shell)
-    usual = name.lower().endswith(_USUAL_SCRIPTS)
+    own = is_of_program(scan, name)
+    report_script(scan, decode_text(read_document(scan, source)), shell=shell, in_program=own)
+    usual = own or name.lower().endswith(_USUAL_SCRIPTS)
     scan.report(
         "TW-MODEL-SCRIPT" if usual else "TW-MODEL-SCRIPT-UNUSUAL",
         "a script is among the model's files",
@@ -148,13 +162,14 @@ def parse_script(scan: Scan, name: str, source: Source) -> None:
     )
 
 
-def report_script(scan: Scan, text: str, *, shell: bool = True) -> None:
+def report_script(scan: Scan, text: str, *, shell: bool = True, in_program: bool = False) -> None:
     """Report what a script's text fetches and runs, encoded text included.
 
     Args:
         scan: Where to report.
         text: Of any interpreter.
         shell: Whether its lines may be commands of a shell.
+        in_program: Whether it is a program's own, which nothing starts by loading a model.
     """
     reported: set[str] = set()
     for number, line in enumerate(text.splitlines(), 1):
@@ -163,31 +178,36 @@ def report_script(scan: Scan, text: str, *, shell: bool = True) -> None:
             continue
         scan.budget.step(1 + len(line) // 16)
         if found := next(filter(None, map(obfuscated, parts_of(line, 20_000))), ""):
-            scan.report("TW-MODEL-SCRIPT-HOSTILE", f"the script runs {found[:80]!r}", line=number)
+            calm = is_known_installer(line) or in_program
+            hostile = (shell and is_untrusted_fetch(line)) or not calm
+            rule = "TW-MODEL-SCRIPT-HOSTILE" if hostile else "TW-MODEL-SCRIPT-RISKY"
+            _report_line(scan, reported, rule, f"the script runs {found[:80]!r}", number)
         elif not shell:
             continue
         elif is_private_path(line) and re.search(r">|curl|nc |scp|base64|cat ", line):
-            scan.report(
-                "TW-MODEL-SCRIPT-HOSTILE", f"the script touches {stripped[:80]!r}", line=number
-            )
-        elif sends_secrets(line):
-            scan.report(
-                "TW-MODEL-SCRIPT-HOSTILE", f"the script sends {stripped[:80]!r}", line=number
-            )
+            rule = "TW-MODEL-SCRIPT-RISKY" if in_program else "TW-MODEL-SCRIPT-HOSTILE"
+            _report_line(scan, reported, rule, f"the script touches {stripped[:80]!r}", number)
+        elif is_untrusted_fetch(line):
+            rule = "TW-MODEL-SCRIPT-HOSTILE"
+            what = "sends" if sends_secrets(line) else "runs"
+            _report_line(scan, reported, rule, f"the script {what} {stripped[:80]!r}", number)
         elif is_hostile_command(stripped) and not _BUILD.match(stripped):
-            fetches = re.search(
-                r"(?i)\b(nc|ncat|socat|bash\s+-i|mkfifo|xmrig|crontab)\b|rm\s+-\w*[rf]\w*\s+(-\w+\s+)*(~|/|\$HOME|\*)",
-                stripped,
-            )
-            rule = "TW-MODEL-SCRIPT-HOSTILE" if fetches else "TW-MODEL-SCRIPT-RISKY"
-            if rule not in reported:  # one finding of a merely risky line is enough
-                scan.report(rule, f"the script runs {stripped[:80]!r}", line=number)
-            if not fetches:
-                reported.add(rule)
+            grave = _GRAVE.search(stripped) and not _INSTALLS.match(stripped) and not in_program
+            rule = "TW-MODEL-SCRIPT-HOSTILE" if grave else "TW-MODEL-SCRIPT-RISKY"
+            _report_line(scan, reported, rule, f"the script runs {stripped[:80]!r}", number)
         if len(line) < MAX_LINE:
             descend_decoded(scan, f"line {number}", line)
         else:
             scan.mark_incomplete(f"what line {number} encodes, of {len(line)} characters")
+
+
+def _report_line(scan: Scan, reported: set[str], rule: str, what: str, number: int) -> None:
+    """Report a line; one finding of merely risky lines is enough."""
+    if rule in reported:
+        return
+    scan.report(rule, what, line=number)
+    if rule == "TW-MODEL-SCRIPT-RISKY":
+        reported.add(rule)
 
 
 EXECUTABLE: Final = Format(

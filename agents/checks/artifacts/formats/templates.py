@@ -11,6 +11,7 @@ from typing import Final
 
 from agents.checks.artifacts.scanning import Scan
 from agents.domain.late_pattern import late_pattern
+from schemas.severity import Severity
 
 _RAW_ESCAPE: Final = late_pattern(
     r"__(class|globals|builtins|subclasses|mro|base|init|import)__|\|\s*attr\s*\(|"
@@ -58,13 +59,15 @@ def is_escape(text: str) -> bool:
     return _RAW_ESCAPE.search(text) is not None
 
 
-def report_template(scan: Scan, text: str, key: str) -> None:
+def report_template(scan: Scan, text: str, key: str, *, in_program: bool = False) -> None:
     """Judge a template and report its problems; unreadable templates are incomplete.
 
     Args:
         scan: Where to report.
         text: The template.
         key: Where it is: a metadata key, a JSON path.
+        in_program: Whether a program fills it in, and no tokenizer: then only names of the
+            interpreter's inner parts lead out of it.
     """
     from jinja2 import TemplateSyntaxError  # noqa: PLC0415 -- see above
 
@@ -88,5 +91,13 @@ def report_template(scan: Scan, text: str, key: str) -> None:
         scan.report("TW-MODEL-TEMPLATE-EXHAUSTION", "a template is nested too deep", key=key)
         scan.mark_incomplete(f"{key}: the template is nested too deep")
         return
+    severity = Severity.LOW if in_program and not is_escape(text) else None
     for fault in faults:
-        scan.report(fault.rule_id, fault.what, key=key, line=fault.line, name=fault.what[:80])
+        scan.report(
+            fault.rule_id,
+            fault.what,
+            severity=severity,
+            key=key,
+            line=fault.line,
+            name=fault.what[:80],
+        )

@@ -5,15 +5,23 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from agents.checks.artifacts.formats.format import FileName
 from agents.checks.artifacts.formats.markup import SCRIPT, report_markup
 from agents.checks.artifacts.formats.plain_text import unwritten
 from agents.checks.artifacts.formats.requirements import report_requirement
 from agents.checks.artifacts.formats.settings_names import is_settings
+from agents.checks.artifacts.program_files import is_of_program
 from agents.checks.artifacts.python.shell_commands import is_hostile_command, is_untrusted_fetch
 from agents.checks.artifacts.readers.window import decode_text, read_document
 from agents.checks.artifacts.scanning import CorruptFileError, Scan, Source
+from agents.domain.late_pattern import late_pattern
 from schemas.severity import Severity
 
+_OF_ANOTHER_FORMAT: Final = late_pattern(
+    r"(?:\.|^)(?:html?|xml|rst|tex|css|js|ts|py|ya?ml|json|toml|cfg|ini|conf|sh|sql|dockerfile|asciidoc"
+    r"|cpp|h|go|tf|service)\.(?:j2|jinja2?|tmpl|template)$"
+)
+"""Templates of pages, images, settings and sources: no tokenizer fills them in."""
 _TEMPLATES: Final = (".jinja", ".j2", ".jinja2", ".tmpl", ".template")
 _FRONT: Final = re.compile(r"\A---\s*\n(.*?)\n---\s*(?:\n|\Z)", re.DOTALL)
 _REQUIREMENTS: Final = re.compile(r"(^|[/!])(requirements|constraints)[\w.-]*\.(txt|in)$")
@@ -33,7 +41,7 @@ _FORMULA: Final = re.compile(
 MAX_TEXT: Final = 32 << 20
 
 
-def parse(scan: Scan, name: str, source: Source) -> None:
+def parse(scan: Scan, name: FileName, source: Source) -> None:
     """Report front matter that constructs objects, packages fetched from elsewhere, templates.
 
     Raises:
@@ -57,7 +65,10 @@ def parse(scan: Scan, name: str, source: Source) -> None:
     if base.endswith(_TEMPLATES) or base == "chat_template":
         from agents.checks.artifacts.formats.templates import report_template  # noqa: PLC0415 -- few texts are any
 
-        report_template(scan, text, base)
+        own = "chat" not in base and (
+            _OF_ANOTHER_FORMAT.search(base) is not None or is_of_program(scan, name)
+        )
+        report_template(scan, text, base, in_program=own)
     elif base.endswith((".csv", ".tsv")):
         _judge_table(scan, text)
     elif base.endswith(".md"):

