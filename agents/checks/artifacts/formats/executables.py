@@ -13,6 +13,7 @@ from agents.checks.artifacts.python.shell_commands import (
     connects_a_shell,
     is_hostile_command,
     is_known_installer,
+    is_piped_to_a_shell,
     is_private_path,
     is_untrusted_fetch,
     parts_of,
@@ -178,7 +179,9 @@ def report_script(scan: Scan, text: str, *, shell: bool = True, in_program: bool
             continue
         scan.budget.step(1 + len(line) // 16)
         if found := next(filter(None, map(obfuscated, parts_of(line, 20_000))), ""):
-            calm = is_known_installer(line) or in_program
+            calm = is_known_installer(line) or (
+                in_program and not (shell and is_piped_to_a_shell(line))
+            )
             hostile = (shell and is_untrusted_fetch(line)) or not calm
             rule = "TW-MODEL-SCRIPT-HOSTILE" if hostile else "TW-MODEL-SCRIPT-RISKY"
             _report_line(scan, reported, rule, f"the script runs {found[:80]!r}", number)

