@@ -726,3 +726,11 @@ def test_a_person_has_a_failed_command_tried_again():
     play.say("inc-1", ReasonState.AUTOMATIC, retries=1)
     assert len(play.commands) == before + 1
     assert play.commands[-1].attempt == play.commands[-2].attempt + 1
+
+
+@each("name", [GOALS[0].digest, f"@{GOALS[0].version}"])
+def test_a_version_is_suspected_by_its_digest_or_its_name(name):
+    play = Play()
+    play.suspect("inc-1", name)
+    play.say("inc-2", ReasonState.AUTOMATIC, THINGS[1])
+    assert [command.rollback_version for command in play.commands] == ["r0"]

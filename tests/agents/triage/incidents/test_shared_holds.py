@@ -284,3 +284,20 @@ def test_a_rollback_that_moves_turns_no_other_incidents_answer_into_approval(end
     (thing,) = [kept for kept in flow.holds["a", MODEL].things if kept.action == "rollback"]
     states = {reason.incident: reason.state for reason in thing.reasons}
     assert (states[FIRST], states[SECOND]) == (ReasonState.APPROVED, ReasonState(ended))
+
+
+def test_what_another_incident_requires_approves_no_version_that_a_person_did_not():
+    """The first incident's approval was for a version that is bad now: it asks again."""
+    flow = twice(Policy(tenant="a", automatic=(), dry_run=False))
+    flow.saw(*held(MODEL, "a", "gpu", -10, version="r0", digest="e" * 64))
+    (proposal,) = [spec for spec in flow.proposals.values() if spec.action == "rollback"]
+    decide(flow, DecisionKind.APPROVE, FIRST, target=proposal.command_id)
+    decide(flow, DecisionKind.REJECT, SECOND, target=proposal.command_id)
+    flow.policy(AUTOMATIC)
+    flow.found(finding("malicious_payload", "a", digest="f" * 64, minutes=64, systems=("gpu",)))
+    flow.found(finding("malicious_payload", "a", digest=GOOD, version="r1", minutes=65))
+    (thing,) = [kept for kept in flow.holds["a", MODEL].things if kept.action == "rollback"]
+    states = {reason.incident: reason.state for reason in thing.reasons}
+    assert thing.command is not None
+    assert (thing.state, thing.command.rollback_version) == (HoldState.HELD, "r0")
+    assert states[FIRST] is ReasonState.ASKED
