@@ -59,12 +59,22 @@ def _truss(document: Mapping[str, Any]) -> Iterator[_Listed]:
 
 
 def _ray(document: Mapping[str, Any]) -> Iterator[_Listed]:
-    for part in (document, table(document.get("runtime_env"))):
+    for part in _environments(document):
         for installer in ("pip", "uv"):
             wanted = part.get(installer)
             if isinstance(wanted, dict):
                 wanted = wanted.get("packages")
             yield texts(wanted), _one(wanted)
+
+
+def _environments(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the runtime environments of Ray: a file's own, and those of Serve's applications."""
+    yield document
+    yield table(document.get("runtime_env"))
+    for application in entries(document.get("applications")):
+        yield table(application.get("runtime_env"))
+        for deployment in entries(application.get("deployments")):
+            yield table(table(deployment.get("ray_actor_options")).get("runtime_env"))
 
 
 def _one(value: Any) -> list[str]:  # noqa: ANN401 -- any value of YAML
