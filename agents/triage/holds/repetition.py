@@ -7,7 +7,7 @@ from typing import Final
 from agents.triage.holds.attempts import repeat
 from agents.triage.holds.goals import is_stuck
 from agents.triage.holds.rows import Effects, Hold
-from agents.triage.holds.settling import warn_of_given_up
+from agents.triage.holds.settling import settle, warn_of_given_up
 
 NOTHING_LEFT: Final = "no version to roll back to is free of suspicion: choose one and verify"
 
@@ -19,6 +19,7 @@ def on_time(hold: Hold, now_ms: int) -> Effects:
     may bring a target.
     """
     effects = Effects()
+    expired = False
     for _, thing in sorted(hold.things.items()):
         if is_stuck(hold, thing) and not thing.escalated:
             warn_of_given_up(hold, thing, None, effects)
@@ -29,7 +30,7 @@ def on_time(hold: Hold, now_ms: int) -> Effects:
         if spec is None or thing.is_done or thing.expired:
             continue
         if now_ms >= thing.expires_ms:
-            thing.expired = True
+            thing.expired = expired = True
             effects.escalations.append((spec, "it expired without success"))
         elif spec.attempt >= thing.last_attempt:
             if not thing.escalated and now_ms >= thing.next_ms:
@@ -37,6 +38,11 @@ def on_time(hold: Hold, now_ms: int) -> Effects:
                 effects.escalations.append((spec, f"{thing.last_attempt} attempts failed"))
         elif now_ms >= thing.next_ms:
             repeat(thing, spec, now_ms, effects)
+    if expired:
+        # A proposal may have waited for a release.
+        due = settle(hold, now_ms)
+        effects.commands += due.commands
+        effects.escalations += due.escalations
     return effects
 
 

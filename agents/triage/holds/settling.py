@@ -62,7 +62,7 @@ def _settle(hold: Hold, thing: Thing, now_ms: int, effects: Effects) -> None:
     elif thing.overflowed and thing.given_up is not None:
         # The reasons that did not fit may stand: it goes to another version, on their behalf.
         _issue(hold, thing, [thing.given_up], thing.given_up.mode, now_ms, effects)
-    elif asked:
+    elif asked and not _is_being_released(thing):
         _propose(hold, thing, asked, effects)
     elif thing.given_up is not None:
         _release(hold, thing, thing.given_up, now_ms, effects)
@@ -71,22 +71,36 @@ def _settle(hold: Hold, thing: Thing, now_ms: int, effects: Effects) -> None:
     retry(thing, now_ms, effects)
 
 
+def _is_outdated(hold: Hold, thing: Thing, spec: CommandSpec) -> bool:
+    """Return whether a rollback in force goes elsewhere than it should.
+
+    A dry run takes the place of a real one only if that goes to a bad version.
+    """
+    tried = all(reason.spec.dry_run for reason in thing.standing()) and not spec.dry_run
+    return goes_to_bad(hold, spec) or not (tried or goes_to(spec, due_goal(hold, thing)))
+
+
+def _is_being_released(thing: Thing) -> bool:
+    """Return whether a release is repeated until it is answered: proposals wait for that."""
+    return thing.state is HoldState.RELEASED and not thing.is_done and not thing.expired
+
+
 def _reconsider(hold: Hold, thing: Thing, now_ms: int, effects: Effects) -> None:
     """Check whether the reasons still require the command in force."""
     spec, standing = thing.command, thing.standing()
     assert spec is not None
-    if not standing and any(reason.void for reason in thing.reasons.values()):
+    if not standing and thing.overflowed:
+        if thing.action is Action.ROLLBACK and goes_to_bad(hold, spec):
+            _give_up(thing, spec)
+    elif not standing and any(reason.void for reason in thing.reasons.values()):
         _give_up(thing, spec)
     elif not standing:
-        if not thing.overflowed:
-            _release(hold, thing, spec, now_ms, effects)
-        elif thing.action is Action.ROLLBACK and goes_to_bad(hold, spec):
-            _give_up(thing, spec)
+        _release(hold, thing, spec, now_ms, effects)
     elif spec.dry_run and not all(reason.spec.dry_run for reason in standing):
         # It changed nothing: there is nothing to release.
         _begin_anew(thing)
         thing.command = None
-    elif thing.action is Action.ROLLBACK and not goes_to(spec, due_goal(hold, thing)):
+    elif thing.action is Action.ROLLBACK and _is_outdated(hold, thing, spec):
         _give_up(thing, spec)
     else:
         retry(thing, now_ms, effects)
