@@ -37,6 +37,11 @@ class ReasonState(StrEnum):
         """Whether it justifies containment."""
         return self in {ReasonState.AUTOMATIC, ReasonState.APPROVED}
 
+    @property
+    def calls(self) -> bool:
+        """Whether it proposes or justifies containment."""
+        return self.stands or self is ReasonState.ASKED
+
 
 class HoldState(StrEnum):
     """The state of a hold."""

@@ -20,7 +20,7 @@ def due_goal(hold: Hold, thing: Thing) -> Goal | None:
     named = [goal for goal in approved if goal is not None]
     if standing and len(named) == len(standing):
         return max(named, key=goal_rank)
-    return best_goal(hold, thing)
+    return _best_goal(hold, thing)
 
 
 def _approved_goal(thing: Thing, reason: Reason) -> Goal | None:
@@ -44,7 +44,7 @@ def _goals(thing: Thing) -> list[Goal]:
     return [goal for reason in thing.reasons.values() if reason.calls for goal in reason.goals]
 
 
-def best_goal(hold: Hold, thing: Thing) -> Goal | None:
+def _best_goal(hold: Hold, thing: Thing) -> Goal | None:
     """Return the best version to roll back to that is neither held nor suspected, or None."""
     if hold.suspects_everything:
         return None

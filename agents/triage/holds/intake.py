@@ -34,7 +34,7 @@ def on_reason(hold: Hold, message: HoldReason) -> bool:
     """
     key = thing_key(message.spec.action, message.spec.target)
     thing = hold.things.get(key)
-    calls = message.state.stands or message.state is ReasonState.ASKED
+    calls = message.state.calls
     if thing is None:
         if not calls:
             return False

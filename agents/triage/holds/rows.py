@@ -38,7 +38,7 @@ class Reason(msgspec.Struct, array_like=True):
     @property
     def calls(self) -> bool:
         """Whether it proposes or justifies containment."""
-        return self.state.stands or self.state is ReasonState.ASKED
+        return self.state.calls
 
 
 class Thing(msgspec.Struct, array_like=True):

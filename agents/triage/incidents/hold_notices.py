@@ -11,6 +11,7 @@ from agents.triage.containment import command_id
 from agents.triage.holds.attempts import ISSUED_MS
 from agents.triage.holds.rows import thing_key
 from agents.triage.incidents.adoption import is_adopted
+from agents.triage.incidents.hold_reasons import reason_state
 from agents.triage.incidents.incident_rows import IncidentRows
 from agents.triage.incidents.rows import ActionsRow, CommandState
 from agents.triage.ledger.rows import from_ms, to_ms
@@ -64,7 +65,7 @@ def on_notice(case: IncidentRows, notice: HoldNotice) -> bool:
         # No version was left to go back to: now there is one.
         if following is not None and following.command_id not in row.commands:
             _replace(row, command, following, notice)
-    elif command.spec.command_id == notice.superseded and _calls(command):
+    elif command.spec.command_id == notice.superseded and reason_state(command).calls:
         command.phase = CommandPhase.SUPERSEDED
         if following is not None:
             _replace(row, command, following, notice)
@@ -115,13 +116,6 @@ def _replace(row: ActionsRow, before: CommandState, spec: CommandSpec, notice: H
     for old in replaced[:-SUPERSEDED]:
         if approved is None or old.command_id != approved.command_id:
             del row.commands[old.command_id]
-
-
-def _calls(command: CommandState) -> bool:
-    """Return whether the part calls for it: it was not refuted, rejected or left to expire."""
-    expired = command.phase is CommandPhase.EXPIRED and command.spec.mode is Mode.PROPOSAL
-    phases = {CommandPhase.PROPOSED, CommandPhase.ISSUED, CommandPhase.EXPIRED}
-    return command.phase in phases and not command.lifted and not expired
 
 
 def _following(before: CommandState, spec: CommandSpec, notice: HoldNotice) -> CommandState:

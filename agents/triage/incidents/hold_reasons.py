@@ -130,7 +130,7 @@ def _current(commands: Iterable[CommandState]) -> list[CommandState]:
 
 
 def _reason(case: IncidentRows, part: TenantState, command: CommandState) -> HoldReason:
-    spec, state = command.spec, _state(command)
+    spec, state = command.spec, reason_state(command)
     approved = part.actions.approved_before(command) if state is ReasonState.ASKED else None
     if approved is not None:
         # The person's word stands: it counts again once that version is cleared.
@@ -193,7 +193,8 @@ def leave_holds(case: IncidentRows, part: TenantState, ask: Ask) -> None:
         ask(hold_key(part.tenant, component), nothing)
 
 
-def _state(command: CommandState) -> ReasonState:
+def reason_state(command: CommandState) -> ReasonState:
+    """Return how far the reason is that a command of a tenant's part stands for."""
     if command.phase is CommandPhase.RELEASED:
         return ReasonState.RELEASED
     if command.lifted or command.phase is CommandPhase.GONE:
