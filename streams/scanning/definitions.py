@@ -11,6 +11,7 @@ import msgspec
 import orjson
 
 from agents.checks.artifacts.formats.json_comments import without_comments
+from agents.checks.artifacts.formats.templates import has_action
 from agents.checks.artifacts.python.shell_commands import is_untrusted_fetch
 from agents.checks.pipelines.config_file import pipeline_event_from_config
 from agents.checks.pipelines.configuration import UnreadableConfigError, walk
@@ -34,8 +35,6 @@ _RUNS: Final = msgspec.json.Decoder(PipelineRun)
 _DOCUMENTS: Final = 1000
 _ENTRY: Final = re.compile(r"(?m)^\s*(?:- )*[\w.\"'/-]+:(?:\s|$)")
 """A line of a document in YAML."""
-_ACTION: Final = re.compile(r"\{\{-?\s*[^\n{}]{1,400}|\{%-?\s*\w")
-"""An action of a template."""
 _LINE: Final = re.compile(r"\s*(?:- )?([A-Za-z_][\w.-]*):[ \t]+(\S.*?)\s*")
 _SEARCHED: Final = 4 << 20
 """Bytes of a definition that is searched for hostile commands alone."""
@@ -89,7 +88,7 @@ def template_event(raw: bytes, name: str) -> Event[PipelineRun] | None:
     A template of Helm or Jinja is no YAML until it is rendered.
     """
     text = raw.decode("utf-8-sig", "replace")
-    if _ACTION.search(text) is None:
+    if not has_action(text):
         return None
     found: dict[str, Any] = {}
     for number, line in enumerate(text.splitlines(), 1):

@@ -335,18 +335,16 @@ def merged(manifest: FileEntry, artifact: FileEntry) -> FileEntry:
     A command that fetches and runs is reported by the scan of the script alone, unless that calls
     it less severe.
     """
-    scripted = {
-        (finding.evidence.get("line"), rank)
-        for finding in artifact.findings
-        if finding.rule_id.startswith("TW-MODEL-SCRIPT")
-        and finding.evidence.get("line") is not None
-        for rank in range(finding.severity.rank + 1)
-    }
+    scripted: dict[Any, int] = {}
+    for finding in artifact.findings:
+        line, rank = finding.evidence.get("line"), finding.severity.rank
+        if finding.rule_id.startswith("TW-MODEL-SCRIPT") and line is not None:
+            scripted[line] = max(rank, scripted.get(line, rank))
     kept = [
         finding
         for finding in manifest.findings
         if finding.rule_id not in {"TW-PIPE-UNSAFE-LOADER", "TW-PIPE-REMOTE-SCRIPT"}
-        or (finding.evidence.get("line"), finding.severity.rank) not in scripted
+        or finding.severity.rank > scripted.get(finding.evidence.get("line"), -1)
     ]
     order = (Verdict.CLEAN, Verdict.UNSUPPORTED, Verdict.SUSPICIOUS, Verdict.CORRUPT,
              Verdict.INCOMPLETE, Verdict.MALICIOUS)  # fmt: skip

@@ -30,8 +30,6 @@ _ALWAYS: Final = late_pattern(
     r"feature_extraction)_\w+)\.pyw?$"
 )
 """Code that installing, testing, starting Python or loading a model runs by its name."""
-
-
 _TEST: Final = late_pattern(r"(?i)/tests?/")
 """Folders of samples for a program's own tests."""
 
@@ -75,10 +73,7 @@ def _programs(listing: frozenset[str], has_trait: Callable[[str, Trait], bool]) 
         # What is installed is imported, whatever settings lie in it: only weights need a loader.
         and (unit in roots.projects or not settings)
     )
-    return msgspec.structs.replace(
-        roots,
-        with_model=frozenset(models),
-    )
+    return msgspec.structs.replace(roots, with_model=frozenset(models))
 
 
 def is_of_program(scan: Scan, name: FileName) -> bool:

@@ -30,6 +30,14 @@ _GO_SIGN: Final = late_pattern(
 )
 
 
+_ACTION: Final = late_pattern(r"\{\{-?\s*[^\n{}]{1,400}|\{%-?\s*\w")
+
+
+def has_action(text: str) -> bool:
+    """Return whether a text is a template of another, by an action as Helm and Jinja write it."""
+    return _ACTION.search(text) is not None
+
+
 def is_go_template(text: str) -> bool:
     """Return whether a template is in Go's language, as Ollama reads it; it can't call code.
 

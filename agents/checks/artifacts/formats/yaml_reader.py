@@ -24,6 +24,7 @@ from agents.checks.artifacts.formats.targets import (
     leaves,
     report_tree_targets,
 )
+from agents.checks.artifacts.formats.templates import has_action
 from agents.checks.artifacts.python.shell_commands import (
     is_hostile_command,
     is_hostile_setting,
@@ -76,8 +77,6 @@ _MANY: Final = re.compile(r"(\*\w+\s*,\s*){3}|(-\s*\*\w+\s*){3}")
 _INTERPOLATION: Final = re.compile(
     r"\$\{(oc\.(env|decode)|eval|python|cmd|shell|exec)\s*:([^}]*)\}"
 )
-_ACTION: Final = re.compile(r"\{\{-?\s*[^\n{}]{1,400}|\{%-?\s*\w")
-"""An action of a template, as Helm and Jinja write it."""
 _PLAIN: Final = re.compile(r"^(---|%YAML|[\w.\"'-]+\s*:(\s|$)|- )", re.MULTILINE)
 
 
@@ -141,7 +140,7 @@ def report_yaml(scan: Scan, text: str, name: str) -> None:
                 judge_size(scan, document)
     except yaml.YAMLError as error:
         report_text(scan, "text", text)
-        if _ACTION.search(text):
+        if has_action(text):
             scan.mark_unsupported(
                 "a template of YAML: it was searched as text; scan what it is rendered to"
             )
