@@ -54,7 +54,7 @@ def _settle(hold: Hold, thing: Thing, now_ms: int, effects: Effects) -> None:
     if thing.state is HoldState.HELD:
         return
     standing, asked = thing.standing(), thing.asked()
-    if standing:
+    if standing and not _is_for_others(thing) and not (_is_tried(thing) and _is_undoing(thing)):
         automatic = any(reason.state is ReasonState.AUTOMATIC for reason in standing)
         mode = Mode.AUTOMATIC if automatic else Mode.APPROVED
         if not _take_over(thing, standing, now_ms):
@@ -62,7 +62,9 @@ def _settle(hold: Hold, thing: Thing, now_ms: int, effects: Effects) -> None:
     elif thing.overflowed and thing.given_up is not None:
         # The reasons that did not fit may stand: it goes to another version, on their behalf.
         _issue(hold, thing, [thing.given_up], thing.given_up.mode, now_ms, effects)
-    elif asked and not _is_being_released(thing):
+    elif (standing or asked) and _is_undoing(thing):
+        pass
+    elif asked:
         _propose(hold, thing, asked, effects)
     elif thing.given_up is not None:
         _release(hold, thing, thing.given_up, now_ms, effects)
@@ -76,30 +78,55 @@ def _is_outdated(hold: Hold, thing: Thing, spec: CommandSpec) -> bool:
 
     A dry run takes the place of a real one only if that goes to a bad version.
     """
-    tried = all(reason.spec.dry_run for reason in thing.standing()) and not spec.dry_run
+    tried = _is_tried(thing) and not spec.dry_run
     return goes_to_bad(hold, spec) or not (tried or goes_to(spec, due_goal(hold, thing)))
 
 
-def _is_being_released(thing: Thing) -> bool:
-    """Return whether a release is repeated until it is answered: proposals wait for that."""
-    return thing.state is HoldState.RELEASED and not thing.is_done and not thing.expired
+def _is_tried(thing: Thing) -> bool:
+    """Return whether all reasons in force are dry runs, which change nothing."""
+    return all(reason.spec.dry_run for reason in thing.standing())
+
+
+def _is_for_others(thing: Thing) -> bool:
+    """Return whether a real command was given up for which only reasons that did not fit stand."""
+    return (
+        thing.overflowed
+        and thing.given_up is not None
+        and not thing.given_up.dry_run
+        and _is_tried(thing)
+    )
+
+
+def _is_undoing(thing: Thing) -> bool:
+    """Return whether the release of a real command is repeated until it is answered.
+
+    Proposals and dry runs wait for that: they take back nothing.
+    """
+    return (
+        thing.state is HoldState.RELEASED
+        and thing.release is not None
+        and not thing.release.dry_run
+        and not thing.is_done
+        and not thing.expired
+    )
 
 
 def _reconsider(hold: Hold, thing: Thing, now_ms: int, effects: Effects) -> None:
     """Check whether the reasons still require the command in force."""
     spec, standing = thing.command, thing.standing()
     assert spec is not None
-    if not standing and thing.overflowed:
+    if spec.dry_run and _is_for_others(thing):
+        _begin_anew(thing)
+    elif not standing and thing.overflowed:
         if thing.action is Action.ROLLBACK and goes_to_bad(hold, spec):
             _give_up(thing, spec)
     elif not standing and any(reason.void for reason in thing.reasons.values()):
         _give_up(thing, spec)
     elif not standing:
-        _release(hold, thing, spec, now_ms, effects)
+        _release(hold, thing, _in_place(thing, spec), now_ms, effects)
     elif spec.dry_run and not all(reason.spec.dry_run for reason in standing):
         # It changed nothing: there is nothing to release.
         _begin_anew(thing)
-        thing.command = None
     elif thing.action is Action.ROLLBACK and _is_outdated(hold, thing, spec):
         _give_up(thing, spec)
     else:
@@ -115,9 +142,16 @@ def _begin_anew(thing: Thing) -> None:
 
 def _give_up(thing: Thing, spec: CommandSpec) -> None:
     _begin_anew(thing)
-    thing.command, thing.given_up = None, spec
+    thing.command, thing.given_up = None, _in_place(thing, spec)
     thing.escalated = False
     thing.superseded = spec.command_id
+
+
+def _in_place(thing: Thing, spec: CommandSpec) -> CommandSpec:
+    """Return the command that a responder may have carried out: that before a dry run, if any."""
+    if spec.dry_run and thing.given_up is not None:
+        return thing.given_up
+    return spec
 
 
 def warn_of_given_up(
@@ -131,15 +165,21 @@ def warn_of_given_up(
     if following is not None and not bad:
         return
     thing.escalated = True
-    name = following and (following.rollback_version or following.rollback_digest)
     effects.escalations.append(
         (
             spec,
             f"{spec.rollback_version or spec.rollback_digest} "
             + ("was found to be bad since; " if bad else "is no longer known to be good; ")
-            + (f"{name} takes its place" if name else "no other good version is known"),
+            + _following(following),
         )
     )
+
+
+def _following(spec: CommandSpec | None) -> str:
+    name = spec and (spec.rollback_version or spec.rollback_digest)
+    if spec is None or name is None:
+        return "no other good version is known"
+    return f"a dry run would go to {name}" if spec.dry_run else f"{name} takes its place"
 
 
 def _command(hold: Hold, thing: Thing, specs: list[CommandSpec]) -> CommandSpec | None:
@@ -220,7 +260,9 @@ def _issue(
     spec = msgspec.structs.replace(spec, mode=mode)
     warn_of_given_up(hold, thing, spec, effects)
     thing.command = begin(thing, spec, now_ms)
-    thing.state, thing.release, thing.given_up = HoldState.HELD, None, None
+    thing.state, thing.release = HoldState.HELD, None
+    if not spec.dry_run or (thing.given_up is not None and thing.given_up.dry_run):
+        thing.given_up = None
     effects.commands.append((thing.command, False))
 
 
@@ -232,7 +274,7 @@ def _propose(hold: Hold, thing: Thing, asked: list[Reason], effects: Effects) ->
         and not all(reason.spec.dry_run for reason in asked)
     ):
         _begin_anew(thing)
-        proposed = thing.command = None
+        proposed = None
     spec = _command(hold, thing, [reason.spec for reason in asked])
     if spec is None:
         if proposed is not None:

@@ -76,7 +76,9 @@ class Play:
         self.escalated: set[str] = set()
         """The things that a person was told of."""
         self.latest: dict[str, str] = {}
-        """By thing: the command that contains, as issued last."""
+        """By thing: the command that contains, as issued last and not released."""
+        self.tried: dict[str, str] = {}
+        """By thing: the last dry run."""
 
     def say(
         self,
@@ -133,10 +135,10 @@ class Play:
         self.hear(said)
 
     def hear(self, said: HoldReason) -> None:
-        before = {thing.key: thing.command for thing in self.held()}
+        before = {thing.key: (thing.command, self.latest.get(thing.key)) for thing in self.held()}
         if on_reason(self.hold, said):
             self.follow(settle(self.hold, self.now_ms))
-        for key, command in before.items():
+        for key, (command, real) in before.items():
             thing = self.hold.things[key]
             if not thing.standing() and not thing.overflowed and not asks_again(thing):
                 # Whatever was answered so far, and if it was answered at all.
@@ -145,7 +147,7 @@ class Play:
                     assert thing.release is None, "nothing takes it back"
                     continue
                 assert thing.release is not None, "the last reason ended, and nothing is released"
-                assert thing.release.undoes == command.command_id
+                assert thing.release.undoes == (real or command.command_id)
 
     def held(self) -> list[Any]:
         return [thing for thing in self.hold.things.values() if thing.state is HoldState.HELD]
@@ -168,22 +170,29 @@ class Play:
                 continue
             thing = self.thing(spec)
             if spec.undoes is not None:
-                assert not thing.standing(), "released while a reason is in force"
                 # A release that was issued before is repeated until it is answered.
                 first = spec.attempt == 1
+                tried = all(reason.spec.dry_run for reason in thing.standing())
+                assert not thing.standing() or (tried and not first), "a reason is in force"
                 assert not (first and thing.overflowed), "released though reasons overflowed"
                 kept = [hold for hold in self.kept if hold[0] == thing.key]
-                assert not kept, "released without a person what a closed incident contains"
-                assert spec.undoes == self.latest[thing.key], "it undoes what another command did"
+                assert not (first and kept), "released what a closed incident contains"
+                if first:
+                    real = self.latest.pop(thing.key, None)
+                    expected = real or self.tried.pop(thing.key)
+                    assert spec.undoes == expected, "it undoes what another command did"
+                    assert spec.dry_run == (real is None)
+                else:
+                    assert spec.command_id == thing.release.command_id
             else:
                 # What is not released, since reasons did not fit, is issued again until answered,
                 # and moves from a version that is bad.
-                in_force = self.latest.get(thing.key)
+                in_force = (self.tried if spec.dry_run else self.latest).get(thing.key)
                 known = in_force is not None and in_force in {spec.command_id, spec.replaces}
                 again = thing.overflowed and known
                 assert thing.standing() or again, "contained without a reason"
                 assert not any(incident in spec.command_id for incident in INCIDENTS)
-                self.latest[thing.key] = spec.command_id
+                (self.tried if spec.dry_run else self.latest)[thing.key] = spec.command_id
             self.commands.append(spec)
         self.escalations += [why for _, why in effects.escalations]
         self.escalated |= {self.thing(spec).key for spec, _ in effects.escalations}
@@ -534,6 +543,64 @@ def test_a_real_command_never_waits_for_the_evidence_of_a_dry_run(thing, dry, re
     play.say(real, ReasonState.AUTOMATIC, thing, after=(f"ev-{real}",))
     last = play.commands[-1]
     assert (last.incident, last.after, last.dry_run) == (real, (f"ev-{real}",), False)
+
+
+@each("end", [ReasonState.REFUTED, ReasonState.RELEASED, ReasonState.REJECTED])
+def test_a_dry_run_leaves_the_real_rollback_before_it_to_be_released(end):
+    """That was given up, since its version was bad and none other was known."""
+    play = dry_run_after_a_rollback_that_was_given_up()
+    play.say("inc-1", end, THINGS[1], by_person=True)
+    real, _, release = play.commands
+    assert release.undoes == real.command_id
+    assert not release.dry_run
+
+
+def test_a_real_rollback_after_a_dry_run_replaces_the_real_one_before_it():
+    play = dry_run_after_a_rollback_that_was_given_up()
+    play.say("inc-1", ReasonState.AUTOMATIC, THINGS[1])
+    real, _, again = play.commands
+    assert (again.replaces, again.dry_run) == (real.command_id, False)
+
+
+def dry_run_after_a_rollback_that_was_given_up() -> Play:
+    play = Play()
+    play.say("inc-1", ReasonState.AUTOMATIC, THINGS[1])
+    play.rest()
+    play.suspect("inc-2", *(goal.digest for goal in GOALS))
+    play.say("inc-1", ReasonState.AUTOMATIC, THINGS[1], dry_run=True)
+    play.suspect("inc-2", GOALS[0].digest)
+    real, tried = play.commands
+    assert (real.dry_run, tried.dry_run, tried.rollback_version) == (False, True, "r0")
+    return play
+
+
+@each("thing", CONTAINING)
+def test_a_dry_run_waits_until_a_release_is_answered(thing):
+    """It would end the repetition of the release, and take nothing back."""
+    play = Play()
+    play.say("inc-1", ReasonState.AUTOMATIC, thing)
+    play.rest()
+    play.say("inc-1", ReasonState.REFUTED, thing)
+    release = play.commands[-1]
+    play.say("inc-2", ReasonState.AUTOMATIC, thing, dry_run=True)
+    if release.undoes is not None:
+        play.answer(500)
+        play.pass_time(0.3)
+        assert (play.commands[-1].command_id, play.commands[-1].attempt) == (release.command_id, 2)
+        play.answer()
+    assert play.commands[-1].dry_run
+
+
+def test_excess_reasons_move_a_rollback_though_the_ones_that_are_kept_are_dry_runs(monkeypatch):
+    monkeypatch.setattr(intake, "REASONS", 1)
+    play = Play()
+    play.say("inc-1", ReasonState.ASKED, THINGS[1])
+    play.say("inc-2", ReasonState.AUTOMATIC, THINGS[1])
+    play.rest()
+    play.say("inc-2", ReasonState.AUTOMATIC, THINGS[1], dry_run=True)
+    play.suspect("inc-3", GOALS[0].digest)
+    assert [command.rollback_version for command in play.commands] == ["r1", "r0"]
+    assert not play.commands[-1].dry_run
 
 
 @settings(max_examples=examples(60), deadline=None)
