@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from agents.checks.artifacts.report import is_accepted
+from agents.checks.artifacts.report import is_accepted, reasons_beyond
 from agents.domain.detection import Detection
 from agents.domain.rules import Rule, rule_named
 from schemas.severity import Severity, Verdict
@@ -96,9 +96,11 @@ def active(file: FileEntry) -> tuple[FindingEntry, ...]:
 
 def is_unfinished(file: FileEntry) -> bool:
     """Return whether a file was not fully checked, and no suppression accepts the rest."""
+    others = bool(reasons_beyond(file.reasons, file.findings))
     if file.verdict not in UNFINISHED:
-        return bool(file.reasons)
-    return not is_accepted(file.verdict, file.reasons, (each.rule_id for each in active(file)))
+        return others
+    kept = (finding.rule_id for finding in active(file))
+    return not is_accepted(file.verdict, kept, others=others)
 
 
 def summarise(

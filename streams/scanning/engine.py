@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from agents.checks.artifacts.report import FileReport, failed
+from agents.checks.artifacts.report import FileReport, failed, reasons_beyond
 from agents.checks.artifacts.sandbox.pool import SandboxPool
 from agents.checks.artifacts.scanning import severity_of
 from agents.fetching.errors import FetchError
@@ -162,7 +162,7 @@ class _Scanner(msgspec.Struct, frozen=True):
             sha256 = compute()
         if sha256 is not None:
             report = msgspec.structs.replace(report, sha256=sha256)
-        if self.cache is not None and not report.reasons:
+        if self.cache is not None and not reasons_beyond(report.reasons, report.detections):
             # An unfinished scan may finish next time; only complete results are cached.
             self.cache.put(report, target.siblings)
         return _entry(target, report)

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from agents.checks.artifacts.report import listed
 from agents.checks.packages.check import check_packages
 from agents.checks.packages.credentials import detect_credential, url_credentials
 from agents.checks.packages.requirements_text import BYTES_LIMIT, decode_requirements
@@ -40,7 +41,6 @@ from streams.scanning.selection import ManifestTarget
 from streams.scanning.targets import LOCAL_TENANT, shown_path
 
 MAX_BYTES: Final = 256 << 20
-_REASONS: Final = 50
 _CREDENTIALS: Final = 100
 _IN_LINE: Final = re.compile(r"\bline (\d+)(?!\d)")
 """How readers of scripts name the place of a command."""
@@ -100,7 +100,6 @@ def check_manifest(
     findings = tuple(finding_entry(places.placed(detection)) for detection in said.once())
     ranks = [finding.severity.rank for finding in findings]
     serious = max(ranks, default=0) >= Severity.HIGH.rank
-    reasons = dict.fromkeys((*said.incomplete, *said.unsupported))
     return FileEntry(
         path=manifest.target.path,
         format="+".join(dict.fromkeys(kind.name for kind in manifest.kinds)),
@@ -112,15 +111,8 @@ def check_manifest(
             unsupported=bool(said.unsupported),
         ),
         findings=findings,
-        reasons=_listed(list(reasons)),
+        reasons=listed((*said.incomplete, *said.unsupported), "parts"),
     )
-
-
-def _listed(reasons: list[str]) -> tuple[str, ...]:
-    """Return the first reasons, and how many more there are."""
-    if len(reasons) <= _REASONS:
-        return tuple(reasons)
-    return (*reasons[: _REASONS - 1], f"and {len(reasons) - _REASONS + 1} further parts")
 
 
 def _read(file: Path, said: _Said) -> bytes | None:
@@ -351,7 +343,7 @@ def merged(manifest: FileEntry, artifact: FileEntry) -> FileEntry:
     fields: dict[str, Any] = {
         "verdict": max(manifest.verdict, artifact.verdict, key=order.index),
         "findings": (*kept, *artifact.findings),
-        "reasons": tuple(dict.fromkeys((*manifest.reasons, *artifact.reasons))),
+        "reasons": listed((*manifest.reasons, *artifact.reasons)),
         "sha256": manifest.sha256 or artifact.sha256,
     }
     return msgspec.structs.replace(manifest, **fields)

@@ -32,7 +32,12 @@ def verdict(name: str, content: bytes | dict[str, bytes]) -> tuple[Verdict, list
         scan_source(path, BytesSource(raw), siblings, second_opinion=True)
         for path, raw in content.items()
     ]
-    return min((report.verdict for report in reports), key=ORDER.index), reports
+    return worst_of(reports), reports
+
+
+def worst_of(reports: list[FileReport]) -> Verdict:
+    """Return the worst verdict of a sample's files."""
+    return min((report.verdict for report in reports), key=ORDER.index)
 
 
 def main() -> None:

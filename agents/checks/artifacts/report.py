@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -13,6 +13,24 @@ from schemas.severity import Severity, Verdict
 
 UNREAD: Final = frozenset(("TW-PICKLE-UNLISTED-CLASS",))
 """Rules whose findings mean that a file was made from something unread."""
+MAX_REASONS: Final = 50
+"""Reasons of a file; beyond, the last one says how many were left out."""
+
+
+class Found(Protocol):
+    """A finding of a file."""
+
+    @property
+    def rule_id(self) -> str:
+        """The rule."""
+
+    @property
+    def description(self) -> str:
+        """What was seen."""
+
+    @property
+    def evidence(self) -> Mapping[str, Any]:
+        """Where it was seen."""
 
 
 class FileReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,7 +47,7 @@ class FileReport(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     detections: tuple[Detection, ...] = ()
     reasons: tuple[str, ...] = ()
-    """Why it is corrupt, incomplete or unsupported."""
+    """Why it is corrupt, incomplete or unsupported, each with the place."""
     confinement: str = ""
     """What the scanning process had given up; empty if it was scanned in this process."""
 
@@ -62,15 +80,40 @@ def verdict_of(
     return Verdict.UNSUPPORTED if unsupported or unread else Verdict.CLEAN
 
 
-def is_accepted(verdict: Verdict, reasons: object, kept: Iterable[str]) -> bool:
+def unread_reasons(findings: Iterable[Found]) -> tuple[str, ...]:
+    """Return the reasons for which findings leave a file unsupported, each with the place."""
+    return tuple(
+        f"{found.evidence.get('member') or found.evidence.get('file', '')}: {found.description}, "
+        f"and was not read ({found.rule_id})"
+        for found in findings
+        if found.rule_id in UNREAD
+    )
+
+
+def reasons_beyond(reasons: Iterable[str], findings: Iterable[Found]) -> tuple[str, ...]:
+    """Return the reasons of a file that don't come from its findings."""
+    own = set(unread_reasons(findings))
+    return tuple(reason for reason in reasons if reason not in own)
+
+
+def listed(reasons: Iterable[str], what: str = "reasons") -> tuple[str, ...]:
+    """Return each reason once: the first ones, and how many more there are."""
+    every = tuple(dict.fromkeys(reasons))
+    if len(every) <= MAX_REASONS:
+        return every
+    kept = MAX_REASONS - 1
+    return (*every[:kept], f"and {len(every) - kept} further {what}")
+
+
+def is_accepted(verdict: Verdict, kept: Iterable[str], *, others: bool) -> bool:
     """Return whether a file is unsupported only because of suppressed findings.
 
     Args:
         verdict: The file's.
-        reasons: Why it is unsupported beyond its findings; empty if for nothing else.
         kept: The rules of its findings that are not suppressed.
+        others: Whether it is unsupported for reasons beyond its findings.
     """
-    return verdict is Verdict.UNSUPPORTED and not reasons and UNREAD.isdisjoint(kept)
+    return verdict is Verdict.UNSUPPORTED and not others and UNREAD.isdisjoint(kept)
 
 
 def conclude(scan: Scan, size: int, sha256: str | None = None) -> FileReport:
@@ -92,7 +135,9 @@ def conclude(scan: Scan, size: int, sha256: str | None = None) -> FileReport:
             unsupported=bool(scan.unsupported),
         ),
         detections=detections,
-        reasons=tuple(dict.fromkeys((*scan.incomplete, *scan.corrupt, *scan.unsupported)))[:50],
+        reasons=listed(
+            (*scan.incomplete, *scan.corrupt, *scan.unsupported, *unread_reasons(detections))
+        ),
     )
 
 
@@ -104,5 +149,5 @@ def failed(path: str, size: int, reason: str, detections: tuple[Detection, ...] 
         size=size,
         verdict=verdict_of(detections, incomplete=True),
         detections=detections,
-        reasons=(reason,),
+        reasons=listed((reason, *unread_reasons(detections))),
     )

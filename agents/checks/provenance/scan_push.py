@@ -13,7 +13,7 @@ from typing import Final, ParamSpec, Protocol, TypeVar
 
 import msgspec
 
-from agents.checks.artifacts.report import is_accepted
+from agents.checks.artifacts.report import is_accepted, reasons_beyond
 from agents.checks.artifacts.scanning import Source
 from agents.checks.provenance.attempts import next_attempt
 from agents.checks.provenance.attested import Pushed, attest, with_publisher
@@ -273,7 +273,9 @@ async def scan_push(
 def _accepted(file: ScannedFile, kept: Iterable[Detection]) -> ScannedFile:
     """Return a file, marked if only suppressed findings leave it unsupported."""
     rules = (detection.rule_id for detection in kept)
-    return msgspec.structs.replace(file, accepted=is_accepted(file.verdict, file.reason, rules))
+    return msgspec.structs.replace(
+        file, accepted=is_accepted(file.verdict, rules, others=file.others)
+    )
 
 
 async def _apart(
@@ -379,6 +381,7 @@ async def _scan_one(
         verdict=report.verdict,
         detections=tuple(report.detections),
         reason="; ".join(report.reasons)[:300],
+        others=bool(reasons_beyond(report.reasons, report.detections)),
         role=role,
     )
 

@@ -40,6 +40,8 @@ class ScannedFile(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     detections: tuple[Detection, ...] = ()
     reason: str = ""
+    others: bool = False
+    """Whether there are reasons beyond its findings."""
     again: bool = False
     """Whether it could not be fetched now, but may be later."""
     role: str = ""

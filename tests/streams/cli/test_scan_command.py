@@ -217,6 +217,8 @@ def test_a_class_that_nobody_read_is_unfinished_until_it_is_accepted(capsys, tmp
     path.write_bytes(b"\x80\x04cacme.models\nNet\n)\x81.")
     code, found = scanned(capsys, path)
     assert (code, found["files"][0]["verdict"]) == (2, "unsupported")
+    (reason,) = found["files"][0]["reasons"]
+    assert reason.startswith("net.pkl: the pickle calls acme.models.Net")
     for rule, expected in (("TW-PICKLE-UNKNOWN-IMPORT", 2), ("TW-PICKLE-UNLISTED-CLASS", 0)):
         file = write_suppressions(tmp_path / "s.toml", rule=rule)
         assert scanned(capsys, path, "--suppressions", file)[0] == expected

@@ -21,7 +21,7 @@ from typing import Any, Final, Self, TypeVar
 import msgspec
 
 from agents.checks.artifacts.opening import open_regular
-from agents.checks.artifacts.report import FileReport, failed, verdict_of
+from agents.checks.artifacts.report import FileReport, failed, listed, unread_reasons, verdict_of
 from agents.checks.artifacts.sandbox.process import ScanProcess, last_words, printable
 from agents.checks.artifacts.sandbox.protocol import (
     Answer,
@@ -314,7 +314,10 @@ class Sandbox:
                         detections = (*lost, *report.detections)
                         verdict = max(report.verdict, verdict_of(lost), key=_GRAVITY.index)
                         report = msgspec.structs.replace(
-                            report, detections=detections, verdict=verdict
+                            report,
+                            detections=detections,
+                            verdict=verdict,
+                            reasons=listed((*report.reasons, *unread_reasons(lost))),
                         )
                     return msgspec.structs.replace(report, path=request.path, size=request.size)
 

@@ -8,17 +8,48 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from schemas.severity import Verdict
+from agents.checks.artifacts.report import FileReport
+from agents.checks.artifacts.scanning import severity_of
+from schemas.severity import Severity, Verdict
 from tests.corpus import KINDS, samples
 from tests.corpus.evasions import evasions, page
-from tests.corpus.table import verdict
+from tests.corpus.table import verdict, worst_of
 
 
 @pytest.fixture(scope="module")
-def outcomes() -> dict[str, dict[str, Verdict]]:
+def reports() -> dict[str, dict[str, list[FileReport]]]:
     return {
-        kind: {name: verdict(name, content)[0] for name, content in samples(kind)} for kind in KINDS
+        kind: {name: verdict(name, content)[1] for name, content in samples(kind)} for kind in KINDS
     }
+
+
+@pytest.fixture(scope="module")
+def outcomes(reports) -> dict[str, dict[str, Verdict]]:
+    return {
+        kind: {name: worst_of(found) for name, found in by_name.items()}
+        for kind, by_name in reports.items()
+    }
+
+
+def test_whatever_is_not_clean_says_why_and_where(reports):
+    every = [report for kind in reports.values() for found in kind.values() for report in found]
+    seen = Counter(report.verdict for report in every)
+    assert set(seen) == set(Verdict), seen
+    silent = [report.path for report in every if not _explained(report)]
+    assert not silent
+
+
+def _explained(report: FileReport) -> bool:
+    least = {Verdict.MALICIOUS: Severity.CRITICAL, Verdict.SUSPICIOUS: Severity.MEDIUM}
+    if report.verdict in least:
+        return any(
+            severity_of(found).rank >= least[report.verdict].rank and found.evidence["file"]
+            for found in report.detections
+        )
+    if report.verdict is Verdict.CLEAN:
+        return not report.reasons
+    placed = [place and said for place, _, said in (r.partition(": ") for r in report.reasons)]
+    return bool(placed) and all(placed)
 
 
 def test_the_corpus_is_broad(outcomes):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from agents.checks.artifacts.report import unread_reasons
 from agents.domain.detection import Detection
 from agents.fetching.errors import FetchError
 from schemas.severity import Severity, Verdict
@@ -60,10 +61,12 @@ async def by_content(path, source, siblings):
         found = Detection(
             rule_id="TW-PICKLE-UNLISTED-CLASS",
             description="unread",
-            evidence={},
+            evidence={"file": path},
             locator=f"{path}@0",
         )
-        return FileResult(verdict=Verdict.UNSUPPORTED, detections=(found,))
+        return FileResult(
+            verdict=Verdict.UNSUPPORTED, detections=(found,), reasons=unread_reasons((found,))
+        )
     if word == b"half":
         return FileResult(verdict=Verdict.INCOMPLETE, reasons=("too deep",))
     return FileResult(verdict=Verdict.CLEAN)
