@@ -117,7 +117,7 @@ def judge(event: Event[PackageInstall], knowledge: Knowledge, policy: Policy) ->
         check_pinning(subject),
         check_package_hashes(subject),
         (known, []),
-        _names_of(seen, knowledge, event.time),
+        _names_of((*seen, *subject.misread), knowledge, event.time),
         check_origin(subject),
         _crowding(seen, knowledge),
         _releases(subject),

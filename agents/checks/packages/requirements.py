@@ -42,6 +42,8 @@ _ALGORITHMS: Final = ("sha256", "sha384", "sha512")
 _WEAK_ALGORITHMS: Final = ("md5", "sha1", "sha224")
 _ARCHIVES: Final = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar", ".tar.xz", ".tbz")
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+_NAME_PLACE: Final = re.compile(r"[^\s<>=!~;@\[\]#,()'\"/:$]*")
+_NAME_LIMIT: Final = 200
 _EXTRAS: Final = re.compile(r"^(.+?)\[([^\[\]]*)\]$")
 _PLAIN: Final = re.compile(
     r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)"
@@ -419,6 +421,12 @@ def read_lines(texts: Sequence[str]) -> list[RequirementLine]:
         elif text.strip():
             found.append(read_line(text.strip()))
     return found
+
+
+def name_at_start(line: RequirementLine) -> str:
+    """Return what a line that pip refuses begins with in place of a name, "" for nothing."""
+    found = _NAME_PLACE.match(line.text[:_NAME_LIMIT])
+    return found[0] if found else ""
 
 
 def requirement_name(text: str) -> str:

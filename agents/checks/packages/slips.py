@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import groupby, pairwise
 from typing import Final
+from unicodedata import category, normalize
 
 STRONG: Final = 2
 """A typing error: letters swapped, doubled, left out, or an adjacent key."""
@@ -42,14 +43,17 @@ _SOUNDS: Final = frozenset(
     for other in group
     if member != other
 )
+_DIGITS: Final = str.maketrans("0134578i", "oleastbl")
+"""Digits that look like a letter, and the letter that looks like `l`."""
+_UNSEEN: Final = frozenset({"Cf", "Mn", "Cc", "Zs"})
+"""Categories of characters that join or alter letters, or show nothing."""
 _LOOK_ALIKES: Final = str.maketrans(
-    "0134578i"
     "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0455\u0578\u043a\u043c\u0442"
     "\u043d\u0432\u03bf\u03b1\u03c1\u03bd\u03b9\u03c4\u03ba\u0131\u0261\u0142\u00f8"
     "\u00e9\u00e8\u00e1\u00e0\u00f6\u00fc\u00f1\u00e7\u04cf\u0501\u0251",
-    "oleastblaeopcyxlsnkmthboapvltklgloeeaaounclda",
+    "aeopcyxisnkmthboapvitkigloeeaaounclda",
 )
-"""Characters that look like another letter: digits, Cyrillic, Greek and accented letters."""
+"""Characters that look like another letter: Cyrillic, Greek and accented letters."""
 
 
 def compact_of(name: str) -> str:
@@ -64,7 +68,15 @@ def digits_of(name: str) -> str:
 
 def looks(name: str) -> str:
     """Return a name folded by appearance (0 as o, rn as m, Cyrillic as Latin)."""
-    return compact_of(name.translate(_LOOK_ALIKES).replace("rn", "m").replace("vv", "w"))
+    return compact_of(plain_letters(name).translate(_DIGITS).replace("rn", "m").replace("vv", "w"))
+
+
+def plain_letters(name: str) -> str:
+    """Return a name with look-alike letters as those of ASCII, and without invisible characters."""
+    if name.isascii():
+        return name
+    apart = normalize("NFKD", name.translate(_LOOK_ALIKES))
+    return "".join(char for char in apart if category(char) not in _UNSEEN).lower()
 
 
 def undoubled(text: str) -> str:
@@ -77,7 +89,7 @@ def folded(name: str) -> str:
 
     Names that differ by several slips of these kinds have one folded form (`torchs-visions`).
     """
-    seen = name.translate(_LOOK_ALIKES) if not name.isascii() else name
+    seen = plain_letters(name)
     terms = [
         term.rstrip("s") if len(term) >= _PLURAL_FLOOR else term
         for term in seen.rstrip("0123456789").split("-")

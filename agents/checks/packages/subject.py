@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from agents.checks.packages.inside import came_from_inside
-from agents.checks.packages.requirements import RequirementLine, read_lines
+from agents.checks.packages.requirements import RequirementLine, name_at_start, read_lines
 from agents.checks.packages.seen import SeenPackage, see
 from schemas.components import component_key
-from schemas.events import Event, PackageInstall
+from schemas.events import Event, Package, PackageInstall
 from schemas.policy import Policy
 
 
@@ -24,6 +24,8 @@ class InstallSubject(msgspec.Struct, frozen=True, kw_only=True):
     inside: dict[int, bool | None]
     """By index in `seen`, for each internal name: whether an internal index served the package;
     None: the event does not show it."""
+    misread: tuple[SeenPackage, ...] = ()
+    """What refused lines seem to name: letters beyond ASCII that a reader takes for others."""
 
     @property
     def install(self) -> PackageInstall:
@@ -50,10 +52,16 @@ def install_subject(event: Event[PackageInstall], policy: Policy) -> InstallSubj
             seen[index] = SeenPackage(
                 entry.package, entry.name, public, entry.digest, internal=False
             )
+    lines = tuple(read_lines(install.requirements)) if install.requirements else ()
     return InstallSubject(
         event=event,
         policy=policy,
-        lines=tuple(read_lines(install.requirements)) if install.requirements else (),
+        lines=lines,
+        misread=tuple(
+            see(Package(name=name), policy, event.tenantid)
+            for name in dict.fromkeys(name_at_start(line) for line in lines if line.error)
+            if name and not name.isascii()
+        ),
         seen=tuple(seen),
         inside=inside,
     )

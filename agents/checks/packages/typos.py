@@ -162,6 +162,8 @@ def _whole_name(name: str, index: NameIndex) -> Iterator[NameVerdict]:
     doubled = index.undoubled.get(undoubled(compact))
     if doubled is not None and compact_of(doubled) != compact and not _is_renumbered(name, doubled):
         severity = _slip_severity(_word_strength(name, STRONG, index), len(compact), ranks[doubled])
+        if severity is not None and _is_tripled(compact, compact_of(doubled)):
+            severity = max(severity, Severity.MEDIUM, key=lambda level: level.rank)
         if severity is not None and abs(len(compact) - len(compact_of(doubled))) <= _PAIR:
             yield _offer(doubled, "doubled letters", severity, 0.85)
     if "-" not in name:
@@ -170,6 +172,14 @@ def _whole_name(name: str, index: NameIndex) -> Iterator[NameVerdict]:
     if swapped is not None and swapped != name and len(compact) >= TWO_EDIT_FLOOR:
         severity = Severity.MEDIUM if ranks[swapped] < WELL_KNOWN_RANK else Severity.LOW
         yield _offer(swapped, "words in another order", severity, 0.6)
+
+
+def _is_tripled(name: str, target: str) -> bool:
+    """Return whether only the name has three of one letter in a row, as no word has."""
+    return any(
+        a == b == c and a.isalpha() and 3 * a not in target
+        for a, b, c in zip(name, name[1:], name[2:], strict=False)
+    )
 
 
 def _is_renumbered(name: str, target: str) -> bool:

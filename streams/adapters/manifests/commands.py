@@ -15,8 +15,8 @@ import msgspec
 from agents.checks.packages.requirements import read_requirements
 from agents.checks.packages.shell_words import PUNCTUATION, shell_words
 from schemas.events import Installer
-from streams.adapters.manifests.found import Found, InstallOptions
-from streams.adapters.manifests.requirements import beside, missing_files, package_of
+from streams.adapters.manifests.found import ARCHIVES, Found, InstallOptions
+from streams.adapters.manifests.requirements import beside, missing_files, package_of, refusal
 
 _INSTALL: Final = re.compile(r"\b(?:pip3?(?:\.\d+)?|uvx?|pipx|poetry|pdm|conda|mamba|micromamba)\b")
 _WORDS: Final = 10_000
@@ -90,16 +90,23 @@ def installs_of(commands: Iterable[Command], options: InstallOptions, place: str
     """
     found = Found(installer=Installer(name="pip"))
     for command in commands:
-        here = f"{place}:{command.line}"
+        here = _place(place, command.line)
         for words in _simple_commands(command.text, found, here):
             for line in _requirement_lines(words, found, here):
                 _add(found, line, options, place, command.line)
     return found
 
 
+def _place(place: str, line: int) -> str:
+    """Return a place in a file: of a line, if its number is known."""
+    return f"{place}:{line}" if line else place
+
+
 def _add(found: Found, line: str, options: InstallOptions, place: str, number: int) -> None:
     if line.partition(" ")[0] in {"-r", "-c"} and "$" in line:
-        found.incomplete.append(f"{place}:{number}: {line[3:]} was not read: a variable names it")
+        found.incomplete.append(
+            f"{_place(place, number)}: {line[3:]} was not read: a variable names it"
+        )
         return
     here = options.path or place
     if line.partition(" ")[0] in {"-r", "-c"}:
@@ -108,7 +115,7 @@ def _add(found: Found, line: str, options: InstallOptions, place: str, number: i
         line = f"{line[:2]} {_nested(line[3:].strip(), options, place)}"
     parsed = read_requirements(line, file=here, files=options.files)
     found.incomplete += [
-        re.sub(r"^[^:]+:1:", f"{place}:{number}:", path)
+        re.sub(r"^[^:]+:1:", f"{_place(place, number)}:", path)
         for path in missing_files(parsed, options.files)
     ]
     for parsed_line in parsed.lines:
@@ -116,11 +123,11 @@ def _add(found: Found, line: str, options: InstallOptions, place: str, number: i
             where = (
                 f"{parsed_line.file}:{parsed_line.line}"
                 if parsed_line.file
-                else f"{place}:{number}"
+                else _place(place, number)
             )
-            found.incomplete.append(
-                f"{where}: pip would refuse {parsed_line.text[:80]!r}: {parsed_line.error}"
-            )
+            found.incomplete.append(f"{where}: {refusal(parsed_line)}")
+            if not parsed_line.text.isascii():  # the name may look like another
+                found.requirements.append(parsed_line.text)
             continue
         package = package_of(parsed_line)
         if package is not None:
@@ -315,8 +322,14 @@ def _arguments(words: Iterable[str], found: Found, place: str) -> Iterator[str]:
             found.incomplete.append(f"{place}: {word[:80]} is the value of a variable")
         elif "$" in word:
             yield word.partition("$")[0].rstrip("=<>~! ")
-        elif not word.startswith((".", "/", "~")):
+        elif not word.startswith((".", "/", "~")) and not _is_pattern(word):
             yield word
+
+
+def _is_pattern(word: str) -> bool:
+    """Return whether the shell expands a word to files of this machine, as `dist/*.whl`."""
+    path = word.partition("[")[0]
+    return bool({"*", "?"} & set(path)) and path.endswith(ARCHIVES) and ":" not in path
 
 
 def dockerfile_instructions(text: str) -> Iterator[tuple[str, Command]]:

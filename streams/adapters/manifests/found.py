@@ -15,7 +15,8 @@ from schemas.events import Environment, Installer, Package
 
 PART_BYTES: Final = 900_000
 """Bytes of packages, requirements and lock in one event: below Kafka's default record limit."""
-_ARCHIVES: Final = (".whl", ".gz", ".zip", ".bz2", ".xz", ".tar", ".egg")
+ARCHIVES: Final = (".whl", ".gz", ".zip", ".bz2", ".xz", ".tar", ".egg")
+"""Endings of distributions."""
 Lock = dict[str, tuple[str, ...]]
 """Digests by `name==version`."""
 
@@ -138,7 +139,7 @@ def from_files(files: Sequence[Distribution]) -> dict[str, Any]:
 def filename_of(url: str) -> str | None:
     """Return the name of the distribution that a URL leads to, None if it leads to none."""
     name = unquote(posixpath.basename(urlsplit(url).path))
-    return name if name.endswith(_ARCHIVES) else None
+    return name if name.endswith(ARCHIVES) else None
 
 
 def with_digest(url: str | None, files: Sequence[Distribution]) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -18,6 +19,8 @@ from streams.adapters.payload import refuse
 _LINE_LIMIT: Final = 8000
 _NESTED: Final = frozenset({"requirement", "constraint"})
 _INDEXES: Final = frozenset({"index-url", "extra-index-url"})
+_VARIABLE: Final = re.compile(r"\$\{[A-Z0-9_]+\}")
+"""A variable of the environment that pip expands in a file of requirements."""
 
 
 def parsed_requirements(
@@ -128,6 +131,8 @@ def declare(found: Found, requirements: Iterable[str], place: str) -> None:
             found.incomplete.append(
                 f"{place}: {line.text[:100]!r} is not a requirement: {line.error}"
             )
+            if not line.text.isascii():  # the name may look like another
+                found.requirements.append(line.text[:_LINE_LIMIT])
             continue
         package = package_of(line)
         if package is not None:
@@ -158,11 +163,18 @@ def declare_files(found: Found, paths: Iterable[str], options: InstallOptions, p
 def refused_lines(parsed: Requirements) -> list[str]:
     """Return the lines that pip would refuse, each with its place and the reason."""
     return [
-        f"{line.file or 'requirements'}:{line.line}: pip would refuse {line.text[:80]!r}:"
-        f" {line.error}"
+        f"{line.file or 'requirements'}:{line.line}: {refusal(line)}"
         for line in parsed.lines
         if line.error is not None and not line.hashes
     ]
+
+
+def refusal(line: RequirementLine) -> str:
+    """Return why a line was not read: pip refuses it, or a variable decides what it says."""
+    shown = repr(line.text[:80])
+    if _VARIABLE.search(line.text):
+        return f"{shown} has the value of a variable"
+    return f"pip would refuse {shown}: {line.error}"
 
 
 def missing_files(parsed: Requirements, files: Mapping[str, str]) -> list[str]:
@@ -182,6 +194,8 @@ def missing_files(parsed: Requirements, files: Mapping[str, str]) -> list[str]:
 
 def _absence(line: RequirementLine, files: Mapping[str, str]) -> str:
     named = line.value or ""
+    if _VARIABLE.search(named):
+        return "a variable names it"
     return "it is elsewhere" if "://" in named else absence(files, beside(line.file or "", named))
 
 

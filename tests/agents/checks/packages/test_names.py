@@ -128,10 +128,28 @@ def test_an_edit_that_yields_another_word_or_plug_in_is_at_most_low(name):
     assert verdict is None or verdict.severity is Severity.LOW
 
 
-def test_cyrillic_look_alike_is_found():
-    verdict = judge_name(canonical_name("r\u0435quests"))
+@each(
+    ("name", "target"),
+    [
+        ("r\u0435quests", "requests"),
+        ("num\u200bpy", "numpy"),
+        ("\uff4eumpy", "numpy"),
+        ("reque\u0301sts", "requests"),
+        ("d\u0456ffusers", "diffusers"),
+    ],
+)
+def test_letters_that_look_alike_or_are_invisible_are_found(name, target):
+    verdict = judge_name(canonical_name(name))
     assert verdict is not None
-    assert (verdict.target, verdict.severity) == ("requests", Severity.HIGH)
+    assert (verdict.target, verdict.severity) == (target, Severity.HIGH)
+
+
+@each(("name", "target"), [("vlllm", "vllm"), ("peffft", "peft"), ("ssspacy", "spacy")])
+def test_three_of_one_letter_are_above_low(name, target):
+    verdict = judge_name(name)
+    assert verdict is not None
+    assert verdict.target == target
+    assert verdict.severity.rank >= Severity.MEDIUM.rank
 
 
 def test_no_known_name_imitates_another():
