@@ -23,11 +23,19 @@ from streams.adapters.manifests.commands import Command, dockerfile_instructions
 from streams.adapters.manifests.found import Found, InstallOptions
 from streams.adapters.manifests.ini_text import read_ini
 from streams.adapters.manifests.kinds import Kind
+from streams.adapters.manifests.nested_packages import listed_inside
+from streams.adapters.manifests.notebook import tokens_of
 from streams.adapters.manifests.noxfile import nox_commands
 from streams.adapters.manifests.project_tasks import commands_of_project
 from streams.adapters.manifests.python_constants import parsed
 from streams.adapters.manifests.yaml_text import read_yaml
-from streams.scanning.index_accounts import read_netrc, read_pypirc, read_tool_settings
+from streams.scanning.index_accounts import (
+    read_dvc,
+    read_netrc,
+    read_npmrc,
+    read_pypirc,
+    read_tool_settings,
+)
 from streams.scanning.targets import LOCAL_TENANT
 
 _RUNS: Final = msgspec.json.Decoder(PipelineRun)
@@ -69,6 +77,12 @@ def pipeline_event(kind: Kind, raw: bytes, name: str) -> Event[PipelineRun]:
             return _event(read(raw), name)
         case "environment-file":
             return _event(_environment(decoded(raw)), name)
+        case "npm-settings":
+            return _event(read_npmrc(raw), name)
+        case "dvc-settings":
+            return _event(read_dvc(raw), name)
+        case "notebook":
+            return _event(tokens_of(raw), name)
         case "index-tool-settings":
             return _event(read_tool_settings(raw), name)
         case "pipeline-config":
@@ -235,14 +249,17 @@ def _event(config: dict[str, Any], name: str) -> Event[PipelineRun]:
 
 
 def installed_by(event: Event[PipelineRun], options: InstallOptions, place: str) -> Found:
-    """Return the packages that the commands of a definition install.
+    """Return the packages that a definition lists, and those that its commands install.
 
     Args:
         event: Its event.
         options: The files that the commands may name.
         place: The definition's name.
     """
-    return installs_of(_commands(orjson.loads(bytes(event.data.config))), options, place)
+    config = orjson.loads(bytes(event.data.config))
+    found = listed_inside(config, options, place)
+    found.add_installed(installs_of(_commands(config), options, place))
+    return found
 
 
 def _commands(config: Any) -> Iterator[Command]:  # noqa: ANN401 -- any JSON document

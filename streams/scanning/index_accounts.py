@@ -1,4 +1,4 @@
-"""Reads accounts of package indexes, of twine, netrc, Poetry and PDM, as configurations."""
+"""Reads accounts of package indexes and stores as configurations: of twine, Poetry, npm, DVC ..."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from streams.adapters.manifests.ini_text import read_ini
 from streams.adapters.payload import refuse
 
 _PASSWORD = "password"  # noqa: S105 -- the name of a setting
+_NPM_PASSWORDS = frozenset({"_authToken", "_auth", "_password"})
 _NETRC = {"login": "username", "password": _PASSWORD, "account": "account"}
 
 
@@ -72,6 +73,53 @@ def read_netrc(raw: bytes) -> dict[str, Any]:
                 given[_NETRC[word]] = value
     for host, account in settings.items():
         _show_password(account, host)
+    return settings
+
+
+def read_npmrc(raw: bytes) -> dict[str, Any]:
+    """Return the settings of an .npmrc, those of a registry by its host.
+
+    Raises:
+        UnreadableRecordError: it is no text.
+
+    Source: npm's `npmrc` reference: `//registry/:_authToken=token`.
+    """
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise refuse("not .npmrc: it is no text in UTF-8") from error
+    settings: dict[str, Any] = {}
+    for line in text.splitlines():
+        name, equals, value = (part.strip() for part in line.partition("="))
+        if not equals or line.lstrip().startswith((";", "#")):
+            continue
+        value = value.strip("\"'")
+        registry, colon, setting = name.rpartition(":")
+        setting = setting if colon or name in _NPM_PASSWORDS else ""
+        if setting in _NPM_PASSWORDS:
+            account = settings.setdefault(registry or "registry", {})
+            account[_PASSWORD] = value
+            _show_password(account, _host(f"https:{registry}", "registry"))
+        elif name == "strict-ssl":
+            settings["verify_ssl"] = value != "false"
+        else:
+            settings[name] = value
+    return settings
+
+
+def read_dvc(raw: bytes) -> dict[str, Any]:
+    """Return the settings of DVC by section.
+
+    Raises:
+        UnreadableRecordError: it is no INI file.
+
+    Source: DVC's reference of `config` and `remote modify`.
+    """
+    settings: dict[str, Any] = {name: {**given} for name, given in read_ini(raw, "config").items()}
+    for name, given in settings.items():
+        _show_password(given, _host(given.get("url", ""), name))
+        if str(given.pop("ssl_verify", "")).lower() in {"false", "no", "0", "off"}:
+            given["verify_ssl"] = False
     return settings
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from collections.abc import Iterator
 from datetime import date
 from typing import Any, Final
 
@@ -129,6 +130,14 @@ def _secret_in(name: str, text: str) -> Secret | None:
     if _NAME.search(plain) and not _ABOUT.search(plain) and _random(text):
         return Secret(kind=f"value of {name[:60]}", shown=_mask(text, 0))
     return None
+
+
+def tokens_in(text: str) -> Iterator[str]:
+    """Yield what has the form of a provider's key or token in a text, such as a program's."""
+    for part in parts_of(text, MAX_TEXT):
+        for _, pattern in _FORMS:
+            for match in pattern.finditer(part):
+                yield match[0]
 
 
 def is_reference(value: str) -> bool:

@@ -25,6 +25,8 @@ _OF_DATA: Final = re.compile(
     r"(?:^|[._\-\[])(?:\w*(?<!meta)(?<!Meta)[Dd]ata(?:[Ss]ets?|[Ff]iles?)?\w*|corpus|corpora"
     r"|train(?:ing)?_?(?:set|files?|path|ur[il]))(?:$|[._\-\[])"
 )
+_OF_MODEL: Final = re.compile(r"(?:^|\.)(?:storageUri|storage_uri|model_?[Uu]r[il]|sourceUri)$")
+"""Settings that name the model to serve: they are sources of data if anyone can change them."""
 _HUB_HOST: Final = "huggingface.co"
 _HUB_KEYS: Final = re.compile(
     r"(?:train(?:ing)?_|eval(?:uation)?_|test_|valid(?:ation)?_|pretraining_|hf_|hub_)?dataset"
@@ -133,7 +135,9 @@ def implied_sources(config: Any) -> list[DataSource]:  # noqa: ANN401 -- any JSO
         if not isinstance(value, str) or len(value) > _URL_LIMIT or len(found) >= MAX_IMPLIED:
             return
         url = value.strip()
-        if _ADDRESS.fullmatch(url) and _OF_DATA.search(path):
+        if _ADDRESS.fullmatch(url) and (
+            _OF_DATA.search(path) or (_OF_MODEL.search(path) and read_address(url).insecure)
+        ):
             found.setdefault(url, DataSource(url=url, name=path[:200]))
 
     def of_hub(path: str, name: str, members: Any) -> None:  # noqa: ANN401 -- any JSON value

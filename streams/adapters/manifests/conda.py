@@ -7,6 +7,7 @@ channels, whose packages have their own names: they are reported, but not checke
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Final
 
 from schemas.events import Installer, Package
@@ -36,6 +37,18 @@ def read_environment(raw: bytes, options: InstallOptions) -> Found:
     if not isinstance(document.get("dependencies"), list):
         raise refuse("no dependencies: not an environment of conda")
     found = Found(installer=Installer(name="conda"))
+    add_environment(found, document, options)
+    return found
+
+
+def add_environment(found: Found, document: Mapping[str, Any], options: InstallOptions) -> None:
+    """Add the pip requirements of an environment, and the names of its other packages.
+
+    Args:
+        found: The result to add them to.
+        document: The environment, with its list of `dependencies`.
+        options: The path of its file, and the files that it may name.
+    """
     _add_channels(found, texts(document.get("channels")))
     asked = [
         line for entry in entries(document["dependencies"]) for line in texts(entry.get("pip"))
@@ -54,7 +67,6 @@ def read_environment(raw: bytes, options: InstallOptions) -> Found:
         path = options.path or "environment.yml"
         parsed = parsed_requirements("\n".join(asked), options.files, path)
         add_requirements(found, parsed, options.files)
-    return found
 
 
 def _add_channels(found: Found, channels: list[str]) -> None:

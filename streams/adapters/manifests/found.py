@@ -88,6 +88,7 @@ class Found(msgspec.Struct, kw_only=True):
         self.packages += installed.packages
         self.requirements += installed.requirements
         self.incomplete += installed.incomplete
+        self.extra_index_urls += installed.extra_index_urls
         for ecosystem, names in installed.foreign.items():
             self.foreign.setdefault(ecosystem, []).extend(names)
 

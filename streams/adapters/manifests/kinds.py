@@ -261,6 +261,20 @@ def _keys(*names: str, also: tuple[str, ...] = ()) -> Callable[[ManifestContent]
     return matches
 
 
+def _databricks(content: ManifestContent) -> bool:
+    """Return whether a text is a job of Databricks, or a bundle's part that defines some."""
+    if content.names(b'"libraries"', b'"environment_key"'):
+        fields = content.fields
+        settings = fields.get("settings")
+        return bool(_JOB_FIELDS & (settings if isinstance(settings, dict) else fields).keys())
+    return ("libraries:" in content.text or "environment_key:" in content.text) and bool(
+        {"resources", "tasks", "job_clusters"} & content.keys
+    )
+
+
+_JOB_FIELDS: Final = frozenset({"tasks", "job_clusters", "new_cluster", "existing_cluster_id"})
+
+
 def _pip_list(content: ManifestContent) -> bool:
     document = content.json if content.names(b'"name"') else None
     if isinstance(document, list) and document:
@@ -269,6 +283,11 @@ def _pip_list(content: ManifestContent) -> bool:
     return re.match(r"Package\s+Version\b.*\n-{3}", content.text) is not None
 
 
+_TOKENS: Final = (
+    b"hf_", b"ghp_", b"github_pat_", b"glpat-", b"AKIA", b"ASIA", b"sk-", b"AIza", b"xox", b"pypi-AgE",
+    b"npm_", b"dapi", b"PRIVATE KEY", b"AccountKey=", b"eyJ",
+)  # fmt: skip
+"""Texts of which the tokens of providers have one."""
 _LISTED: Final = frozenset(
     {"name", "version", "editable_project_location", "location", "installer", "latest_version",
      "latest_filetype"}
@@ -345,7 +364,7 @@ PACKAGES: Final = (
     Kind(name="pre-commit", runs=True, paths=r"(^|/)\.pre-commit-config\.ya?ml$", reader="listed_packages:read_pre_commit"),
     Kind(name="cog", runs=True, paths=r"(^|/)cog\.ya?ml$", reader="listed_packages:read_cog"),
     Kind(name="bentofile", runs=True, paths=r"(^|/)bentofile\.ya?ml$", reader="listed_packages:read_bento"),
-    Kind(name="ray-environment", scanned=True, runs=True, paths=r"(^|/)(ray[-_])?runtime[-_]env\.ya?ml$", reader="listed_packages:read_ray"),
+    Kind(name="ray-environment", scanned=True, runs=True, paths=r"(^|/)(ray[-_])?runtime[-_]env\.(ya?ml|json)$", reader="listed_packages:read_ray"),
     Kind(name="truss", scanned=True, runs=True, content_paths=_YAML_PATHS, reader="listed_packages:read_truss",
          content=lambda c: {"requirements", "model_name"} <= c.keys),
     Kind(name="ray-serve", scanned=True, runs=True, content_paths=_YAML_PATHS, reader="listed_packages:read_ray",
@@ -379,8 +398,8 @@ PACKAGES: Final = (
     Kind(name="pip-list", reader="pip_reports:read_list", content=_pip_list),
     Kind(name="dockerfile", reader="commands:read_dockerfile", scanned=True, runs=True,
          paths=r"(^|/)([^/]*[.-])?(Docker|Container)file([.-][^/]*)?$|(^|/)Earthfile$"),
-    Kind(name="notebook", reader="notebook:read", scanned=True, paths=r"\.ipynb$", named_only=True,
-         content=lambda c: c.mentions(b"pip install", b"uv pip", b"pip3 install", b"uv add")),
+    Kind(name="notebook", reader="notebook:read", scanned=True, runs=True, paths=r"\.ipynb$", named_only=True,
+         content=lambda c: c.mentions(b"pip install", b"uv pip", b"pip3 install", b"uv add", *_TOKENS)),
     Kind(name="makefile", reader="command_files:read_makefile", scanned=True, runs=True, paths=r"(^|/)(GNU)?makefile$|\.mk$"),
     Kind(name="justfile", reader="command_files:read_justfile", scanned=True, runs=True, paths=r"(^|/)\.?justfile$|\.just$"),
     Kind(name="apptainer", reader="command_files:read_apptainer", scanned=True, runs=True, named_only=True,
@@ -412,6 +431,11 @@ PIPELINES: Final = (
     Kind(name="tekton", family=Family.PIPELINE, content=_kubernetes("tekton.dev")),
     Kind(name="kserve", family=Family.PIPELINE, content=_kubernetes("serving.kserve.io")),
     Kind(name="kubernetes", family=Family.PIPELINE, content=_kubernetes()),
+    Kind(name="ray-job", family=Family.PIPELINE, scanned=True,
+         content=lambda c: "runtime_env" in c.keys or (c.names(b'"runtime_env"') and "runtime_env" in c.fields)),
+    Kind(name="databricks", family=Family.PIPELINE, scanned=True, paths=r"(^|/)databricks\.ya?ml$", content=_databricks),
+    Kind(name="azure-ml", family=Family.PIPELINE, scanned=True,
+         content=lambda c: "azuremlschemas.azureedge.net" in c.text[:HEAD]),
     Kind(name="kustomize", family=Family.PIPELINE, paths=r"(^|/)kustomization(\.ya?ml)?$"),
     Kind(name="task-pipeline", family=Family.PIPELINE, paths=r"(^|/)taskfile(\.dist)?\.ya?ml$"),
     Kind(name="dvc", family=Family.PIPELINE, paths=r"(^|/)dvc\.ya?ml$"),
@@ -422,6 +446,8 @@ PIPELINES: Final = (
     Kind(name="devcontainer", family=Family.PIPELINE, scanned=True,
          paths=r"(^|/)\.devcontainer\.json$|(^|/)\.devcontainer/([^/]+/)?devcontainer\.json$"),
     Kind(name="index-accounts", family=Family.PIPELINE, paths=r"(^|/)(\.pypirc|[._]netrc)$"),
+    Kind(name="npm-settings", family=Family.PIPELINE, scanned=True, paths=r"(^|/)\.npmrc$"),
+    Kind(name="dvc-settings", family=Family.PIPELINE, scanned=True, paths=r"(^|/)\.dvc/config(\.local)?$"),
     Kind(name="environment-file", family=Family.PIPELINE, scanned=True, paths=r"(^|/)\.env(rc|\.[^/]+)?$|\.env$"),
     Kind(name="index-tool-settings", family=Family.PIPELINE, paths=r"(^|/)(poetry|pdm)\.toml$"),
     Kind(name="helm-values", family=Family.PIPELINE, paths=r"(^|/)values([-_.][^/]*)?\.ya?ml$"),

@@ -12,6 +12,7 @@ from agents.checks.packages.requirements import read_requirements
 from schemas.events import Installer
 from streams.adapters.manifests.commands import Command, installs_of
 from streams.adapters.manifests.found import Found, InstallOptions, entries, table, texts, word
+from streams.adapters.manifests.nested_packages import add_runtime, listed_inside
 from streams.adapters.manifests.requirements import declare, declare_files
 from streams.adapters.manifests.yaml_text import read_yaml
 
@@ -58,25 +59,6 @@ def _truss(document: Mapping[str, Any]) -> Iterator[_Listed]:
     yield texts(document.get("requirements")), _one(document.get("requirements_file"))
 
 
-def _ray(document: Mapping[str, Any]) -> Iterator[_Listed]:
-    for part in _environments(document):
-        for installer in ("pip", "uv"):
-            wanted = part.get(installer)
-            if isinstance(wanted, dict):
-                wanted = wanted.get("packages")
-            yield texts(wanted), _one(wanted)
-
-
-def _environments(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield the runtime environments of Ray: a file's own, and those of Serve's applications."""
-    yield document
-    yield table(document.get("runtime_env"))
-    for application in entries(document.get("applications")):
-        yield table(application.get("runtime_env"))
-        for deployment in entries(application.get("deployments")):
-            yield table(table(deployment.get("ray_actor_options")).get("runtime_env"))
-
-
 def _one(value: Any) -> list[str]:  # noqa: ANN401 -- any value of YAML
     named = word(value)
     return [named] if named else []
@@ -114,4 +96,14 @@ read_pre_commit: Final = _reader("pre-commit", _pre_commit)
 read_cog: Final = _reader("cog", _cog)
 read_bento: Final = _reader("bentoml", _bento)
 read_truss: Final = _reader("truss", _truss)
-read_ray: Final = _reader("ray", _ray)
+
+
+def read_ray(raw: bytes, options: InstallOptions) -> Found:
+    """Return the packages of a runtime environment of Ray, or of a file that holds some."""
+    document = table(read_yaml(raw))
+    place = options.path or "ray"
+    found = Found(installer=Installer(name="ray"))
+    add_runtime(found, document, options, place)
+    found.add_installed(listed_inside(document, options, place))
+    found.add_installed(installs_of(_commands(document), options, place))
+    return found

@@ -133,7 +133,7 @@ def test_text_about_manifests_is_no_manifest(path, text):
 
 FOLDERS = (
     "", "/a/b.c/", ".devcontainer/", ".github/workflows/", "x/.hydra/", "reqs/", "requirements/x/",
-    "a/.argo/", ".condarc.d/",
+    "a/.argo/", ".condarc.d/", ".dvc/",
 )  # fmt: skip
 STEMS = (
     "", "x", "requirements", "dev-requirements", "myrequirements", "constraints-x", "pip-freeze",
@@ -146,7 +146,8 @@ STEMS = (
     "Jenkinsfile-x", ".env", "bun", "pip", ".pip", ".condarc", "mambarc", ".pydistutils",
     ".pypirc", "pdm", "hatch", "tox", ".pre-commit-config", "cog", "bentofile", "runtime_env",
     "meta", "GNUmakefile", "justfile", "Singularity", "Procfile", "poe_tasks", "noxfile", "spack",
-    "buildout", "WORKSPACE", "Snakefile", "Vagrantfile", "kustomization", "Taskfile",
+    "buildout", "WORKSPACE", "Snakefile", "Vagrantfile", "kustomization", "Taskfile", "databricks",
+    ".npmrc", "config",
 )  # fmt: skip
 SUFFIXES = (
     "", ".txt", ".in", ".lock", ".toml", ".cfg", ".py", ".ipynb", ".zsh", ".yaml", ".YML", ".json",
