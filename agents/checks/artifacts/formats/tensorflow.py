@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from agents.checks.artifacts.formats.format import Format, Suffix, Trait, endings
 from agents.checks.artifacts.formats.plain_text import is_binary
+from agents.checks.artifacts.formats.tensorflow_paths import READ_FILE, reads_only_given
 from agents.checks.artifacts.readers.embedded import descend_decoded, report_text
 from agents.checks.artifacts.readers.paths import escapes
 from agents.checks.artifacts.readers.protobuf import (
@@ -21,6 +22,7 @@ from agents.checks.artifacts.readers.protobuf import (
 from agents.checks.artifacts.readers.window import Window, decode_text, read_document
 from agents.checks.artifacts.scanning import BytesSource, CorruptFileError, Scan, Source
 from agents.domain.late_pattern import late_pattern
+from schemas.severity import Severity
 
 Kind = Literal[
     "Graph", "Library", "Function", "Signature", "Gradient", "Node", "AttrEntry", "Attr",
@@ -232,6 +234,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
     window = Window(source)
     root = _root(name, source.read(0, 4096)) or "SavedModel"
     operators: dict[str, str] = {}
+    reader = ""
     defined: set[str] = set()
     used: dict[str, str] = {}
     nodes = 0
@@ -240,7 +243,10 @@ def parse(scan: Scan, name: str, source: Source) -> None:
         if message.kind == "Node":
             nodes += 1
             for operator in message.texts(2):
-                _judge_operator(scan, operator, message.text(1), operators)
+                if operator == READ_FILE:  # which files it reads is known at the end
+                    reader = reader or message.text(1) or READ_FILE
+                else:
+                    _judge_operator(scan, operator, message.text(1), operators)
         elif message.kind == "Signature":
             defined.update(message.texts(1))
         elif message.kind == "Func":
@@ -259,6 +265,8 @@ def parse(scan: Scan, name: str, source: Source) -> None:
             text = message.text(3) or message.text(5)
             if '"class_name"' in text:
                 scan.descend("object_graph.metadata.json", BytesSource(text.encode()))
+    if reader:
+        _judge_reader(scan, window, root, reader)
     if outside and READERS.intersection(_VERSION.sub("", name) for name in operators):
         scan.report(
             "TW-MODEL-TF-PATH",
@@ -270,6 +278,20 @@ def parse(scan: Scan, name: str, source: Source) -> None:
         if root == "Graph":
             raise CorruptFileError("no node in the graph")
         scan.report("TW-MODEL-TF-EMPTY", "no node of a graph could be read", key="graph_def")
+
+
+def _judge_reader(scan: Scan, window: Window, root: Kind, node: str) -> None:
+    """Report that a graph reads whole files, which its caller or the graph itself names."""
+    if reads_only_given(scan, window, SCHEMA, root):
+        scan.report(
+            "TW-MODEL-TF-READS",
+            f"the graph reads files that its caller names, by ReadFile as {node[:120]!r}",
+            severity=Severity.LOW,
+            key=READ_FILE,
+            name=node[:200],
+        )
+    else:
+        _judge_operator(scan, READ_FILE, node, {})
 
 
 def matches_text(name: str, head: bytes, source: Source) -> bool:
