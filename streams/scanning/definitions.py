@@ -175,7 +175,7 @@ def _environment(text: str) -> dict[str, Any]:
 
 
 def _unfolded(event: Event[PipelineRun]) -> Event[PipelineRun]:
-    """Return an event whose configuration has documents in YAML in place of their texts."""
+    """Return an event whose configuration has documents in YAML or JSON in place of their texts."""
     config = orjson.loads(bytes(event.data.config))
     opened = _opened(config, [_DOCUMENTS])
     data = msgspec.structs.replace(event.data, config=msgspec.Raw(orjson.dumps(opened)))
@@ -187,10 +187,17 @@ def _opened(value: Any, left: list[int]) -> Any:  # noqa: ANN401 -- any JSON val
         return {key: _opened(item, left) for key, item in value.items()}
     if isinstance(value, list):
         return [_opened(item, left) for item in value]
+    if isinstance(value, str) and value.lstrip()[:1] in {"{", "["}:
+        _spend(left)
+        try:
+            inner = orjson.loads(value)
+            for _ in walk(inner):
+                pass
+            return _opened(inner, left)  # what a compiled pipeline hands on: no text of a command
+        except (UnreadableConfigError, orjson.JSONDecodeError):
+            pass
     if isinstance(value, str) and "\n" in value.strip() and _ENTRY.search(value):
-        left[0] -= 1
-        if left[0] < 0:
-            raise UnreadableConfigError(f"more than {_DOCUMENTS} documents within it")
+        _spend(left)
         try:
             inner = read_yaml(value.encode("utf-8", "replace"))
             for _ in walk(inner):
@@ -200,6 +207,12 @@ def _opened(value: Any, left: list[int]) -> Any:  # noqa: ANN401 -- any JSON val
         except (TidewatchError, orjson.JSONEncodeError, RecursionError):
             pass  # a script, or another text: its lines are judged as commands
     return value
+
+
+def _spend(left: list[int]) -> None:
+    left[0] -= 1
+    if left[0] < 0:
+        raise UnreadableConfigError(f"more than {_DOCUMENTS} documents within it")
 
 
 def _added(value: str | list[Any]) -> list[str]:

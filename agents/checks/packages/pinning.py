@@ -15,7 +15,7 @@ from schemas.assessments import Check
 from schemas.components import component_key
 from schemas.counting import counted
 from schemas.findings import Indicator, IndicatorType
-from schemas.severity import Disposition, Status
+from schemas.severity import Disposition, Severity, Status
 
 SHOWN_LIMIT: Final = 500
 """Findings of one kind in one event; the check says how many more there were."""
@@ -103,6 +103,8 @@ def check_option(line: RequirementLine) -> Detection | None:
         return Detection(
             rule_id="TW-PKG-TRUSTED-HOST",
             description=f"TLS is not checked for {host[:200]}",
+            # pip takes the scheme of an address for the host, and checks TLS as before.
+            severity=Severity.LOW if "://" in value else None,
             evidence={"option": "--trusted-host", "host": host[:200]},
             locator=f"option:trusted-host:{host[:200]}",
         )

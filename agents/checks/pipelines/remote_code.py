@@ -78,7 +78,7 @@ _TEXTS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = tuple(
         (UNSAFE_LOADER, r"\bkeras\.\w[\w.]{0,60}load_model\s*\([^)]{0,200}safe_mode\s*=\s*False"),
         (UNSAFE_LOADER, (r"\b(?:curl|wget)\s[^|;&\n]{1,300}"
             r"\|\s*(?:sudo\s+)?(?:(?:ba|z|da)?sh|python3?)\b")),
-        (TLS_OFF, r"--(?:no-check-certificate|trusted-host|insecure-skip-tls-verify)\b"),
+        (TLS_OFF, r"--(?:no-check-certificate|trusted-host(?![\s=]+\w+://)|insecure-skip-tls-verify)\b"),
         (TLS_OFF, r"\bcurl\s(?:[^|;&\n]{0,200}\s)?(?:-k|--insecure)\b"),
         (TLS_OFF, r"\b(?:verify|verify_ssl|ssl_verify)\s*=\s*False\b"),
         (TLS_OFF, r"\bGIT_SSL_NO_VERIFY\s*=\s*(?:1|true)\b"),
