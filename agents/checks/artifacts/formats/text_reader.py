@@ -22,6 +22,15 @@ _OF_ANOTHER_FORMAT: Final = late_pattern(
     r"|cpp|h|go|tf|service)\.(?:j2|jinja2?|tmpl|template)$"
 )
 """Templates of pages, images, settings and sources: no tokenizer fills them in."""
+_BUILDS_ON: Final = late_pattern(
+    r"\A\s*\{%-?\s*extends\s+[\"'](?:(?!\.\.)[\w-][\w.-]*/){0,8}[\w-][\w.-]*\.(?:j2|jinja2?|tmpl)[\"']\s*-?%\}"
+)
+"""The begin of a template that fills the blocks of another one beside it, as a program's do."""
+_ELSEWHERE: Final = late_pattern(
+    r"\b(?:messages|add_generation_prompt|bos_token|eos_token)\b"
+    r"|\b(?:include|import|extends|from)\s+[\"'][^\"']{0,200}?(?:(?<=[\"'])[/~]|\.\.)"
+)
+"""What a chat template names, and files outside the folder of templates."""
 _TEMPLATES: Final = (".jinja", ".j2", ".jinja2", ".tmpl", ".template")
 _FRONT: Final = re.compile(r"\A---\s*\n(.*?)\n---\s*(?:\n|\Z)", re.DOTALL)
 _REQUIREMENTS: Final = re.compile(r"(^|[/!])(requirements|constraints)[\w.-]*\.(txt|in)$")
@@ -66,7 +75,9 @@ def parse(scan: Scan, name: FileName, source: Source) -> None:
         from agents.checks.artifacts.formats.templates import report_template  # noqa: PLC0415 -- few texts are any
 
         own = "chat" not in base and (
-            _OF_ANOTHER_FORMAT.search(base) is not None or is_of_program(scan, name)
+            _OF_ANOTHER_FORMAT.search(base) is not None
+            or is_of_program(scan, name)
+            or (_BUILDS_ON.search(text) is not None and _ELSEWHERE.search(text) is None)
         )
         report_template(scan, text, base, in_program=own)
     elif base.endswith((".csv", ".tsv")):

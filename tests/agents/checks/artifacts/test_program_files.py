@@ -191,6 +191,23 @@ def test_templates_of_programs_may_include_others(name, content, verdict):
 @each(
     ("content", "verdict"),
     [
+        (b'{% extends "base.j2" %}{% block a %}{{ super() }}{% endblock %}', Verdict.CLEAN),
+        (b'{% extends "base.j2" %}{% block a %}{{ x.__class__ }}{% endblock %}', Verdict.MALICIOUS),
+        (b'{% extends "base.j2" %}{% for m in messages %}{% endfor %}', Verdict.MALICIOUS),
+        (b'{% extends "../base.j2" %}', Verdict.MALICIOUS),
+        (b'{% extends "/etc/passwd" %}', Verdict.MALICIOUS),
+        (b'{% extends "a.j2" if x else "/etc/passwd" %}', Verdict.MALICIOUS),
+        (b'{% extends "a.j2" %}{% include "/etc/passwd" %}', Verdict.MALICIOUS),
+        (b'{% include "base.j2" %}', Verdict.MALICIOUS),
+    ],
+)
+def test_a_template_alone_that_fills_the_blocks_of_another_is_a_programs(content, verdict):
+    assert _scan("cuda.j2", content) is verdict
+
+
+@each(
+    ("content", "verdict"),
+    [
         (
             b"import pickle, base64\ndef f(x):\n    return pickle.loads(base64.b64decode(x))\n",
             "clean",
