@@ -43,7 +43,7 @@ _LEFT_OUT: Final = re.compile(
     r"(^|[/_.])(tests?|testing|conftest|benchmarks?|examples?|scripts?|cli|commands?|__main__|setup|hub"
     r"|download\w*|server|serve|elastic|rpc|package|cpp_extension|_inductor|_dynamo|_export|fx|io"
     r"|subprocess\w*|multiprocessing|sphinxext|app|twitter|corpus|backends?|pipelines|agents|deprecated"
-    r"|externals|vendored?|_vendor|third_?party\w*|dashboard|autoscaler|telemetry|gateway|debug_utils|notebook|tex\w*|animation|onnx|distributed|jit)(/|\.py$|_)"
+    r"|externals|vendored?|_vendor|third_?party\w*|dashboard|autoscaler|telemetry|gateway|debug_utils|notebook|tex(?!t)\w*|animation|onnx|distributed|jit)(/|\.py$|_)"
 )
 """Modules that no saved model refers to, or that run what they are given."""
 _ASIDE: Final = re.compile(

@@ -145,6 +145,8 @@ def test_templates_are_judged_under_each_ending(ending):
         ("spacy.pipeline.ner", "__pyx_unpickle_EntityRecognizer"),
         ("spacy.pipeline.tagger", "Tagger"),
         ("spacy.pipeline.senter", "senter_score"),
+        ("spacy.ml.models.textcat", "init_ensemble_textcat"),
+        ("spacy.pipeline.textcat", "textcat_score"),
         ("thinc.layers.chain", "forward"),
         ("thinc.backends.numpy_ops", "NumpyOps"),
         ("confection._config", "Config"),
