@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 import orjson
@@ -20,6 +20,9 @@ from streams.cli.output import Format, FormatOption, plain, print_json, print_li
 from streams.cli.policy_problems import policy_problems
 from streams.kafka.compacted import latest_values, publish_values
 from streams.reports.toml_text import to_toml
+
+if TYPE_CHECKING:
+    from streams.settings import Settings
 
 _POLICY: Final = Converter(Policy)
 
@@ -92,6 +95,15 @@ def _unknown(document: Any, kind: type[Any], path: str = "") -> list[str]:  # no
     return found
 
 
+def _credentials_problem(policy: Policy, settings: Settings) -> str | None:
+    """Return why the policy's credentials have no effect, if the file of secrets is known here."""
+    if policy.credentials is None or settings.fetch_credentials is None:
+        return None
+    from streams.fetch_credentials import credentials_problem, read_tables  # noqa: PLC0415 -- --help is quick
+
+    return credentials_problem(policy, read_tables(settings.fetch_credentials))
+
+
 @app.command("set", epilog=example("tidewatch policy set tenant-a.toml"))
 def set_policy(
     file: Annotated[Path, typer.Argument(help="the policy, TOML or JSON")],
@@ -100,8 +112,14 @@ def set_policy(
 ) -> None:
     """Publish a tenant's policy; it applies from the next event on."""
     policy = read_policy(file)
+    settings = connected_settings()
+    problem = _credentials_problem(policy, settings)
+    if problem is not None:
+        raise InvalidPolicyError(
+            problem, where=str(file), remedy="name one of these tables, or add it to the file"
+        )
     value = msgspec.json.encode(policy)
-    asyncio.run(publish_values(connected_settings(), Channel.POLICY, [(policy.tenant, value)]))
+    asyncio.run(publish_values(settings, Channel.POLICY, [(policy.tenant, value)]))
     if form is Format.JSON:
         print_json({"tenant": policy.tenant, "version": policy.version})
         return
@@ -139,6 +157,10 @@ def check(
     """Check a policy file; exit code 1 if a setting has no effect or an unexpected one."""
     policy = read_policy(file)
     problems = policy_problems(policy)
+    from streams.settings import load_settings  # noqa: PLC0415 -- --help is quick
+
+    problem = _credentials_problem(policy, load_settings())
+    problems += [problem] if problem else []
     if form is Format.JSON:
         print_json({"tenant": policy.tenant, "problems": problems})
     else:

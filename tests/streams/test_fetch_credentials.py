@@ -6,7 +6,12 @@ import pytest
 
 from agents.fetching.errors import RefusedError
 from schemas.policy import Policy
-from streams.fetch_credentials import open_fetcher, read_credentials
+from streams.fetch_credentials import (
+    credentials_problem,
+    open_fetcher,
+    read_credentials,
+    read_tables,
+)
 from streams.settings import SettingsError, load_settings
 
 
@@ -54,3 +59,27 @@ def test_fetcher_of_a_tenant_reaches_its_roots_alone(tmp_path):
             assert source.read(0, 1) == b"x"
         with pytest.raises(RefusedError):
             fetcher.open((tmp_path / "b").as_uri())
+
+
+def test_a_misspelt_setting_of_a_table_is_refused_with_the_known_names(tmp_path):
+    path = secrets_file(tmp_path, '[secrets."r"]\ntenants = ["a"]\ntokn = "s3cret"\n')
+    with pytest.raises(SettingsError) as error:
+        read_credentials(path)
+    assert "r.tokn" in error.value.explain()
+    assert "session_token" in error.value.explain()
+    assert "s3cret" not in error.value.explain()
+
+
+def test_a_reference_to_no_table_of_the_tenant_is_said_with_those_that_it_has(tmp_path, capsys):
+    text = '[secrets."r"]\ntenants = ["a"]\ntoken = "x"\n[secrets."s"]\ntenants = ["b"]\n'
+    known = read_tables(secrets_file(tmp_path, text))
+    assert credentials_problem(Policy(tenant="a"), known) is None
+    assert credentials_problem(Policy(tenant="a", credentials="r"), known) is None
+    for name in ("rr", "s"):
+        said = credentials_problem(Policy(tenant="a", credentials=name), known)
+        assert f"'{name}'" in said
+        assert said.endswith("those for a are: r")
+    open_for = open_fetcher(load_settings({}), known)
+    for _ in range(2):
+        open_for(Policy(tenant="a", credentials="rr"))
+    assert capsys.readouterr().out.count("no table of the file of secrets") == 1

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from agents.domain.rules import all_rules
 from schemas.policy import Policy, default_policy
+from streams.cli import main
 from streams.cli.policy import read_policy
 from streams.cli.policy_problems import (
     COMMANDED,
@@ -146,3 +147,18 @@ def test_a_policy_shown_reads_back_as_it_was(policy):
 def test_the_example_shown_reads_back_as_it_was():
     policy = read_policy(EXAMPLE)
     assert msgspec.convert(tomllib.loads(to_toml(msgspec.to_builtins(policy))), Policy) == policy
+
+
+def test_credentials_of_no_table_are_a_problem_where_the_tables_are_known(
+    tmp_path, monkeypatch, capsys
+):
+    secrets = tmp_path / "secrets.toml"
+    secrets.write_text('[secrets."hub"]\ntenants = ["acme"]\ntoken = "env:NOT_SET_HERE"\n')
+    policy = tmp_path / "acme.toml"
+    for name, code in (("hub", 0), ("hubb", 1)):
+        policy.write_text(f'tenant = "acme"\ncredentials = "{name}"\n')
+        assert main(["policy", "check", str(policy)]) == 0
+        monkeypatch.setenv("TIDEWATCH_FETCH_CREDENTIALS", str(secrets))
+        assert main(["policy", "check", str(policy)]) == code
+        monkeypatch.delenv("TIDEWATCH_FETCH_CREDENTIALS")
+    assert "those for acme are: hub" in capsys.readouterr().out
