@@ -64,6 +64,8 @@ class ManifestContent:
         begin = raw if raw[:1] in _OPENINGS else raw.lstrip(b"\xef\xbb\xbf \t\r\n")
         self.may_be_json = begin[:1] in _OPENINGS
         """Whether it begins as a JSON object or array does."""
+        self.may_be_list = begin[:1] == b"["
+        """Whether it begins as a JSON array does."""
 
     @property
     def is_large(self) -> bool:
@@ -74,6 +76,13 @@ class ManifestContent:
     def keys(self) -> frozenset[str]:
         """The top-level names of a YAML or TOML text."""
         return frozenset(_KEY.findall(self.text))
+
+    def has_keys(self, *names: str) -> bool:
+        """Return whether it has each of some top-level names."""
+        for name in names:  # most texts contain none, and are not searched for names then
+            if name not in self.text:
+                return False
+        return self.keys.issuperset(names)
 
     @cached_property
     def json(self) -> Any:  # noqa: ANN401 -- any JSON document
@@ -221,7 +230,7 @@ def _kubernetes(*groups: str) -> Callable[[ManifestContent], bool]:
     def matches(content: ManifestContent) -> bool:
         if not content.mentions(b"apiVersion") or not content.mentions(*marks):
             return False
-        return {"apiVersion", "kind"} <= content.keys or (
+        return content.has_keys("apiVersion", "kind") or (
             content.mentions(b'"apiVersion"') and {"apiVersion", "kind"} <= content.fields.keys()
         )
 
@@ -255,8 +264,7 @@ def _keys(*names: str, also: tuple[str, ...] = ()) -> Callable[[ManifestContent]
     """Return a detector of YAML texts by top-level names: all of these, and one of those."""
 
     def matches(content: ManifestContent) -> bool:
-        found = content.keys
-        return set(names) <= found and (not also or bool(set(also) & found))
+        return content.has_keys(*names) and (not also or not content.keys.isdisjoint(also))
 
     return matches
 
@@ -276,7 +284,7 @@ _JOB_FIELDS: Final = frozenset({"tasks", "job_clusters", "new_cluster", "existin
 
 
 def _pip_list(content: ManifestContent) -> bool:
-    document = content.json if content.names(b'"name"') else None
+    document = content.json if content.may_be_list and content.names(b'"name"') else None
     if isinstance(document, list) and document:
         return all(isinstance(entry, dict) and {"name", "version"} <= entry.keys() <= _LISTED
                    for entry in document)  # fmt: skip
@@ -314,7 +322,7 @@ def _yaml_pipeline(content: ManifestContent) -> bool:
         return False
     return bool(
         _holds_settings(content.text)
-        or "data_sources" in content.keys
+        or content.has_keys("data_sources")
         or (_any_in(_COMMAND_MARKS, content.text) and _COMMANDS.search(content.text))
     )
 
@@ -366,9 +374,9 @@ PACKAGES: Final = (
     Kind(name="bentofile", runs=True, paths=r"(^|/)bentofile\.ya?ml$", reader="listed_packages:read_bento"),
     Kind(name="ray-environment", scanned=True, runs=True, paths=r"(^|/)(ray[-_])?runtime[-_]env\.(ya?ml|json)$", reader="listed_packages:read_ray"),
     Kind(name="truss", scanned=True, runs=True, content_paths=_YAML_PATHS, reader="listed_packages:read_truss",
-         content=lambda c: {"requirements", "model_name"} <= c.keys),
+         content=lambda c: c.has_keys("requirements", "model_name")),
     Kind(name="ray-serve", scanned=True, runs=True, content_paths=_YAML_PATHS, reader="listed_packages:read_ray",
-         content=lambda c: "applications" in c.keys and "runtime_env" in c.text),
+         content=lambda c: c.has_keys("applications") and "runtime_env" in c.text),
     Kind(name="pip-settings", paths=r"(^|/)\.?pip\.(conf|ini)$", reader="installer_settings:read_pip"),
     Kind(name="uv-settings", paths=r"(^|/)uv\.toml$", reader="installer_settings:read_uv"),
     Kind(name="pdm-settings", paths=r"(^|/)pdm\.toml$", reader="installer_settings:read_pdm"),
@@ -377,11 +385,11 @@ PACKAGES: Final = (
     Kind(name="python-script", paths=r"\.py$", content=lambda c: _SCRIPT_MARK in c.text and bool(_SCRIPT.search(c.text)),
          named_only=True, scanned=True, reader="python_script:read"),
     Kind(name="conda-lock", content_paths=_YAML_PATHS, paths=r"(^|/)([^/]*[.-])?conda-lock\.ya?ml$", reader="conda:read_lock_file",
-         content=lambda c: {"package", "metadata"} <= c.keys and "manager:" in c.text),
+         content=lambda c: c.has_keys("package", "metadata") and "manager:" in c.text),
     Kind(name="conda-environment", content_paths=_YAML_PATHS, reader="conda:read_environment",
          paths=r"(^|/)(conda[-_.])?env(ironment)?([-_.][^/]*)?\.ya?ml$|(^|/)conda\.ya?ml$"
          r"|(^|/)python_env\.ya?ml$",
-         content=lambda c: "dependencies" in c.keys and bool({"channels", "name", "python"} & c.keys)),
+         content=lambda c: c.has_keys("dependencies") and bool({"channels", "name", "python"} & c.keys)),
     Kind(name="conda-explicit", content_paths=_TEXT_PATHS, reader="conda:read_explicit",
          content=lambda c: "@EXPLICIT" in c.text and re.search(r"(?m)^@EXPLICIT\s*$", c.text) is not None),
     Kind(name="cyclonedx", reader="cyclonedx:read",
@@ -389,7 +397,7 @@ PACKAGES: Final = (
          or _cyclonedx_xml(c)),
     Kind(name="spdx", reader="spdx:read",
          content=lambda c: _has_spdx_version(c) or _wrapped_spdx(c) or _spdx3(c)
-         or ("spdxVersion" in c.text and "spdxVersion" in c.keys)
+         or c.has_keys("spdxVersion")
          or ("SPDXVersion: SPDX-" in c.text and "\nSPDXVersion: SPDX-" in f"\n{c.text[:HEAD]}")),
     Kind(name="syft", reader="syft:read", content=_has("artifacts", "descriptor")),
     Kind(name="pip-report", reader="pip_reports:read_report", content=_has("install", "pip_version")),
@@ -416,16 +424,16 @@ PACKAGES: Final = (
 PIPELINES: Final = (
     Kind(name="github-actions", family=Family.PIPELINE,
          paths=r"(^|/)\.github/workflows/[^/]+\.ya?ml$|(^|/)action\.ya?ml$",
-         content=lambda c: "jobs" in c.keys and bool({"on", "true", "env", "name"} & c.keys)
+         content=lambda c: c.has_keys("jobs") and bool({"on", "true", "env", "name"} & c.keys)
          and "runs-on:" in c.text),
     Kind(name="gitlab-ci", family=Family.PIPELINE, paths=r"(^|/)[^/]*\.?gitlab-ci[^/]*\.ya?ml$",
-         content=lambda c: "stages" in c.keys and re.search(r"(?m)^\s+(before_)?script:", c.text)
+         content=lambda c: c.has_keys("stages") and re.search(r"(?m)^\s+(before_)?script:", c.text)
          is not None),
     Kind(name="ci-pipeline", family=Family.PIPELINE,
          paths=r"(^|/)(azure-pipelines[^/]*|bitbucket-pipelines|cloudbuild|buildspec|\.travis|\.drone|"
          r"\.woodpecker)\.ya?ml$|(^|/)\.(circleci|buildkite|tekton|argo)/[^/]+\.ya?ml$"),
     Kind(name="kubeflow", family=Family.PIPELINE,
-         content=lambda c: {"pipelineInfo", "deploymentSpec"} <= c.keys
+         content=lambda c: c.has_keys("pipelineInfo", "deploymentSpec")
          or _has_pipeline_info(c)),
     Kind(name="argo", family=Family.PIPELINE, content=_kubernetes("argoproj.io")),
     Kind(name="tekton", family=Family.PIPELINE, content=_kubernetes("tekton.dev")),
@@ -442,7 +450,7 @@ PIPELINES: Final = (
     Kind(name="mlproject", family=Family.PIPELINE, paths=r"(^|/)MLproject$"),
     Kind(name="compose", family=Family.PIPELINE,
          paths=r"(^|/)(docker-)?compose([-_.][^/]*)?\.(ya?ml|json)$",
-         content=lambda c: "services" in c.keys and "image:" in c.text),
+         content=lambda c: c.has_keys("services") and "image:" in c.text),
     Kind(name="devcontainer", family=Family.PIPELINE, scanned=True,
          paths=r"(^|/)\.devcontainer\.json$|(^|/)\.devcontainer/([^/]+/)?devcontainer\.json$"),
     Kind(name="index-accounts", family=Family.PIPELINE, paths=r"(^|/)(\.pypirc|[._]netrc)$"),
@@ -458,8 +466,9 @@ PIPELINES: Final = (
     Kind(name="trl", family=Family.PIPELINE, scanned=True,
          content=_keys("model_name_or_path", also=("dataset_name", "dataset_mixture", "output_dir"))),
     Kind(name="hydra", family=Family.PIPELINE, scanned=True, paths=r"(^|/)\.hydra/[^/]+\.ya?ml$",
-         content=lambda c: ("defaults" in c.keys and re.search(r"(?m)^defaults:\s*\n\s*-", c.text)
-         is not None) or re.search(r"(?m)^\s*_target_:\s", c.text) is not None),
+         content=lambda c: (c.has_keys("defaults") and re.search(r"(?m)^defaults:\s*\n\s*-", c.text)
+         is not None) or ("_target_:" in c.text
+         and re.search(r"(?m)^\s*_target_:\s", c.text) is not None)),
     Kind(name="pipeline-config", family=Family.PIPELINE, scanned=True, content=_json_pipeline),
     Kind(name="pipeline-config", family=Family.PIPELINE, scanned=True, paths=_YAML,
          content=_yaml_pipeline, named_only=True),

@@ -14,6 +14,10 @@ from typing import Any, Final
 
 MAX_LENGTH: Final = 1 << 20
 """Characters, bytes or items of one value."""
+MAX_BITS: Final = 1 << 16
+"""Bits of one number."""
+_LONG: Final = (str, bytes, bytearray, list, tuple, dict)
+_ORDERED: Final = (str, bytes, bytearray, list, tuple)
 
 
 class UnfoldableError(Exception):
@@ -26,9 +30,9 @@ def bounded(value: Any) -> Any:  # noqa: ANN401
     Raises:
         UnfoldableError: it is too large.
     """
-    if isinstance(value, int) and value.bit_length() > 1 << 16:
+    if isinstance(value, int) and value.bit_length() > MAX_BITS:
         raise UnfoldableError
-    if isinstance(value, str | bytes | bytearray | list | tuple | dict) and len(value) > MAX_LENGTH:
+    if isinstance(value, _LONG) and len(value) > MAX_LENGTH:
         raise UnfoldableError
     return value
 
@@ -39,7 +43,7 @@ def sequence(value: Any) -> Sequence[Any]:  # noqa: ANN401
     Raises:
         UnfoldableError: it has none.
     """
-    if isinstance(value, str | bytes | bytearray | list | tuple):
+    if isinstance(value, _ORDERED):
         return value
     if isinstance(value, dict):
         return list(value)

@@ -36,35 +36,47 @@ class Placement:
 
     def _find(self, tree: ModuleTree, nodes: Collection[ast.AST]) -> None:
         found, bodies, children = self._nodes, self._bodies, tree.children
-        stack: list[tuple[ast.AST, int, bool]] = [(tree.root, 0, False)]
+        of_class: set[ast.AST] = set()
+        """Functions, and main guards with such, that are directly within a class."""
+        stack: list[ast.AST | int] = [tree.root]
+        body = 0
         while stack:
-            node, body, in_class = stack.pop()
+            node = stack.pop()
             kind = type(node)
+            if kind is int:  # all of the inner body is done
+                body = cast("int", node)
+                continue
             if node in nodes:
-                found.append((node, body))
+                found.append((cast("ast.AST", node), body))
             if kind in EMPTY:
                 continue
             if kind in _FUNCTIONS:
                 function = cast("_Function", node)
-                outer = [
-                    *getattr(function, "decorator_list", []),
-                    *function.args.defaults,
-                    *(default for default in function.args.kw_defaults if default is not None),
-                ]
-                stack += [(child, body, False) for child in outer]
+                stack += getattr(function, "decorator_list", ())
+                stack += function.args.defaults
+                stack += [given for given in function.args.kw_defaults if given is not None]
                 if isinstance(function, ast.Lambda):
-                    stack.append((function.body, body, False))
-                else:
-                    bodies.append(_Body(body, function.name, guarded=False, in_class=in_class))
-                    stack += [(child, len(bodies) - 1, False) for child in function.body]
+                    stack.append(function.body)
+                    continue
+                bodies.append(
+                    _Body(body, function.name, guarded=False, in_class=function in of_class)
+                )
+                stack.append(body)
+                stack += function.body
+                body = len(bodies) - 1
             elif kind is ast.If and _is_main_guard(cast("ast.If", node).test):
                 guarded = cast("ast.If", node)
                 bodies.append(_Body(body, "", guarded=True, in_class=False))
-                stack += [(child, len(bodies) - 1, False) for child in guarded.body]
-                stack += [(child, body, in_class) for child in guarded.orelse]
+                # what is pushed last is gone through first
+                inner = len(bodies) - 1
+                stack += [body, *guarded.body, inner, *guarded.orelse]
+                if guarded in of_class:
+                    of_class.update(guarded.orelse)
             else:
-                is_class = kind is ast.ClassDef
-                stack += [(child, body, is_class) for child in children(node)]
+                within = children(cast("ast.AST", node))
+                stack += within
+                if kind is ast.ClassDef:
+                    of_class.update(within)
 
     def nodes(self, called_on_import: Collection[str]) -> list[tuple[ast.AST, str]]:
         """Return the nodes, with when each runs.

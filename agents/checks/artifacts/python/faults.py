@@ -6,7 +6,7 @@ import ast
 import builtins
 import re
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 from agents.checks.artifacts.dangerous_names import names
 from agents.checks.artifacts.python.call_judgements import MAX_LAYERS, Call, judgement_of
@@ -53,7 +53,9 @@ _FRAMES: Final = frozenset(("_getframe", "currentframe"))
 _JUDGED: Final = (ast.Call, ast.Assign, ast.AugAssign, ast.Return, ast.Subscript)
 """Kinds of nodes that are all judged; of the others, few need be."""
 _Reference = ast.Name | ast.Attribute | ast.Subscript
-_REFERENCES: Final = (ast.Name, ast.Attribute, ast.Subscript)
+_REFERENCES: Final = frozenset((ast.Name, ast.Attribute, ast.Subscript))
+_PLAIN: Final = frozenset((ast.Name, ast.Attribute))
+_ASSIGNING: Final = frozenset((ast.Assign, ast.AugAssign))
 _HANDS_OVER: Final = frozenset(("os.dup2", "pty.spawn"))
 """Functions that put a socket in the place of a terminal."""
 _ON_THE_WAY: Final = _CLASSES | _FRAMES | {"__init__"}
@@ -219,17 +221,18 @@ class _Judge:
         """Free the tree, which is in no circle from then on; nothing can be asked afterwards."""
         self._names.release()
 
-    def _judge(self, node: ast.AST, where: str) -> None:
-        if isinstance(node, _REFERENCES):  # most of all
-            self._judge_reference(node, where)
-        elif isinstance(node, ast.Constant):
+    def _judge(self, node: Any, where: str) -> None:  # noqa: ANN401 -- a node of any kind
+        kind = type(node)
+        if kind is ast.Constant:  # of those that are judged, most
             if isinstance(node.value, str):
                 self._judge_string(node, where)
-        elif isinstance(node, ast.Call):
+        elif kind is ast.Call:
             self._judge_call(node, where)
-        elif isinstance(node, ast.Assign | ast.AugAssign):
+        elif kind in _REFERENCES:
+            self._judge_reference(node, where)
+        elif kind in _ASSIGNING:
             self._judge_assignment(node)
-        elif isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple):
+        elif kind is ast.Return and isinstance(node.value, ast.Tuple):
             self._judge_reduction(node.value)
 
     @cached_property
@@ -295,14 +298,15 @@ class _Judge:
     def _judge_call(self, node: ast.Call, where: str) -> None:
         name = self._dotted(node.func)
         line = node.lineno
-        arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
+        arguments = [*node.args, *[keyword.value for keyword in node.keywords]]
         for argument in arguments:
-            if isinstance(argument, ast.Attribute | ast.Name) and self._names.may_run(argument):
+            if type(argument) in _PLAIN and self._names.may_run(argument):
                 given = self._dotted(argument)
                 stored = given == "__import__" and name == "staticmethod"
                 if self._names.runs(given) and argument not in self._passed_over and not stored:
                     self._judge_spawn(given, self._facts.command(node), [], where, line)
-        if self._names.runs(name) and self._names.is_computed(node.func):
+        runs = self._names.runs(name)
+        if runs and self._names.is_computed(node.func):
             self._log.add(
                 "TW-MODEL-CODE-DISGUISED",
                 f"calls {name} by a computed name",
@@ -320,7 +324,7 @@ class _Judge:
                     in_program=Severity.MEDIUM if where in (FUNCTION, METHOD) else None,
                 )
             return
-        if self._names.runs(name) and SPAWN.match(name):
+        if runs and SPAWN.match(name):
             self._judge_spawn(name, self._facts.command(node), arguments, where, line)
             return
         if judge_call := judgement_of(name):
@@ -333,7 +337,7 @@ class _Judge:
             if node.args and name.endswith("methodcaller")
             else None
         )
-        if method in names("code-key"):
+        if method is not None and method in names("code-key"):
             self._log.add(
                 "TW-MODEL-CODE-DISGUISED",
                 f"calls {method!r} by its name",
@@ -347,7 +351,7 @@ class _Judge:
                 node.lineno,
                 Severity.CRITICAL if where != MAIN else Severity.HIGH,
             )
-        named = isinstance(node.func, ast.Name | ast.Attribute) and self._facts.is_known(node.func)
+        named = type(node.func) in _PLAIN and self._facts.is_known(node.func)
         known = (
             named
             and name

@@ -7,11 +7,11 @@ import builtins
 import itertools
 import re
 from collections.abc import Collection
-from functools import cached_property
-from typing import Final
+from functools import cached_property, lru_cache
+from typing import Any, Final
 
 from agents.checks.artifacts.python.calls import DECODE, NETWORK
-from agents.checks.artifacts.python.names import Names
+from agents.checks.artifacts.python.names import MAX_KEPT, Names
 from agents.checks.artifacts.python.tree import ModuleTree
 
 _NO_WORD: Final = re.compile(r"\W")
@@ -20,7 +20,8 @@ MAX_VALUE: Final = 1000
 
 
 _TARGETED: Final = (ast.Assign, ast.AnnAssign, ast.NamedExpr)
-_GIVING: Final = (*_TARGETED, ast.withitem, ast.For)
+_LISTS: Final = (ast.List, ast.Tuple)
+_GIVING: Final = frozenset((*_TARGETED, ast.withitem, ast.For))
 """Nodes that give a name a value."""
 _VERSION_FILES: Final = ("version", "about", "_meta", "__init__")
 
@@ -57,6 +58,12 @@ def _is_made_of(value: ast.AST, names: Collection[str]) -> bool:
     )
 
 
+@lru_cache(maxsize=8192)  # modules call the same functions
+def _yields_taint(name: str) -> bool:
+    """Return whether a function, by its full name, returns what it decoded or fetched."""
+    return bool(DECODE.match(name) or NETWORK.match(name) or name.endswith(".recv"))
+
+
 class ModuleFacts:
     """What the names of a module refer to, and which values were decoded, fetched or are files."""
 
@@ -77,7 +84,7 @@ class ModuleFacts:
     @cached_property
     def _given(self) -> list[tuple[set[str], ast.AST]]:
         """The values that names are given, with those names, in the order of the tree."""
-        given = (_names_given(node) for node in self._tree.nodes if isinstance(node, _GIVING))
+        given = (_names_given(node) for node in self._tree.nodes if type(node) in _GIVING)
         return [pair for pair in given if pair is not None]
 
     @cached_property
@@ -126,14 +133,15 @@ class ModuleFacts:
             waiting.pop()
         return known[node]
 
-    def _taints(self, node: ast.AST) -> bool:
+    def _taints(self, node: Any) -> bool:  # noqa: ANN401 -- a node of any kind
         """Return whether a part of the tree, by itself, was decoded or fetched."""
-        if isinstance(node, ast.Name):
+        kind = type(node)
+        if kind is ast.Name:
             return node.id in self._tainted
-        if not isinstance(node, ast.Call):
+        if kind is not ast.Call:
             return False
         name = self.names.dotted(node.func)
-        if DECODE.match(name) or NETWORK.match(name) or name.endswith(".recv"):
+        if _yields_taint(name) if len(name) < MAX_KEPT else _yields_taint.__wrapped__(name):
             return True
         return name.split(".", 1)[0] in self._tainted
 
@@ -152,7 +160,7 @@ class ModuleFacts:
         """Return the command that a call is given, with unknown parts left out."""
         words: list[str] = []
         for argument in node.args:
-            items = argument.elts if isinstance(argument, ast.List | ast.Tuple) else [argument]
+            items = argument.elts if isinstance(argument, _LISTS) else (argument,)
             for item in items:
                 if type(item) is ast.Name and item.id not in self.names.values.constants:
                     continue  # as most are

@@ -8,12 +8,12 @@ from __future__ import annotations
 import ast
 import re
 from functools import cache, lru_cache
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 from agents.checks.artifacts.dangerous_names import functions, modules, table
 from agents.checks.artifacts.python.spellings import ANY, spellings
 from agents.checks.artifacts.python.tree import ModuleTree
-from agents.checks.artifacts.python.values import Function, Values
+from agents.checks.artifacts.python.values import UNKNOWN, Function, Values
 
 MAX_DEPTH: Final = 100
 MAX_KEPT: Final = 100
@@ -51,16 +51,19 @@ _STARRED: Final = (
     "b64decode",
 )
 _DOTTED: Final = re.compile(r"[A-Za-z_]\w*([.:][A-Za-z_]\w*)*")
-_FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
-_IMPORTS: Final = (ast.Import, ast.ImportFrom)
-_DECLARING: Final = frozenset((*_FUNCTIONS, *_IMPORTS))
 _FOLLOWED: Final = (ast.AugAssign, ast.For, ast.While)
 _TARGETED: Final = (ast.Assign, ast.AnnAssign, ast.NamedExpr)
-_GIVING: Final = frozenset((*_FOLLOWED, *_TARGETED, ast.With))
+_GIVING: Final = (*_FOLLOWED, *_TARGETED, ast.With)
 """Statements and expressions that bind names."""
-_LEARNT: Final = _DECLARING | _GIVING
 _TABLES: Final = (ast.Dict, ast.List, ast.Tuple)
-_REFERRING: Final = (ast.Attribute, ast.Name, ast.Subscript, ast.NamedExpr)
+_REFERRING: Final = frozenset((ast.Attribute, ast.Name, ast.Subscript, ast.NamedExpr))
+_NAME: Final = ast.Name
+_ATTRIBUTE: Final = ast.Attribute
+_PASSING: Final = frozenset((ast.NamedExpr, ast.Await))
+"""Expressions that refer to what their value refers to."""
+_KEYS: Final = (str, bytes, int)
+_OWNERS: Final = (ast.Name, ast.Attribute)
+_SPREAD: Final = (ast.List, ast.Tuple)
 _PLAIN: Final = (str, bytes, int, list, dict, bytearray)
 _INSTANCES: Final = re.compile(r"^(ctypes|cffi|IPython)\.")
 """Modules whose results are followed by name."""
@@ -105,14 +108,11 @@ class Names:
         Args:
             tree: The module's tree.
         """
-        giving: list[ast.stmt | ast.expr] = []
-        for node in [node for node in tree.nodes if type(node) in _LEARNT]:
-            if isinstance(node, _FUNCTIONS):
-                self.functions[node.name] = node
-            elif isinstance(node, _IMPORTS):
-                self._learn_import(node)
-            else:
-                giving.append(cast("ast.stmt | ast.expr", node))
+        for function in tree.functions:
+            self.functions[function.name] = function
+        for imported in tree.imports:
+            self._learn_import(imported)
+        giving: list[Any] = [node for kind in _GIVING for node in tree.of(kind)]
         names, arguments = tree.of(ast.Name), tree.of(ast.arg)
         classes = tree.of(ast.ClassDef)
         self.assigned = {
@@ -186,25 +186,26 @@ class Names:
             return
         if value is None:
             return
+        values = self.values
         for target in targets:
             key = target_name(target)
             if not key:
                 continue
-            constant = self.values.value(value)
-            if isinstance(constant, _PLAIN):
-                self.values.constants[key] = constant
+            constant = values.value(value)
+            if constant is not UNKNOWN and isinstance(constant, _PLAIN):
+                values.constants[key] = constant
             if isinstance(value, _TABLES):
                 if key in self._asked_tables and self._tables.get(key) is not value:
                     self._settled = False
                 self._tables[key] = value
             if isinstance(value, ast.Lambda) and isinstance(target, ast.Name):
-                self._settled &= self.values.functions.get(key) is value
-                self.values.functions[key] = value
+                self._settled &= values.functions.get(key) is value
+                values.functions[key] = value
             if isinstance(target, ast.Name):
                 self._learn_alias(target.id, value)
 
     def _learn_alias(self, name: str, value: ast.expr) -> None:
-        refers = isinstance(value, _REFERRING)
+        refers = type(value) in _REFERRING
         if not (refers or isinstance(value, ast.Call)):
             return
         dotted = self.dotted(value)
@@ -219,7 +220,7 @@ class Names:
         for statement in node.body:
             if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
                 constant = self.values.value(statement.value)
-                if isinstance(constant, str | bytes | int):
+                if isinstance(constant, _KEYS):
                     for owner in (node.name, "self", "cls"):
                         self.values.constants[f"{owner}.{statement.targets[0].id}"] = constant
 
@@ -229,17 +230,18 @@ class Names:
             return False  # a variable of that name
         if dotted in self.functions:
             return False
-        return dotted in EVALUATORS or dotted == "__import__" or bool(SPAWN.match(dotted))
+        return _runs(dotted) if len(dotted) < MAX_KEPT else _runs.__wrapped__(dotted)
 
-    def may_run(self, node: ast.AST) -> bool:
+    def may_run(self, node: Any) -> bool:  # noqa: ANN401 -- a node of any kind
         """Return whether a reference may name something that `runs` knows, by its last part.
 
         Args:
             node: The reference.
         """
-        if isinstance(node, ast.Name):
+        kind = type(node)
+        if kind is _NAME:
             return node.id in self.aliases or _may_end_what_runs(node.id)
-        if isinstance(node, ast.Attribute):
+        if kind is _ATTRIBUTE:
             return "sh" in self._imported or _may_end_what_runs(node.attr)
         return True
 
@@ -285,15 +287,19 @@ class Names:
             else:
                 return False
 
-    def _resolve(self, node: ast.AST, depth: int) -> str:
+    def _resolve(self, node: Any, depth: int) -> str:  # noqa: ANN401 -- a node of any kind
         parts: list[str] = []
         while depth < MAX_DEPTH:
             depth += 1
-            if isinstance(node, ast.Attribute):
+            kind = type(node)
+            if kind is _NAME:  # most
+                parts.append(self._ask(node.id))
+                break
+            if kind is _ATTRIBUTE:
                 if node.attr not in _PASSED:
                     parts.append(node.attr)
                 node = node.value
-            elif isinstance(node, ast.Subscript):
+            elif kind is ast.Subscript:
                 following = self._looked_into(node)
                 if following is None:
                     return ""
@@ -302,18 +308,15 @@ class Names:
                     parts.append(part)
                 if part == "builtins":
                     break
-            elif isinstance(node, ast.NamedExpr | ast.Await):
+            elif kind in _PASSING:
                 node = node.value
-            elif isinstance(node, ast.IfExp):
+            elif kind is ast.IfExp:
                 node = node.body
-            elif isinstance(node, ast.BoolOp):
+            elif kind is ast.BoolOp:
                 node = node.values[-1 if isinstance(node.op, ast.And) else 0]
                 if isinstance(node, ast.Constant):
                     return ""
-            elif isinstance(node, ast.Name):
-                parts.append(self._ask(node.id))
-                break
-            elif isinstance(node, ast.Call):
+            elif kind is ast.Call:
                 found = self._looked_up(node, depth)
                 if not found:
                     found = self.dotted(node.func, depth) if depth < MAX_DEPTH else ""
@@ -323,22 +326,25 @@ class Names:
                 break
             else:
                 return ""
-        parts.reverse()
-        dotted = ".".join(filter(None, parts))
+        if len(parts) == 1:
+            dotted = parts[0]
+        else:
+            parts.reverse()
+            dotted = ".".join(filter(None, parts))
         return _flat(dotted) if len(dotted) < MAX_KEPT else _flat.__wrapped__(dotted)
 
     def _looked_into(self, node: ast.Subscript) -> tuple[str, ast.AST] | None:
         """Return the name that a subscript adds and what it is looked up in; none when unknown."""
         key = self.values.value(node.slice)
         table: ast.AST | None = node.value
-        if isinstance(table, ast.Name | ast.Attribute):
+        if isinstance(table, _OWNERS):
             name = target_name(table)
             self._asked_tables.add(name)
             table = self._tables.get(name, table)
         if isinstance(table, ast.Dict):
             entry = self._entry(table, key)
             return None if entry is None else ("", entry)
-        if isinstance(table, ast.List | ast.Tuple):
+        if isinstance(table, _SPREAD):
             if isinstance(key, int) and -len(table.elts) <= key < len(table.elts):
                 return "", table.elts[key]
             return None
@@ -367,7 +373,7 @@ class Names:
                     known.constant.setdefault(name.value, value)
                 elif name is not None and len(known.computed) < MAX_COMPUTED:
                     known.computed.append((name, value))
-        if isinstance(key, str | bytes | int) and key in known.constant:
+        if isinstance(key, _KEYS) and key in known.constant:
             return known.constant[key]
         for computed, held in known.computed:
             if self.values.value(computed) == key:
@@ -445,7 +451,7 @@ def lookup_arguments(node: ast.Call) -> list[ast.expr]:
     arguments: list[ast.expr] = []
     for argument in node.args:
         spread = argument.value if isinstance(argument, ast.Starred) else None
-        arguments += spread.elts if isinstance(spread, ast.List | ast.Tuple) else [argument]
+        arguments += spread.elts if isinstance(spread, _SPREAD) else [argument]
     if not node.keywords:
         return arguments
     named = {keyword.arg: keyword.value for keyword in node.keywords}
@@ -459,11 +465,11 @@ def lookup_arguments(node: ast.Call) -> list[ast.expr]:
     return arguments + [named[name] for name in _PARAMETERS if name in named]
 
 
-def target_name(target: ast.AST) -> str:
+def target_name(target: Any) -> str:  # noqa: ANN401 -- a node of any kind
     """Return the name of an assignment's target: a variable, or an attribute with its owner."""
-    if isinstance(target, ast.Name):
+    if type(target) is _NAME:
         return target.id
-    if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name):
+    if type(target) is _ATTRIBUTE and type(target.value) is _NAME:
         return f"{target.value.id}.{target.attr}"
     return ""
 
@@ -490,6 +496,12 @@ def _may_end_what_runs(word: str) -> bool:
 
 
 @lru_cache(maxsize=8192)  # modules call the same functions
+def _runs(dotted: str) -> bool:
+    """Return whether a function of this full name starts a program or evaluates text."""
+    return dotted in EVALUATORS or dotted == "__import__" or SPAWN.match(dotted) is not None
+
+
+@lru_cache(maxsize=8192)  # the same
 def _flat(dotted: str) -> str:
     """Return a full name without the prefixes through which built-in modules are reached."""
     for prefix in ("builtins.", "__builtins__.", "__builtin__.", "__import__."):

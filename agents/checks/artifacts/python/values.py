@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from agents.checks.artifacts.python.builtin_functions import (
     FUNCTIONS,
+    MAX_BITS,
     MAX_LENGTH,
     UnfoldableError,
     bounded,
@@ -36,6 +37,12 @@ UNKNOWN: Final = object()
 """A value that is unknown until the code runs."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+# Compared by identity, since most nodes are of one of them: half as long as `isinstance`.
+_NAME: Final = ast.Name
+_ATTRIBUTE: Final = ast.Attribute
+_SUBSCRIPT: Final = ast.Subscript
+_BINARY_OPERATION: Final = ast.BinOp
+_CALL: Final = ast.Call
 _FAULTS: Final = (
     ValueError, TypeError, LookupError, ArithmeticError, AttributeError, binascii.Error, zlib.error,
     lzma.LZMAError, OSError, EOFError, MemoryError, RecursionError,
@@ -148,32 +155,35 @@ class Values:
         finally:
             self._total += self._steps
 
-    def _is_unknown(self, node: ast.AST) -> bool:
+    def _is_unknown(self, node: Any) -> bool:  # noqa: ANN401 -- a node of any kind
         """Return whether an expression is obviously not constant, as most are."""
+        kind: type[ast.AST]
         while True:  # by the part that is folded first
-            if isinstance(node, ast.Subscript):
+            kind = type(node)
+            if kind is _NAME:
+                return node.id not in self.constants
+            if kind is _ATTRIBUTE:
+                return not self._is_held(node)
+            if kind is _SUBSCRIPT:
                 node = node.value
-            elif isinstance(node, ast.BinOp):
+            elif kind is _BINARY_OPERATION:
                 node = node.left
             else:
                 break
-        if isinstance(node, ast.Attribute):
-            return not self._is_held(node)
-        if isinstance(node, ast.Name):
-            return node.id not in self.constants
-        if isinstance(node, ast.Call):
+        if kind is _CALL:
             function = node.func
-            if isinstance(function, ast.Attribute):
+            called = type(function)
+            if called is _ATTRIBUTE:
                 return function.attr not in _CALLED_ATTRIBUTES
-            if isinstance(function, ast.Name):
+            if called is _NAME:
                 return function.id not in self.functions and self._dotted(function) not in _CALLED
             return False
-        return type(node) not in _FOLDS
+        return kind not in _FOLDS
 
     def _is_held(self, node: ast.Attribute) -> bool:
         """Return whether an attribute may be of a known value."""
         owner = node.value
-        return isinstance(owner, ast.Name) and (
+        return type(owner) is _NAME and (
             f"self.{node.attr}" in self.constants
             or f"{owner.id}.{node.attr}" in self.constants
             or node.attr == "__doc__"
@@ -218,13 +228,18 @@ class Values:
             raise UnfoldableError
         value = fold(self, node, local)
         kind = type(value)
-        if kind in _SIZED:
+        if kind in _SIZED:  # the common kinds as `bounded` bounds them
             length = len(value)
             if length >= 256:
                 self._step(length >> 8)
-        elif kind is bool or value is None:
+                if length > MAX_LENGTH:
+                    raise UnfoldableError
             return value
-        return bounded(value)
+        if kind is int:
+            if value.bit_length() > MAX_BITS:
+                raise UnfoldableError
+            return value
+        return value if kind is bool or value is None else bounded(value)
 
     def _constant(self, node: ast.Constant, _local: dict[str, Any]) -> Any:  # noqa: ANN401
         return node.value
@@ -233,6 +248,8 @@ class Values:
         return self._named(node.id, local)
 
     def _items(self, node: ast.List | ast.Tuple | ast.Set, local: dict[str, Any]) -> list[Any]:
+        if len(node.elts) > MAX_STEPS:
+            self._step(MAX_STEPS)  # a step for each at least
         return [self._fold(item, local) for item in node.elts]
 
     def _table(self, node: ast.Dict, local: dict[str, Any]) -> dict[Any, Any]:
