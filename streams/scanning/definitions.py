@@ -12,9 +12,10 @@ import orjson
 
 from agents.checks.artifacts.formats.json_comments import without_comments
 from agents.checks.artifacts.formats.templates import has_action
-from agents.checks.artifacts.python.shell_commands import is_untrusted_fetch
 from agents.checks.pipelines.config_file import pipeline_event_from_config
 from agents.checks.pipelines.configuration import UnreadableConfigError, walk
+from agents.checks.shell.risk import CommandRisk
+from agents.checks.shell.script import commands_of
 from agents.domain.toml_reader import read_toml
 from schemas.errors import TidewatchError
 from schemas.events import TYPE_PIPELINE_RUN, Event, PipelineRun
@@ -122,11 +123,10 @@ def hostile_lines(raw: bytes, name: str) -> Event[PipelineRun] | None:
     """
     if len(raw) > _SEARCHED or b"\0" in raw:
         return None
-    lines = raw.decode("utf-8-sig", "replace").splitlines()
     found = {
-        f"line {number}": line.strip()
-        for number, line in enumerate(lines, 1)
-        if is_untrusted_fetch(line)
+        f"line {command.line}": command.text.strip()
+        for command in commands_of(raw.decode("utf-8-sig", "replace"))
+        if command.risk >= CommandRisk.UNKNOWN_SCRIPT
     }
     return _event(found, name) if found else None
 

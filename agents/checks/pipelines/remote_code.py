@@ -9,14 +9,11 @@ from typing import Any, Final
 import msgspec
 
 from agents.checks.artifacts.formats.names import is_file_name
-from agents.checks.artifacts.python.shell_commands import (
-    is_known_installer,
-    is_untrusted_fetch,
-    opens_to_outside,
-    parts_of,
-)
+from agents.checks.artifacts.python.shell_commands import parts_of
 from agents.checks.pipelines.configuration import Node
 from agents.checks.pipelines.names import plain_name
+from agents.checks.shell.risk import CommandRisk
+from agents.checks.shell.script import commands_of
 from schemas.severity import Severity
 
 MAX_TEXT: Final = 65_536
@@ -59,6 +56,12 @@ _LOADER_KEYS: Final = re.compile(
     r"(?:^|_)(?:loader|load_fn|load_function|deserializer|serializer|serialization|unpickler|"
     r"yaml_loader|pickle_module|load_format|save_format|weights_format)(?:_|$)"
 )
+_SEVERITIES: Final = {
+    CommandRisk.HOSTILE: Severity.CRITICAL,
+    CommandRisk.UNKNOWN_SCRIPT: Severity.MEDIUM,
+    CommandRisk.INSTALLER: Severity.LOW,
+}
+"""Severities of commands other than the rule's own."""
 _NEGATED: Final = r"(?!\s*(?:=|\s)\s*['\"]?(?:[Ff]alse|0|no|off)\b)"
 _TEXTS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = tuple(
     (rule, re.compile(pattern))
@@ -76,8 +79,6 @@ _TEXTS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = tuple(
         (UNSAFE_LOADER, r"\byaml\.load(?:_all)?\s*\((?![^)]{0,200}(?:Safe|Base)Loader)"),
         (UNSAFE_LOADER, r"\bLoader\s*=\s*(?:yaml\.)?(?:Unsafe|C|Full)?Loader\b"),
         (UNSAFE_LOADER, r"\bkeras\.\w[\w.]{0,60}load_model\s*\([^)]{0,200}safe_mode\s*=\s*False"),
-        (UNSAFE_LOADER, (r"\b(?:curl|wget)\s[^|;&\n]{1,300}"
-            r"\|\s*(?:sudo\s+)?(?:(?:ba|z|da)?sh|python3?)\b")),
         (TLS_OFF, r"--(?:no-check-certificate|trusted-host(?![\s=]+\w+://)|insecure-skip-tls-verify)\b"),
         (TLS_OFF, r"\bcurl\s(?:[^|;&\n]{0,200}\s)?(?:-k|--insecure)\b"),
         (TLS_OFF, r"\b(?:verify|verify_ssl|ssl_verify)\s*=\s*False\b"),
@@ -255,14 +256,15 @@ def _model(path: str, value: str, siblings: dict[str, Any]) -> Iterator[Setting]
 
 def _in_text(path: str, text: str) -> Iterator[Setting]:
     seen: set[str] = set()
-    if is_untrusted_fetch(text):
-        grave = opens_to_outside(text)
+    risk = max((command.risk for command in commands_of(text)), default=CommandRisk.NONE)
+    if risk is not CommandRisk.NONE:
+        grave = risk >= CommandRisk.REPLACEABLE_SCRIPT
         seen.add(UNSAFE_LOADER)  # the same cause, described in more detail here
         yield Setting(
-            rule_id=REMOTE_SCRIPT,
+            rule_id=REMOTE_SCRIPT if grave else UNSAFE_LOADER,
             path=path,
             shown=text[:120],
-            severity=Severity.CRITICAL if grave else None,
+            severity=_SEVERITIES.get(risk),
         )
     if "--" in text or "vllm serve" in text:
         yield from _model_arguments(path, text)
@@ -270,13 +272,7 @@ def _in_text(path: str, text: str) -> Iterator[Setting]:
         match = pattern.search(text)
         if match is not None and rule_id not in seen:
             seen.add(rule_id)
-            calmer = rule_id == UNSAFE_LOADER and is_known_installer(text)
-            yield Setting(
-                rule_id=rule_id,
-                path=path,
-                shown=match[0][:120],
-                severity=Severity.LOW if calmer and "|" in match[0] else None,
-            )
+            yield Setting(rule_id=rule_id, path=path, shown=match[0][:120])
 
 
 def _model_arguments(path: str, text: str) -> Iterator[Setting]:

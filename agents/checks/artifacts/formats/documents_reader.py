@@ -6,7 +6,7 @@ import contextlib
 import re
 from typing import Final
 
-from agents.checks.artifacts.formats.executables import matches_script, obfuscated
+from agents.checks.artifacts.formats.executables import has_commands, matches_script
 from agents.checks.artifacts.formats.format import FileName, Trait
 from agents.checks.artifacts.formats.json_reader import parse as parse_json
 from agents.checks.artifacts.formats.programs import SHELL, matches_wrapped
@@ -46,7 +46,7 @@ def matches(name: FileName, head: bytes, source: Source) -> bool:
     if not is_unicode_text(raw) or raw.startswith((b"#!", b"version https://git-lfs", b"%YAML")):
         return False
     text = decode_text(raw)
-    if obfuscated(text) or SHELL.search(text) or matches_script(name, head, source):
+    if has_commands(text) or SHELL.search(text) or matches_script(name, head, source):
         return False
     if _PAGE.search(text) and not _REFUSAL.search(text):
         return False  # a page with active content

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from agents.checks.artifacts.formats.format import FileName, Format, Suffix, Trait, endings
@@ -12,8 +11,6 @@ from agents.checks.artifacts.program_files import is_of_program
 from agents.checks.artifacts.python.shell_commands import (
     connects_a_shell,
     is_hostile_command,
-    is_known_installer,
-    is_piped_to_a_shell,
     is_private_path,
     is_untrusted_fetch,
     parts_of,
@@ -22,6 +19,8 @@ from agents.checks.artifacts.python.shell_commands import (
 from agents.checks.artifacts.readers.embedded import descend_decoded
 from agents.checks.artifacts.readers.window import decode_text, read_document
 from agents.checks.artifacts.scanning import Scan, Source
+from agents.checks.shell.risk import CommandRisk, destroys, persists
+from agents.checks.shell.script import ScriptCommand, commands_of
 from agents.domain.late_pattern import late_pattern
 from schemas.severity import Severity
 
@@ -35,14 +34,15 @@ APE: Final = (b"MZqFpD", b"jartsr", b"APEDBG")
 MAX_LINE: Final = 1 << 16
 """Characters of a line that is searched for encoded content."""
 _OBFUSCATED: Final = late_pattern(
-    r"(?i)-enc(odedcommand)?\s+[A-Za-z0-9+/=]{16,}|FromBase64String|IEX\b|Invoke-Expression|"
+    r"(?i)(?<![\w-])-e(?:nc|ncodedcommand)?\s+[A-Za-z0-9+/]{40,}|FromBase64String|"
+    r"\b(?:powershell|pwsh)\b[^\n]{0,80}?\s-e\w*\s+[A-Za-z0-9+/=]{16,}|"
     r"WScript\.Shell|ActiveXObject|CreateObject\(|child_process|eval\s*\(\s*(atob|unescape)|"
-    r"\beval\s+\"?\$\(|\|\s*(sudo\s+)?(ba|z)?sh\b|"
-    r"\.Download(String|File)\s*\(\s*['\"$]|Net\.WebClient|Start-BitsTransfer|\bxxd\s+-r|"
+    r"\beval\s+[\"']?(?:\$\(|`)[^)`\n]{0,200}?\b(?:base64|xxd|rev|openssl|gunzip|zcat|printf\s+['\"]?\\)|"
+    r"(?:\bxxd\s+-\w*r|\brev|\bopenssl\s+enc)\b[^\n]{0,200}?\|\s*(?:ba|z)?sh\b|"
     r"<\?php[^?]*\b(system|exec|shell_exec|passthru|eval|assert|popen|proc_open)\s*\(|"
-    r"\bRuntime\.getRuntime\(\)\.exec|\bShell\s*\(\s*\"|Start-Process|-w(indowstyle)?\s+hidden\b"
+    r"\bRuntime\.getRuntime\(\)\.exec|\bShell\s*\(\s*\"|-w(indowstyle)?\s+hidden\b"
 )
-"""Never in a legitimate script: encoded commands, fetching and running, web shells."""
+"""Never in a legitimate script: encoded and hidden commands, web shells."""
 _IN_ONE_LINE: Final = tuple(
     (late_pattern(first), late_pattern(then))
     for first, then in (
@@ -54,14 +54,19 @@ _IN_ONE_LINE: Final = tuple(
     )
 )
 """The same, in two parts of one line; searched in turn, so that each line is read once."""
-_GRAVE: Final = late_pattern(
-    r"(?i)\b(nc|ncat|socat|bash\s+-i|mkfifo|xmrig|crontab)\b"
-    r"|rm\s+-\w*[rf]\w*\s+(-\w+\s+)*"
-    r"(~/?|\$HOME/?|/|\*|/(bin|boot|etc|home|lib\w*|root|sbin|usr|var|opt)/?)\*?(?=[\s;&|\"']|$)"
+_POWERSHELL: Final = late_pattern(
+    r"(?i)\bIEX\b|\bInvoke-Expression\b|\.Download(?:String|File)\s*\(|\bNet\.WebClient\b"
+    r"|\bStart-BitsTransfer\b|\bStart-Process\b"
 )
-"""Commands that listen, persist or destroy what is not the script's own."""
+_SIGN: Final = late_pattern(r"(?i)\|\s*(?:sudo\s+)?(?:ba|z)?sh\b|\beval\s+\"?\$\(|\bxxd\s+-r")
+"""What only scripts have, besides what is obfuscated."""
+_TOUCHES: Final = late_pattern(r">|curl|nc |scp|base64|cat ")
 _INSTALLS: Final = late_pattern(
     r"(sudo\s+)?(apt|apt-get|yum|dnf|apk|brew|microdnf|zypper|conda)\s[^;&|]{0,100}\binstall\b|apk\s+add\b"
+)
+_UNASKED: Final = late_pattern(
+    r"(?:^|[/!])(?:binding\.gyp|build\.rs|(?:[\w.-]+-)?(?:post|pre)-(?:un)?link\.(?:sh|bat)"
+    r"|(?:post|pre)(?:inst|rm)|profile\.d/[^/]+|\.git/hooks/[^/]+|[^/!]+\.data/(?:scripts|data)/\S+)$"
 )
 _BUILD: Final = late_pattern(
     r"^\s*(set -|export |python[\d.]*\s+-?\w|pip |accelerate |torchrun |deepspeed )"
@@ -82,6 +87,11 @@ def obfuscated(text: str) -> str:
             if match := then.search(text, start.end(), end):
                 return text[start.start() : match.end()]
     return ""
+
+
+def has_commands(text: str) -> bool:
+    """Return whether a text has what only a script of a shell or of PowerShell has."""
+    return bool(obfuscated(text) or _POWERSHELL.search(text) or _SIGN.search(text))
 
 
 def matches_binary(name: str, head: bytes, source: Source) -> bool:
@@ -154,7 +164,8 @@ def parse_script(scan: Scan, name: FileName, source: Source) -> None:
         scan.mark_corrupt("its name implies text, which it is not")
     shell = not name.lower().endswith((".js", ".lua"))
     own = is_of_program(scan, name)
-    report_script(scan, decode_text(read_document(scan, source)), shell=shell, in_program=own)
+    text = decode_text(read_document(scan, source))
+    report_script(scan, text, shell=shell, in_program=own, unasked=runs_unasked(name))
     usual = own or name.lower().endswith(_USUAL_SCRIPTS)
     scan.report(
         "TW-MODEL-SCRIPT" if usual else "TW-MODEL-SCRIPT-UNUSUAL",
@@ -163,7 +174,23 @@ def parse_script(scan: Scan, name: FileName, source: Source) -> None:
     )
 
 
-def report_script(scan: Scan, text: str, *, shell: bool = True, in_program: bool = False) -> None:
+def runs_unasked(name: FileName) -> bool:
+    """Return whether a program runs once its package is installed, or is named as what it is not.
+
+    Sources: conda-build, "Link scripts"; node-gyp; Cargo, "Build scripts"; the wheel format's data
+    folders; Debian Policy, "Package maintainer scripts"; githooks(5).
+    """
+    return _UNASKED.search(name.lower()) is not None or name.has(Trait.WEIGHTS)
+
+
+def report_script(
+    scan: Scan,
+    text: str,
+    *,
+    shell: bool = True,
+    in_program: bool = False,
+    unasked: bool = False,
+) -> None:
     """Report what a script's text fetches and runs, encoded text included.
 
     Args:
@@ -171,46 +198,50 @@ def report_script(scan: Scan, text: str, *, shell: bool = True, in_program: bool
         text: Of any interpreter.
         shell: Whether its lines may be commands of a shell.
         in_program: Whether it is a program's own, which nothing starts by loading a model.
+        unasked: Whether it runs without anybody's asking, so that no host may choose what it runs.
     """
-    reported: set[str] = set()
-    for number, line in enumerate(text.splitlines(), 1):
-        stripped = line.strip()
-        if stripped.startswith(("#", "::", "//", "rem ", "REM ")):
-            continue
-        scan.budget.step(1 + len(line) // 16)
-        if found := next(filter(None, map(obfuscated, parts_of(line, 20_000))), ""):
-            calm = is_known_installer(line) or (
-                in_program and not (shell and is_piped_to_a_shell(line))
-            )
-            hostile = (shell and is_untrusted_fetch(line)) or not calm
-            rule = "TW-MODEL-SCRIPT-HOSTILE" if hostile else "TW-MODEL-SCRIPT-RISKY"
-            _report_line(scan, reported, rule, f"the script runs {found[:80]!r}", number)
-        elif not shell:
-            continue
-        elif is_private_path(line) and re.search(r">|curl|nc |scp|base64|cat ", line):
-            rule = "TW-MODEL-SCRIPT-RISKY" if in_program else "TW-MODEL-SCRIPT-HOSTILE"
-            _report_line(scan, reported, rule, f"the script touches {stripped[:80]!r}", number)
-        elif is_untrusted_fetch(line):
-            rule = "TW-MODEL-SCRIPT-HOSTILE"
-            what = "sends" if sends_secrets(line) else "runs"
-            _report_line(scan, reported, rule, f"the script {what} {stripped[:80]!r}", number)
-        elif is_hostile_command(stripped) and not _BUILD.match(stripped):
-            grave = _GRAVE.search(stripped) and not _INSTALLS.match(stripped) and not in_program
-            rule = "TW-MODEL-SCRIPT-HOSTILE" if grave else "TW-MODEL-SCRIPT-RISKY"
-            _report_line(scan, reported, rule, f"the script runs {stripped[:80]!r}", number)
-        if len(line) < MAX_LINE:
-            descend_decoded(scan, f"line {number}", line)
+    least = CommandRisk.UNKNOWN_SCRIPT if unasked else CommandRisk.REPLACEABLE_SCRIPT
+    risky = False
+    for command in commands_of(text):
+        scan.budget.step(1 + len(command.text) // 16)
+        hostile, what, severity = _judge_command(command, least, shell=shell, in_program=in_program)
+        if hostile:
+            scan.report("TW-MODEL-SCRIPT-HOSTILE", what, line=command.line)
+        elif what and (not risky or severity is not None):
+            # one finding of merely risky lines is enough
+            scan.report("TW-MODEL-SCRIPT-RISKY", what, severity=severity, line=command.line)
+            risky = risky or severity is None
+        if len(command.text) < MAX_LINE:
+            descend_decoded(scan, f"line {command.line}", command.text)
         else:
-            scan.mark_incomplete(f"what line {number} encodes, of {len(line)} characters")
+            length = len(command.text)
+            scan.mark_incomplete(f"what line {command.line} encodes, of {length} characters")
 
 
-def _report_line(scan: Scan, reported: set[str], rule: str, what: str, number: int) -> None:
-    """Report a line; one finding of merely risky lines is enough."""
-    if rule in reported:
-        return
-    scan.report(rule, what, line=number)
-    if rule == "TW-MODEL-SCRIPT-RISKY":
-        reported.add(rule)
+def _judge_command(
+    command: ScriptCommand, least: CommandRisk, *, shell: bool, in_program: bool
+) -> tuple[bool, str, Severity | None]:
+    """Return whether a command is hostile, what it does, and how severe it is if only risky.
+
+    A risk of at least `least` is hostile.
+    What it does is empty if it does nothing of note; a severity of None is the rule's.
+    """
+    text = command.text.strip()
+    if shell and command.risk >= least:
+        return True, f"the script {'sends' if sends_secrets(text) else 'runs'} {text[:80]!r}", None
+    if found := next(filter(None, map(obfuscated, parts_of(text, 20_000))), ""):
+        return not in_program, f"the script runs {found[:80]!r}", None
+    if not shell:
+        return False, "", None
+    if persists(text) or (destroys(text) and not _INSTALLS.match(text)):
+        return not in_program, f"the script runs {text[:80]!r}", None
+    if command.risk is CommandRisk.UNKNOWN_SCRIPT:
+        return False, f"the script runs what it fetches by {text[:80]!r}", Severity.MEDIUM
+    touches = is_private_path(text) and _TOUCHES.search(text)
+    risky = touches or _POWERSHELL.search(text) or is_hostile_command(text)
+    if command.risk is CommandRisk.INSTALLER or (risky and not _BUILD.match(text)):
+        return False, f"the script {'touches' if touches else 'runs'} {text[:80]!r}", None
+    return False, "", None
 
 
 EXECUTABLE: Final = Format(

@@ -22,15 +22,14 @@ from agents.checks.artifacts.formats.tokenizer_maps import (
     without_merges,
 )
 from agents.checks.artifacts.python.shell_commands import (
-    is_hostile_setting,
     is_piped_to_a_shell,
-    is_untrusted_fetch,
 )
-from agents.checks.artifacts.readers.embedded import report_hostile_setting, report_text
+from agents.checks.artifacts.readers.embedded import report_command, report_text
 from agents.checks.artifacts.readers.long_lists import LARGE, read_large
 from agents.checks.artifacts.readers.trees import report_xgboost
 from agents.checks.artifacts.readers.window import decode_text, read_document
 from agents.checks.artifacts.scanning import BudgetExceededError, CorruptFileError, Scan, Source
+from agents.checks.shell.risk import CommandRisk, risk_of_setting
 from agents.domain.late_pattern import late_pattern
 from schemas.severity import Severity
 
@@ -95,12 +94,10 @@ def parse(scan: Scan, name: str, source: Source) -> None:
         severity = None if read_by_loader else Severity.LOW
         for path, _, value in leaves(scan, document, texts_alone=True):
             if isinstance(value, str) and len(value) > SHORT and "template" not in path:
-                untrusted = runs and (
-                    is_untrusted_fetch(value) or (path in _HOOKS and is_piped_to_a_shell(value))
-                )
-                if untrusted or is_hostile_setting(path, value):
-                    report_hostile_setting(scan, path, value)
-                else:
+                risk = risk_of_setting(path, value, run=runs)
+                if runs and path in _HOOKS and is_piped_to_a_shell(value):
+                    risk = CommandRisk.HOSTILE
+                if not report_command(scan, path, value, risk):
                     report_text(scan, path, value, severity)
                 report_stray_template(scan, base, path, value)
 

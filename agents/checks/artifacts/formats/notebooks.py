@@ -8,19 +8,22 @@ from agents.checks.artifacts.formats.executables import obfuscated
 from agents.checks.artifacts.formats.markup import STEALS
 from agents.checks.artifacts.python.shell_commands import (
     PART,
-    is_hostile_command,
-    is_known_installer,
     is_untrusted_fetch,
-    opens_to_outside,
-    runs_decoded,
 )
 from agents.checks.artifacts.scanning import Scan
+from agents.checks.shell.risk import CommandRisk, destroys, persists, risk_of
+from agents.checks.shell.script import commands_of
 from agents.domain.hosts import is_local
 from agents.domain.late_pattern import late_pattern
 from schemas.severity import Severity
 
 MAX_CELLS: Final = 10_000
-_PIPED: Final = late_pattern(r"\|\s*(sudo\s+)?(ba|z)?sh|/dev/tcp|base64 -d")
+_SEVERITIES: Final = {
+    CommandRisk.HOSTILE: Severity.CRITICAL,
+    CommandRisk.REPLACEABLE_SCRIPT: Severity.CRITICAL,
+    CommandRisk.UNKNOWN_SCRIPT: Severity.MEDIUM,
+    CommandRisk.INSTALLER: Severity.LOW,
+}
 _SHELL_CELL: Final = late_pattern(r"\s*%%(bash|sh|script|cmd|powershell|!)")
 _PAGE_CELL: Final = late_pattern(r"\s*%%(javascript|js|html|svg)\b")
 """Cells that a browser runs."""
@@ -161,19 +164,9 @@ def _judge_code(scan: Scan, text: str, key: str) -> None:
             installs = _INSTALLS.search(command)
             if line.lstrip().startswith("%") and (file := _RUNS_FILE.match(command)):
                 _judge_file(scan, file["magic"], file["url"], f"{key}:{len(plain)}")
-            if (
-                opens_to_outside(command)
-                or runs_decoded(command)
-                or (is_hostile_command(command) and _PIPED.search(command))
-                or (installs and not is_local(installs["host"]))
-            ):
-                scan.report(
-                    "TW-MODEL-CODE-SPAWN",
-                    f"a cell runs {command[:80]!r}",
-                    severity=Severity.LOW if is_known_installer(command) else Severity.CRITICAL,
-                    key=key,
-                    line=len(plain),
-                )
+            installed = installs is not None and not is_local(installs["host"])
+            severity = Severity.CRITICAL if installed else _severity(command, risk_of(command))
+            _report_command(scan, command, severity, key, len(plain))
             plain.append(line[: len(line) - len(line.lstrip())] + "pass")
         elif _HELP.match(line):
             plain.append(line[: len(line) - len(line.lstrip())] + "pass")
@@ -196,8 +189,10 @@ def _judge_code(scan: Scan, text: str, key: str) -> None:
             "TW-MODEL-CODE-EXFILTRATES",
         )
         reverse = severe and "shell" in fault.what
-        hostile = severe and is_hostile_command(fault.what.partition(":")[2])
-        severity = Severity.CRITICAL if grave or reverse or hostile else Severity.LOW
+        command = fault.what.partition(":")[2] if severe else ""
+        judged = _severity(command, risk_of(command)) or Severity.LOW
+        hidden = "evaluates text" in fault.what and judged > Severity.LOW
+        severity = Severity.CRITICAL if grave or reverse or hidden else judged
         scan.report(
             fault.rule_id,
             fault.what,
@@ -210,16 +205,30 @@ def _judge_code(scan: Scan, text: str, key: str) -> None:
 
 def _judge_lines(scan: Scan, text: str, key: str) -> None:
     """Report the lines of a shell, or of another language, that fetch and run or hide a command."""
-    for number, line in enumerate(text.splitlines(), 1):
-        scan.budget.step(1 + len(line) // 16)
-        if is_untrusted_fetch(line) or obfuscated(line[:PART]):
-            scan.report(
-                "TW-MODEL-CODE-SPAWN",
-                f"a cell runs {line.strip()[:80]!r}",
-                severity=Severity.LOW if is_known_installer(line) else Severity.CRITICAL,
-                key=key,
-                line=number,
-            )
+    for command in commands_of(text):
+        scan.budget.step(1 + len(command.text) // 16)
+        severity = _severity(command.text, command.risk)
+        _report_command(scan, command.text, severity, key, command.line)
+
+
+def _severity(command: str, risk: CommandRisk) -> Severity | None:
+    """Return how severe a command of a cell is, which a person runs; None if it is harmless."""
+    if obfuscated(command[:PART]) or persists(command) or destroys(command):
+        return Severity.CRITICAL
+    return _SEVERITIES.get(risk)
+
+
+def _report_command(
+    scan: Scan, command: str, severity: Severity | None, key: str, line: int
+) -> None:
+    if severity is not None:
+        scan.report(
+            "TW-MODEL-CODE-SPAWN",
+            f"a cell runs {command.strip()[:80]!r}",
+            severity=severity,
+            key=key,
+            line=line,
+        )
 
 
 def _judge_file(scan: Scan, magic: str, url: str, key: str) -> None:

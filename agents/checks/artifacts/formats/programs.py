@@ -12,7 +12,7 @@ import binascii
 import re
 from typing import Final
 
-from agents.checks.artifacts.formats.executables import obfuscated, report_script
+from agents.checks.artifacts.formats.executables import has_commands, report_script, runs_unasked
 from agents.checks.artifacts.formats.format import FileName, Format, Suffix, Trait, endings
 from agents.checks.artifacts.formats.markup import report_markup
 from agents.checks.artifacts.python.syntax import parse_source
@@ -119,7 +119,7 @@ def _base64(raw: bytes) -> bytes:
 
 def _is_program(raw: bytes) -> bool:
     text = decode_text(raw)
-    return bool(obfuscated(text) or SHELL.search(text)) or _is_python(text)
+    return bool(has_commands(text) or SHELL.search(text)) or _is_python(text)
 
 
 def matches(name: FileName, head: bytes, source: Source) -> bool:
@@ -127,7 +127,7 @@ def matches(name: FileName, head: bytes, source: Source) -> bool:
     if source.size > MAX_TEXT or not _is_text(head):
         return False
     text = decode_text(head)
-    if obfuscated(text) or _PAGE.match(text):
+    if has_commands(text) or _PAGE.match(text):
         return True
     return _may_hide(name) and (
         bool(SHELL.search(text)) or _is_python(decode_text(source.read(0, MAX_TEXT)))
@@ -144,7 +144,7 @@ def parse(scan: Scan, name: FileName, source: Source) -> None:
     if _is_python(text):
         _report_python(scan, text, "")
         return
-    report_script(scan, text)
+    report_script(scan, text, unasked=runs_unasked(name))
 
 
 def _may_hide(name: FileName) -> bool:

@@ -14,14 +14,11 @@ from agents.checks.artifacts.formats.named_calls import RUN_KEYS, report_code, r
 from agents.checks.artifacts.formats.repository import report_repository
 from agents.checks.artifacts.formats.settings_names import GIN, JSONNET, TOML
 from agents.checks.artifacts.formats.targets import about, handed_on, leaves, report_tree_targets
-from agents.checks.artifacts.python.shell_commands import (
-    is_hostile_command,
-    is_hostile_setting,
-    is_untrusted_fetch,
-)
-from agents.checks.artifacts.readers.embedded import report_hostile_setting, report_text
+from agents.checks.artifacts.python.shell_commands import is_hostile_command
+from agents.checks.artifacts.readers.embedded import report_command, report_text
 from agents.checks.artifacts.readers.paths import escapes, is_remote
 from agents.checks.artifacts.scanning import Scan
+from agents.checks.shell.risk import risk_of_setting
 from agents.domain.toml_reader import read_toml
 from schemas.severity import Severity
 
@@ -85,14 +82,7 @@ def _judge_value(scan: Scan, path: str, key: str, value: str) -> None:
         or _STARTS.fullmatch(plain) is not None
         or not _RUN_TABLES.isdisjoint(tables)
     )
-    if not run and is_hostile_setting(path, value):
-        report_hostile_setting(scan, path, value)
-        return
-    hostile = [line.strip() for line in value.splitlines() if run and is_untrusted_fetch(line)]
-    if hostile:
-        scan.report(
-            "TW-MODEL-SCRIPT-HOSTILE", f"{path[:120]} runs {hostile[0][:80]!r}", key=path[:200]
-        )
+    if report_command(scan, path, value, risk_of_setting(path, value, run=run)):
         return
     risky = [line.strip() for line in value.splitlines() if run and is_hostile_command(line)]
     if risky:

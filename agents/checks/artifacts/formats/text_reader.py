@@ -11,9 +11,11 @@ from agents.checks.artifacts.formats.plain_text import unwritten
 from agents.checks.artifacts.formats.requirements import report_requirement
 from agents.checks.artifacts.formats.settings_names import is_settings
 from agents.checks.artifacts.program_files import is_of_program
-from agents.checks.artifacts.python.shell_commands import is_hostile_command, is_untrusted_fetch
+from agents.checks.artifacts.python.shell_commands import is_untrusted_fetch
 from agents.checks.artifacts.readers.window import decode_text, read_document
 from agents.checks.artifacts.scanning import CorruptFileError, Scan, Source
+from agents.checks.shell.risk import CommandRisk
+from agents.checks.shell.script import commands_of
 from agents.domain.late_pattern import late_pattern
 from schemas.severity import Severity
 
@@ -103,7 +105,7 @@ def parse(scan: Scan, name: FileName, source: Source) -> None:
         for number, line in enumerate(_lines(scan, text), 1):
             report_requirement(scan, line.strip(" \t,[]").strip("'\""), number)
     elif _holds_commands(base):
-        _judge_dockerfile(scan, text)
+        _judge_commands(scan, text)
     elif base.endswith((".html", ".htm", ".svg")) and (match := SCRIPT.search(text)):
         report_markup(scan, text, match, drawing=base.endswith(".svg"))
 
@@ -188,17 +190,19 @@ def _judge_modelfile(scan: Scan, text: str) -> None:
                 )
 
 
-def _judge_dockerfile(scan: Scan, text: str) -> None:
-    for number, line in enumerate(_lines(scan, text), 1):
-        if is_untrusted_fetch(line.replace('", "', " ").replace('","', " ")):
-            scan.report(
-                "TW-MODEL-SCRIPT-HOSTILE",
-                f"the image's build runs {line.strip()[:80]!r}",
-                line=number,
-            )
-        elif re.search(r"\|\s*(ba|z)?sh\b|/dev/tcp/", line) and is_hostile_command(line):
-            scan.report(
-                "TW-MODEL-SCRIPT-RISKY",
-                f"the image's build runs {line.strip()[:80]!r}",
-                line=number,
-            )
+def _judge_commands(scan: Scan, text: str) -> None:
+    """Report the commands of an image's build, or of another build, by their risk."""
+    scan.budget.step(text.count("\n") + 1)
+    for command in commands_of(text.replace('", "', " ").replace('","', " ")):
+        if command.risk >= CommandRisk.REPLACEABLE_SCRIPT:
+            rule = "TW-MODEL-SCRIPT-HOSTILE"
+        elif command.risk is CommandRisk.UNKNOWN_SCRIPT:
+            rule = "TW-MODEL-SCRIPT-RISKY"
+        else:
+            continue
+        scan.report(
+            rule,
+            f"the build runs {command.text.strip()[:80]!r}",
+            severity=Severity.MEDIUM if rule == "TW-MODEL-SCRIPT-RISKY" else None,
+            line=command.line,
+        )

@@ -27,12 +27,11 @@ from agents.checks.artifacts.formats.targets import (
 from agents.checks.artifacts.formats.templates import has_action
 from agents.checks.artifacts.python.shell_commands import (
     is_hostile_command,
-    is_hostile_setting,
-    is_untrusted_fetch,
 )
-from agents.checks.artifacts.readers.embedded import report_hostile_setting, report_text
+from agents.checks.artifacts.readers.embedded import report_command, report_text
 from agents.checks.artifacts.readers.window import decode_text, read_document
 from agents.checks.artifacts.scanning import BudgetExceededError, CorruptFileError, Scan, Source
+from agents.checks.shell.risk import risk_of_setting
 from schemas.severity import Severity
 
 MAX_YAML: Final = 8 << 20
@@ -128,10 +127,8 @@ def report_yaml(scan: Scan, text: str, name: str) -> None:
             for path, key, value in leaves(scan, document, _place, texts_alone=True):
                 if isinstance(value, str) and len(value) > 8:
                     run = run_by_tools or key in RUN_KEYS
-                    untrusted = run and is_untrusted_fetch(value)
-                    if untrusted or is_hostile_setting(path, value):
-                        report_hostile_setting(scan, path, value)
-                    else:
+                    risk = risk_of_setting(path, value, run=run)
+                    if not report_command(scan, path, value, risk):
                         report_text(scan, path or "text", value, severity)
                     _judge_project(scan, base, path, key, value)
                     if key not in TEMPLATE_KEYS:

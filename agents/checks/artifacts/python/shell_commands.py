@@ -144,12 +144,6 @@ _PRIVATE: Final = late_pattern(
 )
 
 
-_PIPED_FETCH: Final = late_pattern(r"\b(?:curl|wget)\s[^|;&\n]{1,300}\|")
-_INSTALLER: Final = late_pattern(
-    r"https://(?:ollama\.com|sh\.rustup\.rs|astral\.sh|get\.docker\.com|install\.python-poetry\.org"
-    r"|pixi\.sh|raw\.githubusercontent\.com/(?:pyenv|nvm-sh|conda-forge)/)(?=[/\s\"'|]|(?<=/)\w)"
-)
-"""Installers whose own instructions are to pipe them into a shell."""
 _PYTHON: Final = late_pattern(r"\S*python[\d.]*\s+-c\b")
 _RUNS: Final = late_pattern(
     r"\b(exec|eval|compile|__import__|urlopen|b64decode|unhexlify|system|popen|socket|requests)\b"
@@ -169,7 +163,11 @@ Whether a port of a machine answers is asked in the same way, of a host that a v
 """
 _DEVICE: Final = "/dev/"
 """In every match of `_CONNECTED`, in letters of any case."""
-_UNTRUSTED: Final = late_pattern(r"(?i)\bbash\s+-i\b")
+_UNTRUSTED: Final = late_pattern(
+    r"(?i)\b(?:ba|z|da|k)?sh\s+-i\b[^\n;]{0,40}?(?:[<>]&|&>|\|\s*(?:nc|ncat|socat|telnet|openssl)\b)"
+    r"|\|\s*(?:/usr)?(?:/bin/)?(?:ba|z|da|k)?sh\s+-i\b"
+)
+"""An interactive shell whose input or output is a connection."""
 _FETCHED: Final = Followed(
     *(
         late_pattern(part, re.IGNORECASE)
@@ -183,13 +181,25 @@ _FETCHED: Final = Followed(
         )
     )
 )
-_RUN: Final = late_pattern(
-    r"(?i)(\||&&|;)\s*(sudo\s+(-\w+\s+)*)?(/usr)?(/bin/)?(env\s+)?"
-    r"((ba|z|da|k|a)?sh|python[\d.]*|perl|ruby|node|php|pwsh|source|eval|chmod)\b"
+_PROGRAMS: Final = (
+    r"(?:sudo\s+(?:-\w+\s+)*)?(?:/usr)?(?:/bin/)?(?:env\s+)?"
+    r"(?:(?:ba|z|da|k|a)?sh|python[\d.]*|perl|ruby|node|php|pwsh|source|eval|chmod)\b"
 )
-"""Programs that run what a line fetched."""
+_RUN: Final = late_pattern(rf"(?i)(?:\|\s*{_PROGRAMS}(?!\s+-[mce]\b)|(?:&&|;)\s*{_PROGRAMS})")
+"""Programs that run what a line fetched; with a program of their own they only read it."""
+_SERVED: Final = late_pattern(r"[^\s\"';|]{1,300}/([^\s/\"';|?]{2,200})")
+"""The rest of an address by name, and the name of its file."""
+_SAVED: Final = late_pattern(
+    r"\s(?:-[a-zA-Z]{0,6}[oO]|--output(?:-document)?)[\s=]*[\"']?([^\s\"';&|]+)"
+)
+_ARGUMENT: Final = late_pattern(r"\s+(?:[-+]\S+\s+|[0-7]{3,4}\s+){0,4}[\"']?([^\s;&|\"']+)")
 _UNTRUSTED_PAIRS: Final = (
     _LISTENER,
+    _within_line(
+        r"\bsocat\b",
+        r"\b(TCP|UDP|OPENSSL|SSL)\d?(-\w+)?:[^\n]{0,300}?\b(EXEC|SYSTEM|SHELL):"
+        r"|\b(EXEC|SYSTEM|SHELL):[^\n]{0,300}?\b(TCP|UDP|OPENSSL|SSL)\d?(-\w+)?:",
+    ),
     _within_line(r"\bmkfifo\b", r"\bnc\b"),
     _within_line(r"\bbase64\s+(-d|--decode)\b", r"\|\s*((ba|z|da)?sh|python|perl)\b"),
     _within_line(
@@ -197,7 +207,7 @@ _UNTRUSTED_PAIRS: Final = (
         r"http://(?!localhost|127\.)",
     ),
 )
-_INTERPRETERS: Final = r"\b(python[\d.]*|perl|ruby|node|php)\s+-[cer]\b"
+_INTERPRETERS: Final = r"\b(python[\d.]*|perl|ruby|node|php)\s+(-\w+\s+){0,3}-[cer]\b"
 _REPLACEABLE: Final = (
     r"(http://(?!localhost|127\.)|https?://\d{1,3}\.\d{1,3}\.|b64decode\(|decompress\(|fromhex\()"
 )
@@ -211,8 +221,8 @@ _ONE_LINERS: Final = (
     _within_line(_INTERPRETERS, rf"\b(exec|eval)\b[^\n]{{0,200}}?{_FETCHING}"),
     _within_line(
         _INTERPRETERS,
-        r"(socket|fsockopen|TCPSocket|net\.connect)[^\n]{0,600}?"
-        r"(/bin/(ba|z|da)?sh|pty\.spawn|dup2|cmd\.exe|\bexec\s*\()",
+        r"(socket|fsockopen|TCPSocket|net\.connect|require\([\"']net[\"']\))[^\n]{0,600}?"
+        r"(/bin/(ba|z|da)?sh|pty\.spawn|dup2|cmd\.exe|\bexec\s*\(|\bpopen\s*\()",
     ),
 )
 """Programs of one line that run what they fetch or decode, or that give a shell to a host."""
@@ -253,6 +263,7 @@ _SENDING: Final = (
         r"(-d|--data[\w-]*|-F|--form|--json|--post-data|\?\w+=)[= ]?\S{0,100}?(\$\(|`)\s*"
         rf"(env|printenv|(cat|base64|head)\s[^)`\n]{{0,200}}?{_CREDENTIALS})",
     ),
+    _within_line(r"\b(nc|ncat|netcat)\b", rf"<\s*\S{{0,100}}?{_CREDENTIALS}"),
     _within_line(
         rf"\bfind\b[^\n]{{0,200}}?-i?name\s+[\"']?({_KEY_FILES})",
         r"\b(curl|wget)\b[^\n]{0,200}?(\s(-F|-T|-d|--data-binary|--form|--upload-file|--post-file)\b)",
@@ -260,7 +271,7 @@ _SENDING: Final = (
 )
 """Commands that post the environment or credentials to a host."""
 _FOR_THEMSELVES: Final = (
-    _within_line(r"\bxmrig\b", r"\s(-o|-u|--url|--donate-level|--coin)\b"),
+    _within_line(r"\bxmrig\b", r"\s(-o|-u|-c|--url|--config|--donate-level|--coin)\b"),
     _within_line(r"\s(-o|--url|--pool)[= ]?", r"\bstratum\d?\+(tcp|ssl|tls)://"),
     _within_line(
         r"\bwhile\s+(:|true|\[?\s*1)\s*",
@@ -269,7 +280,7 @@ _FOR_THEMSELVES: Final = (
     Followed(late_pattern(r"Runner\.Worker"), late_pattern(r"/mem\b|/maps\b"), late_pattern(r"\Z")),
 )
 """Miners, programs that fetch their orders for ever, and readers of a build's memory."""
-_SHELLS: Final = _UNTRUSTED_PAIRS[:3]
+_SHELLS: Final = _UNTRUSTED_PAIRS[:4]
 """Programs that builds never need."""
 _ADDRESS: Final = late_pattern(
     r"(?:(?:https?|ftp)://(?:[^\s/@]*@)?|(?<![\w./:@-]))(\d{1,3}(?:\.\d{1,3}){3})(?![\w.-])"
@@ -285,9 +296,12 @@ _PIPED_PAIR: Final = Followed(
 
 
 _BEGINS: Final = late_pattern(
-    r"(?m)^\s*(?:(?:sudo|nohup|exec|time|env|then|do)\s+)*(?:/usr)?(?:/bin/)?"
+    r"(?m)^(?![A-Z][a-z']*\s)(?:|[^\n]*?(?:[;&(]|\b(?:then|do|else)\b))\s*(?:\w+=\S{0,200}\s+)*+"
+    r"(?:(?:sudo|nohup|exec|time|env)\s+){0,4}(?:\.?/(?:[\w.-]+/)*+)?"
     r"(?:(?:ba|z|da|k)?sh|curl|wget|python[\d.]*|perl|ruby|php|node|nc|ncat|socat|tar|cat|printenv|env"
-    r"|xmrig|rm|mkfifo|for|while|echo|find|gh|gcloud|aws|az|kubectl|vault|base64|openssl|zip)(?=[\s|])"
+    r"|xmrig|rm|mkfifo|for|while|echo|find|gh|gcloud|aws|az|kubectl|vault|base64|openssl|zip|source|\d+<>"
+    r"|powershell|pwsh|cmd|iwr|irm)(?=[\s|/.]|$)"
+    r"|^\w+=[\"']?\$\("
 )
 """How a command line begins, unlike a sentence about one."""
 _PROSE: Final = late_pattern(
@@ -336,17 +350,15 @@ def _is_untrusted_fetch(text: str) -> bool:
     )
 
 
-def is_hostile_setting(path: str, value: str) -> bool:
-    """Return whether a setting of any name is plainly a command line that serves another.
+def is_command_line(path: str, value: str) -> bool:
+    """Return whether a setting of any name is plainly a command line.
 
     Args:
         path: The keys that lead to it, with dots between them.
         value: Its text.
     """
     return (
-        _BEGINS.search(value[:MAX_BEGINNING]) is not None
-        and _PROSE.search(path[-MAX_KEY:]) is None
-        and opens_to_outside(value)
+        _BEGINS.search(value[:MAX_BEGINNING]) is not None and _PROSE.search(path[-MAX_KEY:]) is None
     )
 
 
@@ -396,15 +408,32 @@ def _opens_to_outside(text: str) -> bool:
 
 
 def _runs_what_it_fetched(text: str) -> bool:
-    run: re.Match[str] | None = None
     for end in _FETCHED.ends(text):
-        if run is None or run.start() < end:
-            run = _RUN.search(text, end)
-        if run is None:
-            return False
-        if text.find("\n", end, run.start()) < 0:
-            return True
+        line = text.find("\n", end)
+        line = line if line >= 0 else len(text)
+        names = _names(text, end, line)
+        for run in _RUN.finditer(text, end, line):
+            if run[0].startswith("|") or not names:
+                return True
+            argument = _ARGUMENT.match(text, run.end(), line)
+            if argument is None or argument[1].rsplit("/", 1)[-1] in names:
+                return True
     return False
+
+
+def _names(text: str, start: int, end: int) -> set[str]:
+    """Return the names of the file that a command fetches; none if any program may be it.
+
+    Args:
+        text: The command.
+        start: Where the scheme of the address ends, or within a numeric address.
+        end: Where the line ends.
+    """
+    served = _SERVED.match(text, start, end)
+    if served is None or not text.endswith("://", 0, start):
+        return set()
+    saved = _SAVED.search(text, start, end)
+    return {served[1]} | ({saved[1].rsplit("/", 1)[-1]} if saved else set())
 
 
 def is_piped_to_a_shell(text: str) -> bool:
@@ -426,12 +455,6 @@ def runs_python(text: str) -> bool:
         return False
     rest = text[match.end() :]
     return not is_hostile_command(rest) and not is_private_path(rest) and not _RUNS.search(rest)
-
-
-def is_known_installer(text: str) -> bool:
-    """Return whether each program that a text pipes into a shell is a well-known installer's."""
-    found = _PIPED_FETCH.findall(text)
-    return bool(found) and all(_INSTALLER.search(fetch) for fetch in found)
 
 
 def is_installer_command(text: str) -> bool:

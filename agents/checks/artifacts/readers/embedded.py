@@ -12,6 +12,7 @@ from typing import Final
 from agents.checks.artifacts.dangerous_names import functions
 from agents.checks.artifacts.python.shell_commands import is_hostile_command
 from agents.checks.artifacts.scanning import BytesSource, Scan
+from agents.checks.shell.risk import CommandRisk
 from agents.domain.late_pattern import late_pattern
 from schemas.severity import Severity
 
@@ -137,13 +138,22 @@ def report_text(scan: Scan, key: str, text: str, severity: Severity | None = Non
         scan.report("TW-MODEL-METADATA-CODE", what, severity=severity, key=key)
 
 
-def report_hostile_setting(scan: Scan, path: str, value: str) -> None:
-    """Report a setting whose command line serves another, whatever the setting is called."""
+def report_command(scan: Scan, path: str, value: str, risk: CommandRisk) -> bool:
+    """Report a setting that is a command line of some risk, whatever the setting is called.
+
+    Returns:
+        Whether it is hostile, or runs what it fetches.
+    """
+    if risk <= CommandRisk.INSTALLER:
+        return False
+    hostile = risk is CommandRisk.HOSTILE
     scan.report(
-        "TW-MODEL-SCRIPT-HOSTILE",
+        "TW-MODEL-SCRIPT-HOSTILE" if hostile else "TW-MODEL-SCRIPT-RISKY",
         f"{path[:120] or 'it'} holds the command {value.strip()[:80]!r}",
+        severity=None if hostile else Severity.MEDIUM,
         key=path[:200],
     )
+    return True
 
 
 def _hostile_command(text: str) -> str:

