@@ -174,7 +174,7 @@ _FETCHED: Final = Followed(
         for part in (
             r"\b(curl|wget)\b",
             (
-                r"http://(?!localhost|127\.)|https?://\d+\.\d+\."
+                r"http://(?!localhost|127\.)|https?://(?!127\.|0\.)\d+\.\d+\."
                 r"|(?<![\w./:@-])(?!127\.|0\.)\d{1,3}(\.\d{1,3}){3}[:/]"
             ),
             r"[\n|]",

@@ -51,6 +51,7 @@ _RISKS = {
     "docker exec -it a bash -i": CommandRisk.NONE,
     'eval "$(conda shell.bash hook)"': CommandRisk.NONE,
     "curl -s http://169.254.169.254/latest/meta-data/instance-id": CommandRisk.NONE,
+    "curl -s http://127.0.0.1:8000/x -o y && sh y": CommandRisk.NONE,
 }
 
 
