@@ -95,7 +95,9 @@ def _make_room(thing: Thing, new: Reason) -> bool:
     """Drop a reason that matters less than a new one; return whether there was one."""
 
     def weight(reason: Reason) -> int:
-        return 2 if reason.state.stands else int(reason.state is ReasonState.ASKED)
+        if not reason.calls:
+            return 0
+        return 1 + reason.state.stands + 2 * (not reason.spec.dry_run)
 
     least = min(thing.reasons.values(), key=lambda reason: (weight(reason), reason.incident))
     if weight(least) >= weight(new):

@@ -112,20 +112,31 @@ class Thing(msgspec.Struct, array_like=True):
             and not any(reason.calls for reason in self.reasons.values())
         )
 
+    @property
+    def calls_for_real(self) -> bool:
+        """Whether a reason calls for more than a dry run."""
+        return any(reason.calls and not reason.spec.dry_run for reason in self.reasons.values())
+
     def standing(self) -> list[Reason]:
-        """Return the reasons that justify containment, by incident."""
-        return [
-            reason
-            for _, reason in sorted(self.reasons.items())
-            if reason.state.stands and not reason.void
-        ]
+        """Return the reasons that justify containment, by incident.
+
+        Dry runs are among them only if no reason calls for more.
+        """
+        return [reason for reason in self._weighed() if reason.state.stands and not reason.void]
 
     def asked(self) -> list[Reason]:
-        """Return the reasons that wait for a person, by incident."""
+        """Return the reasons that wait for a person, by incident, with dry runs as above."""
+        return [
+            reason for reason in self._weighed() if reason.state is ReasonState.ASKED or reason.void
+        ]
+
+    def _weighed(self) -> list[Reason]:
+        real = self.calls_for_real
+        # The evidence that a dry run waits for is not captured, so it is never mixed with others.
         return [
             reason
             for _, reason in sorted(self.reasons.items())
-            if reason.state is ReasonState.ASKED or reason.void
+            if not (real and reason.spec.dry_run)
         ]
 
 

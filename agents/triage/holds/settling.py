@@ -53,54 +53,58 @@ def _settle(hold: Hold, thing: Thing, now_ms: int, effects: Effects) -> None:
         _reconsider(hold, thing, now_ms, effects)
     if thing.state is HoldState.HELD:
         return
-    standing, asked = thing.standing(), thing.asked()
-    if standing and not _is_for_others(thing) and not (_is_tried(thing) and _is_undoing(thing)):
+    if thing.given_up is not None and thing.given_up.dry_run and thing.calls_for_real:
+        thing.given_up = None
+    if thing.given_up is not None and not _is_needed(thing, thing.given_up):
+        _release(hold, thing, thing.given_up, now_ms, effects)
+    standing, asked, given_up = thing.standing(), thing.asked(), thing.given_up
+    if standing and _may_begin(thing, standing):
         automatic = any(reason.state is ReasonState.AUTOMATIC for reason in standing)
         mode = Mode.AUTOMATIC if automatic else Mode.APPROVED
         if not _take_over(thing, standing, now_ms):
             _issue(hold, thing, [reason.spec for reason in standing], mode, now_ms, effects)
-    elif thing.overflowed and thing.given_up is not None:
+    elif thing.overflowed and given_up is not None:
         # The reasons that did not fit may stand: it goes to another version, on their behalf.
-        _issue(hold, thing, [thing.given_up], thing.given_up.mode, now_ms, effects)
-    elif (standing or asked) and _is_undoing(thing):
-        pass
-    elif asked:
+        _issue(hold, thing, [given_up], given_up.mode, now_ms, effects)
+    elif asked and not _is_undoing(thing):
         _propose(hold, thing, asked, effects)
-    elif thing.given_up is not None:
-        _release(hold, thing, thing.given_up, now_ms, effects)
     elif thing.state is HoldState.PROPOSED:
         _withdraw(thing, effects)
     retry(thing, now_ms, effects)
 
 
-def _is_outdated(hold: Hold, thing: Thing, spec: CommandSpec) -> bool:
-    """Return whether a rollback in force goes elsewhere than it should.
-
-    A dry run takes the place of a real one only if that goes to a bad version.
-    """
-    tried = _is_tried(thing) and not spec.dry_run
-    return goes_to_bad(hold, spec) or not (tried or goes_to(spec, due_goal(hold, thing)))
-
-
-def _is_tried(thing: Thing) -> bool:
-    """Return whether all reasons in force are dry runs, which change nothing."""
-    return all(reason.spec.dry_run for reason in thing.standing())
-
-
-def _is_for_others(thing: Thing) -> bool:
-    """Return whether a real command was given up for which only reasons that did not fit stand."""
-    return (
-        thing.overflowed
-        and thing.given_up is not None
-        and not thing.given_up.dry_run
-        and _is_tried(thing)
+def _is_needed(thing: Thing, spec: CommandSpec) -> bool:
+    """Return whether what a command did is still called for: a dry run calls for nothing real."""
+    return thing.overflowed or any(
+        reason.state.stands and reason.spec.dry_run <= spec.dry_run
+        for reason in thing.reasons.values()
     )
+
+
+def _may_begin(thing: Thing, standing: list[Reason]) -> bool:
+    """Return whether the command of these reasons may be issued.
+
+    A dry run takes back nothing, so it waits while something real is in place.
+    """
+    given_up = thing.given_up
+    is_dry_run = all(reason.spec.dry_run for reason in standing)
+    is_in_place = _is_undoing(thing) or (given_up is not None and not given_up.dry_run)
+    return not (is_dry_run and is_in_place)
+
+
+def _is_outdated(hold: Hold, thing: Thing, spec: CommandSpec) -> bool:
+    """Return whether a rollback in force goes elsewhere than it should."""
+    if goes_to_bad(hold, spec):
+        return True
+    if any(reason.spec.dry_run == spec.dry_run for reason in thing.standing()):
+        return not goes_to(spec, due_goal(hold, thing))
+    return not thing.overflowed
 
 
 def _is_undoing(thing: Thing) -> bool:
     """Return whether the release of a real command is repeated until it is answered.
 
-    Proposals and dry runs wait for that: they take back nothing.
+    Proposals and dry runs wait for that.
     """
     return (
         thing.state is HoldState.RELEASED
@@ -113,20 +117,13 @@ def _is_undoing(thing: Thing) -> bool:
 
 def _reconsider(hold: Hold, thing: Thing, now_ms: int, effects: Effects) -> None:
     """Check whether the reasons still require the command in force."""
-    spec, standing = thing.command, thing.standing()
+    spec = thing.command
     assert spec is not None
-    if spec.dry_run and _is_for_others(thing):
-        _begin_anew(thing)
-    elif not standing and thing.overflowed:
-        if thing.action is Action.ROLLBACK and goes_to_bad(hold, spec):
-            _give_up(thing, spec)
-    elif not standing and any(reason.void for reason in thing.reasons.values()):
-        _give_up(thing, spec)
-    elif not standing:
-        _release(hold, thing, _in_place(thing, spec), now_ms, effects)
-    elif spec.dry_run and not all(reason.spec.dry_run for reason in standing):
+    if spec.dry_run and thing.calls_for_real:
         # It changed nothing: there is nothing to release.
         _begin_anew(thing)
+    elif not _is_needed(thing, spec):
+        _release(hold, thing, spec, now_ms, effects)
     elif thing.action is Action.ROLLBACK and _is_outdated(hold, thing, spec):
         _give_up(thing, spec)
     else:
@@ -142,16 +139,9 @@ def _begin_anew(thing: Thing) -> None:
 
 def _give_up(thing: Thing, spec: CommandSpec) -> None:
     _begin_anew(thing)
-    thing.command, thing.given_up = None, _in_place(thing, spec)
+    thing.command, thing.given_up = None, spec
     thing.escalated = False
     thing.superseded = spec.command_id
-
-
-def _in_place(thing: Thing, spec: CommandSpec) -> CommandSpec:
-    """Return the command that a responder may have carried out: that before a dry run, if any."""
-    if spec.dry_run and thing.given_up is not None:
-        return thing.given_up
-    return spec
 
 
 def warn_of_given_up(
@@ -165,28 +155,20 @@ def warn_of_given_up(
     if following is not None and not bad:
         return
     thing.escalated = True
+    name = following and (following.rollback_version or following.rollback_digest)
     effects.escalations.append(
         (
             spec,
             f"{spec.rollback_version or spec.rollback_digest} "
             + ("was found to be bad since; " if bad else "is no longer known to be good; ")
-            + _following(following),
+            + (f"{name} takes its place" if name else "no other good version is known"),
         )
     )
 
 
-def _following(spec: CommandSpec | None) -> str:
-    name = spec and (spec.rollback_version or spec.rollback_digest)
-    if spec is None or name is None:
-        return "no other good version is known"
-    return f"a dry run would go to {name}" if spec.dry_run else f"{name} takes its place"
-
-
 def _command(hold: Hold, thing: Thing, specs: list[CommandSpec]) -> CommandSpec | None:
     """Return the command that the reasons call for; None if there is nothing to roll back to."""
-    # The evidence that a dry run waits for was not captured.
-    able = [spec for spec in specs if not spec.dry_run] or specs
-    base = next((spec for spec in able if spec.incident == thing.incident), able[0])
+    base = next((spec for spec in specs if spec.incident == thing.incident), specs[0])
     thing.incident, after = base.incident, base.after
     if thing.action is Action.ROLLBACK:
         goal = due_goal(hold, thing)
@@ -260,9 +242,7 @@ def _issue(
     spec = msgspec.structs.replace(spec, mode=mode)
     warn_of_given_up(hold, thing, spec, effects)
     thing.command = begin(thing, spec, now_ms)
-    thing.state, thing.release = HoldState.HELD, None
-    if not spec.dry_run or (thing.given_up is not None and thing.given_up.dry_run):
-        thing.given_up = None
+    thing.state, thing.release, thing.given_up = HoldState.HELD, None, None
     effects.commands.append((thing.command, False))
 
 

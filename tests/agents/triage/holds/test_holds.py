@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from agents.triage.containment import command_id
 from agents.triage.holds import intake
-from agents.triage.holds.goals import due_goal, goes_to
+from agents.triage.holds.goals import due_goal, goes_to, is_stuck
 from agents.triage.holds.intake import REASONS, on_answer, on_reason, on_suspicion
 from agents.triage.holds.repetition import next_due, on_time
 from agents.triage.holds.rows import Effects, Hold, HoldRow
@@ -75,6 +75,8 @@ class Play:
         self.escalations: list[str] = []
         self.escalated: set[str] = set()
         """The things that a person was told of."""
+        self.expired: set[str] = set()
+        """The things of which a command expired: a person was told, and sees to the rest."""
         self.latest: dict[str, str] = {}
         """By thing: the command that contains, as issued last and not released."""
         self.tried: dict[str, str] = {}
@@ -120,7 +122,7 @@ class Play:
         )
         self.said.append(said)
         place = (f"{thing[0]} {thing[1]}", incident)
-        if said.closed and state.stands:
+        if said.closed and state.stands and not dry_run:
             self.kept[place] = incident
         elif said.by_person or state is not ReasonState.REFUTED:
             self.kept.pop(place, None)
@@ -135,19 +137,22 @@ class Play:
         self.hear(said)
 
     def hear(self, said: HoldReason) -> None:
-        before = {thing.key: (thing.command, self.latest.get(thing.key)) for thing in self.held()}
+        before = {thing.key: thing.command for thing in self.held()}
         if on_reason(self.hold, said):
             self.follow(settle(self.hold, self.now_ms))
-        for key, (command, real) in before.items():
+        for key, command in before.items():
             thing = self.hold.things[key]
-            if not thing.standing() and not thing.overflowed and not asks_again(thing):
+            assert command is not None
+            dry_run = command.dry_run
+            if dry_run and thing.calls_for_real:
+                assert thing.release is None, "a dry run left nothing to release"
+            elif not stands(thing, dry_run=dry_run) and not thing.overflowed:
                 # Whatever was answered so far, and if it was answered at all.
-                assert command is not None
                 if command.undo is None:
                     assert thing.release is None, "nothing takes it back"
                     continue
                 assert thing.release is not None, "the last reason ended, and nothing is released"
-                assert thing.release.undoes == (real or command.command_id)
+                assert thing.release.undoes == command.command_id
 
     def held(self) -> list[Any]:
         return [thing for thing in self.hold.things.values() if thing.state is HoldState.HELD]
@@ -172,8 +177,9 @@ class Play:
             if spec.undoes is not None:
                 # A release that was issued before is repeated until it is answered.
                 first = spec.attempt == 1
-                tried = all(reason.spec.dry_run for reason in thing.standing())
-                assert not thing.standing() or (tried and not first), "a reason is in force"
+                # What asks again did not call for it when it was released.
+                asks = asks_again(thing) and not first
+                assert asks or not stands(thing, dry_run=spec.dry_run), "a reason is in force"
                 assert not (first and thing.overflowed), "released though reasons overflowed"
                 kept = [hold for hold in self.kept if hold[0] == thing.key]
                 assert not (first and kept), "released what a closed incident contains"
@@ -196,6 +202,9 @@ class Play:
             self.commands.append(spec)
         self.escalations += [why for _, why in effects.escalations]
         self.escalated |= {self.thing(spec).key for spec, _ in effects.escalations}
+        self.expired |= {
+            self.thing(spec).key for spec, why in effects.escalations if "expired" in why
+        }
         again = settle(self.hold, self.now_ms)
         assert again == Effects(), "the same state again does something"
 
@@ -240,10 +249,22 @@ class Play:
         for said in self.said[-1:]:
             assert not on_reason(self.hold, said), "a repetition changed something"
 
+    def contains(self) -> dict[str, str | None]:
+        """Return the things that the responder contains, each with the version rolled back to."""
+        versions = {spec.command_id: spec.rollback_version for spec in self.commands}
+        return {key: versions[done] for key, done in self.contained.items()}
+
     def rest(self) -> None:
         """Answer everything."""
         for _ in range(8):
             self.answer()
+
+
+def stands(thing: Any, *, dry_run: bool = False) -> bool:
+    """Whether a reason stands, though the version approved may be bad; also one for a dry run."""
+    return any(
+        reason.state.stands and reason.spec.dry_run <= dry_run for reason in thing.reasons.values()
+    )
 
 
 def asks_again(thing: Any) -> bool:
@@ -277,7 +298,14 @@ STEPS = st.one_of(
 )
 
 
-def perform(play: Play, step: tuple[Any, ...]) -> None:
+def perform(play: Play, step: tuple[Any, ...], goals: tuple[Goal, ...] | None = None) -> None:
+    """Let a step happen.
+
+    Args:
+        play: Where.
+        step: What.
+        goals: The versions to go back to that all incidents know, if not each its own.
+    """
     match step:
         case ("say", incident, state, thing, dry_run, closed, by_person, approved):
             play.say(
@@ -288,7 +316,7 @@ def perform(play: Play, step: tuple[Any, ...]) -> None:
                 closed=closed,
                 by_person=by_person,
                 approved=approved,
-                goals=KNOWN.get(incident, GOALS),
+                goals=goals or KNOWN.get(incident, GOALS),
             )
         case ("suspect", incident, name):
             play.suspect(incident, name)
@@ -316,22 +344,29 @@ def test_holds_equal_the_reasons_in_force_in_any_history(steps):
     for step in steps:
         perform(play, step)
     play.rest()
+    assert_contained_as_reasoned(play)
+    assert next_due(play.hold) in {None, 0}
+
+
+def assert_contained_as_reasoned(play: Play) -> None:
+    """Assert that of a hold at rest, what is contained is what reasons call for, and no more."""
     for thing in play.hold.things.values():
         standing = bool(thing.standing())
-        if any(reason.spec.dry_run for reason in thing.standing()):
-            assert (thing.state is HoldState.HELD) or due_goal(play.hold, thing) is None
-            continue
         if thing.action == "rollback" and standing and due_goal(play.hold, thing) is None:
             assert thing.state is HoldState.IDLE
+            assert stands(thing) or thing.key not in play.contained or thing.key in play.expired
             continue
-        if thing.action == "rollback" and standing:
-            assert goes_to(thing.command, due_goal(play.hold, thing)), "another version is due"
         assert (thing.state is HoldState.HELD) == standing
-        if thing.expired:
-            assert thing.key in play.escalated
-        elif thing.given_up is None:
-            assert (thing.key in play.contained) == standing
-    assert next_due(play.hold) in {None, 0}
+        if standing:
+            assert thing.command.dry_run != stands(thing)
+            if thing.action == "rollback":
+                assert goes_to(thing.command, due_goal(play.hold, thing)), "another version is due"
+        if thing.key in play.expired:
+            continue
+        if stands(thing) and not asks_again(thing):
+            assert thing.key in play.contained
+        if not stands(thing) and thing.action in UNDO:
+            assert thing.key not in play.contained, "it is contained without a reason"
 
 
 @settings(max_examples=examples(80), deadline=None)
@@ -363,15 +398,33 @@ def test_nothing_is_released_with_excess_reasons(steps):
 @settings(max_examples=examples(80), deadline=None)
 @given(st.lists(STEPS, max_size=25))
 def test_dry_runs_change_nothing_and_their_end_issues_the_commands_again(steps):
-    play = Play()
+    """What is contained is the same if a dry run calls for nothing at all."""
+    with_them, without = Play(), Play()
     for step in steps:
-        perform(play, step)
-    for command in play.commands:
-        if command.dry_run:
-            assert command.command_id not in play.contained.values()
-    for thing in play.hold.things.values():
-        if any(not reason.spec.dry_run for reason in thing.standing()):
-            assert thing.command is None or not thing.command.dry_run
+        if step[0] == "time":
+            # Nothing expires.
+            with_them.pass_time(0.3)
+            without.pass_time(0.3)
+            continue
+        perform(with_them, step, goals=GOALS)
+        is_dry_run = step[0] == "say" and step[4] and step[2].calls
+        ended = (
+            ("say", step[1], ReasonState.REFUTED, *step[3:6], True, None) if is_dry_run else step
+        )
+        perform(without, ended, goals=GOALS)
+    for play in (with_them, without):
+        play.rest()
+    assert with_them.contains() == without.contains()
+    for thing in list(with_them.hold.things.values()):
+        for reason in list(thing.reasons.values()):
+            if reason.spec.dry_run:
+                place = (str(thing.action), thing.target)
+                with_them.say(reason.incident, reason.state, place, closed=reason.closed)
+    with_them.rest()
+    assert not any(
+        thing.command is not None and thing.command.dry_run for thing in with_them.held()
+    )
+    assert_contained_as_reasoned(with_them)
 
 
 @settings(max_examples=examples(80), deadline=None)
@@ -425,6 +478,7 @@ CONTAINING = (
             st.sampled_from(CONTAINING),
             st.sampled_from([(), *((goal.digest,) for goal in GOALS)]),
             st.sampled_from([None, *GOALS]),
+            st.tuples(st.booleans(), st.booleans(), st.booleans()),
         ),
         max_size=12,
     ),
@@ -433,7 +487,7 @@ CONTAINING = (
 def test_reasons_do_not_depend_on_the_order_of_incidents(said, chance):
     """Of one incident the order is kept: its partition is its only writer.
 
-    What is held, and which version a rollback goes to, is the same as well.
+    What is held, what is contained, and which version a rollback goes to, is the same as well.
     """
     ends = []
     for mixed in (False, True):
@@ -446,11 +500,22 @@ def test_reasons_do_not_depend_on_the_order_of_incidents(said, chance):
         if mixed:
             chance.shuffle(order)
         for who in order:
-            _, state, thing, suspected, approved = queues[who].pop(0)
+            _, state, thing, suspected, approved, (dry_run, closed, by_person) = queues[who].pop(0)
             play.suspect(who, *suspected)
-            known = KNOWN.get(who, GOALS)
-            play.say(who, state, thing, by_person=True, approved=approved, goals=known)
+            play.say(
+                who,
+                state,
+                thing,
+                dry_run=dry_run,
+                closed=closed,
+                by_person=by_person,
+                approved=approved,
+                goals=KNOWN.get(who, GOALS),
+            )
+            if chance.random() < 0.3:
+                play.answer(chance.choice([200, 500]))
         play.rest()
+        assert_contained_as_reasoned(play)
         ends.append(
             {
                 key: (
@@ -460,6 +525,10 @@ def test_reasons_do_not_depend_on_the_order_of_incidents(said, chance):
                     },
                     thing.state is HoldState.HELD,
                     thing.state is HoldState.HELD and goal_of(thing),
+                    thing.key in play.contained
+                    and thing.action in UNDO
+                    and not asks_again(thing)
+                    and not is_stuck(play.hold, thing),
                 )
                 for key, thing in sorted(play.hold.things.items())
                 if any(reason.calls for reason in thing.reasons.values())
@@ -545,33 +614,36 @@ def test_a_real_command_never_waits_for_the_evidence_of_a_dry_run(thing, dry, re
     assert (last.incident, last.after, last.dry_run) == (real, (f"ev-{real}",), False)
 
 
-@each("end", [ReasonState.REFUTED, ReasonState.RELEASED, ReasonState.REJECTED])
-def test_a_dry_run_leaves_the_real_rollback_before_it_to_be_released(end):
-    """That was given up, since its version was bad and none other was known."""
-    play = dry_run_after_a_rollback_that_was_given_up()
-    play.say("inc-1", end, THINGS[1], by_person=True)
-    real, _, release = play.commands
-    assert release.undoes == real.command_id
-    assert not release.dry_run
+@each("thing", CONTAINING)
+@each("end", [ReasonState.REFUTED, ReasonState.ASKED, ReasonState.AUTOMATIC])
+def test_a_reason_for_a_dry_run_keeps_nothing_real(thing, end):
+    """Whether the last real reason ends, asks, or becomes a dry run as well."""
+    play = Play()
+    play.say("inc-1", ReasonState.AUTOMATIC, thing)
+    play.rest()
+    play.say("inc-2", ReasonState.AUTOMATIC, thing, dry_run=True)
+    assert len(play.commands) == 1
+    play.say("inc-1", end, thing, dry_run=end is ReasonState.AUTOMATIC)
+    if play.commands[0].undo is not None:
+        assert play.commands[1].undoes == play.commands[0].command_id
+    play.rest()
+    tried = play.commands[-1].dry_run and play.commands[-1].undoes is None
+    assert tried == (end is not ReasonState.ASKED), "what a person may approve comes first"
 
 
-def test_a_real_rollback_after_a_dry_run_replaces_the_real_one_before_it():
-    play = dry_run_after_a_rollback_that_was_given_up()
-    play.say("inc-1", ReasonState.AUTOMATIC, THINGS[1])
-    real, _, again = play.commands
-    assert (again.replaces, again.dry_run) == (real.command_id, False)
-
-
-def dry_run_after_a_rollback_that_was_given_up() -> Play:
+def test_a_dry_run_after_a_rollback_that_was_given_up_waits_for_its_release():
+    """It was given up, since its version was bad and none other was known."""
     play = Play()
     play.say("inc-1", ReasonState.AUTOMATIC, THINGS[1])
     play.rest()
     play.suspect("inc-2", *(goal.digest for goal in GOALS))
     play.say("inc-1", ReasonState.AUTOMATIC, THINGS[1], dry_run=True)
     play.suspect("inc-2", GOALS[0].digest)
-    real, tried = play.commands
-    assert (real.dry_run, tried.dry_run, tried.rollback_version) == (False, True, "r0")
-    return play
+    play.rest()
+    real, release, tried = play.commands
+    assert (release.undoes, release.dry_run) == (real.command_id, False)
+    assert (tried.rollback_version, tried.dry_run) == ("r0", True)
+    assert not play.contained
 
 
 @each("thing", CONTAINING)
