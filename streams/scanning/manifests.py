@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from agents.checks.artifacts.formats.templates import filled_by_helm
 from agents.checks.artifacts.report import listed
 from agents.checks.packages.check import check_packages
 from agents.checks.packages.credentials import detect_credential, url_credentials
@@ -203,11 +204,20 @@ def _pipeline(kind: Kind, raw: bytes, name: str, said: _Said) -> Event[PipelineR
         UnreadableConfigError: it is neither.
     """
     try:
-        return pipeline_event(kind, raw, name)
+        event = pipeline_event(kind, raw, name)
     except UnreadableConfigError:
-        event = template_event(raw, name)
-        if event is None:
+        filled = template_event(raw, name)
+        if filled is None:
             raise
+        event = filled
+    else:
+        line = filled_by_helm(raw.decode("utf-8-sig", "replace")) if b"{{" in raw else None
+        if line is not None and kind.family is Family.PIPELINE and kind.name != "helm-values":
+            said.unsupported.append(
+                f"{kind.name}: line {line}: Helm fills in values that were not seen: scan what it"
+                " renders"
+            )
+        return event
     said.unsupported.append(
         f"{kind.name}: a template, whose lines were checked one by one: scan what it is rendered to"
     )

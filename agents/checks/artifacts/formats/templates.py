@@ -33,9 +33,26 @@ _GO_SIGN: Final = late_pattern(
 _ACTION: Final = late_pattern(r"\{\{-?\s*[^\n{}]{1,400}|\{%-?\s*\w")
 
 
+_HELM: Final = late_pattern(
+    r"\{\{-?[^{}\n]{0,400}?(?:(?<![\w.)\]])\$?\.(?:Values|Release|Chart|Capabilities|Files)\b"
+    r"|\binclude\s+[\"'])"
+)
+
+
 def has_action(text: str) -> bool:
     """Return whether a text is a template of another, by an action as Helm and Jinja write it."""
     return _ACTION.search(text) is not None
+
+
+def filled_by_helm(text: str) -> int | None:
+    """Return the first line with a value that Helm fills in, None if there is none.
+
+    Such a text may be YAML as it is, and says nothing about what is in its place afterwards.
+
+    Source: Helm's built-in objects, and its function `include`.
+    """
+    found = _HELM.search(text) if "{{" in text else None
+    return text.count("\n", 0, found.start()) + 1 if found else None
 
 
 def is_go_template(text: str) -> bool:

@@ -24,7 +24,7 @@ from agents.checks.artifacts.formats.targets import (
     leaves,
     report_tree_targets,
 )
-from agents.checks.artifacts.formats.templates import has_action
+from agents.checks.artifacts.formats.templates import filled_by_helm, has_action
 from agents.checks.artifacts.python.shell_commands import (
     is_hostile_command,
 )
@@ -135,6 +135,10 @@ def report_yaml(scan: Scan, text: str, name: str) -> None:
                         report_stray_template(scan, base, path or "text", value)
             if "*" in text:  # without aliases, all values were counted above
                 judge_size(scan, document)
+        if (line := filled_by_helm(text)) is not None:
+            scan.mark_unsupported(
+                f"line {line}: Helm fills in values that were not seen; scan what it renders"
+            )
     except yaml.YAMLError as error:
         report_text(scan, "text", text)
         if has_action(text):
