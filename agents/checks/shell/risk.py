@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterator
 from typing import Final
 
@@ -12,24 +11,10 @@ from agents.checks.artifacts.python.shell_commands import (
     opens_to_outside,
     parts_of,
 )
+from agents.checks.shell.command_risk import CommandRisk
+from agents.checks.shell.flow import risks_in
 from agents.checks.shell.installers import is_known_installer
 from agents.domain.late_pattern import late_pattern
-
-
-class CommandRisk(enum.IntEnum):
-    """What a command does to the host that runs it."""
-
-    NONE = 0
-    """Nothing of what follows."""
-    INSTALLER = 1
-    """It runs an installer that is known, from its own host by TLS."""
-    UNKNOWN_SCRIPT = 2
-    """It runs what a host, which is not known, serves by TLS."""
-    REPLACEABLE_SCRIPT = 3
-    """It runs what it fetches from a named host without TLS: others on the way can replace it."""
-    HOSTILE = 4
-    """It serves another: a shell for a host, secrets sent, a hidden program, a public address."""
-
 
 _LEADS: Final = (
     r"(?:sudo(?:\s+-\S+){0,4}\s+)?(?:env\s+)?(?:\w+=\S*\s+){0,4}(?:/usr)?(?:/local)?(?:/bin/)?"
@@ -95,6 +80,12 @@ def risk_of(command: str) -> CommandRisk:
     Args:
         command: As a shell reads it.
     """
+    followed = (found.risk for found in risks_in(command))
+    return max(risk_by_pattern(command), *followed, CommandRisk.NONE)
+
+
+def risk_by_pattern(command: str) -> CommandRisk:
+    """Return the risk that a command shows by its own text, through which no data is followed."""
     if opens_to_outside(command):
         return CommandRisk.HOSTILE
     if is_untrusted_fetch(command):

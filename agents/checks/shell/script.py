@@ -7,11 +7,14 @@ the command that fetched it, and with the secrets that an earlier command saved.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from agents.checks.artifacts.python.shell_commands import PART, holds_credentials
-from agents.checks.shell.risk import CommandRisk, risk_of
+from agents.checks.shell.command_risk import CommandRisk
+from agents.checks.shell.flow import risks_in
+from agents.checks.shell.risk import risk_by_pattern
 from agents.domain.late_pattern import late_pattern
 
 MAX_VARIABLES: Final = 200
@@ -73,8 +76,15 @@ def commands_of(text: str) -> Iterator[ScriptCommand]:
         text: Lines of a shell; comments are passed over, lines that go on are joined.
     """
     script = _Script()
-    for line, command in _joined(text):
-        yield ScriptCommand(line, command, script.judge(command))
+    commands = [*_joined(text)]
+    lines = [line for line, _ in commands]
+    followed: dict[int, CommandRisk] = {}
+    for found in risks_in(text):
+        index = max(bisect_right(lines, found.line) - 1, 0)
+        followed[index] = max(found.risk, followed.get(index, CommandRisk.NONE))
+    for index, (line, command) in enumerate(commands):
+        risk = max(script.judge(command), followed.get(index, CommandRisk.NONE))
+        yield ScriptCommand(line, command, risk)
 
 
 def _joined(text: str) -> Iterator[tuple[int, str]]:
@@ -132,15 +142,15 @@ class _Script:
     def judge(self, command: str) -> CommandRisk:
         """Return the risk of the next command."""
         if len(command) > PART:  # nothing is followed through it
-            return risk_of(command)
+            return risk_by_pattern(command)
         if self._values and "$" in command:
             command = _USED.sub(self._value, command)
-        risk = risk_of(command)
+        risk = risk_by_pattern(command)
         if (fetch := self._run(command)) and len(fetch) <= self._left:
             self._left -= len(fetch)
             served = _ADDRESSED.search(fetch)
             name = served["path"] if served else ""
-            risk = max(risk, risk_of(f"curl {fetch.strip()} && sh {name}"))
+            risk = max(risk, risk_by_pattern(f"curl {fetch.strip()} && sh {name}"))
         if self._secrets and _SENDS.search(command):
             words = re.split(r"[\s\"'=@<>;|&]+", command)
             if any(word in self._secrets for word in words):

@@ -19,7 +19,8 @@ from agents.checks.artifacts.python.shell_commands import (
 from agents.checks.artifacts.readers.embedded import descend_decoded
 from agents.checks.artifacts.readers.window import decode_text, read_document
 from agents.checks.artifacts.scanning import Scan, Source
-from agents.checks.shell.risk import CommandRisk, destroys, persists
+from agents.checks.shell.command_risk import CommandRisk
+from agents.checks.shell.risk import destroys, persists
 from agents.checks.shell.script import ScriptCommand, commands_of
 from agents.domain.late_pattern import late_pattern
 from schemas.severity import Severity

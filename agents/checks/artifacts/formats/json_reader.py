@@ -29,7 +29,8 @@ from agents.checks.artifacts.readers.long_lists import LARGE, read_large
 from agents.checks.artifacts.readers.trees import report_xgboost
 from agents.checks.artifacts.readers.window import decode_text, read_document
 from agents.checks.artifacts.scanning import BudgetExceededError, CorruptFileError, Scan, Source
-from agents.checks.shell.risk import CommandRisk, risk_of_setting
+from agents.checks.shell.command_risk import CommandRisk
+from agents.checks.shell.risk import risk_of_setting
 from agents.domain.late_pattern import late_pattern
 from schemas.severity import Severity
 

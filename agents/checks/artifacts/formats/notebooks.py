@@ -11,7 +11,8 @@ from agents.checks.artifacts.python.shell_commands import (
     is_untrusted_fetch,
 )
 from agents.checks.artifacts.scanning import Scan
-from agents.checks.shell.risk import CommandRisk, destroys, persists, risk_of
+from agents.checks.shell.command_risk import CommandRisk
+from agents.checks.shell.risk import destroys, persists, risk_of
 from agents.checks.shell.script import commands_of
 from agents.domain.hosts import is_local
 from agents.domain.late_pattern import late_pattern

@@ -14,7 +14,7 @@ from agents.checks.artifacts.program_files import is_of_program
 from agents.checks.artifacts.python.shell_commands import is_untrusted_fetch
 from agents.checks.artifacts.readers.window import decode_text, read_document
 from agents.checks.artifacts.scanning import CorruptFileError, Scan, Source
-from agents.checks.shell.risk import CommandRisk
+from agents.checks.shell.command_risk import CommandRisk
 from agents.checks.shell.script import commands_of
 from agents.domain.late_pattern import late_pattern
 from schemas.severity import Severity

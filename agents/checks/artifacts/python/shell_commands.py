@@ -152,7 +152,7 @@ _RUNS: Final = late_pattern(
 
 
 _CONNECTED: Final = late_pattern(
-    r"(?i)/dev/(tcp|udp)/(?!localhost|127\.|10\.|192\.168\.|172\.(1[6-9]|2\d|3[01])\.|\$|\{|<|[\"'])\w"
+    r"(?i)/dev/(tcp|udp)/(?!localhost|127\.|10\.|192\.168\.|172\.(1[6-9]|2\d|3[01])\.|[\w-]+/|\$|\{|<|[\"'])\w"
     r"|\bsh\s+-i\b[^\n]{0,80}/dev/(tcp|udp)/|/dev/(tcp|udp)/[^\n]{0,80}0>&1"
     r"|\bsh\s*<\s*/dev/(tcp|udp)/"
     r"|\bexec\s+\d+<>\s*/dev/(tcp|udp)/[^\n]{0,200}(while\s+read|sh\b)"
@@ -227,8 +227,8 @@ _ONE_LINERS: Final = (
 )
 """Programs of one line that run what they fetch or decode, or that give a shell to a host."""
 _CREDENTIALS: Final = (
-    r"(\.ssh\b|\.aws\b|\.kube/config|\.netrc|\.pypirc|\.npmrc|\.docker/config|\.git-credentials"
-    r"|\.gnupg|\bid_(rsa|ed25519|ecdsa)\b|/etc/(passwd|shadow)|huggingface/token"
+    r"(\.ssh\b(?!/(?:\w+\.pub|known_hosts|config|authorized_keys)\b)|\.aws\b|\.kube/config|\.netrc|\.pypirc|\.npmrc|\.docker/config|\.git-credentials"
+    r"|\.gnupg|\bid_(rsa|ed25519|ecdsa)\b(?!\.pub)|/etc/(passwd|shadow)|huggingface/token"
     r"|/proc/(self|\d+)/environ|serviceaccount/token)"
 )
 _CREDENTIAL: Final = late_pattern(_CREDENTIALS)

@@ -12,7 +12,7 @@ from typing import Final
 from agents.checks.artifacts.dangerous_names import functions
 from agents.checks.artifacts.python.shell_commands import is_hostile_command
 from agents.checks.artifacts.scanning import BytesSource, Scan
-from agents.checks.shell.risk import CommandRisk
+from agents.checks.shell.command_risk import CommandRisk
 from agents.domain.late_pattern import late_pattern
 from schemas.severity import Severity
 

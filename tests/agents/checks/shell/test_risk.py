@@ -6,7 +6,8 @@ import json
 
 from agents.checks.artifacts.dispatch import scan_source
 from agents.checks.artifacts.scanning import BytesSource
-from agents.checks.shell.risk import CommandRisk, destroys, persists, risk_of, risk_of_setting
+from agents.checks.shell.command_risk import CommandRisk
+from agents.checks.shell.risk import destroys, persists, risk_of, risk_of_setting
 from schemas.severity import Verdict
 from tests.each import each
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.checks.shell.risk import CommandRisk
+from agents.checks.shell.command_risk import CommandRisk
 from agents.checks.shell.script import MAX_ADDED, commands_of
 from tests.each import each
 
