@@ -120,6 +120,8 @@ _PATHS: Final = frozenset(
         "adapter_path",
     ]
 )
+_INTERPOLATED: Final = late_pattern(r"\$\{[a-z_][\w.]{0,120}\}")
+"""A value of the same document, as OmegaConf writes it; the environment has capitals."""
 _NEVER_LOCAL: Final = frozenset(
     [
         "special_tokens_map_file",
@@ -254,7 +256,9 @@ def _judge_mapping(scan: Scan, mapping: dict[Any, Any], path: str) -> None:
             )
     for key in _PATHS & mapping.keys():
         value = mapping[key]
-        if isinstance(value, str) and escapes(value):
+        if isinstance(value, str) and escapes(_INTERPOLATED.sub("x", value)):
+            if path.startswith("[") and ".." not in value:
+                continue  # of a task in a list, as Ansible runs them; no loader reads a list
             if key in _NEVER_LOCAL and not _PRIVATE.search(value):
                 continue
             if _OWN_FOLDER.match(value) and ".." not in value:

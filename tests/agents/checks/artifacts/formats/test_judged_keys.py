@@ -34,6 +34,24 @@ def test_each_judged_key_alone_causes_judgement(key: str, value: object, rule: s
     assert rule in {found.rule_id for found in report.detections}
 
 
+@each(
+    ("name", "text", "found"),
+    [
+        ("main.yml", "- name: a\n  stat:\n    path: /etc/apt/apt.conf.d/50auto\n", False),
+        ("main.yml", "- name: a\n  file:\n    path: ../../.ssh/authorized_keys\n", True),
+        ("main.yml", "stat:\n  path: /etc/shadow\n", True),
+        ("conf.yaml", "checkpoint:\n  filename: '${name}--{step}'\n", False),
+        ("conf.yaml", "checkpoint:\n  filename: '${a.b}/../../x'\n", True),
+        ("conf.yaml", "checkpoint:\n  filename: $HOME/x\n", True),
+    ],
+)
+def test_paths_of_tasks_and_interpolations_lead_nowhere(name: str, text: str, found: bool) -> None:
+    """A list of tasks is run by a program that is asked to; no loader of models reads one."""
+    report = scan_source(name, BytesSource(text.encode()))
+    rules = {detection.rule_id for detection in report.detections}
+    assert ("TW-MODEL-PATH-ESCAPES" in rules) is found
+
+
 def test_every_key_that_is_looked_up_is_a_judged_key() -> None:
     """A key that is asked for beyond them would be passed over."""
     function = ast.parse(inspect.getsource(repository._judge_mapping))
