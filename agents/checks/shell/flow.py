@@ -74,13 +74,18 @@ SHELL_OPTION: Final = late_pattern(r"-\w{0,4}c")
 _GLUED: Final = late_pattern(r"(-[cer])(?=[^\s\w-]\S|\w{3,20}\W)")
 
 
+def may_concern(text: str) -> bool:
+    """Return whether a text has a word without which no command of it is to be feared."""
+    return _CONCERNED.search(text) is not None
+
+
 def risks_in(text: str) -> Iterator[Found]:
     """Yield the commands of a text that run or send what they should not, with their lines.
 
     Args:
         text: Commands of a shell, as in a script; may hold other words, which are passed over.
     """
-    if _CONCERNED.search(text) is None:
+    if not may_concern(text):
         return
     flow = _Flow()
     flow.run(parse(text), NOTHING, 0)

@@ -7,6 +7,7 @@ from typing import Final
 
 from agents.checks.artifacts.formats.format import FileName, Format, Suffix, Trait, endings
 from agents.checks.artifacts.formats.plain_text import is_binary
+from agents.checks.artifacts.formats.texts_with_commands import report_strings
 from agents.checks.artifacts.program_files import is_of_program
 from agents.checks.artifacts.python.shell_commands import (
     connects_a_shell,
@@ -167,6 +168,8 @@ def parse_script(scan: Scan, name: FileName, source: Source) -> None:
     own = is_of_program(scan, name)
     text = decode_text(read_document(scan, source))
     report_script(scan, text, shell=shell, in_program=own, unasked=runs_unasked(name))
+    if name.lower().endswith(_LANGUAGES):
+        report_strings(scan, text)
     usual = own or name.lower().endswith(_USUAL_SCRIPTS)
     scan.report(
         "TW-MODEL-SCRIPT" if usual else "TW-MODEL-SCRIPT-UNUSUAL",
@@ -268,6 +271,7 @@ EXECUTABLE: Final = Format(
     ),
 )
 _USUAL: Final = (".sh", ".bash", ".zsh", ".bat", ".cmd", ".js", ".lua", ".pl", ".rb")
+_LANGUAGES: Final = (".js", ".lua", ".pl", ".rb", ".vbs", ".fish")
 _UNUSUAL: Final = (
     ".ps1", ".psm1", ".vbs", ".vbe", ".jse", ".wsf", ".hta", ".scr", ".command", ".fish", ".csh",
     ".lnk", ".desktop", ".reg", ".url", ".scf",

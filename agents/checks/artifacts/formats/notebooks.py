@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 from agents.checks.artifacts.formats.executables import obfuscated
@@ -26,6 +27,10 @@ _SEVERITIES: Final = {
     CommandRisk.INSTALLER: Severity.LOW,
 }
 _SHELL_CELL: Final = late_pattern(r"\s*%%(bash|sh|script|cmd|powershell|!)")
+_ZEPPELIN: Final = late_pattern(r"\A\s*%(?:\w+\.)?(\w+)[^\n]*(?:\n|\Z)")
+"""The name of the interpreter of a paragraph: `%sh`, `%spark.pyspark`."""
+_EXPORTED: Final = "# MAGIC "
+_CUT: Final = late_pattern(r"(?m)^# COMMAND -+$")
 _PAGE_CELL: Final = late_pattern(r"\s*%%(javascript|js|html|svg)\b")
 """Cells that a browser runs."""
 _MAGIC: Final = late_pattern(r"^\s*[!%]")
@@ -65,13 +70,69 @@ _FETCHES: Final = late_pattern(
 
 
 def is_notebook(document: object) -> bool:
-    """Return whether a JSON document is a notebook."""
-    return isinstance(document, dict) and "nbformat" in document and "cells" in document
+    """Return whether a JSON document is a notebook of Jupyter or of Zeppelin."""
+    return isinstance(document, dict) and (
+        ("nbformat" in document and ("cells" in document or "worksheets" in document))
+        or _is_zeppelin(document)
+    )
+
+
+def _is_zeppelin(document: dict[str, Any]) -> bool:
+    paragraphs = document.get("paragraphs")
+    return (
+        isinstance(paragraphs, list)
+        and bool(paragraphs)
+        and all(isinstance(part, dict) and "text" in part for part in paragraphs)
+    )
+
+
+def _cells(document: dict[str, Any]) -> object:
+    """Return the cells of a notebook in the form of nbformat 4.
+
+    Sources: nbformat 3, whose cells lie in worksheets; Zeppelin, whose paragraphs begin with the
+    name of their interpreter.
+    """
+    if _is_zeppelin(document):
+        return [
+            {"cell_type": "code", "source": _ZEPPELIN.sub(_cell_magic, _joined(part["text"]))}
+            for part in document["paragraphs"]
+        ]
+    sheets = document.get("worksheets")
+    if not isinstance(sheets, list):
+        return document.get("cells")
+    cells = [
+        cell
+        for sheet in sheets
+        if isinstance(sheet, dict) and isinstance(sheet.get("cells"), list)
+        for cell in sheet["cells"]
+    ]
+    return [
+        {**cell, "source": cell["input"]} if isinstance(cell, dict) and "input" in cell else cell
+        for cell in cells
+    ]
+
+
+def _cell_magic(match: re.Match[str]) -> str:
+    return "" if "py" in match[1] else f"%%{match[1]}\n"
+
+
+def report_exported(scan: Scan, text: str) -> None:
+    """Report the commands of a notebook that is exported as Python, in whose comments they stand.
+
+    Source: Databricks, "Export and import notebooks": the source format.
+    """
+    for cell in _CUT.split(text):
+        lines = [line[len(_EXPORTED) :] for line in cell.splitlines() if line.startswith(_EXPORTED)]
+        if lines and (_SHELL_CELL.match(f"%{lines[0]}") or _SHELL_CELL.match(lines[0])):
+            _judge_lines(scan, "\n".join(lines).partition("\n")[2], "cell")
+        else:
+            commands = [line.lstrip("!%") for line in lines if line.startswith(("!", "%sh "))]
+            _judge_lines(scan, "\n".join(commands), "cell")
 
 
 def report_notebook(scan: Scan, document: dict[str, Any]) -> None:
     """Report what the cells of a notebook run; a notebook runs only when a person starts it."""
-    cells = document.get("cells")
+    cells = _cells(document)
     if not isinstance(cells, list):
         scan.mark_corrupt("the cells of the notebook are no list")
         return

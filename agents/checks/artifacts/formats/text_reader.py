@@ -106,7 +106,11 @@ def parse(scan: Scan, name: FileName, source: Source) -> None:
             report_requirement(scan, line.strip(" \t,[]").strip("'\""), number)
     elif _holds_commands(base):
         _judge_commands(scan, text)
-    elif base.endswith((".html", ".htm", ".svg")) and (match := SCRIPT.search(text)):
+    else:
+        from agents.checks.artifacts.formats.texts_with_commands import report_commands_in  # noqa: PLC0415 -- few texts have any
+
+        report_commands_in(scan, name, text)
+    if base.endswith((".html", ".htm", ".svg")) and (match := SCRIPT.search(text)):
         report_markup(scan, text, match, drawing=base.endswith(".svg"))
 
 

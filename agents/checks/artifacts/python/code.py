@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from agents.checks.artifacts.formats.format import FileName
 from agents.checks.artifacts.program_files import is_of_program
@@ -10,6 +10,9 @@ from agents.checks.artifacts.python.calls import CODING, RAW, USUAL_CODINGS
 from agents.checks.artifacts.python.faults import python_faults
 from agents.checks.artifacts.readers.window import decode_text, read_document
 from agents.checks.artifacts.scanning import BytesSource, Scan, Source
+
+_EXPORTED: Final = "# Databricks notebook source"
+"""The first line of a notebook that is exported as Python."""
 
 
 def parse(scan: Scan, name: FileName, source: Source) -> None:
@@ -22,7 +25,12 @@ def parse(scan: Scan, name: FileName, source: Source) -> None:
             f"the source is written in the encoding {declared.group(1).decode('latin-1')[:40]!r}",
             line=1,
         )
-    report_python(scan, decode_text(raw), "", in_program=is_of_program(scan, name))
+    text = decode_text(raw)
+    report_python(scan, text, "", in_program=is_of_program(scan, name))
+    if text.startswith(_EXPORTED):
+        from agents.checks.artifacts.formats.notebooks import report_exported  # noqa: PLC0415 -- few sources are any
+
+        report_exported(scan, text)
     scan.report("TW-MODEL-CODE-PRESENT", "a Python file is beside the weights", key="source")
 
 
