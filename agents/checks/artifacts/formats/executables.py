@@ -36,9 +36,10 @@ APE: Final = (b"MZqFpD", b"jartsr", b"APEDBG")
 MAX_LINE: Final = 1 << 16
 """Characters of a line that is searched for encoded content."""
 _OBFUSCATED: Final = late_pattern(
-    r"(?i)(?<![\w-])-e(?:nc|ncodedcommand)?\s+[A-Za-z0-9+/]{40,}|FromBase64String|"
+    r"(?i)(?<![\w-])-e(?:nc|ncodedcommand)?\s+[A-Za-z0-9+/]{40,}|"
     r"\b(?:powershell|pwsh)\b[^\n]{0,80}?\s-e\w*\s+[A-Za-z0-9+/=]{16,}|"
-    r"WScript\.Shell|ActiveXObject|CreateObject\(|child_process|eval\s*\(\s*(atob|unescape)|"
+    r"WScript\.Shell|ActiveXObject|CreateObject\(|"
+    r"(?:require\s*\(|\bfrom|\bimport\s*\()\s*[\"'`](?:node:)?child_process[\"'`]|eval\s*\(\s*(atob|unescape)|"
     r"\beval\s+[\"']?(?:\$\(|`)[^)`\n]{0,200}?\b(?:base64|xxd|rev|openssl|gunzip|zcat|printf\s+['\"]?\\)|"
     r"(?:\bxxd\s+-\w*r|\brev|\bopenssl\s+enc)\b[^\n]{0,200}?\|\s*(?:ba|z)?sh\b|"
     r"<\?php[^?]*\b(system|exec|shell_exec|passthru|eval|assert|popen|proc_open)\s*\(|"
@@ -49,6 +50,14 @@ _IN_ONE_LINE: Final = tuple(
     (late_pattern(first), late_pattern(then))
     for first, then in (
         (r"(?i)base64\s+(-d|--decode)", r"(?i)\|\s*(ba|z)?sh"),
+        (
+            r"(?i)FromBase64String",
+            r"(?i)[\"'][A-Za-z0-9+/=]{40,}|\bI(?:EX|nvoke-Expression)\b|::Load\(",
+        ),
+        (
+            r"(?i)\bI(?:EX|nvoke-Expression)\b|::Load\(|[\"'][A-Za-z0-9+/=]{40,}",
+            r"(?i)FromBase64String",
+        ),
         (
             r"(?i)\b(certutil|bitsadmin|mshta|regsvr32|rundll32)\b",
             r"(?i)https?:|javascript:|-urlcache|/transfer",

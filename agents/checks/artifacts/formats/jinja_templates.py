@@ -242,6 +242,9 @@ class _Judge:
         for value in self._folding.texts(node):
             if _DANGEROUS_DUNDER.search(value) and "\n" not in value.strip():
                 self._escape(f"assembles the name {value[:60]!r}", node)
+            elif isinstance(node, nodes.TemplateData):  # printed, and never handed to a function
+                if _MARKUP.search(value):
+                    self._add("TW-MODEL-TEMPLATE-MARKUP", "writes script markup", node.lineno or 0)
             elif len(value) <= MAX_COMMAND and _SHELL.search(value):
                 self._escape(f"holds a command: {value[:60]!r}", node)
             elif _MARKUP.search(value):

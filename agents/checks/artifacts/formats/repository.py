@@ -122,6 +122,8 @@ _PATHS: Final = frozenset(
 )
 _INTERPOLATED: Final = late_pattern(r"\$\{[a-z_][\w.]{0,120}\}")
 """A value of the same document, as OmegaConf writes it; the environment has capitals."""
+_PACKAGES: Final = late_pattern(r"(?:^|\.)(?:[\w-]*dependencies|sources|patch|workspace)(?:\.|$)")
+"""Tables of packages, which may lie in a neighbouring folder: of Cargo, uv and Poetry."""
 _NEVER_LOCAL: Final = frozenset(
     [
         "special_tokens_map_file",
@@ -259,6 +261,8 @@ def _judge_mapping(scan: Scan, mapping: dict[Any, Any], path: str) -> None:
         if isinstance(value, str) and escapes(_INTERPOLATED.sub("x", value)):
             if path.startswith("[") and ".." not in value:
                 continue  # of a task in a list, as Ansible runs them; no loader reads a list
+            if key == "path" and _PACKAGES.search(path):
+                continue
             if key in _NEVER_LOCAL and not _PRIVATE.search(value):
                 continue
             if _OWN_FOLDER.match(value) and ".." not in value:

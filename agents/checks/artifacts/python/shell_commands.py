@@ -307,7 +307,7 @@ _BEGINS: Final = late_pattern(
 _PROSE: Final = late_pattern(
     r"(?i)(?:^|[._])(?:descr\w*|text|prompt|content|message|examples?|pattern|regex\w*|summary|help|title"
     r"|comments?|notes?|doc\w*|readme|question|answer|response|input|output|instruction|logs?"
-    r"|key_?words?|phrases?|payloads?|block\w*|deny\w*|signatures?|samples?|match\w*|contains)(?:\[\d+\])*$"
+    r"|key_?words?|phrases?|payloads?|block\w*|deny\w*|signatures?|samples?|match\w*|contains|quer(?:y|ies)|conditions?|search\w*|expressions?|filters?)(?:\[\d+\])*$"
 )
 """Keys of texts that are for people, models or matching."""
 

@@ -43,6 +43,8 @@ def test_each_judged_key_alone_causes_judgement(key: str, value: object, rule: s
         ("conf.yaml", "checkpoint:\n  filename: '${name}--{step}'\n", False),
         ("conf.yaml", "checkpoint:\n  filename: '${a.b}/../../x'\n", True),
         ("conf.yaml", "checkpoint:\n  filename: $HOME/x\n", True),
+        ("Cargo.toml", "[dependencies.router]\npath = '../../router'\n", False),
+        ("conf.toml", "[model]\npath = '../../router'\n", True),
     ],
 )
 def test_paths_of_tasks_and_interpolations_lead_nowhere(name: str, text: str, found: bool) -> None:

@@ -71,6 +71,9 @@ def test_what_people_are_told_to_run_is_suspicious(name, text):
         ("fetch.R", 'download.file("https://acme.example/a.csv", "a.csv")\nsystem("ls -l")\n'),
         ("main.c", 'printf("usage: curl URL\\n"); /* socket */\n'),
         (".bashrc", 'export PATH="$HOME/bin:$PATH"\neval "$(conda shell.bash hook)"\n'),
+        ("exec.rb", "require 'fluent/plugin'\nhelpers :child_process\n"),
+        ("tasks.yml", "- copy:\n    validate: \"sh -c 'test -f {{ a }} || exit 0'\"\n"),
+        ("rule.toml", '[rule]\nquery = """process where args : "nc -e /bin/sh" or x"""\n'),
         ("CMakeLists.txt", "execute_process(COMMAND git rev-parse HEAD)\n# curl \n"),
     ],
 )
@@ -98,6 +101,22 @@ def test_notebooks_of_any_form_are_judged(form):
     name, filled = _NOTEBOOKS[form]
     assert _verdict(name, filled(_STEAL)) is Verdict.MALICIOUS
     assert _verdict(name, filled("ls -la && pip list")) is Verdict.CLEAN
+
+
+@each(
+    ("text", "verdict"),
+    [
+        ("$a = [Convert]::FromBase64String($env:LICENSE)\n", Verdict.SUSPICIOUS),
+        (
+            "iex ([Text.Encoding]::UTF8.GetString([Convert]::FromBase64String($a)))\n",
+            Verdict.MALICIOUS,
+        ),
+        ("[Reflection.Assembly]::Load([Convert]::FromBase64String($a))\n", Verdict.MALICIOUS),
+    ],
+)
+def test_what_is_decoded_counts_for_what_is_done_with_it(text, verdict):
+    """A script of PowerShell beside a model is unusual, whatever it does."""
+    assert _verdict("a.ps1", text) is verdict
 
 
 def test_a_command_has_the_line_it_stands_on():
