@@ -12,7 +12,7 @@ from agents.checks.artifacts.python.shell_commands import (
     parts_of,
 )
 from agents.checks.shell.command_risk import CommandRisk
-from agents.checks.shell.flow import risks_in
+from agents.checks.shell.flow import may_concern, risks_in
 from agents.checks.shell.installers import is_known_installer
 from agents.domain.late_pattern import late_pattern
 
@@ -74,6 +74,13 @@ _CHANGES: Final = late_pattern(
 _ACCOUNT: Final = late_pattern(r":0:0:[^\n]{0,200}>>?\s*/etc/passwd|>>?\s*/etc/ld\.so\.preload")
 
 
+_FURTHER: Final = late_pattern(
+    r"(?i)\brm\s|powershell|\bpwsh\b|\biex\b|DownloadString|Invoke-|xmrig|stratum|/etc/|mkfifo"
+    r"|schtasks|\bsh\s"
+)
+"""Words of hostile commands that data is not followed through."""
+
+
 def risk_of(command: str) -> CommandRisk:
     """Return the risk of a command or of several lines of them: the gravest of its parts.
 
@@ -92,6 +99,15 @@ def risk_by_pattern(command: str) -> CommandRisk:
         return CommandRisk.REPLACEABLE_SCRIPT
     return max(
         (risk for part in parts_of(command) for risk in _risks(part)), default=CommandRisk.NONE
+    )
+
+
+def serves_another(command: str) -> bool:
+    """Return whether a command is hostile or replaceable, or plants or destroys something."""
+    if not (may_concern(command) or _FURTHER.search(command)):
+        return False  # as almost all texts
+    return (
+        risk_of(command) >= CommandRisk.REPLACEABLE_SCRIPT or persists(command) or destroys(command)
     )
 
 

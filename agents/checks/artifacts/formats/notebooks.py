@@ -250,10 +250,11 @@ def _judge_code(scan: Scan, text: str, key: str) -> None:
             "TW-MODEL-CODE-DISGUISED",
             "TW-MODEL-CODE-EXFILTRATES",
         )
-        reverse = severe and "shell" in fault.what
+        reverse = severe and ("to a shell" in fault.what or "reverse shell" in fault.what)
         command = fault.what.partition(":")[2] if severe else ""
         judged = _severity(command, risk_of(command)) or Severity.LOW
         hidden = "evaluates text" in fault.what and judged > Severity.LOW
+        hidden = hidden or fault.hostile
         severity = Severity.CRITICAL if grave or reverse or hidden else judged
         scan.report(
             fault.rule_id,

@@ -22,6 +22,8 @@ class CodeFault(msgspec.Struct, frozen=True):
     """The severity in code that no loader of models runs, as far as the files say."""
     holds: bytes = b""
     """A constant that it passes to a loader, to be scanned in the loader's format."""
+    hostile: bool = False
+    """Whether it is hostile whoever runs the code, and when."""
 
 
 def _rank(severity: Severity) -> int:
@@ -59,6 +61,7 @@ class FaultLog:
         holds: bytes = b"",
         *,
         in_program: Severity | None = None,
+        hostile: bool = False,
     ) -> None:
         """Add a fault; of several with the same rule and line, keep the most severe.
 
@@ -69,6 +72,7 @@ class FaultLog:
             severity: In a model's code.
             holds: A constant that it passes to a loader.
             in_program: The severity in a program's code, if that is less.
+            hostile: Whether it is hostile whoever runs the code, and when.
         """
         lesser = severity if in_program is None else min(severity, in_program, key=_rank)
         known = self._found.get((rule_id, line))
@@ -76,7 +80,7 @@ class FaultLog:
             lesser = max(lesser, known.in_program, key=_rank)
         if known is None or known.severity.rank < severity.rank:
             self._found[rule_id, line] = CodeFault(
-                rule_id, f"the code {what}", line, severity, lesser, holds
+                rule_id, f"the code {what}", line, severity, lesser, holds, hostile
             )
         elif lesser is not known.in_program:
             self._found[rule_id, line] = msgspec.structs.replace(known, in_program=lesser)

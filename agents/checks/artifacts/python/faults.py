@@ -36,6 +36,7 @@ from agents.checks.artifacts.python.shell_commands import (
 from agents.checks.artifacts.python.syntax import parse_source
 from agents.checks.artifacts.python.tree import ModuleTree
 from agents.checks.artifacts.python.words import may_be_judged
+from agents.checks.shell.risk import serves_another
 from agents.uncollected import uncollected
 from schemas.severity import Severity
 
@@ -58,6 +59,13 @@ _PLAIN: Final = frozenset((ast.Name, ast.Attribute))
 _ASSIGNING: Final = frozenset((ast.Assign, ast.AugAssign))
 _HANDS_OVER: Final = frozenset(("os.dup2", "pty.spawn"))
 """Functions that put a socket in the place of a terminal."""
+_RUNNER: Final = re.compile(
+    r"(?i)(?:^|\.)_?(?:run|sudo|local|execute|exec_command|exec_run|shell|sh|system|spawn|sendline|send"
+    r"|check_output|check_call|call|popen|cmd|command|run_command\w*|run_shell\w*|run_script|bash)$"
+)
+"""Functions of libraries that run a command: of Invoke, Fabric, pexpect, Paramiko, Docker."""
+_COMMANDS: Final = frozenset(("command", "cmd", "bash_command", "commands", "create", "entrypoint"))
+"""Parameters that take a command: of operators of Airflow, resources of Pulumi, tasks."""
 _ON_THE_WAY: Final = _CLASSES | _FRAMES | {"__init__"}
 """Attributes on such a path."""
 
@@ -304,7 +312,7 @@ class _Judge:
                 given = self._dotted(argument)
                 stored = given == "__import__" and name == "staticmethod"
                 if self._names.runs(given) and argument not in self._passed_over and not stored:
-                    self._judge_spawn(given, self._facts.command(node), [], where, line)
+                    self._judge_spawn(given, self._facts.command(node), [], where, line, node)
         runs = self._names.runs(name)
         if runs and self._names.is_computed(node.func):
             self._log.add(
@@ -325,10 +333,20 @@ class _Judge:
                 )
             return
         if runs and SPAWN.match(name):
-            self._judge_spawn(name, self._facts.command(node), arguments, where, line)
+            self._judge_spawn(name, self._facts.command(node), arguments, where, line, node)
             return
         if judge_call := judgement_of(name):
             judge_call(self._log, Call(node, name, arguments, where))
+        elif _RUNNER.search(name) or any(keyword.arg in _COMMANDS for keyword in node.keywords):
+            command = self._facts.command(node)
+            if self._serves_another(node, command):
+                self._log.add(
+                    "TW-MODEL-CODE-SPAWN",
+                    f"calls {name} {where}: {command[:80]!r}",
+                    line,
+                    Severity.CRITICAL,
+                    hostile=True,
+                )
 
     def _judge_secret_call(self, node: ast.Call, name: str, where: str) -> None:
         """Report a call of an unknown function whose arguments reveal what it does."""
@@ -375,15 +393,28 @@ class _Judge:
             )
 
     def _judge_spawn(
-        self, name: str, command: str, arguments: list[ast.expr], where: str, line: int
+        self,
+        name: str,
+        command: str,
+        arguments: list[ast.expr],
+        where: str,
+        line: int,
+        call: ast.Call | None = None,
     ) -> None:
         shown = f": {command[:80]!r}" if command else ""
         in_program: Severity | None = None
+        hostile = False
         if any(self._facts.is_tainted(argument) for argument in arguments):
             severity = Severity.CRITICAL
             in_program = Severity.MEDIUM if where in (FUNCTION, METHOD) else None
+        elif self._serves_another(call, command):
+            severity = Severity.CRITICAL
+            hostile = True
         elif is_hostile_command(command) or is_private_path(command):
-            severity = Severity.CRITICAL if where != MAIN else Severity.HIGH
+            severity = Severity.CRITICAL
+            if where in (FUNCTION, MAIN) and not is_piped_to_a_shell(command):
+                # what scripts do every day for whoever starts them
+                severity = Severity.LOW if where == MAIN else Severity.MEDIUM
             if runs_python(command):
                 in_program = Severity.MEDIUM
             elif where in (FUNCTION, METHOD) and not is_untrusted_fetch(command):
@@ -404,7 +435,14 @@ class _Judge:
             line,
             severity,
             in_program=in_program,
+            hostile=hostile,
         )
+
+    def _serves_another(self, call: ast.Call | None, command: str) -> bool:
+        """Return whether a command is hostile, or the one that it gives to a shell as a word."""
+        if serves_another(command):
+            return True
+        return call is not None and any(map(serves_another, self._facts.scripts(call)))
 
     def _judge_string(self, node: ast.Constant, where: str) -> None:
         text = str(node.value)

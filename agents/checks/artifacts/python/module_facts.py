@@ -6,8 +6,9 @@ import ast
 import builtins
 import itertools
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from functools import cached_property, lru_cache
+from itertools import pairwise
 from typing import Any, Final
 
 from agents.checks.artifacts.python.calls import DECODE, NETWORK
@@ -21,6 +22,8 @@ MAX_VALUE: Final = 1000
 
 _TARGETED: Final = (ast.Assign, ast.AnnAssign, ast.NamedExpr)
 _LISTS: Final = (ast.List, ast.Tuple)
+_SCRIPTED: Final = re.compile(r"-\w{0,4}c$|/[ck]$|-(?:Enc\w*)?Command$|--command$")
+"""Options of a shell whose value is a script."""
 _GIVING: Final = frozenset((*_TARGETED, ast.withitem, ast.For))
 """Nodes that give a name a value."""
 _VERSION_FILES: Final = ("version", "about", "_meta", "__init__")
@@ -172,10 +175,20 @@ class ModuleFacts:
                 ):
                     words.append("python")
         for keyword in node.keywords:
-            if keyword.arg in ("args", "cmd", "command"):
+            if keyword.arg in ("args", "cmd", "command", "bash_command", "commands", "create"):
                 part = self.constant(keyword.value)
                 words.append(part if isinstance(part, str) else "")
         return " ".join(words)
+
+    def scripts(self, node: ast.Call) -> Iterator[str]:
+        """Yield the texts that a list of arguments gives to a shell: `["bash", "-c", text]`."""
+        for argument in node.args:
+            if not isinstance(argument, _LISTS):
+                continue
+            words = [self.constant(item) for item in argument.elts]
+            for option, text in pairwise(words):
+                if isinstance(option, str) and isinstance(text, str) and _SCRIPTED.match(option):
+                    yield text
 
     def is_assembled(self, node: ast.AST) -> bool:
         """Return whether a value is assembled by functions that make text of other values."""

@@ -285,9 +285,7 @@ _SHELLS: Final = _UNTRUSTED_PAIRS[:4]
 _ADDRESS: Final = late_pattern(
     r"(?:(?:https?|ftp)://(?:[^\s/@]*@)?|(?<![\w./:@-]))(\d{1,3}(?:\.\d{1,3}){3})(?![\w.-])"
 )
-_PIPED: Final = late_pattern(
-    r"/dev/(tcp|udp)/|\bbash\s+-i\b|\bpowershell(\.exe)?\s+-[eE]|\bnc\s+-e\b"
-)
+_PIPED: Final = late_pattern(r"\bbash\s+-i\b|\bpowershell(\.exe)?\s+-[eE]|\bnc\s+-e\b")
 _PIPED_PAIR: Final = Followed(
     late_pattern(r"\b(curl|wget)\b"),
     late_pattern(r"\|\s*(sudo\s+)?(ba|z|da)?sh\b"),
@@ -438,7 +436,7 @@ def _names(text: str, start: int, end: int) -> set[str]:
 
 def is_piped_to_a_shell(text: str) -> bool:
     """Return whether a text is a command that needs a shell."""
-    return bool(_PIPED.search(text)) or _PIPED_PAIR.is_in(text)
+    return bool(_PIPED.search(text)) or connects_a_shell(text) or _PIPED_PAIR.is_in(text)
 
 
 def is_harmless_command(text: str) -> bool:

@@ -19,6 +19,7 @@ from agents.checks.artifacts.python.names import lookup_arguments
 from agents.checks.artifacts.python.shell_commands import is_piped_to_a_shell
 from agents.checks.artifacts.python.spellings import ANY, spellings
 from agents.checks.artifacts.python.tree import ModuleTree
+from agents.checks.shell.risk import serves_another
 
 JUDGED_KINDS: Final = (
     "spawn", "evaluate", "decode", "network", "load", "native", "hook", "run-file",
@@ -166,7 +167,7 @@ def _texts_judged(tree: ModuleTree, facts: ModuleFacts) -> bool:
     ):
         return True
     return any(
-        is_piped_to_a_shell(command)
+        is_piped_to_a_shell(command) or serves_another(command)
         for call in tree.of(ast.Call)
         if (command := facts.command(call))
     )
