@@ -11,9 +11,10 @@ import typer
 from schemas.channels import Channel
 from schemas.decisions import DecisionKind
 from schemas.errors import TidewatchError
-from schemas.incidents.holds import HoldView
+from schemas.incidents.holds import HoldState, HoldView
 from streams.cli.frame import connected_settings, example, new_app
-from streams.cli.incident_decisions import decide
+from streams.cli.incident_decisions import WAIT_SECONDS, WaitOption, decide
+from streams.cli.incident_records import WAIT_STEP
 from streams.cli.output import Format, FormatOption, print_json, print_line, print_table
 from streams.releases import releasable, releases
 from streams.reports.incident_words import ID_SHOWN, defanged_name, refanged
@@ -135,11 +136,14 @@ def release(
     component: ComponentArgument,
     *,
     reason: Annotated[str, typer.Option(help="why; kept with the incidents")],
+    wait: WaitOption = False,
     form: FormatOption = Format.TEXT,
 ) -> None:
     """Release what closed incidents contained; refused while an open one holds it."""
-    view = one_hold(asyncio.run(_read(connected_settings())), tenant, component)
-    for thing in releasable(view):
+    settings = connected_settings()
+    view = one_hold(asyncio.run(_read(settings)), tenant, component)
+    held = releasable(view)
+    for thing in held:
         for decision in releases(thing):
             decide(
                 DecisionKind.RELEASE,
@@ -151,3 +155,36 @@ def release(
             )
         if form is Format.TEXT:
             print_line(f"released: {thing.action} {thing.target} of {tenant}")
+    if wait:
+        after = asyncio.run(_released(settings, view, {thing.target for thing in held}))
+        if form is Format.JSON:
+            print_json(msgspec.to_builtins(after))
+        else:
+            for thing in after.things:
+                print_line(f"{thing.action} {defanged_name(thing.target)} is now {thing.state}")
+
+
+async def _released(settings: Settings, before: HoldView, targets: set[str]) -> HoldView:
+    """Return the holds of a component once none of what was released is held.
+
+    Raises:
+        TidewatchError: Something is still held in the end.
+    """
+    left = WAIT_SECONDS
+    while left > 0:
+        views = [
+            view
+            for view in await _read(settings)
+            if (view.tenant, view.component) == (before.tenant, before.component)
+        ]
+        for view in views:
+            if not any(t.state is HoldState.HELD and t.target in targets for t in view.things):
+                return view
+        await asyncio.sleep(WAIT_STEP)
+        left -= WAIT_STEP
+    raise TidewatchError(
+        f"it did not take effect within {WAIT_SECONDS:.0f} s",
+        where=before.component,
+        remedy="the decisions are written: see whether they were refused, with tidewatch "
+        "dead-letters list, and whether the workers run, with tidewatch doctor",
+    )
