@@ -38,8 +38,7 @@ MAX_LINE: Final = 1 << 16
 _OBFUSCATED: Final = late_pattern(
     r"(?i)(?<![\w-])-e(?:nc|ncodedcommand)?\s+[A-Za-z0-9+/]{40,}|"
     r"\b(?:powershell|pwsh)\b[^\n]{0,80}?\s-e\w*\s+[A-Za-z0-9+/=]{16,}|"
-    r"WScript\.Shell|ActiveXObject|CreateObject\(|"
-    r"(?:require\s*\(|\bfrom|\bimport\s*\()\s*[\"'`](?:node:)?child_process[\"'`]|eval\s*\(\s*(atob|unescape)|"
+    r"WScript\.Shell|ActiveXObject|CreateObject\(|eval\s*\(\s*(atob|unescape)|"
     r"\beval\s+[\"']?(?:\$\(|`)[^)`\n]{0,200}?\b(?:base64|xxd|rev|openssl|gunzip|zcat|printf\s+['\"]?\\)|"
     r"(?:\bxxd\s+-\w*r|\brev|\bopenssl\s+enc)\b[^\n]{0,200}?\|\s*(?:ba|z)?sh\b|"
     r"<\?php[^?]*\b(system|exec|shell_exec|passthru|eval|assert|popen|proc_open)\s*\(|"
@@ -50,6 +49,14 @@ _IN_ONE_LINE: Final = tuple(
     (late_pattern(first), late_pattern(then))
     for first, then in (
         (r"(?i)base64\s+(-d|--decode)", r"(?i)\|\s*(ba|z)?sh"),
+        (
+            r"(?i)(?:Buffer\.from|\batob)\(\s*[\"'`][A-Za-z0-9+/=]{24,}",
+            r"(?i)\b(?:execSync|spawnSync|eval|new Function)\(",
+        ),
+        (
+            r"(?i)\b(?:exec|execSync|spawn|spawnSync|eval|new Function)\(",
+            r"(?i)(?:Buffer\.from|\batob)\(\s*[\"'`][A-Za-z0-9+/=]{24,}",
+        ),
         (
             r"(?i)FromBase64String",
             r"(?i)[\"'][A-Za-z0-9+/=]{40,}|\bI(?:EX|nvoke-Expression)\b|::Load\(",
@@ -69,6 +76,10 @@ _POWERSHELL: Final = late_pattern(
     r"(?i)\bIEX\b|\bInvoke-Expression\b|\.Download(?:String|File)\s*\(|\bNet\.WebClient\b"
     r"|\bStart-BitsTransfer\b|\bStart-Process\b"
 )
+_NODE: Final = late_pattern(
+    r"(?:require\s*\(|\bfrom|\bimport\s*\()\s*[\"'`](?:node:)?child_process[\"'`]"
+)
+"""A program of Node that starts others, as builds and servers do."""
 _SIGN: Final = late_pattern(r"(?i)\|\s*(?:sudo\s+)?(?:ba|z)?sh\b|\beval\s+\"?\$\(|\bxxd\s+-r")
 """What only scripts have, besides what is obfuscated."""
 _TOUCHES: Final = late_pattern(r">|curl|nc |scp|base64|cat ")
@@ -245,7 +256,10 @@ def _judge_command(
     if found := next(filter(None, map(obfuscated, parts_of(text, 20_000))), ""):
         return not in_program, f"the script runs {found[:80]!r}", None
     if not shell:
-        return False, "", None
+        if _NODE.search(text) is None:
+            return False, "", None
+        severity = None if in_program else Severity.MEDIUM
+        return False, f"the script starts programs: {text[:80]!r}", severity
     if persists(text) or (destroys(text) and not _INSTALLS.match(text)):
         return not in_program, f"the script runs {text[:80]!r}", None
     if command.risk is CommandRisk.UNKNOWN_SCRIPT:

@@ -119,6 +119,24 @@ def test_what_is_decoded_counts_for_what_is_done_with_it(text, verdict):
     assert _verdict("a.ps1", text) is verdict
 
 
+_STARTS = "const c = require('child_process');\n"
+_DECODES = "eval(Buffer.from('Y29uc29sZS5sb2coMSk7Y29uc29sZQ==', 'base64').toString())\n"
+
+
+@each(
+    ("text", "beside", "verdict"),
+    [
+        (_STARTS + "c.execSync('make -j4');\n", (), Verdict.SUSPICIOUS),
+        (_STARTS + "c.execSync('make -j4');\n", ("setup.py",), Verdict.CLEAN),
+        (_STARTS + f"c.exec({_STEAL!r});\n", ("setup.py",), Verdict.MALICIOUS),
+        (_STARTS + _DECODES, (), Verdict.MALICIOUS),
+    ],
+)
+def test_programs_of_node_are_judged_by_what_they_start(text, beside, verdict):
+    report = scan_source("a.js", BytesSource(text.encode()), frozenset(("a.js", *beside)))
+    assert report.verdict is verdict
+
+
 def test_a_command_has_the_line_it_stands_on():
     report = scan_source("SKILL.md", BytesSource(_FENCED.encode()))
     (found,) = report.detections
