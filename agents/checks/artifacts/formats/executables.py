@@ -7,7 +7,7 @@ from typing import Final
 
 from agents.checks.artifacts.formats.format import FileName, Format, Suffix, Trait, endings
 from agents.checks.artifacts.formats.plain_text import is_binary
-from agents.checks.artifacts.formats.texts_with_commands import report_strings
+from agents.checks.artifacts.formats.strings_with_commands import report_strings
 from agents.checks.artifacts.program_files import is_of_program
 from agents.checks.artifacts.python.shell_commands import (
     connects_a_shell,

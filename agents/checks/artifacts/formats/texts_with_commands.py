@@ -10,6 +10,11 @@ import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from agents.checks.artifacts.formats.strings_with_commands import (
+    MAX_SEARCHED,
+    has_sign,
+    report_strings,
+)
 from agents.checks.artifacts.python.shell_commands import PART, is_command_line
 from agents.checks.artifacts.scanning import Scan
 from agents.checks.shell.command_risk import CommandRisk
@@ -19,8 +24,6 @@ from agents.checks.shell.script import commands_of
 from agents.domain.late_pattern import late_pattern
 from schemas.severity import Severity
 
-MAX_SEARCHED: Final = 1 << 20
-"""Characters of a text that is searched; longer ones are vocabularies and data."""
 MAX_BLOCKS: Final = 2_000
 _INSTRUCTIONS: Final = late_pattern(
     r"(?i)(?:^|[/!])(?:skill|agents?|claude|gemini|copilot-instructions|qwen|warp|conventions)(?:\.local)?\.md$"
@@ -42,12 +45,6 @@ _DATA: Final = late_pattern(
     r"|(?:^|[/!])(?:vocab|merges|[\w.-]*requirements[\w.-]*|[\w.-]*constraints[\w.-]*)\.(?:txt|in)$"
 )
 """Texts that hold no commands, and settings, which are judged by their keys."""
-_SIGN: Final = late_pattern(
-    r"(?i)\b(?:curl|wget|nc|ncat|netcat|socat|telnet|xxd|nslookup|dig|drill|scp|rsync|mkfifo|openssl|awk|mail|gist"
-    r"|s3|gsutil|rclone|iwr|irm)\s|\bbase(?:64|32)\s+-|/dev/(?:tcp|udp)/|\|\s*(?:sudo\s+)?(?:/\w+/)*(?:ba|z|da)?sh\b"
-    r"|\bsocket\b|TCPSocket|fsockopen|authorized_keys|\bxmrig\b|\bcrontab\b|git\s+clone\s+http:|stratum\+"
-)
-"""What a hostile command has; more than `may_concern` asks, for texts that are seldom commands."""
 _SCRIPT: Final = late_pattern(
     r"(?i)(?:^|[/!])\.?[\w-]+$|\.(?:service|timer|desktop|sub|pbs|sbatch|slurm|lsf|envrc|local"
     r"|command|profile|login|cron"
@@ -63,15 +60,6 @@ _INLINE: Final = late_pattern(r"(?<!`)!?`(?P<body>[^`\n]{12,600})`(?!`)")
 _SHELL_LANGUAGES: Final = frozenset(
     ("", "sh", "bash", "shell", "zsh", "console", "terminal", "shellsession", "text")
 )
-_STRING: Final = late_pattern(
-    r"\"(?P<double>(?:[^\"\\\n]|\\.){12,2000})\"|'(?P<single>(?:[^'\\\n]|\\.){12,2000})'|\[\[(?P<long>.{12,2000}?)\]\]"
-)
-_RUNNER: Final = late_pattern(
-    r"(?i)\b(?:system2?|shell_?exec|exec\w*|popen\w*|spawn\w*|command\w*|commandline|run\w*|sh|bash|shell|arguments|args?"
-    r"|pipe|local|provision|process\w*|program|passthru|entrypoint|script|start|invoke\w*|cmd|call|qx|backtick|do)\b"
-    r"[^\n]{0,80}$|^\s*[\w.-]{2,40}\s*[:=]\s*!?\s*$"
-)
-"""What hands a text to a shell, before the text."""
 
 
 class _Block(NamedTuple):
@@ -90,7 +78,7 @@ def report_commands_in(scan: Scan, path: str, text: str) -> None:
         path: Its path, whose name says what the text is.
         text: What it holds.
     """
-    if len(text) > MAX_SEARCHED or _DATA.search(path) or not _has_sign(text):
+    if len(text) > MAX_SEARCHED or _DATA.search(path) or not has_sign(text):
         return
     scan.budget.step(len(text) // 16)
     if _INSTRUCTIONS.search(path) or _ALLOWS.match(text):
@@ -104,31 +92,6 @@ def report_commands_in(scan: Scan, path: str, text: str) -> None:
         if _SCRIPT.search(path):
             _judge_script(scan, text)
         report_strings(scan, text)
-
-
-def report_strings(scan: Scan, text: str) -> None:
-    """Report the hostile commands that a source of any language hands to a shell as a string."""
-    if len(text) > MAX_SEARCHED or not _has_sign(text):
-        return
-    line = 1
-    counted = 0
-    for match in _STRING.finditer(text):
-        body = match["double"] or match["single"] or match["long"]
-        if not _has_sign(body):
-            continue
-        begin = max(text.rfind("\n", 0, match.start()) + 1, match.start() - 120)
-        if not _RUNNER.search(text[begin : match.start()]):
-            continue
-        command = body.replace('\\"', '"').replace("\\'", "'")
-        line += text.count("\n", counted, match.start())
-        counted = match.start()
-        scan.budget.step(1 + len(command) // 16)
-        if risk_of(command) is CommandRisk.HOSTILE:
-            _report(scan, "the program runs", command, line)
-
-
-def _has_sign(text: str) -> bool:
-    return _SIGN.search(text) is not None
 
 
 def is_hostile(command: str) -> bool:
@@ -158,7 +121,7 @@ def _hostile_in(text: str, *, shown: bool = False) -> Iterator[tuple[int, str]]:
         text: The script.
         shown: Whether it is only shown to people, who know what `rm` does.
     """
-    if not _has_sign(text) and (shown or not may_concern(text)):
+    if not has_sign(text) and (shown or not may_concern(text)):
         return
     for command in commands_of(text.replace("\n$ ", "\n").removeprefix("$ ")):
         if shown and not is_command_line("", command.text.strip()):
