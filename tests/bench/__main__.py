@@ -21,7 +21,7 @@ import psutil
 
 from streams.broker import EmbeddedBroker
 from streams.broker.paths import jars_dir
-from tests.bench import before, gateway, intelligence, latency, start_up, throughput
+from tests.bench import before, gateway, intelligence, latency, start_up, sustained, throughput
 from tests.bench.processes import BEFORE, quix_python
 
 
@@ -52,9 +52,11 @@ async def measure(bootstrap: str, args: argparse.Namespace, folder: Path) -> Non
     if "intelligence" in parts:
         await intelligence.compare(bootstrap, args.events // 5, folder)
     if "latency" in parts:
-        await latency.compare(bootstrap, names, args.seconds, folder)
+        await latency.compare(bootstrap, names, args.seconds, folder, rounds=args.runs)
     if "chain" in parts:
-        await latency.chain(bootstrap, args.seconds, folder)
+        await latency.chain(bootstrap, args.seconds, folder, rounds=args.runs)
+    if "sustained" in parts:
+        await sustained.measure(bootstrap, args.minutes, folder)
     if "gateway" in parts:
         await gateway.compare(bootstrap, args.seconds, folder)
     if "start" in parts:
@@ -66,11 +68,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--bootstrap", help="a Kafka of your own")
     parser.add_argument("--events", type=int, default=200_000, help="for each throughput run")
-    parser.add_argument("--runs", type=int, default=throughput.RUNS, help="of each contestant")
+    parser.add_argument("--runs", type=int, default=throughput.RUNS, help="of each row")
     parser.add_argument("--seconds", type=float, default=15, help="for each latency run")
+    parser.add_argument("--minutes", type=float, default=1, help="of the sustained run")
     parser.add_argument(
         "--parts",
-        default="throughput,intelligence,latency,chain,gateway,start",
+        default="throughput,intelligence,latency,chain,sustained,gateway,start",
         help="which, separated by commas",
     )
     args = parser.parse_args()

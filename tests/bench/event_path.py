@@ -256,8 +256,14 @@ def _package(name: str, version: str) -> dict[str, Any]:
     }
 
 
-def _install(number: int, *, finding: bool) -> Input:
-    """Return an install of two packages; its finding is a digest that the lock contradicts."""
+def _install(number: int, *, finding: bool, new: bool = False) -> Input:
+    """Return an install of two packages; its finding is a digest that the lock contradicts.
+
+    Args:
+        number: Which event.
+        finding: Whether it has one.
+        new: Whether one package is of a name that nobody has had before.
+    """
     packages = [_package("numpy", "2.1.0"), _package("requests", "2.32.0")]
     data: dict[str, Any] = {
         "ecosystem": "pypi",
@@ -266,8 +272,8 @@ def _install(number: int, *, finding: bool) -> Input:
         "environment": {"python_version": "3.11", "platform": "linux"},
         "index_url": INDEX,
     }
-    if finding:
-        packages[0] = _package(f"tooling-{number}", "1.0")
+    if finding or new:
+        packages[0] = _package(f"tooling{number}", "1.0")
     data["lock"] = {
         f"{package['name']}=={package['version']}": [f"sha256:{package['hashes']['sha256']}"]
         for package in packages
@@ -331,7 +337,8 @@ class Kind(NamedTuple):
 
 
 KINDS = (
-    Kind("install, quiet", lambda number, _: _install(number, finding=False)),
+    Kind("install, repeated", lambda number, _: _install(number, finding=False)),
+    Kind("install of a new package", lambda number, _: _install(number, finding=False, new=True)),
     Kind("install with a finding", lambda number, _: _install(number, finding=True)),
     Kind("push, quiet", lambda number, root: _push(number, root, hostile=False)),
     Kind("push, hostile", lambda number, root: _push(number, root, hostile=True)),

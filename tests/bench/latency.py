@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import statistics
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import aiokafka
 import psutil
@@ -33,6 +35,8 @@ from tests.bench.workload import Input, installs
 from tests.installed import TIDEWATCH
 
 RATES = (2_000, 10_000)
+CHAINS = ((2_000, 1.0), (10_000, 1.0), (10_000, 0.1))
+"""Events a second, and how many of a hundred have a finding."""
 WARM_UP_SECONDS = 4.0
 """Not counted, for any contestant: the first events come at the measured rate and fill caches."""
 WARM_EVENTS = 20_000
@@ -96,20 +100,48 @@ def _event_of(record: aiokafka.ConsumerRecord) -> str | None:
     return causation.decode() if causation else None
 
 
-def _row(name: str, rate: int, delays: Sequence[float], wanted: int) -> str:
-    ordered = sorted(delays)
-    if not ordered:
+class Delays(NamedTuple):
+    """The latency of one run."""
+
+    p50_ms: float
+    p99_ms: float
+    counted: int
+    wanted: int
+
+
+def _delays(delays: Sequence[float], wanted: int) -> Delays:
+    ordered = sorted(delays) or [float("nan")]
+
+    def at(share: float) -> float:
+        return ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000
+
+    return Delays(at(0.5), at(0.99), len(delays), wanted)
+
+
+def row(name: str, rate: int, runs: Sequence[Delays]) -> str:
+    """Return the row of several runs: medians, with the least and most."""
+    counted = sum(run.counted for run in runs)
+    wanted = sum(run.wanted for run in runs)
+    if not counted:
         return f"| {name} | {rate:,} | none of {wanted} | | |"
+    told = [run for run in runs if run.counted]
+    p50, p99 = ([getattr(run, key) for run in told] for key in ("p50_ms", "p99_ms"))
+    return (
+        f"| {name} | {rate:,} | {_spread(p50)} | {_spread(p99)} | {counted:,} of {wanted:,} "
+        f"in {len(runs)} |"
+    )
 
-    def at(share: float) -> str:
-        return f"{ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000:,.0f}"
 
-    return f"| {name} | {rate:,} | {at(0.5)} | {at(0.99)} | {len(ordered):,} of {wanted:,} |"
+def _spread(values: Sequence[float]) -> str:
+    middle = f"{statistics.median(values):,.0f}"
+    return middle if len(values) == 1 else f"{middle} ({min(values):,.0f} to {max(values):,.0f})"
 
 
-async def hop(bootstrap: str, name: str, rate: int, seconds: float, folder: Path) -> str:
-    """Return the row of one contestant: event due until its assessment was appended."""
-    prefix = f"hop-{name}-{rate}-{os.getpid()}"
+async def hop(
+    bootstrap: str, name: str, rate: int, seconds: float, folder: Path, number: int
+) -> Delays:
+    """Return the latency of one contestant: event due until its assessment was appended."""
+    prefix = f"hop-{name}-{rate}-{number}-{os.getpid()}"
     topic = f"{prefix}.package-install"
     await make_topics(bootstrap, prefix)
     process = start(name, bootstrap, prefix, prefix, folder / prefix)
@@ -126,28 +158,39 @@ async def hop(bootstrap: str, name: str, rate: int, seconds: float, folder: Path
     times = await appended(bootstrap, f"{prefix}.assessments", _event_of)
     counted = [record.id for record in inputs[int(rate * WARM_UP_SECONDS) :]]
     delays = [times[key] - due[key] for key in counted if key in times]
-    return _row(name, rate, delays, len(counted))
+    return _delays(delays, len(counted))
 
 
-async def compare(bootstrap: str, names: Sequence[str], seconds: float, folder: Path) -> None:
-    """Print the latency of one hop at each rate."""
+async def compare(
+    bootstrap: str, names: Sequence[str], seconds: float, folder: Path, *, rounds: int
+) -> None:
+    """Print the latency of one hop at each rate; the contestants run in turn."""
     print(f"## One hop, open loop, after {WARM_EVENTS:,} events and {WARM_UP_SECONDS:.0f} s\n")
     print("| contestant | events/s | p50 ms | p99 ms | counted |\n|---|--:|--:|--:|--:|")
     for rate in RATES:
-        for name in names:
-            if name != "aiokafka" and (rate == RATES[0] or name != "faust"):
-                print(await hop(bootstrap, name, rate, seconds, folder), flush=True)
+        asked = [
+            name for name in names if name != "aiokafka" and (rate == RATES[0] or name != "faust")
+        ]
+        runs: dict[str, list[Delays]] = {name: [] for name in asked}
+        for number in range(rounds):
+            for name in asked:
+                runs[name].append(await hop(bootstrap, name, rate, seconds, folder, number))
+        for name in asked:
+            print(row(name, rate, runs[name]), flush=True)
     print(f"\nload average {os.getloadavg()[0]:.1f}\n", flush=True)
 
 
-async def chain(bootstrap: str, seconds: float, folder: Path) -> None:
+async def chain(bootstrap: str, seconds: float, folder: Path, *, rounds: int) -> None:
     """Print the latency from event to alert through all apps, and their memory."""
     print("## Event to alert, through checks, ledger and incidents\n")
     print("| chain | events/s | p50 ms | p99 ms | counted |\n|---|--:|--:|--:|--:|")
     memory: list[tuple[str, float]] = []
-    for rate in RATES:
-        row, memory = await _chain(bootstrap, rate, seconds, folder)
-        print(row, flush=True)
+    for rate, percent in CHAINS:
+        runs: list[Delays] = []
+        for number in range(rounds):
+            run, memory = await _chain(bootstrap, (rate, percent), seconds, folder, number)
+            runs.append(run)
+        print(row(f"event to alert, {percent:g} % with a finding", rate, runs), flush=True)
     print("\n| process | RSS MB |\n|---|--:|")
     for name, resident in memory:
         print(f"| {name} | {resident:.0f} |")
@@ -155,9 +198,10 @@ async def chain(bootstrap: str, seconds: float, folder: Path) -> None:
 
 
 async def _chain(
-    bootstrap: str, rate: int, seconds: float, folder: Path
-) -> tuple[str, list[tuple[str, float]]]:
-    prefix = f"chain-{rate}-{os.getpid()}"
+    bootstrap: str, load: tuple[int, float], seconds: float, folder: Path, number: int
+) -> tuple[Delays, list[tuple[str, float]]]:
+    rate, percent = load
+    prefix = f"chain-{rate}-{percent:g}-{number}-{os.getpid()}"
     topic = f"{prefix}.package-install"
     await make_topics(bootstrap, prefix, more=("alerts",))
     worker = start_worker(bootstrap, prefix, folder / prefix)
@@ -171,7 +215,7 @@ async def _chain(
             await until_ready(ends, 0, worker, 120)
             await until_quiet(ends, QUIET_SECONDS, 120)
         count = int(rate * (seconds + WARM_UP_SECONDS))
-        inputs = list(installs(count, FINDINGS_PERCENT, seed=2, hosts=RUNNERS))
+        inputs = list(installs(count, percent, seed=2, hosts=RUNNERS))
         due = await drip(bootstrap, topic, inputs, rate)
         await asyncio.sleep(REST_SECONDS)
         memory = _memory(worker)
@@ -188,7 +232,7 @@ async def _chain(
 
     times = await appended(bootstrap, f"{prefix}.alerts", root_of)
     delays = [moment - due[root] for root, moment in times.items()]
-    return _row("event to alert", rate, delays, len(roots)), memory
+    return _delays(delays, len(roots)), memory
 
 
 def start_worker(bootstrap: str, prefix: str, state: Path) -> psutil.Process:
