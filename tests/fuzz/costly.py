@@ -178,6 +178,20 @@ _CODE: Final[dict[str, Callable[[int], bytes]]] = {
     "targets.py": _numbered("a{i}=", "", "os.system\n"),
     "loops.py": _repeated(b"for i in [1,2,3]:\n x+='a'\n", b"x=''\n"),
     "grown.py": _repeated(b"x+='aaaa'\n", b"x=''\n"),
+    "given.py": _numbered(
+        "a{i}=b{i}=dict(os.environ,**a{i}); requests.post(a{i}, b{i})\n",
+        "import os, requests\n",
+        "",
+    ),
+    "handed.py": _numbered(
+        "def f{i}(a): return f{i}(g(a))\nrequests.post(f{i}(os.environ))\n",
+        "import os, requests\n",
+        "",
+    ),
+    "kept.py": _repeated(
+        b"x.append(dict(x)); x = [*x, *x]; open(x, 'w').write(x)\n",
+        b"import os, requests\nx = os.environ\n",
+    ),
     "subscripts.py": _repeated(b"d['a']()\n", b"d={'a':b}\n"),
     "table.py": _numbered("'k{i}':f,", "d={", "}\n" + "d['z']()\n" * 50),
     "table_and_lookups.py": lambda size: (

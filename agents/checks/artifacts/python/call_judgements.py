@@ -39,6 +39,8 @@ from schemas.severity import Severity
 
 _WITHOUT_STARTUP: Final = frozenset(("scripts", "include", "platinclude", "data"))
 """Folders of an installation whose files Python does not run by itself."""
+_OWN_SOURCE: Final = re.compile(r"(?:\./)?(?!\.)[\w-]{1,64}(?:/[\w-]{1,64}){0,4}\.py")
+_LOGINS: Final = frozenset(("headers", "auth", "cookies", "cert"))
 MAX_LAYERS: Final = 6
 """Sources within sources: `exec` of a constant, of a decoded constant ..."""
 
@@ -59,11 +61,34 @@ class Call(msgspec.Struct, frozen=True):
         return self.node.lineno
 
 
+def _reads_own_source(log: FaultLog, node: ast.expr) -> bool:
+    """Return whether a value is what a source of Python beside this one holds."""
+    if not (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "read"
+        and isinstance(node.func.value, ast.Call)
+        and log.facts.names.dotted(node.func.value.func) == "open"
+        and node.func.value.args
+    ):
+        return False
+    path = log.facts.constant(node.func.value.args[0])
+    return isinstance(path, str) and _OWN_SOURCE.fullmatch(path) is not None
+
+
 def _judge_eval(log: FaultLog, call: Call) -> None:
     first = call.arguments[0] if call.arguments else None
     constant = log.facts.constant(first)
     built = first is not None and log.facts.is_assembled(first)
-    if first is not None and (log.facts.is_tainted(first) or built):
+    if first is not None and _reads_own_source(log, first):
+        log.add(
+            "TW-MODEL-CODE-EVAL",
+            f"calls {call.name} on a file of its own",
+            call.line,
+            Severity.MEDIUM,
+            in_program=Severity.LOW,
+        )
+    elif first is not None and (log.facts.is_tainted(first) or built):
         log.add(
             "TW-MODEL-CODE-DISGUISED",
             f"passes {call.name} decoded or fetched content",
@@ -108,11 +133,17 @@ def _judge_run_file(log: FaultLog, call: Call) -> None:
     )
 
 
+def _handed_on(call: Call) -> list[ast.expr]:
+    """Return the arguments of a request but those by which the service knows who asks."""
+    kept = [word.value for word in call.node.keywords if word.arg in _LOGINS]
+    return [argument for argument in call.arguments if argument not in kept]
+
+
 def _judge_network(log: FaultLog, call: Call) -> None:
     takes_secrets = any(
         (dotted := log.facts.names.dotted(inner))
         and (SECRETS.match(dotted) or (call.where == IMPORTED and HOST.match(dotted)))
-        for argument in call.arguments
+        for argument in _handed_on(call)
         for inner in ast.walk(argument)
         if isinstance(inner, ast.Attribute | ast.Call | ast.Name)
     )
@@ -174,7 +205,8 @@ def _judge_loader(log: FaultLog, call: Call) -> None:
             "TW-MODEL-CODE-DISGUISED",
             f"passes {call.name} decoded or fetched content",
             call.line,
-            Severity.CRITICAL,
+            # it makes plain values of all but a few tags
+            Severity.MEDIUM if call.name.endswith("full_load") else Severity.CRITICAL,
             in_program=Severity.LOW if call.where in (FUNCTION, METHOD) else None,
         )
     elif (

@@ -1,10 +1,14 @@
-"""Judges the syntax tree of Python source: code run on import, on use, and disguised code."""
+"""Judges the syntax tree of Python source: code run on import, on use, and disguised code.
+
+Over 500 lines, since one walk over a module judges all its nodes.
+"""
 
 from __future__ import annotations
 
 import ast
 import builtins
 import re
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any, Final
 
@@ -20,6 +24,7 @@ from agents.checks.artifacts.python.execution import (
     passed_over,
 )
 from agents.checks.artifacts.python.fault_log import CodeFault, FaultLog
+from agents.checks.artifacts.python.flow_judgements import LATER, FlowJudge, may_flow
 from agents.checks.artifacts.python.module_facts import ModuleFacts
 from agents.checks.artifacts.python.names import EVALUATORS, SPAWN
 from agents.checks.artifacts.python.shell_commands import (
@@ -83,7 +88,7 @@ def python_faults(text: str, layer: int = 0) -> list[CodeFault]:
         RecursionError, MemoryError: nested too deeply for the compiler.
     """
     with uncollected():
-        judge = _Judge(ModuleTree(parse_source(text)), layer)
+        judge = _Judge(text, ModuleTree(parse_source(text)), layer)
         try:
             return judge.faults()
         finally:
@@ -94,14 +99,16 @@ def python_faults(text: str, layer: int = 0) -> list[CodeFault]:
 class _Judge:
     """One pass over one module."""
 
-    def __init__(self, tree: ModuleTree, layer: int) -> None:
+    def __init__(self, text: str, tree: ModuleTree, layer: int) -> None:
         """Learn what the names and values of a module mean.
 
         Args:
+            text: The source.
             tree: The module.
             layer: The number of enclosing sources.
         """
         self._tree = tree
+        self._flows = may_flow(text, tree)
         self._facts = ModuleFacts(tree)
         self._log = FaultLog(self._facts, layer, python_faults)
         self._names = self._facts.names
@@ -113,13 +120,14 @@ class _Judge:
 
     def faults(self) -> list[CodeFault]:
         """Return the faults of the module."""
-        if not may_be_judged(self._tree, self._facts):
+        if not (self._flows or may_be_judged(self._tree, self._facts)):
             return []
         placement = Placement(self._tree, self._judged())
         self._called_on_import |= self._run_by_installers()
         for _ in range(MAX_ROUNDS):  # functions that functions called on import call
             calls = placement.imported_calls(self._called_on_import)
-            called = {self._dotted(call.func) for call in calls} & self._names.functions.keys()
+            called = {self._dotted(call.func) for call in calls} | set(self._started(calls))
+            called &= self._names.functions.keys()
             if called <= self._called_on_import:
                 break
             self._called_on_import |= called
@@ -139,11 +147,26 @@ class _Judge:
                 in_program=None if _HANDS_OVER & self._uses else Severity.MEDIUM,
             )
         self._judge_chains(placed)
+        if self._flows:
+            placed_calls = [
+                Call(node, self._dotted(node.func), _arguments(node), where)
+                for node, where in placed
+                if type(node) is ast.Call
+            ]
+            FlowJudge(self._log, self._tree, placed_calls).judge()
         if "mmap.mmap" in self._uses and any(
             re.match(r"ctypes\.(CFUNCTYPE|memmove|cast|pythonapi)", name) for name in self._uses
         ):
             self._log.add("TW-MODEL-CODE-NATIVE", "runs memory as a program", 1, Severity.CRITICAL)
         return self._log.faults()
+
+    def _started(self, calls: Iterable[ast.Call]) -> Iterator[str]:
+        """Yield the functions that calls start beside the program, or at its end."""
+        for call in calls:
+            if self._dotted(call.func).rpartition(".")[2] in LATER:
+                for argument in _arguments(call):
+                    if isinstance(argument, ast.Name | ast.Attribute):
+                        yield self._dotted(argument)
 
     def _judged(self) -> set[ast.AST]:
         """Return the nodes that are judged: without names and texts that say nothing."""
@@ -306,7 +329,7 @@ class _Judge:
     def _judge_call(self, node: ast.Call, where: str) -> None:
         name = self._dotted(node.func)
         line = node.lineno
-        arguments = [*node.args, *[keyword.value for keyword in node.keywords]]
+        arguments = _arguments(node)
         for argument in arguments:
             if type(argument) in _PLAIN and self._names.may_run(argument):
                 given = self._dotted(argument)
@@ -410,6 +433,8 @@ class _Judge:
         elif self._serves_another(call, command):
             severity = Severity.CRITICAL
             hostile = True
+        elif is_harmless_command(command):
+            severity = Severity.LOW
         elif is_hostile_command(command) or is_private_path(command):
             severity = Severity.CRITICAL
             if where in (FUNCTION, MAIN) and not is_piped_to_a_shell(command):
@@ -420,8 +445,6 @@ class _Judge:
             elif where in (FUNCTION, METHOD) and not is_untrusted_fetch(command):
                 # It removes or fetches files for whoever calls it; no shell is fetched or given.
                 in_program = None if is_piped_to_a_shell(command) else Severity.MEDIUM
-        elif is_harmless_command(command):
-            severity = Severity.LOW
         elif is_installer_command(command):
             severity = Severity.LOW if where == MAIN else Severity.MEDIUM
         elif where == MAIN:
@@ -490,10 +513,8 @@ class _Judge:
 
     def _reverse_shell(self) -> bool:
         sockets = any(name.startswith("socket.") for name in self._uses)
-        return sockets and (
-            bool(_HANDS_OVER & self._uses)
-            or (
-                any(SPAWN.match(name) for name in self._uses)
-                and any(name.endswith((".recv", ".connect")) for name in self._uses)
-            )
-        )
+        return sockets and bool(_HANDS_OVER & self._uses)
+
+
+def _arguments(node: ast.Call) -> list[ast.expr]:
+    return [*node.args, *[keyword.value for keyword in node.keywords]]

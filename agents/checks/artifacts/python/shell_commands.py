@@ -439,10 +439,18 @@ def is_piped_to_a_shell(text: str) -> bool:
     return bool(_PIPED.search(text)) or connects_a_shell(text) or _PIPED_PAIR.is_in(text)
 
 
+_REMOVES_OWN: Final = late_pattern(
+    r"rm(?:\s+-\w+){0,3}(?:\s+(?!-|\S*\.\.)[\w.*-][\w./*-]{0,200}){1,20}\s*"
+)
+"""The removal of files below the current folder, as a build cleans up."""
+
+
 def is_harmless_command(text: str) -> bool:
     """Return whether a command only queries the system or calls a known build tool."""
     words = text.split()
     first = words[0].rsplit("/", 1)[-1] if words else ""
+    if _REMOVES_OWN.fullmatch(text):
+        return True
     return first in _HARMLESS and not is_hostile_command(text)
 
 

@@ -154,8 +154,6 @@ def test_a_chain_of_calls_on_import_or_install_is_malicious(body):
 @each(
     "text",
     [
-        "".join(f"    {line}\n" if number else f"def f():\n    {line}\n"
-                for number, line in enumerate(_TOKEN.splitlines())),
         "import requests\nrequests.get('https://files.example/a')\nPATH = '~/.ssh'\n",
         "import ctypes, requests\nrequests.get('https://files.example')\nctypes.CDLL('libc.so.6')\n",
     ],
