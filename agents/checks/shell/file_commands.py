@@ -43,8 +43,8 @@ def copy(host: ShellHost, arguments: list[Data]) -> Data:
         shell = any(program_name(word.text) in programs.SHELLS for word in operands[:-1])
         if is_of_note(data):
             host.write(operands[-1], data)
-        if shell and len(host.files) < MAX_FILES:
-            host.variables["shell copy " + file_name(operands[-1].text)] = NOTHING
+        if shell and len(host.shells) < MAX_FILES:
+            host.shells.add(file_name(operands[-1].text))
     return NOTHING
 
 
@@ -54,7 +54,7 @@ def change_mode(host: ShellHost, arguments: list[Data]) -> None:
     if len(operands) < 2 or not _SETUID.fullmatch(operands[0]):  # noqa: PLR2004 -- a mode and a file
         return
     for path in operands[1:]:
-        copied = "shell copy " + file_name(path) in host.variables
+        copied = file_name(path) in host.shells
         if copied or program_name(path) in programs.SHELLS or path.startswith(_ODD_PLACES):
             host.report(CommandRisk.HOSTILE)
 

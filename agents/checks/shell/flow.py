@@ -38,6 +38,10 @@ from agents.checks.shell.words import (
 )
 from agents.domain.late_pattern import late_pattern
 
+_ENVIRONMENT: Final = "\0environment"
+"""Stands for a command that prints the environment."""
+_LOOP: Final = "\0loop"
+"""Stands for the end of a compound command, which prints what its commands do."""
 MAX_COMMANDS: Final = 20_000
 """Commands that are followed within one text."""
 MAX_NESTED: Final = 5
@@ -210,7 +214,7 @@ class _Flow:
             name in programs.FETCHERS or name in programs.SHELLS or name in programs.CONNECTORS
         ):
             self.host.report(CommandRisk.HOSTILE)
-        if name == "env-printed":
+        if name == _ENVIRONMENT:
             return Data(secrecy=Secrecy.TAKEN)
         self._nested(arguments, name, depth)
         return self._act(name, first, arguments, stdin, depth)
@@ -222,7 +226,7 @@ class _Flow:
                 self._loops.append(NOTHING)
             if words[0].text in ENDS:
                 self._ended = self._loops.pop() if self._loops else NOTHING
-                return [constant("done-printed"), *words[1:]]
+                return [constant(_LOOP), *words[1:]]
             words = words[1:]
         if words and words[0].text == "esac":
             return words[1:]
@@ -244,7 +248,7 @@ class _Flow:
             word.text in {"-p", "-x", "-px"} for word in words[1:]
         )
         if printed or (words[0].text == "set" and len(words) == 1):
-            return [constant("env-printed")]
+            return [constant(_ENVIRONMENT)]
         return []
 
     def _started(self, words: list[Data], stdin: Data) -> tuple[list[Data], Data]:
@@ -278,7 +282,7 @@ class _Flow:
                     alone = False
                 rest = rest[2 if alone else 1 :]
             if name == "env" and not rest:
-                return [constant("env-printed")], stdin
+                return [constant(_ENVIRONMENT)], stdin
             if name in {"xargs", "parallel"}:
                 rest = [*rest, stdin]
             words = rest
@@ -295,7 +299,7 @@ class _Flow:
                 self._execute(arguments[number + 2], depth)
 
     def _act(self, name: str, first: Data, arguments: list[Data], stdin: Data, depth: int) -> Data:
-        if name == "done-printed":
+        if name == _LOOP:
             return self._ended
         if name in programs.SHELLS:
             return self._shell(arguments, stdin, depth)

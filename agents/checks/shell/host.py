@@ -63,6 +63,8 @@ class ShellHost:
         self.found: list[Found] = []
         self.variables: dict[str, Data] = {}
         self.files: dict[str, Data] = {}
+        self.shells: set[str] = set()
+        """Files that are copies of a shell."""
         self.folder = NOTHING
         """What the current folder was fetched from."""
         self.line = 1

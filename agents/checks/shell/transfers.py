@@ -18,15 +18,14 @@ _RESOLVED: Final = frozenset(("TXT", "txt"))
 
 def connect(host: ShellHost, arguments: list[Data], stdin: Data) -> Data:
     """Judge what is sent over a connection, and return what comes back."""
-    hosts = [word.text for word in arguments if not word.text.startswith("-")]
-    shown = " ".join(hosts)[:MAX_SHOWN]
-    listens = any(re.match(r"-\w*[lz]", word.text) for word in arguments)
-    host.send(joined((stdin, *arguments)), hosts[0] if hosts else shown, connected=True)
-    local = bool(hosts) and is_local(hosts[0])
+    named = [word.text for word in arguments if not word.text.startswith("-")]
+    named = [text for text in named if text != "s_client"]
+    to = named[0].partition(":")[0] if named else ""
+    host.send(joined((stdin, *arguments)), to, connected=True)
+    local = bool(to) and is_local(to)
     scans = any(re.match(r"-\w*z", word.text) for word in arguments)
     if scans or local:
         return NOTHING
-    del listens
     return Data(fetched=CommandRisk.HOSTILE)
 
 

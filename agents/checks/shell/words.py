@@ -88,7 +88,7 @@ def echoed(name: str, arguments: list[Data]) -> Data:
         options += 1
     words = arguments[options:]
     if name == "printf" and len(words) > 1 and "%" in words[0].text:
-        return joined(words[1:], "" if " " not in words[0].text else " ")._replace()
+        return joined(words[1:], "" if " " not in words[0].text else " ")
     data = joined(words, " ") if words else NOTHING
     if escapes and "\\" in data.text:
         text = unescaped(data.text)
