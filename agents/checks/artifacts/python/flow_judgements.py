@@ -72,11 +72,11 @@ _REMOTE_LOGS: Final = late_pattern(
     r"^logging\.handlers\.(?:HTTP|SysLog|Socket|Datagram|SMTP)Handler$"
 )
 _KEPT_BY: Final = late_pattern(
-    r"(?i)key|token|pass|secret|auth|cert|cred|user|headers|cookies|verify|prox|config|^env|timeout"
+    r"(?i)key|token|pass|secret|auth|cert|cred|user|headers|cookies|verify|prox|config|(?:^|_)env|timeout"
     r"|session|known_hosts|cafile|capath|^host$|endpoint"
 )
 """Parameters by which a client is given what it logs in with."""
-_EVERYWHERE: Final = late_pattern(r"(?i)prox|^env|session|verify|timeout|config")
+_EVERYWHERE: Final = late_pattern(r"(?i)prox|(?:^|_)env|session|verify|timeout|config")
 _TRACKERS: Final = frozenset(("wandb", "mlflow", "sentry_sdk", "comet_ml", "clearml", "neptune"))
 _LOOKS_UP: Final = late_pattern(r"^(?:gethostbyname\w*|getaddrinfo|resolve|query)$")
 _ASKS: Final = late_pattern(r"(?i)iam|token|credential|identity|user-data|service-accounts")

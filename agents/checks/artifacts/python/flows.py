@@ -67,7 +67,7 @@ _ACCOUNT_FILE: Final = late_pattern(
     r"huggingface/token|serviceaccount/token|^\.?netrc$|/\.netrc$|\.config/gh/hosts|\.kaggle/"
 )
 _KEY_FILE: Final = late_pattern(
-    r"(?i)wallet\.dat|Login Data$|\.git/config$|^\.git$"
+    r"(?i)wallet\.dat|Login Data$|\.git/config$"
     r"|application_default_credentials|\.config/gcloud"
     r"|key4\.db|logins\.json|Local Storage[/\\]leveldb|\.mozilla[/\\]|\.bash_history"
     r"|(?:^|[/\\])\.env$"
@@ -103,7 +103,7 @@ _ACCOUNTS: Final = frozenset((
     "huggingface_hub.get_token", "huggingface_hub.HfFolder.get_token",
     "huggingface_hub.utils.get_token", "huggingface_hub.hf_api.HfFolder.get_token",
 ))  # fmt: skip
-_KEYS: Final = frozenset(("get_credentials", "get_frozen_credentials"))
+_KEYS: Final = late_pattern(r"^(?:.*\.get_frozen_credentials|boto(?:3|core)\..*\.get_credentials)$")
 _OBSERVES: Final = late_pattern(
     r"^(?:PIL\.ImageGrab\.grab\w*|pyautogui\.screenshot|pyscreenshot\.grab"
     r"|mss\.mss.*\.(?:grab|shot)"
@@ -467,7 +467,7 @@ class Flows:
                 return RECEIVED if held & _OBJECTS else held
         if name in _ACCOUNTS:
             return ACCOUNT
-        if attribute in _KEYS:
+        if _KEYS.match(name):
             return CREDENTIAL
         last = attribute or name.rpartition(".")[2]
         found = 0
